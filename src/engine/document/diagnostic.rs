@@ -1,0 +1,220 @@
+//! Faults found in a document: each with a code, a place, the value seen and a line of help.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// At most this many faults are kept for one document; the rest are counted.
+pub(super) const MAX_DIAGNOSTICS: usize = 100;
+
+/// Excerpts show at most this many bytes of the line at fault.
+const MAX_EXCERPT_BYTES: usize = 160;
+
+/// Whether a finding stops the document from being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The document is refused.
+    Error,
+    /// The document is used; an operator should look.
+    Warning,
+}
+
+impl Severity {
+    /// The word used in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Whether the document can still be used.
+    pub severity: Severity,
+    /// A stable code, like `P012`; docs/diagnostics.md lists them all.
+    pub code: &'static str,
+    /// The name of the file, as the caller gave it.
+    pub file: String,
+    /// The path in the document, like `spec.rules[3].name`; empty for the whole.
+    pub path: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The text of that line, cut to a bound, without control characters.
+    pub excerpt: String,
+    /// The bytes of `excerpt` that are at fault.
+    pub marked: Range<usize>,
+    /// What was wrong, the value seen, what is allowed.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+/// All findings about one or more documents, in the order of their places.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnostics {
+    items: Vec<Diagnostic>,
+    dropped: usize,
+}
+
+impl Diagnostics {
+    /// Adds a finding, or counts it when 100 are kept already.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.items.len() < MAX_DIAGNOSTICS {
+            self.items.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Adds all findings of `other`.
+    pub fn append(&mut self, other: Self) {
+        self.dropped += other.dropped;
+        for diagnostic in other.items {
+            self.push(diagnostic);
+        }
+    }
+
+    /// The findings kept.
+    pub fn items(&self) -> &[Diagnostic] {
+        &self.items
+    }
+
+    /// How many findings were counted but not kept.
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// True when nothing was found at all.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// True when a document must be refused.
+    pub fn has_errors(&self) -> bool {
+        self.dropped > 0 || self.items.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// How many errors and how many warnings are kept.
+    pub fn counts(&self) -> (usize, usize) {
+        let errors = self.items.iter().filter(|d| d.severity == Severity::Error).count();
+        (errors, self.items.len() - errors)
+    }
+
+    /// Sorts by file, line and column, so that output follows the text.
+    pub fn sort(&mut self) {
+        self.items.sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
+    }
+
+    /// One line a finding, for logs: `policy.yaml:12:5: error[P012]: …`.
+    pub fn to_lines(&self) -> Vec<String> {
+        self.items.iter().map(ToString::to_string).collect()
+    }
+
+    /// Every finding with an excerpt of the text, for people; `colour` adds terminal colours.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let mut text = String::new();
+        for diagnostic in &self.items {
+            text.push_str(&renderer.render(&[diagnostic.group()]));
+            text.push_str("\n\n");
+        }
+        if self.dropped > 0 {
+            text.push_str(&format!("and {} more, not shown\n", self.dropped));
+        }
+        text
+    }
+}
+
+impl Diagnostic {
+    fn group(&self) -> Group<'_> {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let place = if self.path.is_empty() { String::new() } else { format!("at {}", self.path) };
+        let mut snippet = Snippet::source(self.excerpt.as_str()).line_start(self.line).path(self.file.as_str());
+        snippet = snippet.annotation(AnnotationKind::Primary.span(self.marked.clone()).label(place));
+        level
+            .primary_title(self.message.as_str())
+            .id(self.code)
+            .element(snippet)
+            .element(Level::HELP.message(self.help.as_str()))
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, code, file, path, line, column, message, help, .. } = self;
+        write!(f, "{file}:{line}:{column}: {}[{code}]: ", severity.name())?;
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        write!(f, "{message}; {help}")
+    }
+}
+
+/// The line around byte `at` of `text`, made safe to print, with the part of it that `span` covers.
+pub(super) fn excerpt(text: &str, span: &Range<usize>) -> (usize, usize, String, Range<usize>) {
+    let at = floor_char_boundary(text, span.start.min(text.len()));
+    let before = text.get(..at).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    let line = before.matches('\n').count() + 1;
+    let column = text.get(line_start..at).unwrap_or_default().chars().count() + 1;
+    let rest = text.get(line_start..).unwrap_or_default();
+    let full = rest.split('\n').next().unwrap_or_default();
+    let offset = at - line_start;
+    // A very long line is shown from a little before the fault.
+    let from = if full.len() > MAX_EXCERPT_BYTES { floor_char_boundary(full, offset.saturating_sub(40)) } else { 0 };
+    let to = floor_char_boundary(full, (from + MAX_EXCERPT_BYTES).min(full.len()));
+    let shown = full.get(from..to).unwrap_or_default();
+    // Every control character becomes one ASCII byte or keeps its length, so that offsets still fit.
+    let clean: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shrunk = shown.len() - clean.len();
+    let start = floor_char_boundary(&clean, (offset - from).saturating_sub(shrunk).min(clean.len()));
+    let length = span.end.saturating_sub(span.start).max(1);
+    let end = ceil_char_boundary(&clean, (start + length).min(clean.len()).max(start));
+    (line, column, clean, start..end)
+}
+
+fn floor_char_boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn ceil_char_boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_points_at_the_fault() {
+        let text = "a: 1\n  b: zwölf\nc: 3\n";
+        let at = text.find("zwölf").unwrap();
+        let (line, column, shown, marked) = excerpt(text, &(at..at + 6));
+        assert_eq!((line, column, shown.as_str()), (2, 6, "  b: zwölf"));
+        assert_eq!(&shown[marked], "zwölf");
+    }
+
+    #[test]
+    fn a_long_line_and_control_characters_are_cut_and_cleaned() {
+        let text = format!("{}\u{7}bad{}", "x".repeat(500), "y".repeat(500));
+        let (line, column, shown, marked) = excerpt(&text, &(501..504));
+        assert_eq!((line, column), (1, 502));
+        assert!(shown.len() <= MAX_EXCERPT_BYTES && !shown.contains('\u{7}'));
+        assert_eq!(&shown[marked], "bad");
+    }
+}

@@ -1,0 +1,21 @@
+//! Documents as people write them: YAML (and JSON, its subset) read into typed values, with **all** faults at once.
+//!
+//! A usual deserialiser stops at the first mistake, so an operator with three typing errors edits three times. Here the
+//! text becomes a tree of spans first; the typed value is then decoded by serde from that tree. When decoding fails at
+//! a node, the fault is kept, the node is set aside, and decoding runs again without it, until it succeeds or nothing
+//! is left. What was set aside is remembered, so a later check can still point at the right line of the rest.
+//!
+//! Scalars are typed by what is asked for, not by how they look: a country code `NO` stays text and a version `1.10`
+//! keeps its zero. Anchors, aliases and tags are refused, so a short file can not grow into a large one.
+
+mod decode;
+mod diagnostic;
+mod duration;
+mod path;
+mod tree;
+
+pub use decode::Decoded;
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use duration::DurationMs;
+pub use path::Path;
+pub use tree::{Limits, Source};

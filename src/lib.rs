@@ -1,0 +1,2 @@
+//! Tradewind.
+pub mod engine;

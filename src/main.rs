@@ -1,0 +1,2 @@
+//! Tradewind.
+fn main() {}
