@@ -1,3 +1,22 @@
 //! The pure half: no clock, lock, file, environment or task. Everything here is a function of its arguments.
+//!
+//! Read in this order: [`query`] (what is asked), [`snapshot`] (all that is known), [`evaluate`] (the branching),
+//! [`decision`] and [`explanation`] (two views of the outcome). Below them: [`policy`] and [`topology`] (documents
+//! turned into tables), [`score`] (where), [`rank`] and [`mod@hash`] (who), [`geo`] (places).
 
+pub mod decision;
 pub mod document;
+pub mod evaluate;
+pub mod explanation;
+pub mod geo;
+pub mod hash;
+pub mod locate;
+pub mod model;
+pub mod nearest;
+pub mod number;
+pub mod policy;
+pub mod query;
+pub mod rank;
+pub mod score;
+pub mod snapshot;
+pub mod topology;

@@ -1,7 +1,9 @@
 //! Typed values out of a [`Source`]: serde's derived decoders, run until every fault is known.
 
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::diagnostic::{Diagnostics, MAX_DIAGNOSTICS, Severity};
@@ -20,22 +22,39 @@ impl Source {
     /// Decodes the whole document as a `T`. Each fault is reported once; what it makes unreadable is set aside.
     pub fn decode<T: for<'de> Deserialize<'de>>(&mut self) -> Decoded<T> {
         let mut faults = Diagnostics::default();
-        let Some(root) = self.root() else { return Decoded { value: None, faults } };
+        let Some(root) = self.root() else {
+            return Decoded {
+                value: None,
+                faults,
+            };
+        };
         loop {
-            let error = match T::deserialize(At { source: self, node: root }) {
-                Ok(value) => return Decoded { value: Some(value), faults },
+            let error = match T::deserialize(At {
+                source: self,
+                node: root,
+            }) {
+                Ok(value) => {
+                    return Decoded {
+                        value: Some(value),
+                        faults,
+                    };
+                }
                 Err(error) => error,
             };
             let at = error.node.unwrap_or(root);
             if !self.follows_from_earlier_fault(at, &error) {
                 let (code, help) = error.kind.advice();
                 let span = self.span_of(at);
-                let mut fault = self.diagnostic(Severity::Error, code, &span, (error.message, &help));
+                let mut fault =
+                    self.diagnostic(Severity::Error, code, &span, (error.message, &help));
                 fault.path = self.path_of(at);
                 faults.push(fault);
             }
             if at == root || faults.items().len() >= MAX_DIAGNOSTICS {
-                return Decoded { value: None, faults };
+                return Decoded {
+                    value: None,
+                    faults,
+                };
             }
             self.set_aside_with_key(at);
         }
@@ -43,7 +62,9 @@ impl Source {
 
     /// A field reported as missing that is there, but was set aside for a fault already reported.
     fn follows_from_earlier_fault(&self, map: NodeId, error: &DecodeError) -> bool {
-        let Kind::MissingField(name) = &error.kind else { return false };
+        let Kind::MissingField(name) = &error.kind else {
+            return false;
+        };
         match self.node(map).map(|node| &node.content) {
             Some(Content::Map(entries)) => entries
                 .iter()
@@ -62,17 +83,25 @@ impl Source {
     }
 
     fn values_of_key(&self, wanted: NodeId) -> Option<NodeId> {
-        (0..).map_while(|id| self.node(id)).find_map(|node| match &node.content {
-            Content::Map(entries) => entries.iter().find(|(key, _)| *key == wanted).map(|(_, value)| *value),
-            _ => None,
-        })
+        (0..)
+            .map_while(|id| self.node(id))
+            .find_map(|node| match &node.content {
+                Content::Map(entries) => entries
+                    .iter()
+                    .find(|(key, _)| *key == wanted)
+                    .map(|(_, value)| *value),
+                _ => None,
+            })
     }
 }
 
 /// What kind of mistake it was, which decides the code and the help.
 #[derive(Debug)]
 enum Kind {
-    UnknownField { allowed: &'static [&'static str], seen: String },
+    UnknownField {
+        allowed: &'static [&'static str],
+        seen: String,
+    },
     MissingField(&'static str),
     Value,
 }
@@ -83,13 +112,18 @@ impl Kind {
             Self::UnknownField { allowed, seen } => {
                 let close = allowed.iter().min_by_key(|name| edit_distance(name, seen));
                 let help = match close {
-                    Some(name) if edit_distance(name, seen) <= 2 => format!("did you mean `{name}`?"),
+                    Some(name) if edit_distance(name, seen) <= 2 => {
+                        format!("did you mean `{name}`?")
+                    }
                     _ => format!("allowed here: {}", allowed.join(", ")),
                 };
                 ("D004", help)
             }
             Self::MissingField(name) => ("D006", format!("add `{name}: …` here")),
-            Self::Value => ("D005", "`tradewind schema` shows the form of every field".to_owned()),
+            Self::Value => (
+                "D005",
+                "`tradewind schema` shows the form of every field".to_owned(),
+            ),
         }
     }
 }
@@ -118,26 +152,48 @@ impl std::error::Error for DecodeError {}
 
 impl de::Error for DecodeError {
     fn custom<T: std::fmt::Display>(message: T) -> Self {
-        Self { node: None, message: message.to_string(), kind: Kind::Value }
+        Self {
+            node: None,
+            message: message.to_string(),
+            kind: Kind::Value,
+        }
     }
 
     fn unknown_field(field: &str, allowed: &'static [&'static str]) -> Self {
-        let kind = Kind::UnknownField { allowed, seen: field.to_owned() };
-        Self { node: None, message: format!("unknown field `{}`", printable(field)), kind }
+        let kind = Kind::UnknownField {
+            allowed,
+            seen: field.to_owned(),
+        };
+        Self {
+            node: None,
+            message: format!("unknown field `{}`", printable(field)),
+            kind,
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { node: None, message: format!("the field `{field}` is missing"), kind: Kind::MissingField(field) }
+        Self {
+            node: None,
+            message: format!("the field `{field}` is missing"),
+            kind: Kind::MissingField(field),
+        }
     }
 
     fn unknown_variant(variant: &str, allowed: &'static [&'static str]) -> Self {
-        Self::custom(format!("`{}` is not one of: {}", printable(variant), allowed.join(", ")))
+        Self::custom(format!(
+            "`{}` is not one of: {}",
+            printable(variant),
+            allowed.join(", ")
+        ))
     }
 }
 
 /// Text from a file, cut and cleaned so that it can stand in a message.
 fn printable(text: &str) -> String {
-    text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .take(80)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {
@@ -149,8 +205,13 @@ fn edit_distance(a: &str, b: &str) -> usize {
     for (i, ca) in a.chars().enumerate() {
         let mut next = vec![i + 1];
         for (j, cb) in b.iter().enumerate() {
-            let [diagonal, above, left] = [row.get(j), row.get(j + 1), next.last()].map(|d| d.copied().unwrap_or(0));
-            next.push((diagonal + usize::from(ca != *cb)).min(above + 1).min(left + 1));
+            let [diagonal, above, left] =
+                [row.get(j), row.get(j + 1), next.last()].map(|d| d.copied().unwrap_or(0));
+            next.push(
+                (diagonal + usize::from(ca != *cb))
+                    .min(above + 1)
+                    .min(left + 1),
+            );
         }
         row = next;
     }
@@ -189,11 +250,17 @@ impl<'a> At<'a> {
             None => "nothing".to_owned(),
         };
         let message = format!("{seen} where {wanted} is expected");
-        DecodeError { node: Some(self.node), message, kind: Kind::Value }
+        DecodeError {
+            node: Some(self.node),
+            message,
+            kind: Kind::Value,
+        }
     }
 
     fn number<T: std::str::FromStr>(&self, wanted: &str) -> Result<T, DecodeError> {
-        let Some((text, true)) = self.scalar() else { return Err(self.wrong(wanted)) };
+        let Some((text, true)) = self.scalar() else {
+            return Err(self.wrong(wanted));
+        };
         text.parse().map_err(|_| self.wrong(wanted))
     }
 }
@@ -227,7 +294,9 @@ impl<'de> Deserializer<'de> for At<'_> {
         if !value.is_finite() {
             return Err(self.wrong("a finite number"));
         }
-        visitor.visit_f64(value).map_err(|e: DecodeError| e.at(self.node))
+        visitor
+            .visit_f64(value)
+            .map_err(|e: DecodeError| e.at(self.node))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -240,7 +309,9 @@ impl<'de> Deserializer<'de> for At<'_> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.scalar() {
-            Some((text, _)) if !self.is_null() => visitor.visit_str(text).map_err(|e: DecodeError| e.at(self.node)),
+            Some((text, _)) if !self.is_null() => visitor
+                .visit_str(text)
+                .map_err(|e: DecodeError| e.at(self.node)),
             _ => Err(self.wrong("text")),
         }
     }
@@ -254,7 +325,11 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -262,14 +337,21 @@ impl<'de> Deserializer<'de> for At<'_> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self).map_err(|e: DecodeError| e.at(self.node))
+        visitor
+            .visit_newtype_struct(self)
+            .map_err(|e: DecodeError| e.at(self.node))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.here().map(|node| &node.content) {
             Some(Content::List(items)) => {
                 let items = items.iter();
-                visitor.visit_seq(Items { source: self.source, items }).map_err(|e| e.at(self.node))
+                visitor
+                    .visit_seq(Items {
+                        source: self.source,
+                        items,
+                    })
+                    .map_err(|e| e.at(self.node))
             }
             _ => Err(self.wrong("a list")),
         }
@@ -278,7 +360,11 @@ impl<'de> Deserializer<'de> for At<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.here().map(|node| &node.content) {
             Some(Content::Map(entries)) => {
-                let fields = Fields { source: self.source, entries: entries.iter(), value: None };
+                let fields = Fields {
+                    source: self.source,
+                    entries: entries.iter(),
+                    value: None,
+                };
                 visitor.visit_map(fields).map_err(|e| e.at(self.node))
             }
             _ => Err(self.wrong("a map")),
@@ -319,8 +405,13 @@ impl<'de> EnumAccess<'de> for At<'_> {
     type Error = DecodeError;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DecodeError> {
-        let Some((text, _)) = self.scalar() else { return Err(self.wrong("a word")) };
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self), DecodeError> {
+        let Some((text, _)) = self.scalar() else {
+            return Err(self.wrong("a word"));
+        };
         let name: StrDeserializer<'_, DecodeError> = de::IntoDeserializer::into_deserializer(text);
         Ok((seed.deserialize(name).map_err(|e| e.at(self.node))?, self))
     }
@@ -342,7 +433,11 @@ impl<'de> VariantAccess<'de> for At<'_> {
         Err(self.wrong("a word"))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, DecodeError> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, DecodeError> {
         Err(self.wrong("a word"))
     }
 }
@@ -355,11 +450,24 @@ struct Items<'a> {
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
-        let Some(item) = self.items.by_ref().copied().find(|item| !self.source.is_set_aside(*item)) else {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, DecodeError> {
+        let Some(item) = self
+            .items
+            .by_ref()
+            .copied()
+            .find(|item| !self.source.is_set_aside(*item))
+        else {
             return Ok(None);
         };
-        seed.deserialize(At { source: self.source, node: item }).map(Some).map_err(|e| e.at(item))
+        seed.deserialize(At {
+            source: self.source,
+            node: item,
+        })
+        .map(Some)
+        .map_err(|e| e.at(item))
     }
 }
 
@@ -372,17 +480,33 @@ struct Fields<'a> {
 impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = DecodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, DecodeError> {
         let source = self.source;
         let mut left = self.entries.by_ref().copied();
-        let Some((key, value)) = left.find(|(_, value)| !source.is_set_aside(*value)) else { return Ok(None) };
+        let Some((key, value)) = left.find(|(_, value)| !source.is_set_aside(*value)) else {
+            return Ok(None);
+        };
         self.value = Some(value);
-        seed.deserialize(At { source, node: key }).map(Some).map_err(|e| e.at(key))
+        seed.deserialize(At { source, node: key })
+            .map(Some)
+            .map_err(|e| e.at(key))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
-        let Some(value) = self.value.take() else { return Err(de::Error::custom("a field without a value")) };
-        seed.deserialize(At { source: self.source, node: value }).map_err(|e| e.at(value))
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
+        let Some(value) = self.value.take() else {
+            return Err(de::Error::custom("a field without a value"));
+        };
+        seed.deserialize(At {
+            source: self.source,
+            node: value,
+        })
+        .map_err(|e| e.at(value))
     }
 }
 
@@ -419,15 +543,29 @@ mod tests {
     fn a_good_document_decodes_and_text_stays_text() {
         let (value, faults) = decode("name: 1.10\ncount: 7\nparts:\n- {id: NO, ratio: 0.5}\n");
         assert_eq!(faults, Vec::<String>::new());
-        let part = Part { id: "NO".into(), ratio: 0.5 };
-        assert_eq!(value, Some(Sample { name: "1.10".into(), count: 7, parts: vec![part] }));
+        let part = Part {
+            id: "NO".into(),
+            ratio: 0.5,
+        };
+        assert_eq!(
+            value,
+            Some(Sample {
+                name: "1.10".into(),
+                count: 7,
+                parts: vec![part]
+            })
+        );
     }
 
     #[test]
     fn every_fault_is_found_in_one_reading() {
         let text = "name: x\ncuont: 7\nparts:\n- {id: a, ratio: fast}\n- {ratio: 1}\n- {id: c, ratio: .inf, wat: 1}\n- {id: d, ratio: 2}\n";
         let (value, faults) = decode(text);
-        assert_eq!(value.map(|v| v.parts.len()), Some(1), "the one good part is kept");
+        assert_eq!(
+            value.map(|v| v.parts.len()),
+            Some(1),
+            "the one good part is kept"
+        );
         let faults = faults.join("\n");
         for wanted in [
             "s.yaml:2:1: error[D004]: cuont: unknown field `cuont`; did you mean `count`?",
@@ -453,7 +591,10 @@ mod tests {
             ("- a\n", "D005"),
         ] {
             let (_, faults) = decode(text);
-            assert!(faults.iter().any(|f| f.contains(code)), "{text:?}: {faults:?}");
+            assert!(
+                faults.iter().any(|f| f.contains(code)),
+                "{text:?}: {faults:?}"
+            );
         }
     }
 
@@ -461,7 +602,10 @@ mod tests {
     fn deep_nesting_and_large_texts_end_early() {
         let (value, faults) = decode(&"[".repeat(200_000));
         assert!(value.is_none() && faults[0].contains("D001"), "{faults:?}");
-        let limits = Limits { max_bytes: 10, ..Limits::default() };
+        let limits = Limits {
+            max_bytes: 10,
+            ..Limits::default()
+        };
         let (_, faults) = Source::read("s", "name: 0123456789", &limits);
         assert!(faults.to_lines()[0].contains("D007"));
     }

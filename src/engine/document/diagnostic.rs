@@ -102,13 +102,19 @@ impl Diagnostics {
 
     /// How many errors and how many warnings are kept.
     pub fn counts(&self) -> (usize, usize) {
-        let errors = self.items.iter().filter(|d| d.severity == Severity::Error).count();
+        let errors = self
+            .items
+            .iter()
+            .filter(|d| d.severity == Severity::Error)
+            .count();
         (errors, self.items.len() - errors)
     }
 
     /// Sorts by file, line and column, so that output follows the text.
     pub fn sort(&mut self) {
-        self.items.sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
+        self.items.sort_by(|a, b| {
+            (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code))
+        });
     }
 
     /// One line a finding, for logs: `policy.yaml:12:5: error[P012]: …`.
@@ -118,7 +124,11 @@ impl Diagnostics {
 
     /// Every finding with an excerpt of the text, for people; `colour` adds terminal colours.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let mut text = String::new();
         for diagnostic in &self.items {
             text.push_str(&renderer.render(&[diagnostic.group()]));
@@ -137,9 +147,19 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let place = if self.path.is_empty() { String::new() } else { format!("at {}", self.path) };
-        let mut snippet = Snippet::source(self.excerpt.as_str()).line_start(self.line).path(self.file.as_str());
-        snippet = snippet.annotation(AnnotationKind::Primary.span(self.marked.clone()).label(place));
+        let place = if self.path.is_empty() {
+            String::new()
+        } else {
+            format!("at {}", self.path)
+        };
+        let mut snippet = Snippet::source(self.excerpt.as_str())
+            .line_start(self.line)
+            .path(self.file.as_str());
+        snippet = snippet.annotation(
+            AnnotationKind::Primary
+                .span(self.marked.clone())
+                .label(place),
+        );
         level
             .primary_title(self.message.as_str())
             .id(self.code)
@@ -150,7 +170,17 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { severity, code, file, path, line, column, message, help, .. } = self;
+        let Self {
+            severity,
+            code,
+            file,
+            path,
+            line,
+            column,
+            message,
+            help,
+            ..
+        } = self;
         write!(f, "{file}:{line}:{column}: {}[{code}]: ", severity.name())?;
         if !path.is_empty() {
             write!(f, "{path}: ")?;
@@ -170,13 +200,23 @@ pub(super) fn excerpt(text: &str, span: &Range<usize>) -> (usize, usize, String,
     let full = rest.split('\n').next().unwrap_or_default();
     let offset = at - line_start;
     // A very long line is shown from a little before the fault.
-    let from = if full.len() > MAX_EXCERPT_BYTES { floor_char_boundary(full, offset.saturating_sub(40)) } else { 0 };
+    let from = if full.len() > MAX_EXCERPT_BYTES {
+        floor_char_boundary(full, offset.saturating_sub(40))
+    } else {
+        0
+    };
     let to = floor_char_boundary(full, (from + MAX_EXCERPT_BYTES).min(full.len()));
     let shown = full.get(from..to).unwrap_or_default();
     // Every control character becomes one ASCII byte or keeps its length, so that offsets still fit.
-    let clean: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = shown
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let shrunk = shown.len() - clean.len();
-    let start = floor_char_boundary(&clean, (offset - from).saturating_sub(shrunk).min(clean.len()));
+    let start = floor_char_boundary(
+        &clean,
+        (offset - from).saturating_sub(shrunk).min(clean.len()),
+    );
     let length = span.end.saturating_sub(span.start).max(1);
     let end = ceil_char_boundary(&clean, (start + length).min(clean.len()).max(start));
     (line, column, clean, start..end)

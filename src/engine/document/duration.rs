@@ -70,8 +70,11 @@ impl Serialize for DurationMs {
 impl<'de> Deserialize<'de> for DurationMs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a duration, write it like 300ms or 1m30s")))
+        Self::parse(&text).ok_or_else(|| {
+            de::Error::custom(format!(
+                "`{text}` is not a duration, write it like 300ms or 1m30s"
+            ))
+        })
     }
 }
 
@@ -95,15 +98,26 @@ mod tests {
 
     #[test]
     fn durations_read_and_print_alike() {
-        for (text, ms) in [("300ms", 300), ("1m30s", 90_000), ("2h", 7_200_000), ("1s5ms", 1_005)] {
-            assert_eq!(DurationMs::parse(text), Some(DurationMs::from_ms(ms)), "{text}");
+        for (text, ms) in [
+            ("300ms", 300),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("1s5ms", 1_005),
+        ] {
+            assert_eq!(
+                DurationMs::parse(text),
+                Some(DurationMs::from_ms(ms)),
+                "{text}"
+            );
             assert_eq!(DurationMs::from_ms(ms).to_string(), text);
         }
     }
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in ["", "5", "5x", "ms", "-1s", "1s1m", "1s1s", "123456s", "1.5s", " 1s", "1s "] {
+        for text in [
+            "", "5", "5x", "ms", "-1s", "1s1m", "1s1s", "123456s", "1.5s", " 1s", "1s ",
+        ] {
             assert_eq!(DurationMs::parse(text), None, "{text:?}");
         }
     }

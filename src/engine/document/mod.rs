@@ -8,12 +8,14 @@
 //! Scalars are typed by what is asked for, not by how they look: a country code `NO` stays text and a version `1.10`
 //! keeps its zero. Anchors, aliases and tags are refused, so a short file can not grow into a large one.
 
+mod checker;
 mod decode;
 mod diagnostic;
 mod duration;
 mod path;
 mod tree;
 
+pub use checker::Checker;
 pub use decode::Decoded;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use duration::DurationMs;

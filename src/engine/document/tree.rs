@@ -20,7 +20,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 32 << 20, max_nodes: 2_000_000, max_depth: 32 }
+        Self {
+            max_bytes: 32 << 20,
+            max_nodes: 2_000_000,
+            max_depth: 32,
+        }
     }
 }
 
@@ -63,12 +67,27 @@ impl Source {
         };
         let mut faults = Diagnostics::default();
         if text.len() > limits.max_bytes {
-            let message = format!("the document has {} bytes, at most {} are allowed", text.len(), limits.max_bytes);
-            faults.push(source.diagnostic(Severity::Error, "D007", &(0..0), (message, "split the fleet or the rules")));
+            let message = format!(
+                "the document has {} bytes, at most {} are allowed",
+                text.len(),
+                limits.max_bytes
+            );
+            faults.push(source.diagnostic(
+                Severity::Error,
+                "D007",
+                &(0..0),
+                (message, "split the fleet or the rules"),
+            ));
             return (source, faults);
         }
         text.clone_into(&mut source.text);
-        let mut builder = Builder { source: &mut source, faults: &mut faults, limits, open: Vec::new(), seen: 0 };
+        let mut builder = Builder {
+            source: &mut source,
+            faults: &mut faults,
+            limits,
+            open: Vec::new(),
+            seen: 0,
+        };
         let root = builder.build(text);
         source.root = root;
         source.set_aside = vec![false; source.nodes.len()];
@@ -106,7 +125,13 @@ impl Source {
     }
 
     /// Makes a fault about the value at `path`, which counts list elements as the decoded value has them.
-    pub fn fault(&self, severity: Severity, code: &'static str, path: &Path<'_>, said: (String, &str)) -> Diagnostic {
+    pub fn fault(
+        &self,
+        severity: Severity,
+        code: &'static str,
+        path: &Path<'_>,
+        said: (String, &str),
+    ) -> Diagnostic {
         let (span, full_path) = self.locate(path);
         let mut diagnostic = self.diagnostic(severity, code, &span, said);
         diagnostic.path = full_path;
@@ -123,7 +148,18 @@ impl Source {
         let (line, column, excerpt, marked) = diagnostic::excerpt(&self.text, span);
         let file = self.name.clone();
         let help = help.to_owned();
-        Diagnostic { severity, code, file, path: String::new(), line, column, excerpt, marked, message, help }
+        Diagnostic {
+            severity,
+            code,
+            file,
+            path: String::new(),
+            line,
+            column,
+            excerpt,
+            marked,
+            message,
+            help,
+        }
     }
 
     /// The span and true path of the value at `path`; of its nearest existing ancestor where it was left to a default.
@@ -154,7 +190,12 @@ impl Source {
     /// Blocks are marked by their first line only.
     fn first_line_of(&self, span: Range<usize>) -> Range<usize> {
         let covered = self.text.get(span.clone()).unwrap_or_default();
-        let first = covered.split('\n').next().unwrap_or_default().trim_end().len();
+        let first = covered
+            .split('\n')
+            .next()
+            .unwrap_or_default()
+            .trim_end()
+            .len();
         span.start..span.start + first.max(1)
     }
 
@@ -182,7 +223,10 @@ impl Source {
     /// The path of `wanted` as text, for faults found while decoding.
     pub(super) fn path_of(&self, wanted: NodeId) -> String {
         let mut path = Vec::new();
-        if self.root.is_some_and(|root| self.find(root, wanted, &mut path)) {
+        if self
+            .root
+            .is_some_and(|root| self.find(root, wanted, &mut path))
+        {
             path.reverse();
             let text: String = path.concat();
             return text.trim_start_matches('.').to_owned();
@@ -239,7 +283,12 @@ impl Builder<'_> {
                 Ok(found) => found,
                 Err(error) => {
                     let at = error.marker().byte_offset().unwrap_or(0);
-                    self.refuse("D001", at..at + 1, format!("not readable as YAML: {error}"), "check the indentation, quotes and brackets here");
+                    self.refuse(
+                        "D001",
+                        at..at + 1,
+                        format!("not readable as YAML: {error}"),
+                        "check the indentation, quotes and brackets here",
+                    );
                     return None;
                 }
             };
@@ -248,7 +297,12 @@ impl Builder<'_> {
                 Event::DocumentStart(..) => {
                     documents += 1;
                     if documents > 1 {
-                        self.refuse("D009", range, "a second document in one file, 1 is allowed".to_owned(), "put each document in a file of its own");
+                        self.refuse(
+                            "D009",
+                            range,
+                            "a second document in one file, 1 is allowed".to_owned(),
+                            "put each document in a file of its own",
+                        );
                         return None;
                     }
                     continue;
@@ -258,26 +312,51 @@ impl Builder<'_> {
                     continue;
                 }
                 Event::Alias(..) => {
-                    self.refuse("D002", range, "an alias, which is not allowed here".to_owned(), "write the value out; anchors and aliases are refused");
+                    self.refuse(
+                        "D002",
+                        range,
+                        "an alias, which is not allowed here".to_owned(),
+                        "write the value out; anchors and aliases are refused",
+                    );
                     return None;
                 }
                 Event::Scalar(text, style, anchor, tag) => {
                     let plain = style == granit_parser::ScalarStyle::Plain;
-                    (Content::Scalar { text: text.into_owned().into_boxed_str(), plain }, anchor > 0 || tag.is_some())
+                    (
+                        Content::Scalar {
+                            text: text.into_owned().into_boxed_str(),
+                            plain,
+                        },
+                        anchor > 0 || tag.is_some(),
+                    )
                 }
-                Event::SequenceStart(_, anchor, tag) => (Content::List(Vec::new()), anchor > 0 || tag.is_some()),
-                Event::MappingStart(_, anchor, tag) => (Content::Map(Vec::new()), anchor > 0 || tag.is_some()),
+                Event::SequenceStart(_, anchor, tag) => {
+                    (Content::List(Vec::new()), anchor > 0 || tag.is_some())
+                }
+                Event::MappingStart(_, anchor, tag) => {
+                    (Content::Map(Vec::new()), anchor > 0 || tag.is_some())
+                }
                 _ => continue,
             };
             if anchored {
-                self.refuse("D002", range, "an anchor or a tag, which is not allowed here".to_owned(), "write plain values; anchors and tags are refused");
+                self.refuse(
+                    "D002",
+                    range,
+                    "an anchor or a tag, which is not allowed here".to_owned(),
+                    "write plain values; anchors and tags are refused",
+                );
                 return None;
             }
             let id = self.add(range, content)?;
             root = root.or(Some(id));
         }
         if root.is_none() && self.faults.is_empty() {
-            self.refuse("D010", 0..0, "the document is empty".to_owned(), "`tradewind schema` shows what belongs here");
+            self.refuse(
+                "D010",
+                0..0,
+                "the document is empty".to_owned(),
+                "`tradewind schema` shows what belongs here",
+            );
         }
         root
     }
@@ -301,10 +380,17 @@ impl Builder<'_> {
 
     /// Hangs a new node under the list or map that is open.
     fn attach(&mut self, id: NodeId) -> Option<()> {
-        let Some((parent, waiting_key)) = self.open.last_mut() else { return Some(()) };
+        let Some((parent, waiting_key)) = self.open.last_mut() else {
+            return Some(());
+        };
         let parent = *parent;
         let key = waiting_key.take();
-        match self.source.nodes.get_mut(parent).map(|node| &mut node.content) {
+        match self
+            .source
+            .nodes
+            .get_mut(parent)
+            .map(|node| &mut node.content)
+        {
             Some(Content::List(items)) => items.push(id),
             Some(Content::Map(entries)) => match key {
                 Some(key) => entries.push((key, id)),
@@ -318,14 +404,21 @@ impl Builder<'_> {
     fn begin_entry(&mut self, map: NodeId, key: NodeId) -> Option<()> {
         let span = self.source.span_of(key);
         let Some(name) = self.source.text_of(key).map(str::to_owned) else {
-            self.refuse("D005", span, "a list or a map as a field name".to_owned(), "field names are plain words");
+            self.refuse(
+                "D005",
+                span,
+                "a list or a map as a field name".to_owned(),
+                "field names are plain words",
+            );
             return None;
         };
         let twice = match self.source.node(map).map(|node| &node.content) {
             // Quadratic in the fields of one map; maps with more fields than this are refused as unknown fields anyway.
-            Some(Content::Map(entries)) => {
-                entries.iter().rev().take(64).any(|(other, _)| self.source.text_of(*other) == Some(&*name))
-            }
+            Some(Content::Map(entries)) => entries
+                .iter()
+                .rev()
+                .take(64)
+                .any(|(other, _)| self.source.text_of(*other) == Some(&*name)),
             _ => false,
         };
         if twice {
@@ -347,7 +440,9 @@ impl Builder<'_> {
     }
 
     fn refuse(&mut self, code: &'static str, span: Range<usize>, message: String, help: &str) {
-        let fault = self.source.diagnostic(Severity::Error, code, &span, (message, help));
+        let fault = self
+            .source
+            .diagnostic(Severity::Error, code, &span, (message, help));
         self.faults.push(fault);
     }
 }

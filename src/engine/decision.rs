@@ -1,0 +1,222 @@
+//! What the proxy gets: a view of an [`Evaluation`], without a copy.
+
+use super::evaluate::{Evaluation, MatchedBy, Pick, Role, Rung, Verdict};
+use super::geo::place::Source;
+use super::policy::{Affinity, Plan, Policy};
+use super::snapshot::{GeoState, Snapshot};
+use super::topology::{Node, Site};
+
+/// An answer. It borrows the snapshot it was decided on.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'a> {
+    snapshot: &'a Snapshot,
+    evaluation: &'a Evaluation,
+}
+
+/// A node to use, with all a proxy needs to know of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Its site.
+    pub site: &'a Site,
+    /// The name of its site's tier.
+    pub tier: &'a str,
+    /// What its site is expected to cost this client, in ms.
+    pub expected_ms: f32,
+    /// How long to wait for it, in ms.
+    pub attempt_timeout_ms: u32,
+    /// Why it is listed.
+    pub role: Role,
+}
+
+/// Whether the first node is the one that an undisturbed fleet would give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purity {
+    /// It is.
+    Pure,
+    /// A rung of the degradation ladder, or the absence of geo data, decided otherwise.
+    Degraded,
+}
+
+/// Something an operator should know of how an answer came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// The client's place is known to a country or a wide region only.
+    LowConfidenceLocation,
+    /// Nothing is known of the client's place; the policy's default stands in.
+    DefaultLocation,
+    /// A geo file is missing or was refused.
+    GeoDegraded,
+}
+
+/// What the proxy should do with the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CacheHint {
+    /// Its owner keeps it.
+    Store,
+    /// It is of no use in a cache.
+    Bypass,
+}
+
+impl Purity {
+    /// Every value, in order.
+    pub const ALL: &'static [Self] = &[Self::Pure, Self::Degraded];
+
+    /// The word used in answers, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pure => "pure",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+impl Note {
+    /// The word used in answers, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LowConfidenceLocation => "low_confidence_location",
+            Self::DefaultLocation => "default_location",
+            Self::GeoDegraded => "geo_degraded",
+        }
+    }
+}
+
+impl CacheHint {
+    /// The word used in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+impl<'a> Decision<'a> {
+    /// The view of `evaluation`, which was made from `snapshot`.
+    pub fn new(snapshot: &'a Snapshot, evaluation: &'a Evaluation) -> Self {
+        Self {
+            snapshot,
+            evaluation,
+        }
+    }
+
+    /// What it is a view of.
+    pub fn evaluation(&self) -> &'a Evaluation {
+        self.evaluation
+    }
+
+    /// The snapshot it was decided on.
+    pub fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
+    /// The nodes to use, in order; empty when the verdict is to refuse.
+    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
+        let snapshot = self.snapshot;
+        let attempt_timeout_ms = self.plan().map_or(0, |plan| plan.attempt_timeout_ms);
+        self.evaluation
+            .picks
+            .iter()
+            .map(move |pick| candidate(snapshot, pick, attempt_timeout_ms))
+    }
+
+    /// The name of the rule that decided; empty when none did.
+    pub fn rule_name(&self) -> &'a str {
+        match self.evaluation.matched {
+            MatchedBy::Rule(rule) => self
+                .policy()
+                .rules()
+                .get(rule.get())
+                .map_or("", |rule| &rule.name),
+            MatchedBy::Pool(_) | MatchedBy::Nothing => "",
+        }
+    }
+
+    /// The name of the pool that the first node was looked for in; empty when the verdict is to refuse.
+    pub fn pool_name(&self) -> &'a str {
+        let tier = self
+            .plan()
+            .and_then(|plan| plan.tiers.get(usize::from(self.evaluation.tier)));
+        tier.map_or("", |tier| self.policy().pool_name(tier.pool))
+    }
+
+    /// The plan that was followed.
+    pub fn plan(&self) -> Option<&'a Plan> {
+        match self.evaluation.matched {
+            MatchedBy::Rule(rule) => self.policy().rules().get(rule.get()).map(|rule| &rule.plan),
+            MatchedBy::Pool(pool) => self.policy().pools().get(pool.get()).map(|pool| &pool.plan),
+            MatchedBy::Nothing => None,
+        }
+    }
+
+    /// The policy it was decided by.
+    pub fn policy(&self) -> &'a Policy {
+        self.snapshot.policy()
+    }
+
+    /// Whether the first node is the one that an undisturbed fleet would give.
+    pub fn purity(&self) -> Purity {
+        let guessed = self.evaluation.located.place.source == Source::Default;
+        let blind = guessed && self.snapshot.geo_state() == GeoState::Degraded;
+        if self.evaluation.rung == Rung::Normal && !blind {
+            Purity::Pure
+        } else {
+            Purity::Degraded
+        }
+    }
+
+    /// What an operator should know of how the answer came about.
+    pub fn notes(&self) -> impl Iterator<Item = Note> + use<> {
+        let located = &self.evaluation.located;
+        let by_default = located.place.source == Source::Default;
+        let notes = [
+            (
+                located.is_low_confidence() && !by_default,
+                Note::LowConfidenceLocation,
+            ),
+            (by_default, Note::DefaultLocation),
+            (
+                self.snapshot.geo_state() == GeoState::Degraded,
+                Note::GeoDegraded,
+            ),
+        ];
+        notes
+            .into_iter()
+            .filter(|(holds, _)| *holds)
+            .map(|(_, note)| note)
+    }
+
+    /// How long the answer may be reused, in ms.
+    pub fn ttl_ms(&self) -> u32 {
+        let routed = self.evaluation.verdict == Verdict::Route;
+        self.plan().filter(|_| routed).map_or(0, |plan| plan.ttl_ms)
+    }
+
+    /// What the proxy should do with the object.
+    pub fn cache_hint(&self) -> CacheHint {
+        let tier = self
+            .plan()
+            .and_then(|plan| plan.tiers.get(usize::from(self.evaluation.tier)));
+        match tier.map(|tier| tier.affinity) {
+            Some(Affinity::Key) => CacheHint::Store,
+            Some(Affinity::Client | Affinity::None) | None => CacheHint::Bypass,
+        }
+    }
+}
+
+fn candidate<'a>(snapshot: &'a Snapshot, pick: &Pick, attempt_timeout_ms: u32) -> Candidate<'a> {
+    let topology = snapshot.topology();
+    let node = topology.node(pick.node);
+    let site = topology.site(node.site);
+    let tier = topology.tier_name(site.tier);
+    Candidate {
+        node,
+        site,
+        tier,
+        expected_ms: pick.expected_ms,
+        attempt_timeout_ms,
+        role: pick.role,
+    }
+}

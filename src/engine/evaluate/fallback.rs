@@ -1,0 +1,284 @@
+//! Which nodes are named, in which order: the owner, and who stands in when it fails.
+//!
+//! The list alternates between the key's order at the chosen site (the object may be there already) and other sites (a
+//! site can fail as a whole), then goes down the tiers. Up to three entries belong to the chosen tier before later
+//! tiers get one each; longer lists give the rest to the chosen tier too. Where two failure domains (sites) exist, a
+//! list of two or more has both.
+
+use arrayvec::ArrayVec;
+
+use super::sites::{MAX_SCORED_SITES, ScoredSite, Scorer};
+use super::{Evaluation, MatchedBy, Pick, Reason, Request, Role, Rung, Stage, Tried, Verdict};
+use crate::engine::hash::KeyHash;
+use crate::engine::model::{NodeIndex, SiteIndex};
+use crate::engine::policy::PlanTier;
+use crate::engine::query::MAX_CANDIDATES;
+use crate::engine::rank::{self, Segment, Top};
+use crate::engine::snapshot::{RankTable, Roster};
+
+/// Entries of the chosen tier that come before any later tier.
+const FIRST_TIER_ENTRIES: usize = 3;
+
+/// The key's order over some sites of a roster, without the nodes that were tried.
+struct Order<'r> {
+    roster: &'r Roster,
+    tried: &'r Tried,
+    top: Top,
+}
+
+impl<'r> Order<'r> {
+    fn new(
+        (roster, tried): (&'r Roster, &'r Tried),
+        segments: impl Iterator<Item = Segment>,
+        (key, wanted): (KeyHash, usize),
+    ) -> Self {
+        // Tried nodes may all be among the best: ask for as many more and skip them.
+        let mut top = Top::new(wanted + tried.len());
+        for segment in segments {
+            rank::rank(roster.columns(), segment, key, &mut top);
+        }
+        Self { roster, tried, top }
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = NodeIndex> + '_ {
+        let ranked = self
+            .top
+            .iter()
+            .filter_map(|entry| self.roster.node_at(entry.position));
+        ranked.filter(|node| !self.tried.contains(node))
+    }
+
+    /// Whether the first of the order was left out because it was tried.
+    fn owner_was_tried(&self) -> bool {
+        let owner = self
+            .top
+            .first()
+            .and_then(|entry| self.roster.node_at(entry.position));
+        owner.is_some_and(|node| self.tried.contains(&node))
+    }
+}
+
+/// Scores, ranks and lists for a request whose stage is known.
+pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: MatchedBy) -> Evaluation {
+    let plan = request.plan;
+    let key = request
+        .keys
+        .for_affinity(stage.plan_tier.affinity, &request.located);
+    let scorer = scorer(request, stage.table, stage.roster);
+    let spread_is_on = plan.spread_ms > 0.0;
+    let sites_wanted = if spread_is_on {
+        MAX_SCORED_SITES
+    } else {
+        1 + request.wanted.div_ceil(2) + request.tried.len()
+    };
+    let sites = scorer.best(sites_wanted);
+    let best_ms = sites.first().map_or(0.0, |site| site.total_ms);
+    let scope = sites
+        .iter()
+        .take_while(|site| site.total_ms <= best_ms + plan.spread_ms)
+        .count();
+    let in_reach = |site: &ScoredSite| {
+        plan.max_detour_ms
+            .is_none_or(|detour| site.total_ms <= best_ms + detour)
+    };
+    let (inside, outside) = sites.split_at(scope);
+
+    let segments = inside
+        .iter()
+        .filter_map(|site| stage.roster.segment(site.position));
+    let order = Order::new(
+        (stage.roster, &request.tried),
+        segments,
+        (key, request.wanted),
+    );
+    let mut others = outside
+        .iter()
+        .filter(|site| in_reach(site))
+        .filter_map(|site| {
+            let segments = stage.roster.segment(site.position).into_iter();
+            let order = Order::new((stage.roster, &request.tried), segments, (key, 1));
+            order.nodes().next().map(|node| Pick {
+                node,
+                expected_ms: site.total_ms,
+                role: Role::NextSite,
+            })
+        });
+
+    let expected = |node: NodeIndex| {
+        let site = request.snapshot.topology().node(node).site;
+        inside
+            .iter()
+            .find(|scored| scored.site == site)
+            .map_or(best_ms, |scored| scored.total_ms)
+    };
+    let in_order = order.nodes().enumerate().map(|(at, node)| Pick {
+        node,
+        expected_ms: expected(node),
+        role: if at == 0 {
+            Role::Owner
+        } else {
+            Role::NextInOrder
+        },
+    });
+    let later = later_tiers(request, &stage);
+    let mut picks = interleave(request, (in_order, &mut others), later.len());
+    let reason = reason(&stage, picks.first(), order.owner_was_tried());
+    append_later_tiers(request, &later, &mut picks);
+    let refused = picks.is_empty();
+    Evaluation {
+        verdict: if refused {
+            Verdict::Refuse
+        } else {
+            Verdict::Route
+        },
+        reason: if refused { Reason::NoNode } else { reason },
+        rung: if refused { Rung::Refuse } else { stage.rung },
+        matched,
+        located: request.located,
+        key,
+        tier: u8::try_from(stage.tier).unwrap_or(u8::MAX),
+        scope: u8::try_from(scope).unwrap_or(u8::MAX),
+        sites,
+        picks,
+        expected_gb: request.expected_gb,
+    }
+}
+
+fn scorer<'s>(
+    request: &'s Request<'_, '_>,
+    table: &'s RankTable,
+    roster: &'s Roster,
+) -> Scorer<'s> {
+    Scorer {
+        model: request.snapshot.policy().score(),
+        table,
+        roster,
+        located: &request.located,
+        expected_gb: request.expected_gb,
+    }
+}
+
+/// Fills the chosen tier's share of the list: owner, next in order, next site, and so on in turn.
+fn interleave(
+    request: &Request<'_, '_>,
+    (in_order, others): (impl Iterator<Item = Pick>, &mut dyn Iterator<Item = Pick>),
+    later_tiers: usize,
+) -> ArrayVec<Pick, MAX_CANDIDATES> {
+    let topology = request.snapshot.topology();
+    let site_of = |pick: &Pick| topology.node(pick.node).site;
+    let wanted = request.wanted;
+    let mut in_order = in_order.peekable();
+    let mut picks: ArrayVec<Pick, MAX_CANDIDATES> = in_order.next().into_iter().collect();
+    let first_site = picks.first().map(site_of);
+    let second_shares_site = in_order
+        .peek()
+        .is_none_or(|second| Some(site_of(second)) == first_site);
+    // A list of two has room for one more domain only: the next site comes before the next in order.
+    if wanted == 2 && second_shares_site {
+        picks.extend(others.next());
+    }
+    let reserved = later_tiers.min(wanted.saturating_sub(FIRST_TIER_ENTRIES));
+    while picks.len() < wanted - reserved {
+        let before = picks.len();
+        picks.extend(in_order.next());
+        if picks.len() < wanted - reserved {
+            picks.extend(others.next());
+        }
+        if picks.len() == before {
+            break;
+        }
+    }
+    // No second site in this tier: the last place goes to a later tier, so that one site's failure is survived.
+    let one_site = picks.iter().all(|pick| Some(site_of(pick)) == first_site);
+    if one_site && wanted >= 2 && later_tiers > 0 && picks.len() == wanted {
+        picks.pop();
+    }
+    picks
+}
+
+/// The tiers behind the chosen one that have ready nodes.
+fn later_tiers(request: &Request<'_, '_>, stage: &Stage<'_>) -> ArrayVec<PlanTier, MAX_CANDIDATES> {
+    let behind = request.plan.tiers.iter().skip(stage.tier + 1);
+    behind
+        .filter(|tier| !request.snapshot.table(tier.set).ready().is_empty())
+        .copied()
+        .take(MAX_CANDIDATES)
+        .collect()
+}
+
+/// Adds the key's owner in each later tier: at the parents of the first node's site where it has any there, so that all
+/// its children ask the same parent node; else at the site that is best for the client.
+fn append_later_tiers(
+    request: &Request<'_, '_>,
+    tiers: &[PlanTier],
+    picks: &mut ArrayVec<Pick, MAX_CANDIDATES>,
+) {
+    let topology = request.snapshot.topology();
+    let first_site: Option<SiteIndex> = picks.first().map(|pick| topology.node(pick.node).site);
+    for tier in tiers {
+        if picks.len() >= request.wanted {
+            return;
+        }
+        let table = request.snapshot.table(tier.set);
+        let roster = table.ready();
+        let scorer = scorer(request, table, roster);
+        let parents = first_site.map_or(&[] as &[SiteIndex], |site| {
+            topology.site(site).parents.as_slice()
+        });
+        let position_of = |site: &SiteIndex| {
+            let at = table
+                .sites()
+                .binary_search_by_key(site, |row| row.site)
+                .ok()?;
+            u16::try_from(at).ok()
+        };
+        let mut scope: ArrayVec<ScoredSite, 16> = parents
+            .iter()
+            .filter_map(position_of)
+            .filter_map(|at| scorer.score(at))
+            .map(|(s, _)| s)
+            .take(16)
+            .collect();
+        if scope.is_empty() {
+            scope.extend(scorer.best(1));
+        }
+        let key = request.keys.for_affinity(tier.affinity, &request.located);
+        let segments = scope
+            .iter()
+            .filter_map(|site| roster.segment(site.position));
+        let order = Order::new((roster, &request.tried), segments, (key, 1 + picks.len()));
+        let Some(node) = order
+            .nodes()
+            .find(|node| picks.iter().all(|pick| pick.node != *node))
+        else {
+            continue;
+        };
+        let site = topology.node(node).site;
+        let expected_ms = scope
+            .iter()
+            .find(|s| s.site == site)
+            .map_or(0.0, |s| s.total_ms);
+        let is_origin = request.snapshot.policy().node_set(tier.set).is_origin();
+        let role = if is_origin {
+            Role::Origin
+        } else {
+            Role::NextTier
+        };
+        picks.push(Pick {
+            node,
+            expected_ms,
+            role,
+        });
+    }
+}
+
+fn reason(stage: &Stage<'_>, first: Option<&Pick>, owner_was_tried: bool) -> Reason {
+    match (stage.rung, first.map(|pick| pick.role)) {
+        (Rung::NextTier, _) => Reason::NextTier,
+        (Rung::Panic, _) => Reason::Panic,
+        (Rung::Origin, _) => Reason::Origin,
+        (_, Some(Role::Owner)) if owner_was_tried => Reason::OwnerTried,
+        (_, Some(Role::Owner)) => Reason::Owner,
+        _ => Reason::SiteTried,
+    }
+}

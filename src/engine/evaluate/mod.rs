@@ -1,0 +1,370 @@
+//! A decision, step by step: locate, match, choose a tier, score sites, rank nodes, list fallbacks.
+//!
+//! All the branching of a decision is here; what it calls is arithmetic. [`evaluate`] is total and a pure function of
+//! its arguments: no clock, no lock, no counter, no allocation.
+
+mod fallback;
+mod sites;
+
+use arrayvec::ArrayVec;
+
+use super::hash::{self, KeyHash};
+use super::locate::{self, Located};
+use super::model::{NodeIndex, PoolIndex, RuleIndex, SiteIndex};
+use super::policy::{Action, Affinity, Matched, PanicMode, Plan, PlanTier};
+use super::query::{HostName, MAX_CANDIDATES, MAX_TRIED, Query};
+use super::snapshot::{RankTable, Roster, Snapshot};
+
+pub use sites::{MAX_SCORED_SITES, ScoredSite};
+
+/// The outcome of one query, from which answers and explanations are made.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// Whether nodes are named.
+    pub verdict: Verdict,
+    /// Why the verdict, or the first node, is what it is.
+    pub reason: Reason,
+    /// How far down the ladder of degradation the answer comes from.
+    pub rung: Rung,
+    /// The rule or pool that decided.
+    pub matched: MatchedBy,
+    /// Where the client is.
+    pub located: Located,
+    /// The key that nodes were ranked by.
+    pub key: KeyHash,
+    /// Position of the tier in the plan that the first node comes from.
+    pub tier: u8,
+    /// The best sites of that tier, best first; the first `scope` of them share the key.
+    pub sites: ArrayVec<ScoredSite, MAX_SCORED_SITES>,
+    /// How many of `sites` the key was ranked over.
+    pub scope: u8,
+    /// The nodes to use, in order.
+    pub picks: ArrayVec<Pick, MAX_CANDIDATES>,
+    /// The size the cost term was taken for, in gigabytes.
+    pub expected_gb: f32,
+}
+
+/// Whether nodes are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Use the nodes listed.
+    Route,
+    /// Serve the request elsewhere or not at all.
+    Refuse,
+}
+
+/// Why the verdict, or the first node, is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The key's owner at the best site.
+    Owner,
+    /// The owner was tried already; the next in the key's order.
+    OwnerTried,
+    /// Every node of the best site was tried already; the owner at another site.
+    SiteTried,
+    /// No ready node in an earlier tier.
+    NextTier,
+    /// No ready node before the origin: nodes that drain are used again.
+    Panic,
+    /// Nothing but the origin is left.
+    Origin,
+    /// The rule says so.
+    RefusedByRule,
+    /// No rule matches.
+    NoRule,
+    /// The pool that was asked for does not exist.
+    UnknownPool,
+    /// No node is left.
+    NoNode,
+}
+
+/// How far down the ladder of degradation an answer comes from; later is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// Not degraded.
+    Normal,
+    /// A later tier of the plan stands in.
+    NextTier,
+    /// Nodes that drain are used again.
+    Panic,
+    /// Only the origin is left.
+    Origin,
+    /// Nothing is left.
+    Refuse,
+}
+
+/// The rule or pool that decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatchedBy {
+    /// The first rule that matches.
+    Rule(RuleIndex),
+    /// The pool that the caller named.
+    Pool(PoolIndex),
+    /// Nothing matches.
+    Nothing,
+}
+
+/// A node to use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pick {
+    /// The node.
+    pub node: NodeIndex,
+    /// What its site is expected to cost this client, in ms.
+    pub expected_ms: f32,
+    /// Why it is listed.
+    pub role: Role,
+}
+
+/// Why a node is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// First in the key's order.
+    Owner,
+    /// Later in the key's order at the same site (or sites).
+    NextInOrder,
+    /// The key's owner at the next best site.
+    NextSite,
+    /// The key's owner in a later tier.
+    NextTier,
+    /// The key's owner at the origin.
+    Origin,
+}
+
+macro_rules! names {
+    ($type:ident { $($variant:ident = $name:literal,)* }) => {
+        impl $type {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word used in answers, logs and metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+names! { Verdict { Route = "route", Refuse = "refuse", } }
+names! { Reason {
+    Owner = "owner",
+    OwnerTried = "owner_tried",
+    SiteTried = "site_tried",
+    NextTier = "next_tier",
+    Panic = "panic",
+    Origin = "origin",
+    RefusedByRule = "refused_by_rule",
+    NoRule = "no_rule",
+    UnknownPool = "unknown_pool",
+    NoNode = "no_node",
+} }
+names! { Rung {
+    Normal = "normal",
+    NextTier = "next_tier",
+    Panic = "panic",
+    Origin = "origin",
+    Refuse = "refuse",
+} }
+names! { Role {
+    Owner = "owner",
+    NextInOrder = "next_in_order",
+    NextSite = "next_site",
+    NextTier = "next_tier",
+    Origin = "origin",
+} }
+
+/// The nodes that a caller has tried already.
+type Tried = ArrayVec<NodeIndex, MAX_TRIED>;
+
+/// Where the first node is looked for.
+#[derive(Clone, Copy)]
+struct Stage<'s> {
+    /// Position of the tier in the plan.
+    tier: usize,
+    plan_tier: PlanTier,
+    table: &'s RankTable,
+    roster: &'s Roster,
+    rung: Rung,
+}
+
+/// Decides one query.
+pub fn evaluate(snapshot: &Snapshot, query: &Query<'_>) -> Evaluation {
+    let located = locate::locate(snapshot, query);
+    let host = HostName::new(query.host);
+    let policy = snapshot.policy();
+    let matched = policy.match_query(
+        query,
+        host.as_str(),
+        (located.place.country, located.place.asn),
+    );
+    let (plan, matched_by) = match matched {
+        Matched::Rule(index, rule) if rule.action == Action::Refuse => {
+            return Evaluation::refused(located, MatchedBy::Rule(index), Reason::RefusedByRule);
+        }
+        Matched::Rule(index, rule) => (&rule.plan, MatchedBy::Rule(index)),
+        Matched::Pool(index, pool) => (&pool.plan, MatchedBy::Pool(index)),
+        Matched::UnknownPool => {
+            return Evaluation::refused(located, MatchedBy::Nothing, Reason::UnknownPool);
+        }
+        Matched::Nothing => {
+            return Evaluation::refused(located, MatchedBy::Nothing, Reason::NoRule);
+        }
+    };
+    let Some(stage) = choose_stage(snapshot, plan) else {
+        return Evaluation::refused(located, matched_by, Reason::NoNode);
+    };
+    let object = plan.key.key_of(query, host.as_str());
+    let request = Request {
+        snapshot,
+        plan,
+        located,
+        keys: Keys { object, query },
+        tried: query
+            .tried
+            .iter()
+            .filter_map(|id| policy.find_node(id))
+            .take(MAX_TRIED)
+            .collect(),
+        wanted: usize::from(query.candidates.unwrap_or(plan.candidates)).clamp(1, MAX_CANDIDATES),
+        expected_gb: super::number::gigabytes(query.size_bytes.unwrap_or(plan.expected_bytes)),
+    };
+    fallback::list(&request, stage, matched_by)
+}
+
+/// A query that found its plan, with all that is the same for every step.
+struct Request<'s, 'q> {
+    snapshot: &'s Snapshot,
+    plan: &'s Plan,
+    located: Located,
+    keys: Keys<'q>,
+    tried: Tried,
+    wanted: usize,
+    expected_gb: f32,
+}
+
+/// What nodes are ranked by, for each kind of affinity.
+struct Keys<'q> {
+    object: KeyHash,
+    query: &'q Query<'q>,
+}
+
+impl Keys<'_> {
+    fn for_affinity(&self, affinity: Affinity, located: &Located) -> KeyHash {
+        match affinity {
+            Affinity::Key => self.object,
+            Affinity::Client => self.client(located),
+            Affinity::None if self.query.request_id.is_empty() => {
+                KeyHash(self.object.0 ^ self.client(located).0.rotate_left(32))
+            }
+            Affinity::None => hash::key(&[self.query.request_id]),
+        }
+    }
+
+    fn client(&self, located: &Located) -> KeyHash {
+        match self.query.client.ip.map(|ip| ip.to_canonical()) {
+            Some(std::net::IpAddr::V4(ip)) => hash::key(&[&ip.octets()]),
+            Some(std::net::IpAddr::V6(ip)) => hash::key(&[&ip.octets()]),
+            None => hash::key(&[&located.cell.id().to_le_bytes()]),
+        }
+    }
+}
+
+/// The first tier that has a node to name, by the ladder: ready nodes of each tier before the origin, then nodes that
+/// drain, then the origin.
+fn choose_stage<'s>(snapshot: &'s Snapshot, plan: &Plan) -> Option<Stage<'s>> {
+    let policy = snapshot.policy();
+    let stages = || {
+        plan.tiers
+            .iter()
+            .copied()
+            .enumerate()
+            .map(|(tier, plan_tier)| {
+                (
+                    tier,
+                    plan_tier,
+                    snapshot.table(plan_tier.set),
+                    policy.node_set(plan_tier.set).is_origin(),
+                )
+            })
+    };
+    // A plan that begins at the origin is not degraded by using it.
+    let ready = stages().find(|(tier, _, table, is_origin)| {
+        (*tier == 0 || !is_origin) && !table.ready().is_empty()
+    });
+    if let Some((tier, plan_tier, table, _)) = ready {
+        let rung = if tier == 0 {
+            Rung::Normal
+        } else {
+            Rung::NextTier
+        };
+        return Some(Stage {
+            tier,
+            plan_tier,
+            table,
+            roster: table.ready(),
+            rung,
+        });
+    }
+    let mode = policy.panic_mode();
+    let draining = stages()
+        .find(|(tier, _, table, is_origin)| {
+            (*tier == 0 || !is_origin) && !table.readmitted().is_empty()
+        })
+        .filter(|_| mode == PanicMode::AllReady);
+    if let Some((tier, plan_tier, table, _)) = draining {
+        return Some(Stage {
+            tier,
+            plan_tier,
+            table,
+            roster: table.readmitted(),
+            rung: Rung::Panic,
+        });
+    }
+    let origin = stages().find(|(_, _, table, is_origin)| {
+        *is_origin && !(table.ready().is_empty() && table.readmitted().is_empty())
+    });
+    let (tier, plan_tier, table, _) = origin.filter(|_| mode != PanicMode::Refuse)?;
+    let roster = if table.ready().is_empty() {
+        table.readmitted()
+    } else {
+        table.ready()
+    };
+    Some(Stage {
+        tier,
+        plan_tier,
+        table,
+        roster,
+        rung: Rung::Origin,
+    })
+}
+
+impl Evaluation {
+    fn refused(located: Located, matched: MatchedBy, reason: Reason) -> Self {
+        Self {
+            verdict: Verdict::Refuse,
+            reason,
+            rung: if reason == Reason::NoNode {
+                Rung::Refuse
+            } else {
+                Rung::Normal
+            },
+            matched,
+            located,
+            key: KeyHash(0),
+            tier: 0,
+            sites: ArrayVec::new(),
+            scope: 0,
+            picks: ArrayVec::new(),
+            expected_gb: 0.0,
+        }
+    }
+
+    /// The sites whose nodes the key was ranked over.
+    pub fn scope_sites(&self) -> impl Iterator<Item = SiteIndex> + '_ {
+        self.sites
+            .iter()
+            .take(usize::from(self.scope))
+            .map(|scored| scored.site)
+    }
+}

@@ -1,0 +1,109 @@
+//! The best few sites of a table for one client.
+
+use arrayvec::ArrayVec;
+
+use crate::engine::geo::distance::chord_squared;
+use crate::engine::locate::Located;
+use crate::engine::model::SiteIndex;
+use crate::engine::score::ScoreModel;
+use crate::engine::snapshot::{RankTable, Roster};
+
+/// Most sites kept for one decision; so a scope holds at most this many.
+pub const MAX_SCORED_SITES: usize = 8;
+
+/// A site and its score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScoredSite {
+    /// The site.
+    pub site: SiteIndex,
+    /// Its position in the set.
+    pub position: u16,
+    /// What it is expected to cost this client, in ms.
+    pub total_ms: f32,
+}
+
+/// Scores sites for one client.
+pub(super) struct Scorer<'s> {
+    pub(super) model: &'s ScoreModel,
+    pub(super) table: &'s RankTable,
+    pub(super) roster: &'s Roster,
+    pub(super) located: &'s Located,
+    pub(super) expected_gb: f32,
+}
+
+impl Scorer<'_> {
+    /// The `count` best sites that have a node to name, best first; ties go to the lower id.
+    ///
+    /// Sites come nearest first, so the network term only grows: once even a site without any other handicap could not
+    /// enter the list, none behind it can. Where the row of the client's cell ends before that, all sites are scored.
+    pub(super) fn best(&self, count: usize) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
+        let count = count.clamp(1, MAX_SCORED_SITES);
+        let mut best = ArrayVec::new();
+        let row = self
+            .located
+            .cell_index
+            .map(|cell| self.table.nearest_row(cell))
+            .unwrap_or_default();
+        let least_other_ms = self.table.least_standing_ms()
+            + self
+                .model
+                .cost_ms(self.table.least_price(), self.expected_gb);
+        for position in row {
+            let Some((scored, network_ms)) = self.score(*position) else {
+                continue;
+            };
+            let worst: f32 = if best.len() < count {
+                f32::INFINITY
+            } else {
+                best.last().map_or(0.0, |s: &ScoredSite| s.total_ms)
+            };
+            // A little is left for rounding: the sum is taken in another order than a score is.
+            if network_ms + least_other_ms > worst * 1.000_01 + 0.001 {
+                return best;
+            }
+            insert(&mut best, count, scored);
+        }
+        if row.len() < self.table.sites().len() {
+            best.clear();
+            for position in (0_u16..).take(self.table.sites().len()) {
+                if let Some((scored, _)) = self.score(position) {
+                    insert(&mut best, count, scored);
+                }
+            }
+        }
+        best
+    }
+
+    /// The score of the site at `position` and its network term; `None` when it has no node to name.
+    #[inline]
+    pub(super) fn score(&self, position: u16) -> Option<(ScoredSite, f32)> {
+        self.roster.segment(position)?;
+        let row = self.table.sites().get(usize::from(position))?;
+        let network_ms = self
+            .model
+            .network_ms(chord_squared(self.located.point, row.point));
+        let cost_ms = self.model.cost_ms(row.price_usd_per_gb, self.expected_gb);
+        let total_ms = (network_ms + row.standing_ms) + cost_ms;
+        Some((
+            ScoredSite {
+                site: row.site,
+                position,
+                total_ms,
+            },
+            network_ms,
+        ))
+    }
+}
+
+fn insert(best: &mut ArrayVec<ScoredSite, MAX_SCORED_SITES>, count: usize, scored: ScoredSite) {
+    let after =
+        |other: &ScoredSite| (other.total_ms, other.position) > (scored.total_ms, scored.position);
+    let at = best.iter().position(after).unwrap_or(best.len());
+    if at >= count {
+        return;
+    }
+    if best.len() == count {
+        best.pop();
+    }
+    best.insert(at, scored);
+}

@@ -1,0 +1,387 @@
+//! Why a decision fell as it did: every site in milliseconds, every node in its place, and what would change it.
+//!
+//! The other view of an [`Evaluation`]. It is made when somebody asks, from the same snapshot with the same functions,
+//! so it can not tell another story than the answer.
+
+use std::collections::BTreeMap;
+
+use super::decision::Decision;
+use super::evaluate::{Evaluation, MAX_SCORED_SITES};
+use super::geo::distance::{chord_squared, distance_km};
+use super::model::{AdminState, NodeIndex, SiteIndex};
+use super::policy::Plan;
+use super::query::Query;
+use super::rank;
+use super::score::Terms;
+use super::snapshot::{RankTable, Roster, Snapshot};
+use super::topology::Node;
+
+/// Most sites an explanation lists.
+pub const MAX_SITES_SHOWN: usize = 32;
+
+/// Most nodes an explanation lists, first those in the key's order, then those eliminated.
+pub const MAX_NODES_SHOWN: usize = 64;
+
+/// The whole story of one decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// Sites of the tier that was used, best first; at most [`MAX_SITES_SHOWN`].
+    pub sites: Vec<SiteLine>,
+    /// Sites left out of `sites`.
+    pub sites_not_shown: usize,
+    /// Nodes of the pool, in the key's order where they were ranked; at most [`MAX_NODES_SHOWN`].
+    pub nodes: Vec<NodeLine>,
+    /// Nodes left out of `nodes`.
+    pub nodes_not_shown: usize,
+    /// How many nodes of the pool each reason eliminated.
+    pub eliminated: BTreeMap<Elimination, usize>,
+    /// The best site outside the scope, and how much slower the chosen one would have to be for it to win, in ms.
+    pub runner_up: Option<RunnerUp>,
+    /// The second node in the key's order, and what would make it the first.
+    pub second_node: Option<SecondNode>,
+}
+
+/// A site and its score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SiteLine {
+    /// The site.
+    pub site: SiteIndex,
+    /// From the client's cell, in km.
+    pub distance_km: f32,
+    /// The parts of the score.
+    pub terms: Terms,
+    /// Its place in the decision.
+    pub standing: SiteStanding,
+    /// Nodes that could be named there.
+    pub admitted_nodes: usize,
+}
+
+/// A site's place in the decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SiteStanding {
+    /// The key was ranked over its nodes.
+    InScope,
+    /// Could stand in when the chosen one fails.
+    Fallback,
+    /// Further behind the best than the bound allows.
+    TooFar,
+    /// No node of it could be named.
+    NoNode,
+}
+
+/// A node and its fate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NodeLine {
+    /// The node.
+    pub node: NodeIndex,
+    /// Its weight in the race.
+    pub weight: f32,
+    /// Its time in the race, in 1/weight; the smallest wins. `None` outside the sites that share the key.
+    pub race: Option<f32>,
+    /// Its place in the answer, from 1.
+    pub place: Option<usize>,
+    /// Why it could not be named.
+    pub eliminated: Option<Elimination>,
+}
+
+/// Why a node could not be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Elimination {
+    /// The caller tried it already.
+    ExcludedByCaller,
+    /// Operators took it out of service.
+    Maintenance,
+    /// Operators let it run empty.
+    Draining,
+    /// It lacks a label that the rule requires.
+    Capability,
+    /// Its site stands outside the rule's fence.
+    Geofence,
+    /// Its site is further behind the best than the bound allows.
+    TooFar,
+}
+
+/// The best site that was not used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunnerUp {
+    /// The site.
+    pub site: SiteIndex,
+    /// It would win if the chosen site were slower by this, in ms.
+    pub flip_ms: f32,
+}
+
+/// The node behind the owner.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SecondNode {
+    /// The node.
+    pub node: NodeIndex,
+    /// It would own the key if its weight were larger by this factor.
+    pub flip_weight_ratio: f32,
+}
+
+impl Elimination {
+    /// The word used in answers and output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ExcludedByCaller => "excluded_by_caller",
+            Self::Maintenance => "maintenance",
+            Self::Draining => "draining",
+            Self::Capability => "capability",
+            Self::Geofence => "geofence",
+            Self::TooFar => "too_far",
+        }
+    }
+}
+
+impl SiteStanding {
+    /// The word used in answers and output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InScope => "in_scope",
+            Self::Fallback => "fallback",
+            Self::TooFar => "too_far",
+            Self::NoNode => "no_node",
+        }
+    }
+}
+
+impl Explanation {
+    /// Explains `evaluation`, which was made from `snapshot` and `query`.
+    pub fn new(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) -> Self {
+        let mut explanation = Self {
+            sites: Vec::new(),
+            sites_not_shown: 0,
+            nodes: Vec::new(),
+            nodes_not_shown: 0,
+            eliminated: BTreeMap::new(),
+            runner_up: None,
+            second_node: None,
+        };
+        let decision = Decision::new(snapshot, evaluation);
+        let tier = usize::from(evaluation.tier);
+        let Some((plan, plan_tier)) = decision
+            .plan()
+            .and_then(|plan| Some((plan, plan.tiers.get(tier)?)))
+        else {
+            return explanation;
+        };
+        let table = snapshot.table(plan_tier.set);
+        let roster = if table.ready().is_empty() {
+            table.readmitted()
+        } else {
+            table.ready()
+        };
+        let context = Context {
+            snapshot,
+            evaluation,
+            plan,
+            table,
+            roster,
+        };
+        let tried: Vec<NodeIndex> = query
+            .tried
+            .iter()
+            .filter_map(|id| snapshot.policy().find_node(id))
+            .collect();
+        let sites = context.sites();
+        explanation.runner_up = context.runner_up(&sites);
+        let pool = snapshot
+            .policy()
+            .pools()
+            .get(plan_tier.pool.get())
+            .and_then(|pool| pool.plan.tiers.first());
+        let members = pool
+            .map(|tier| snapshot.policy().node_set(tier.set).members())
+            .unwrap_or_default();
+        let mut nodes: Vec<NodeLine> = members
+            .iter()
+            .map(|node| context.node_line(*node, &sites, &tried))
+            .collect();
+        for line in &nodes {
+            if let Some(reason) = line.eliminated {
+                *explanation.eliminated.entry(reason).or_default() += 1;
+            }
+        }
+        nodes.sort_by(|a, b| {
+            let key = |line: &NodeLine| {
+                (
+                    line.place.unwrap_or(usize::MAX),
+                    line.race.unwrap_or(f32::INFINITY),
+                )
+            };
+            let (a_key, b_key) = (key(a), key(b));
+            a_key
+                .0
+                .cmp(&b_key.0)
+                .then(a_key.1.total_cmp(&b_key.1))
+                .then(a.node.cmp(&b.node))
+        });
+        explanation.second_node = second_node(&nodes);
+        explanation.nodes_not_shown = nodes.len().saturating_sub(MAX_NODES_SHOWN);
+        nodes.truncate(MAX_NODES_SHOWN);
+        explanation.nodes = nodes;
+        explanation.sites_not_shown = sites.len().saturating_sub(MAX_SITES_SHOWN);
+        explanation.sites = sites;
+        explanation.sites.truncate(MAX_SITES_SHOWN);
+        explanation
+    }
+}
+
+struct Context<'a> {
+    snapshot: &'a Snapshot,
+    evaluation: &'a Evaluation,
+    plan: &'a Plan,
+    table: &'a RankTable,
+    roster: &'a Roster,
+}
+
+impl Context<'_> {
+    /// Every site of the tier with its score, best first, those without nodes last.
+    fn sites(&self) -> Vec<SiteLine> {
+        let model = self.snapshot.policy().score();
+        let mut lines: Vec<SiteLine> = (0_u16..)
+            .zip(self.table.sites())
+            .map(|(position, row)| {
+                let chord = chord_squared(self.evaluation.located.point, row.point);
+                let terms = Terms {
+                    network: model.network_ms(chord),
+                    cost: model.cost_ms(row.price_usd_per_gb, self.evaluation.expected_gb),
+                    ..model.standing_terms(row.site)
+                };
+                let admitted_nodes = self
+                    .roster
+                    .segment(position)
+                    .map_or(0, |segment| segment.len() as usize);
+                SiteLine {
+                    site: row.site,
+                    distance_km: distance_km(chord),
+                    terms,
+                    standing: self.standing(row.site, terms.total_ms(), admitted_nodes),
+                    admitted_nodes,
+                }
+            })
+            .collect();
+        lines.sort_by(|a, b| {
+            let last = |line: &SiteLine| line.standing == SiteStanding::NoNode;
+            last(a)
+                .cmp(&last(b))
+                .then(a.terms.total_ms().total_cmp(&b.terms.total_ms()))
+                .then(a.site.cmp(&b.site))
+        });
+        lines
+    }
+
+    fn standing(&self, site: SiteIndex, total_ms: f32, admitted_nodes: usize) -> SiteStanding {
+        let best_ms = self
+            .evaluation
+            .sites
+            .first()
+            .map_or(total_ms, |best| best.total_ms);
+        if admitted_nodes == 0 {
+            SiteStanding::NoNode
+        } else if self.evaluation.scope_sites().any(|scoped| scoped == site) {
+            SiteStanding::InScope
+        } else if self
+            .plan
+            .max_detour_ms
+            .is_some_and(|detour| total_ms > best_ms + detour)
+        {
+            SiteStanding::TooFar
+        } else {
+            SiteStanding::Fallback
+        }
+    }
+
+    fn runner_up(&self, sites: &[SiteLine]) -> Option<RunnerUp> {
+        let best_ms = self.evaluation.sites.first()?.total_ms;
+        let other = sites
+            .iter()
+            .find(|line| !matches!(line.standing, SiteStanding::InScope | SiteStanding::NoNode))?;
+        Some(RunnerUp {
+            site: other.site,
+            flip_ms: other.terms.total_ms() - best_ms,
+        })
+    }
+
+    fn node_line(&self, index: NodeIndex, sites: &[SiteLine], tried: &[NodeIndex]) -> NodeLine {
+        let node = self.snapshot.topology().node(index);
+        let position = self.position_of(index, node);
+        let site = sites.iter().find(|line| line.site == node.site);
+        let in_scope = site.is_some_and(|line| line.standing == SiteStanding::InScope);
+        let place = self
+            .evaluation
+            .picks
+            .iter()
+            .position(|pick| pick.node == index)
+            .map(|at| at + 1);
+        let ran = position.filter(|_| in_scope);
+        NodeLine {
+            node: index,
+            weight: f32::from(node.capacity),
+            race: ran.map(|position| {
+                rank::race_of(self.roster.columns(), position, self.evaluation.key)
+            }),
+            place,
+            eliminated: if place.is_some() {
+                None
+            } else {
+                self.elimination(index, node, site, tried)
+            },
+        }
+    }
+
+    fn position_of(&self, index: NodeIndex, node: &Node) -> Option<u32> {
+        let at = self
+            .table
+            .sites()
+            .binary_search_by_key(&node.site, |row| row.site)
+            .ok()?;
+        let segment = self.roster.segment(u16::try_from(at).ok()?)?;
+        (segment.start()..segment.start() + segment.len())
+            .find(|position| self.roster.node_at(*position) == Some(index))
+    }
+
+    fn elimination(
+        &self,
+        index: NodeIndex,
+        node: &Node,
+        site: Option<&SiteLine>,
+        tried: &[NodeIndex],
+    ) -> Option<Elimination> {
+        let demands = &self.plan.demands;
+        let readmitted = self.table.ready().is_empty();
+        if tried.contains(&index) {
+            Some(Elimination::ExcludedByCaller)
+        } else if !demands.capable(node) {
+            Some(Elimination::Capability)
+        } else if !demands.inside_fence(node, self.snapshot.topology()) {
+            Some(Elimination::Geofence)
+        } else if node.state == AdminState::Maintenance {
+            Some(Elimination::Maintenance)
+        } else if node.state == AdminState::Drain && !readmitted {
+            Some(Elimination::Draining)
+        } else if site.is_some_and(|line| line.standing == SiteStanding::TooFar) {
+            Some(Elimination::TooFar)
+        } else {
+            None
+        }
+    }
+}
+
+/// The second of those that ran at the chosen sites and could be named.
+fn second_node(nodes: &[NodeLine]) -> Option<SecondNode> {
+    let first = nodes.first()?.race?;
+    let second = nodes
+        .iter()
+        .skip(1)
+        .find(|line| line.eliminated.is_none() && line.race.is_some_and(|r| r >= first))?;
+    Some(SecondNode {
+        node: second.node,
+        flip_weight_ratio: second.race? / first,
+    })
+}
+
+const _: () = assert!(
+    MAX_SCORED_SITES <= MAX_SITES_SHOWN,
+    "every scored site is shown"
+);

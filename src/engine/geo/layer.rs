@@ -1,0 +1,318 @@
+//! From networks with records to one compiled table: the pure half of loading a geographic database.
+//!
+//! Each database becomes a [`Layer`]; [`compile`] lays them over each other. An earlier layer wins for the geography
+//! (country, location, confidence), taken as a whole so that a country never stands beside another country's location;
+//! with one exception: where it knows only the country, a later layer of the same country may give the location. The
+//! operator (ASN) comes from the first layer that has one.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+
+use super::Location;
+use super::cell::Cell;
+use super::place::{Asn, Confidence, Country, LOW_CONFIDENCE_RADIUS_KM};
+use super::ranges::Ranges;
+use super::steps::{self, NOTHING, Steps};
+
+/// What a database says of one network.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Record {
+    /// Where it is.
+    pub location: Option<Location>,
+    /// Radius in kilometres around the location within which the client is likely to be.
+    pub accuracy_radius_km: Option<f32>,
+    /// Country.
+    pub country: Option<Country>,
+    /// Operator.
+    pub asn: Option<Asn>,
+}
+
+/// What tells classes of clients apart. The order of the fields makes the order of the class table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Known {
+    pub(super) cell: Option<Cell>,
+    pub(super) country: Option<Country>,
+    pub(super) asn: Option<Asn>,
+    pub(super) confidence: Confidence,
+}
+
+impl Known {
+    fn of(record: &Record) -> Self {
+        let is_wide = record
+            .accuracy_radius_km
+            .is_some_and(|radius| radius > LOW_CONFIDENCE_RADIUS_KM);
+        Self {
+            cell: record.location.map(Cell::of),
+            country: record.country,
+            asn: record.asn,
+            confidence: if record.location.is_none() || is_wide {
+                Confidence::Low
+            } else {
+                Confidence::High
+            },
+        }
+    }
+
+    fn has_geography(&self) -> bool {
+        self.cell.is_some() || self.country.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.has_geography() && self.asn.is_none()
+    }
+}
+
+/// The number of a record within the layer that gave it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordIndex(u32);
+
+/// A network that does not lie behind all those added before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("network {network} overlaps or precedes an earlier one, must come in ascending order")]
+pub struct OutOfOrder {
+    /// The network as given.
+    pub network: IpNet,
+}
+
+/// The networks of one database.
+///
+/// They come in ascending order and do not overlap, which is how a walk over the database's tree yields them; so no
+/// list of networks is kept, only what changes from one to the next.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    known: Vec<Known>,
+    numbers: HashMap<Known, u32>,
+    v4: Steps<u32>,
+    v6: Steps<u128>,
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Layer {
+    /// A layer that knows nothing yet.
+    pub fn new() -> Self {
+        Self {
+            known: Vec::new(),
+            numbers: HashMap::new(),
+            v4: Steps::new(),
+            v6: Steps::new(),
+        }
+    }
+
+    /// Notes a record. Equal classes get equal numbers, so a caller may keep the number and skip decoding.
+    pub fn intern(&mut self, record: &Record) -> RecordIndex {
+        let known = Known::of(record);
+        if known.is_empty() {
+            return RecordIndex(NOTHING);
+        }
+        let list = &mut self.known;
+        RecordIndex(
+            *self
+                .numbers
+                .entry(known)
+                .or_insert_with(|| push_numbered(list, known)),
+        )
+    }
+
+    /// Says that a network has a record, noted before in this layer.
+    pub fn add(&mut self, network: IpNet, record: RecordIndex) -> Result<(), OutOfOrder> {
+        let is_behind = match network {
+            IpNet::V4(net) => {
+                self.v4
+                    .append(net.network().to_bits(), net.broadcast().to_bits(), record.0)
+            }
+            IpNet::V6(net) => {
+                self.v6
+                    .append(net.network().to_bits(), net.broadcast().to_bits(), record.0)
+            }
+        };
+        if is_behind {
+            Ok(())
+        } else {
+            Err(OutOfOrder { network })
+        }
+    }
+
+    /// Number of distinct classes noted.
+    pub fn class_count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Number of address ranges with a record so far, adjacent equal ones joined.
+    pub fn range_count(&self) -> usize {
+        self.v4.range_count() + self.v6.range_count()
+    }
+}
+
+/// Lays layers over each other, the first on top, and compiles what results into a table for requests.
+///
+/// Deterministic: the table depends on what the layers say, not on how their records were numbered.
+pub fn compile(layers: &[Layer]) -> Ranges {
+    let mut joiner = Joiner {
+        layers,
+        known: Vec::new(),
+        numbers: HashMap::new(),
+        memo: HashMap::new(),
+    };
+    let v4 = steps::merge(
+        &layers.iter().map(|layer| &layer.v4).collect::<Vec<_>>(),
+        |values| joiner.join(values),
+    );
+    let v6 = steps::merge(
+        &layers.iter().map(|layer| &layer.v6).collect::<Vec<_>>(),
+        |values| joiner.join(values),
+    );
+    Ranges::new(&joiner.known, v4, v6)
+}
+
+/// Numbers the combinations of records that occur.
+struct Joiner<'a> {
+    layers: &'a [Layer],
+    known: Vec<Known>,
+    numbers: HashMap<Known, u32>,
+    memo: HashMap<Vec<u32>, u32>,
+}
+
+impl Joiner<'_> {
+    fn join(&mut self, values: &[u32]) -> u32 {
+        if let Some(number) = self.memo.get(values) {
+            return *number;
+        }
+        let records = self
+            .layers
+            .iter()
+            .zip(values)
+            .filter_map(|(layer, value)| layer.known.get(*value as usize));
+        let number = match overlay(records) {
+            Some(known) => {
+                let list = &mut self.known;
+                *self
+                    .numbers
+                    .entry(known)
+                    .or_insert_with(|| push_numbered(list, known))
+            }
+            None => NOTHING,
+        };
+        self.memo.insert(values.to_vec(), number);
+        number
+    }
+}
+
+/// Appends and gives the position. Positions stay below [`NOTHING`] because 2^32 classes fit in no memory.
+fn push_numbered(list: &mut Vec<Known>, known: Known) -> u32 {
+    list.push(known);
+    u32::try_from(list.len() - 1).unwrap_or(NOTHING)
+}
+
+/// What several records, the most important first, say together; `None` of none.
+fn overlay<'a>(records: impl Iterator<Item = &'a Known> + Clone) -> Option<Known> {
+    let asn = records.clone().find_map(|known| known.asn);
+    let first = records
+        .clone()
+        .find(|known| known.has_geography())
+        .or(records.clone().next())?;
+    let placed = records
+        .filter(|known| {
+            known.cell.is_some() && (known.country.is_none() || known.country == first.country)
+        })
+        .find(|_| first.cell.is_none() && first.country.is_some());
+    let place = placed.unwrap_or(first);
+    Some(Known {
+        cell: place.cell,
+        country: first.country,
+        asn,
+        confidence: place.confidence,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(latitude: f64) -> Option<Cell> {
+        Location::new(latitude, 2.0).map(Cell::of)
+    }
+
+    fn known(country: &str, latitude: Option<f64>, asn: u32) -> Known {
+        Known {
+            cell: latitude.and_then(cell),
+            country: country.parse().ok(),
+            asn: Asn::new(asn),
+            confidence: if latitude.is_some() {
+                Confidence::High
+            } else {
+                Confidence::Low
+            },
+        }
+    }
+
+    #[test]
+    fn the_earlier_geography_wins_as_a_whole() {
+        let french = known("FR", Some(48.0), 0);
+        let german = known("DE", Some(52.0), 7);
+        assert_eq!(
+            overlay([french, german].iter()),
+            Some(known("FR", Some(48.0), 7))
+        );
+        assert_eq!(overlay([german, french].iter()), Some(german));
+        assert_eq!(overlay([].iter()), None);
+    }
+
+    #[test]
+    fn a_bare_country_is_completed_by_its_own_location_only() {
+        let bare = known("FR", None, 0);
+        let french = known("FR", Some(48.0), 0);
+        let german = known("DE", Some(52.0), 0);
+        let nameless = known("", Some(30.0), 0);
+        assert_eq!(overlay([bare, german, french].iter()), Some(french));
+        assert_eq!(overlay([bare, german].iter()), Some(bare));
+        assert_eq!(
+            overlay([bare, nameless].iter()),
+            Some(known("FR", Some(30.0), 0))
+        );
+        assert_eq!(overlay([nameless, french].iter()), Some(nameless));
+    }
+
+    #[test]
+    fn an_operator_alone_does_not_hide_the_geography_below_it() {
+        let operator = known("", None, 7);
+        let french = known("FR", Some(48.0), 9);
+        assert_eq!(
+            overlay([operator, french].iter()),
+            Some(known("FR", Some(48.0), 7))
+        );
+        assert_eq!(overlay([operator].iter()), Some(operator));
+    }
+
+    #[test]
+    fn a_record_that_says_nothing_is_no_record() {
+        let mut layer = Layer::new();
+        let nothing = layer.intern(&Record::default());
+        layer.add("192.0.2.0/24".parse().unwrap(), nothing).unwrap();
+        let ranges = compile(&[layer]);
+        assert_eq!(ranges.lookup("192.0.2.1".parse().unwrap()), None);
+        assert_eq!(ranges.class_count(), 0);
+    }
+
+    #[test]
+    fn disorder_is_named() {
+        let mut layer = Layer::new();
+        let record = layer.intern(&Record {
+            country: "FR".parse().ok(),
+            ..Record::default()
+        });
+        layer.add("192.0.2.0/24".parse().unwrap(), record).unwrap();
+        let error = layer
+            .add("192.0.2.128/25".parse().unwrap(), record)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "network 192.0.2.128/25 overlaps or precedes an earlier one, must come in ascending order"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! What is known about where a client is: country, network operator, place on the grid, and how sure we are.
+
+use std::fmt;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::str::FromStr;
+
+use super::Location;
+use super::cell::Cell;
+
+/// Accuracy radius in kilometres beyond which a location is of low confidence.
+pub const LOW_CONFIDENCE_RADIUS_KM: f32 = 500.0;
+
+/// An ISO 3166-1 alpha-2 country code, upper case.
+///
+/// Only the form is checked (two letters): databases use codes outside of the standard too, such as `XK` and `EU`.
+// The two letters are kept as one number that is never zero, so that `Option<Country>` takes two bytes in the tables.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Country(NonZeroU16);
+
+impl Country {
+    /// A country from its two letters in either case, or `None` if they are not ASCII letters.
+    pub fn new(letters: [u8; 2]) -> Option<Self> {
+        if !letters.iter().all(u8::is_ascii_alphabetic) {
+            return None;
+        }
+        NonZeroU16::new(u16::from_be_bytes(
+            letters.map(|letter| letter.to_ascii_uppercase()),
+        ))
+        .map(Self)
+    }
+
+    /// The two upper-case letters.
+    pub fn letters(self) -> [u8; 2] {
+        self.0.get().to_be_bytes()
+    }
+}
+
+impl fmt::Display for Country {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second] = self.letters().map(char::from);
+        write!(f, "{first}{second}")
+    }
+}
+
+impl fmt::Debug for Country {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Country({self})")
+    }
+}
+
+/// A text that is not a country code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("country is `{value}`, must be two letters such as `FR`")]
+pub struct CountryError {
+    /// The text as given, cut to 32 characters.
+    pub value: String,
+}
+
+impl FromStr for Country {
+    type Err = CountryError;
+
+    fn from_str(text: &str) -> Result<Self, CountryError> {
+        <[u8; 2]>::try_from(text.as_bytes())
+            .ok()
+            .and_then(Self::new)
+            .ok_or_else(|| CountryError {
+                value: text.chars().take(32).collect(),
+            })
+    }
+}
+
+/// The number of an autonomous system: whose network it is.
+///
+/// Never 0, which RFC 7607 reserves for "no system".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asn(NonZeroU32);
+
+impl Asn {
+    /// A number 1..=4294967295, or `None` for 0.
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+
+    /// The bare number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Asn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AS{}", self.0)
+    }
+}
+
+/// How far a place may be trusted. Low confidence halves the weight of the geographic prior.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// Known to a city or region: the accuracy radius is at most [`LOW_CONFIDENCE_RADIUS_KM`], or not stated.
+    High,
+    /// Only the country is known, or not even that, or the accuracy radius is wider.
+    Low,
+}
+
+/// Who said where the client is, in order of precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The caller gave a location or region with the query.
+    Caller,
+    /// A network in the policy overrides the databases.
+    Override,
+    /// The compiled databases.
+    Database,
+    /// Nothing was known; the policy's default stands in.
+    Default,
+}
+
+/// What is known about a client, or about a class of clients.
+///
+/// Invariant: the cell is that of the location; there is either both or neither. From the databases the location is
+/// the centre of the cell, at most 62.5 km (1 ms) from what the record said: classes are kept apart by cell, country,
+/// operator and confidence only, which keeps tables small, and a decision then depends on nothing finer than the
+/// explanation shows. A record with a country but no coordinates gives no location: no centroid is made up here, the
+/// policy's default location counts instead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    location: Option<Location>,
+    cell: Option<Cell>,
+    /// Country, if known.
+    pub country: Option<Country>,
+    /// Operator of the client's network, if known.
+    pub asn: Option<Asn>,
+    /// How far the location may be trusted.
+    pub confidence: Confidence,
+    /// Who said so.
+    pub source: Source,
+}
+
+impl Place {
+    /// A place of which only the location is known (high confidence), or nothing (low confidence).
+    pub fn new(location: Option<Location>, source: Source) -> Self {
+        Self {
+            location,
+            cell: location.map(Cell::of),
+            country: None,
+            asn: None,
+            confidence: if location.is_some() {
+                Confidence::High
+            } else {
+                Confidence::Low
+            },
+            source,
+        }
+    }
+
+    /// A place known to its cell; its location is the centre of the cell, given by the caller who keeps it in a table.
+    pub(super) fn in_cell(cell: Option<(Cell, Location)>, source: Source) -> Self {
+        Self {
+            location: cell.map(|(_, center)| center),
+            cell: cell.map(|(cell, _)| cell),
+            ..Self::new(None, source)
+        }
+    }
+
+    /// Where the client is: exactly as the caller or policy said, or the centre of the cell the databases gave.
+    pub fn location(&self) -> Option<Location> {
+        self.location
+    }
+
+    /// The cell of the location.
+    pub fn cell(&self) -> Option<Cell> {
+        self.cell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn countries_are_two_letters_in_upper_case() {
+        assert_eq!("fr".parse::<Country>().unwrap().to_string(), "FR");
+        assert_eq!("De".parse::<Country>().unwrap().letters(), *b"DE");
+        for wrong in ["", "F", "FRA", "F1", "é", "  ", "\0\0"] {
+            let error = wrong.parse::<Country>().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("country is `{wrong}`, must be two letters such as `FR`")
+            );
+        }
+        assert!("AT".parse::<Country>().unwrap() < "BA".parse::<Country>().unwrap());
+        assert_eq!(size_of::<Option<Country>>(), 2);
+    }
+
+    #[test]
+    fn asn_zero_is_no_asn() {
+        assert_eq!(Asn::new(0), None);
+        assert_eq!(Asn::new(64_496).unwrap().to_string(), "AS64496");
+        assert_eq!(size_of::<Option<Asn>>(), 4);
+    }
+
+    #[test]
+    fn a_place_keeps_the_exact_location_it_was_given() {
+        let paris = Location::new(48.8566, 2.3522).unwrap();
+        let place = Place::new(Some(paris), Source::Caller);
+        assert_eq!(place.location(), Some(paris));
+        assert_eq!(place.cell(), Some(Cell::of(paris)));
+        assert_eq!(place.confidence, Confidence::High);
+        assert_eq!(
+            Place::new(None, Source::Default).confidence,
+            Confidence::Low
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! What makes two requests ask for the same object: the recipe of a cache key.
+
+use super::document::KeyDocument;
+use crate::engine::hash::{self, KeyHash};
+use crate::engine::query::{Query, query_parameter};
+
+/// Which parts of a request make its key, in a fixed order: host, path, query parameters, headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecipe {
+    host: bool,
+    path: bool,
+    query: QueryPart,
+    headers: Vec<Box<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum QueryPart {
+    Nothing,
+    AsItStands,
+    Named(Vec<Box<str>>),
+}
+
+/// The part that stands for a parameter or header the request does not have; no value can contain it.
+const ABSENT: &[u8] = &[0xff];
+
+impl KeyRecipe {
+    pub(super) fn new(document: &KeyDocument) -> Self {
+        let named = |names: &[String]| {
+            names
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect::<Vec<Box<str>>>()
+        };
+        let query = match document.query.as_slice() {
+            [] => QueryPart::Nothing,
+            [all] if all == "*" => QueryPart::AsItStands,
+            names => QueryPart::Named(named(names)),
+        };
+        let headers = document
+            .headers
+            .iter()
+            .map(|name| name.to_ascii_lowercase().into_boxed_str())
+            .collect();
+        Self {
+            host: document.host,
+            path: document.path,
+            query,
+            headers,
+        }
+    }
+
+    /// The key of a request. `host` is the request's host in lower case, without port.
+    pub fn key_of(&self, query: &Query<'_>, host: &str) -> KeyHash {
+        if let Some(key) = query.key {
+            return hash::key(&[key]);
+        }
+        let mut key = hash::key(&[if self.host { host.as_bytes() } else { b"" }]);
+        if self.path {
+            key = key.then(query.path.as_bytes());
+        }
+        match &self.query {
+            QueryPart::Nothing => {}
+            QueryPart::AsItStands => key = key.then(query.query_string.as_bytes()),
+            QueryPart::Named(names) => {
+                for name in names {
+                    key = key.then(
+                        query_parameter(query.query_string, name).map_or(ABSENT, str::as_bytes),
+                    );
+                }
+            }
+        }
+        for name in &self.headers {
+            key = key.then(query.header(name).map_or(ABSENT, str::as_bytes));
+        }
+        key
+    }
+}
+
+impl Default for KeyRecipe {
+    fn default() -> Self {
+        Self::new(&KeyDocument::default())
+    }
+}

@@ -1,0 +1,153 @@
+//! What a proxy asks: one request, as far as routing needs to know it.
+
+use std::net::IpAddr;
+
+use super::geo::Location;
+use super::geo::place::{Asn, Country};
+
+/// Most nodes a query may exclude as already tried.
+pub const MAX_TRIED: usize = 16;
+
+/// Most nodes an answer names.
+pub const MAX_CANDIDATES: usize = 8;
+
+/// A question. It borrows from the message it came in; nothing is copied to decide.
+#[derive(Debug, Clone, Default)]
+pub struct Query<'a> {
+    /// A pool to use instead of matching rules.
+    pub pool: Option<&'a str>,
+    /// The `Host` header or authority as sent; compared without case and port.
+    pub host: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// What follows `?`, without it; compared as it stands.
+    pub query_string: &'a str,
+    /// The method; empty stands for GET.
+    pub method: &'a str,
+    /// The headers a rule may look at.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The cache key, when the caller has made it already.
+    pub key: Option<&'a [u8]>,
+    /// The content class, when the caller knows it.
+    pub class: Option<&'a str>,
+    /// Size of the answer in bytes, when the caller knows it.
+    pub size_bytes: Option<u64>,
+    /// Lowest acceptable version of the object; 0 for any. Handed back in the answer.
+    pub version_floor: u64,
+    /// Ids of nodes that were tried already, at most [`MAX_TRIED`].
+    pub tried: &'a [&'a str],
+    /// How many nodes to name instead of the rule's number, 1 to [`MAX_CANDIDATES`].
+    pub candidates: Option<u8>,
+    /// What spreads requests in pools without affinity.
+    pub request_id: &'a [u8],
+    /// Who asks.
+    pub client: Client,
+}
+
+/// What is known of the client before any look-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Client {
+    /// Its address.
+    pub ip: Option<IpAddr>,
+    /// Where it is, when the caller knows better than the databases.
+    pub location: Option<Location>,
+    /// Its country, when the caller knows better.
+    pub country: Option<Country>,
+    /// Its operator, when the caller knows better.
+    pub asn: Option<Asn>,
+}
+
+impl Query<'_> {
+    /// The first header called `name` (in lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
+    }
+}
+
+/// The first value of parameter `name` in `a=1&b=2`, as it stands; a parameter without `=` has the empty value.
+pub fn query_parameter<'q>(query_string: &'q str, name: &str) -> Option<&'q str> {
+    query_string
+        .split('&')
+        .find_map(|pair| match pair.split_once('=') {
+            Some((given, value)) => (given == name).then_some(value),
+            None => (pair == name).then_some(""),
+        })
+}
+
+/// A host name in a form that compares: lower case, without port and final dot.
+#[derive(Debug)]
+pub struct HostName {
+    bytes: [u8; Self::CAPACITY],
+    len: usize,
+}
+
+impl HostName {
+    /// Longer hosts are no host names (RFC 1035 allows 253 bytes) and compare as empty.
+    const CAPACITY: usize = 256;
+
+    /// Normalises a `Host` header.
+    pub fn new(host: &str) -> Self {
+        let without_port = match host.rsplit_once(':') {
+            Some((name, port))
+                if !name.ends_with(':') && port.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                // An unbracketed IPv6 address has more colons and no port.
+                if name.contains(':') && !name.ends_with(']') {
+                    host
+                } else {
+                    name
+                }
+            }
+            _ => host,
+        };
+        let name = without_port.strip_suffix('.').unwrap_or(without_port);
+        let mut normal = Self {
+            bytes: [0; Self::CAPACITY],
+            len: 0,
+        };
+        if let Some(target) = normal.bytes.get_mut(..name.len()) {
+            target.copy_from_slice(name.as_bytes());
+            target.make_ascii_lowercase();
+            normal.len = name.len();
+        }
+        normal
+    }
+
+    /// The normal form.
+    pub fn as_str(&self) -> &str {
+        self.bytes
+            .get(..self.len)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_compare_without_case_port_and_dot() {
+        for (given, normal) in [
+            ("WWW.Example.com", "www.example.com"),
+            ("www.example.com:8443", "www.example.com"),
+            ("www.example.com.", "www.example.com"),
+            ("[2001:DB8::1]:80", "[2001:db8::1]"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("", ""),
+        ] {
+            assert_eq!(HostName::new(given).as_str(), normal, "{given}");
+        }
+        assert_eq!(HostName::new(&"a".repeat(300)).as_str(), "");
+    }
+
+    #[test]
+    fn query_parameters_are_found_as_they_stand() {
+        assert_eq!(query_parameter("a=1&b=2&b=3", "b"), Some("2"));
+        assert_eq!(query_parameter("a=1&flag", "flag"), Some(""));
+        assert_eq!(query_parameter("a=1", "b"), None);
+    }
+}

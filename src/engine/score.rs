@@ -1,0 +1,119 @@
+//! What it is expected to cost a client to be served from a site: one currency, milliseconds.
+//!
+//! Six terms add up, so an explanation can show each, and "PAR would win if FRA were 6.2 ms slower" is a subtraction.
+//! Until signals feed them, queue, miss and error stand at their priors, which are the same for every site.
+
+use super::geo::distance::distance_km;
+use super::model::SiteIndex;
+
+/// Hit ratio assumed before anything is known.
+pub const PRIOR_HIT_RATIO: f32 = 0.5;
+
+/// Error ratio assumed before anything is known.
+pub const PRIOR_ERROR_RATIO: f32 = 0.001;
+
+/// What an error costs a client: about one retry, in ms.
+pub const ERROR_PENALTY_MS: f32 = 250.0;
+
+/// The policy's weights and constants, ready to use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreModel {
+    /// Factor on the network term.
+    pub network_weight: f32,
+    /// Milliseconds to a site next door.
+    pub base_ms: f32,
+    /// Milliseconds per kilometre of great circle.
+    pub ms_per_km: f32,
+    /// Factor on the queue term.
+    pub queue_weight: f32,
+    /// Factor on the miss term.
+    pub miss_weight: f32,
+    /// Milliseconds to fetch a missing object until measured.
+    pub fetch_ms: f32,
+    /// Factor on the error term.
+    pub error_weight: f32,
+    /// Milliseconds per US dollar, its weight included; 0 is off.
+    pub ms_per_usd: f32,
+    /// Milliseconds added per site, by [`SiteIndex`].
+    pub bias_ms: Vec<f32>,
+}
+
+/// The score of one site for one client, in its parts; all in ms, weights included.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Terms {
+    /// Time on the way.
+    pub network: f32,
+    /// Waiting at busy nodes.
+    pub queue: f32,
+    /// Expected time lost to misses.
+    pub miss: f32,
+    /// Expected time lost to errors.
+    pub error: f32,
+    /// Price of egress.
+    pub cost: f32,
+    /// The operators' preference.
+    pub bias: f32,
+}
+
+impl Terms {
+    /// The terms that do not depend on the client or the object, summed in the order that [`Terms::total_ms`] uses.
+    pub fn standing_ms(&self) -> f32 {
+        ((self.queue + self.miss) + self.error) + self.bias
+    }
+
+    /// The score. Always the same additions in the same order: equal inputs give equal bits.
+    pub fn total_ms(&self) -> f32 {
+        (self.network + self.standing_ms()) + self.cost
+    }
+
+    /// Each term with its name, in the order they are shown.
+    pub fn named(&self) -> [(&'static str, f32); 6] {
+        let Self {
+            network,
+            queue,
+            miss,
+            error,
+            cost,
+            bias,
+        } = *self;
+        [
+            ("network", network),
+            ("queue", queue),
+            ("miss", miss),
+            ("error", error),
+            ("cost", cost),
+            ("bias", bias),
+        ]
+    }
+}
+
+impl ScoreModel {
+    /// The terms of a site that depend on neither client nor object; network and cost are 0.
+    pub fn standing_terms(&self, site: SiteIndex) -> Terms {
+        Terms {
+            network: 0.0,
+            queue: 0.0 * self.queue_weight,
+            miss: (1.0 - PRIOR_HIT_RATIO) * self.fetch_ms * self.miss_weight,
+            error: PRIOR_ERROR_RATIO * ERROR_PENALTY_MS * self.error_weight,
+            cost: 0.0,
+            bias: self.bias_ms.get(site.get()).copied().unwrap_or(0.0),
+        }
+    }
+
+    /// The network term for a squared chord on the unit sphere between client and site.
+    #[inline]
+    pub fn network_ms(&self, chord_squared: f32) -> f32 {
+        (self.base_ms + self.ms_per_km * distance_km(chord_squared)) * self.network_weight
+    }
+
+    /// The cost term for a price and the expected bytes in gigabytes.
+    #[inline]
+    pub fn cost_ms(&self, price_usd_per_gb: f32, expected_gb: f32) -> f32 {
+        price_usd_per_gb * expected_gb * self.ms_per_usd
+    }
+
+    /// The smallest score a site with these standing terms can have for any client.
+    pub fn least_network_ms(&self) -> f32 {
+        self.base_ms * self.network_weight
+    }
+}

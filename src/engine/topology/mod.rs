@@ -1,0 +1,142 @@
+//! The fleet as dense tables: tiers, sites, nodes and parents, ready to be indexed by a decision.
+
+mod address;
+mod compile;
+pub mod document;
+
+use std::collections::BTreeMap;
+
+pub use address::{Address, AddressError, AddressPattern, Host, RefusedRange};
+pub use compile::{Compiled, MAX_NODES, MAX_SITES, compile};
+pub use document::{API_VERSION, TopologyDocument};
+
+use super::geo::Location;
+use super::geo::distance::UnitVector;
+use super::geo::place::Country;
+use super::hash::NodeSeed;
+use super::model::{AdminState, Digest, NodeIndex, SiteIndex, TierIndex};
+
+/// A fleet that is known to be valid: at least one node, every reference resolved.
+#[derive(Debug)]
+pub struct Topology {
+    digest: Digest,
+    name: String,
+    tiers: Vec<String>,
+    sites: Vec<Site>,
+    nodes: Vec<Node>,
+}
+
+/// A place where nodes stand.
+#[derive(Debug)]
+pub struct Site {
+    /// The unique name.
+    pub id: Box<str>,
+    /// How near to clients.
+    pub tier: TierIndex,
+    /// Where it stands.
+    pub location: Location,
+    /// The same as a vector, for distances.
+    pub point: UnitVector,
+    /// The country it stands in, where known.
+    pub country: Option<Country>,
+    /// Sites of a later tier that fill its misses, in table order.
+    pub parents: Vec<SiteIndex>,
+    /// USD per gigabyte sent to clients, 0 to 100.
+    pub price_usd_per_gb: f32,
+    /// What operators said of the whole site.
+    pub state: AdminState,
+}
+
+/// A cache node.
+#[derive(Debug)]
+pub struct Node {
+    /// The unique, stable name.
+    pub id: Box<str>,
+    /// The site it stands in.
+    pub site: SiteIndex,
+    /// Where proxies connect to.
+    pub address: Address,
+    /// Relative size, 1 to 1000.
+    pub capacity: u16,
+    /// The site's labels and its own.
+    pub labels: BTreeMap<String, String>,
+    /// The stricter of what operators said of the node and of its site.
+    pub state: AdminState,
+    /// What ranking hashes against keys; from the id alone.
+    pub seed: NodeSeed,
+}
+
+impl Topology {
+    /// The digest of the file it came from.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The fleet's name; may be empty.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tiers' names, nearest to clients first.
+    pub fn tiers(&self) -> &[String] {
+        &self.tiers
+    }
+
+    /// All sites, sorted by id.
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// All nodes, sorted by site id, then node id.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The site at `index`; indices come from this topology only.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a SiteIndex is made from this table's positions only"
+    )]
+    pub fn site(&self, index: SiteIndex) -> &Site {
+        &self.sites[index.get()]
+    }
+
+    /// The node at `index`; indices come from this topology only.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a NodeIndex is made from this table's positions only"
+    )]
+    pub fn node(&self, index: NodeIndex) -> &Node {
+        &self.nodes[index.get()]
+    }
+
+    /// The name of a tier.
+    pub fn tier_name(&self, tier: TierIndex) -> &str {
+        self.tiers.get(tier.get()).map_or("", String::as_str)
+    }
+
+    /// The site called `id`.
+    pub fn find_site(&self, id: &str) -> Option<SiteIndex> {
+        let at = self
+            .sites
+            .binary_search_by(|site| (*site.id).cmp(id))
+            .ok()?;
+        u16::try_from(at).ok().map(SiteIndex)
+    }
+
+    /// The node called `id`. Linear: for commands and debug pages; requests use the policy's table.
+    pub fn find_node(&self, id: &str) -> Option<NodeIndex> {
+        let at = self.nodes.iter().position(|node| &*node.id == id)?;
+        u32::try_from(at).ok().map(NodeIndex)
+    }
+
+    /// All nodes with their indices.
+    pub fn indexed_nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
+        (0_u32..).map(NodeIndex).zip(&self.nodes)
+    }
+
+    /// All sites with their indices.
+    pub fn indexed_sites(&self) -> impl Iterator<Item = (SiteIndex, &Site)> {
+        (0_u16..).map(SiteIndex).zip(&self.sites)
+    }
+}
