@@ -1,2 +1,3 @@
 //! Tradewind.
 pub mod engine;
+pub mod sidecar;

@@ -1,0 +1,3 @@
+//! The asynchronous shell: sockets, files, tasks, time.
+
+pub mod wire;

@@ -1,0 +1,211 @@
+//! An explanation as a message, and in plain words.
+
+use super::proto;
+use crate::engine::decision::Decision;
+use crate::engine::evaluate::{MatchedBy, Rung, Verdict};
+use crate::engine::explanation::{Explanation, NodeLine, SiteLine, SiteStanding};
+use crate::engine::geo::place::Source;
+use crate::engine::topology::Topology;
+
+/// Turns an explanation of `decision` into its message.
+pub fn explanation(decision: &Decision<'_>, explanation: &Explanation) -> proto::Explanation {
+    let topology = decision.snapshot().topology();
+    proto::Explanation {
+        client: Some(client(decision)),
+        rule: rule(decision),
+        key_hash: format!("{:016x}", decision.evaluation().key.0),
+        sites: explanation
+            .sites
+            .iter()
+            .map(|line| site(topology, line))
+            .collect(),
+        nodes: explanation
+            .nodes
+            .iter()
+            .map(|line| node(topology, line))
+            .collect(),
+        eliminated: explanation
+            .eliminated
+            .iter()
+            .map(|(reason, count)| (reason.name().to_owned(), count_u32(*count)))
+            .collect(),
+        sites_not_shown: count_u32(explanation.sites_not_shown),
+        nodes_not_shown: count_u32(explanation.nodes_not_shown),
+        runner_up_site: explanation
+            .runner_up
+            .map_or_else(String::new, |r| topology.site(r.site).id.to_string()),
+        flip_ms: explanation
+            .runner_up
+            .map_or(0.0, |runner_up| runner_up.flip_ms),
+        second_node: explanation
+            .second_node
+            .map_or_else(String::new, |s| topology.node(s.node).id.to_string()),
+        flip_weight_ratio: explanation
+            .second_node
+            .map_or(0.0, |second| second.flip_weight_ratio),
+        summary: summary(decision, explanation),
+    }
+}
+
+fn count_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Caller => "caller",
+        Source::Override => "override",
+        Source::Database => "database",
+        Source::Default => "default",
+    }
+}
+
+fn client(decision: &Decision<'_>) -> proto::ClientPlace {
+    let located = &decision.evaluation().located;
+    let center = located.cell.center();
+    proto::ClientPlace {
+        source: source_name(located.place.source).to_owned(),
+        cell_center: Some(proto::Location {
+            latitude: center.latitude(),
+            longitude: center.longitude(),
+        }),
+        cell: located.cell.id(),
+        country: located
+            .place
+            .country
+            .map_or_else(String::new, |country| country.to_string()),
+        asn: located
+            .place
+            .asn
+            .map_or(0, crate::engine::geo::place::Asn::get),
+        low_confidence: located.is_low_confidence(),
+    }
+}
+
+fn rule(decision: &Decision<'_>) -> Option<proto::RuleInfo> {
+    let MatchedBy::Rule(index) = decision.evaluation().matched else {
+        return None;
+    };
+    let rule = decision.policy().rules().get(index.get())?;
+    Some(proto::RuleInfo {
+        name: rule.name.to_string(),
+        owner: rule.owner.to_string(),
+        intent: rule.intent.to_string(),
+        rollback: rule.rollback.to_string(),
+    })
+}
+
+fn site(topology: &Topology, line: &SiteLine) -> proto::SiteScore {
+    proto::SiteScore {
+        site: topology.site(line.site).id.to_string(),
+        distance_km: line.distance_km,
+        network_ms: line.terms.network,
+        queue_ms: line.terms.queue,
+        miss_ms: line.terms.miss,
+        error_ms: line.terms.error,
+        cost_ms: line.terms.cost,
+        bias_ms: line.terms.bias,
+        total_ms: line.terms.total_ms(),
+        standing: line.standing.name().to_owned(),
+        admitted_nodes: count_u32(line.admitted_nodes),
+    }
+}
+
+fn node(topology: &Topology, line: &NodeLine) -> proto::NodeFate {
+    let node = topology.node(line.node);
+    proto::NodeFate {
+        node: node.id.to_string(),
+        site: topology.site(node.site).id.to_string(),
+        weight: line.weight,
+        race: line.race.unwrap_or(0.0),
+        place: line.place.map_or(0, count_u32),
+        eliminated: line
+            .eliminated
+            .map_or_else(String::new, |reason| reason.name().to_owned()),
+    }
+}
+
+/// The decision in a few sentences.
+fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
+    let evaluation = decision.evaluation();
+    let topology = decision.snapshot().topology();
+    let located = &evaluation.located;
+    let mut lines = Vec::new();
+    let center = located.cell.center();
+    let country = located
+        .place
+        .country
+        .map_or_else(|| "unknown country".to_owned(), |c| c.to_string());
+    lines.push(format!(
+        "the client is near {:.1}, {:.1} ({country}), said by: {}",
+        center.latitude(),
+        center.longitude(),
+        source_name(located.place.source)
+    ));
+    match (evaluation.matched, decision.rule_name()) {
+        (MatchedBy::Rule(_), name) => lines.push(format!("rule `{name}` matches first")),
+        (MatchedBy::Pool(_), _) => lines.push(format!(
+            "the caller named the pool `{}`",
+            decision.pool_name()
+        )),
+        (MatchedBy::Nothing, _) => lines.push("no rule matches".to_owned()),
+    }
+    if evaluation.verdict == Verdict::Refuse {
+        lines.push(format!("no node is named: {}", evaluation.reason.name()));
+        return lines;
+    }
+    if evaluation.rung != Rung::Normal {
+        lines.push(format!(
+            "degraded, rung `{}`: no ready node in an earlier tier",
+            evaluation.rung.name()
+        ));
+    }
+    for line in explanation
+        .sites
+        .iter()
+        .filter(|line| line.standing == SiteStanding::InScope)
+    {
+        lines.push(site_sentence(topology, line));
+    }
+    if let (Some(best), Some(runner_up)) = (evaluation.sites.first(), explanation.runner_up) {
+        lines.push(format!(
+            "{} would win if {} were {:.1} ms slower",
+            topology.site(runner_up.site).id,
+            topology.site(best.site).id,
+            runner_up.flip_ms
+        ));
+    }
+    if let Some(pick) = evaluation.picks.first() {
+        lines.push(format!(
+            "{} is named first: {}",
+            topology.node(pick.node).id,
+            evaluation.reason.name()
+        ));
+    }
+    if let Some(second) = explanation.second_node {
+        lines.push(format!(
+            "{} would own this key if it weighed {:.2} times as much",
+            topology.node(second.node).id,
+            second.flip_weight_ratio
+        ));
+    }
+    lines
+}
+
+/// `FRA: 6.3 network + 20.0 miss + 0.2 error = 26.5 ms at 78 km`.
+fn site_sentence(topology: &Topology, line: &SiteLine) -> String {
+    let parts: Vec<String> = line
+        .terms
+        .named()
+        .into_iter()
+        .filter(|(_, ms)| *ms != 0.0)
+        .map(|(name, ms)| format!("{ms:.1} {name}"))
+        .collect();
+    format!(
+        "{}: {} = {:.1} ms at {:.0} km",
+        topology.site(line.site).id,
+        parts.join(" + "),
+        line.terms.total_ms(),
+        line.distance_km
+    )
+}

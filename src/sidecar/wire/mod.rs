@@ -1,0 +1,65 @@
+//! The only room that names generated messages: conversions between the wire and the engine.
+
+pub mod answer;
+mod explain;
+mod query;
+
+pub use explain::explanation;
+pub use query::{QueryBuffer, WireError, mask_client};
+
+use serde::Serializer;
+
+/// The messages and the client, generated from `proto/`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unnameable_types,
+    unused_qualifications,
+    missing_debug_implementations,
+    elided_lifetimes_in_paths,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::let_underscore_must_use,
+    reason = "generated code"
+)]
+pub mod proto {
+    tonic::include_proto!("tradewind.v1");
+
+    /// The server's side of the decision service.
+    pub mod server {
+        include!(concat!(env!("OUT_DIR"), "/tradewind.v1.DecisionService.rs"));
+    }
+}
+
+/// The descriptors of all services, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// A duration in JSON, as protobuf's own mapping writes it: `"1.5s"`.
+#[expect(clippy::ref_option, reason = "the signature serde asks for")]
+pub(crate) fn serialize_duration<S: Serializer>(
+    duration: &Option<prost_types::Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serializer.collect_str(duration),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A verdict in JSON: its name.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+pub(crate) fn serialize_verdict<S: Serializer>(
+    verdict: &i32,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(
+        proto::Verdict::try_from(*verdict)
+            .unwrap_or_default()
+            .as_str_name(),
+    )
+}
