@@ -1,3 +1,4 @@
 //! Tradewind.
 pub mod engine;
+pub mod example;
 pub mod sidecar;

@@ -1,3 +1,20 @@
 //! The asynchronous shell: sockets, files, tasks, time.
+//!
+//! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
+//! [`state`]. Reading side: [`listen`] accepts, [`grpc`] answers, [`wire`] converts; [`debug`], [`metrics`] and
+//! [`audit`] show.
 
+pub mod audit;
+pub mod clock;
+pub mod debug;
+pub mod geoip;
+pub mod grpc;
+pub mod listen;
+pub mod metrics;
+pub mod serve;
+pub mod settings;
+pub mod state;
+pub mod store;
+pub mod watch;
 pub mod wire;
+pub mod writer;

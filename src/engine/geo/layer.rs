@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::Location;
 use super::cell::Cell;
@@ -120,12 +120,15 @@ impl Layer {
     }
 
     /// Says that a network has a record, noted before in this layer.
+    ///
+    /// A network within `::ffff:0:0/96` is passed over: addresses written so are looked up as IPv4.
     pub fn add(&mut self, network: IpNet, record: RecordIndex) -> Result<(), OutOfOrder> {
         let is_behind = match network {
             IpNet::V4(net) => {
                 self.v4
                     .append(net.network().to_bits(), net.broadcast().to_bits(), record.0)
             }
+            IpNet::V6(net) if is_mapped(net) => true,
             IpNet::V6(net) => {
                 self.v6
                     .append(net.network().to_bits(), net.broadcast().to_bits(), record.0)
@@ -149,12 +152,22 @@ impl Layer {
     }
 }
 
+/// Whether all addresses of a network are IPv4 ones written as IPv6.
+fn is_mapped(network: Ipv6Net) -> bool {
+    network.prefix_len() >= 96 && network.network().to_ipv4_mapped().is_some()
+}
+
 /// Lays layers over each other, the first on top, and compiles what results into a table for requests.
 ///
 /// Deterministic: the table depends on what the layers say, not on how their records were numbered.
-pub fn compile(layers: &[Layer]) -> Ranges {
+pub fn compile(layers: Vec<Layer>) -> Ranges {
+    let layers = match <[Layer; 1]>::try_from(layers) {
+        // Nothing to join, and the layer has numbered its classes itself.
+        Ok([layer]) => return Ranges::new(&layer.known, layer.v4, layer.v6),
+        Err(layers) => layers,
+    };
     let mut joiner = Joiner {
-        layers,
+        layers: &layers,
         known: Vec::new(),
         numbers: HashMap::new(),
         memo: HashMap::new(),
@@ -294,9 +307,30 @@ mod tests {
         let mut layer = Layer::new();
         let nothing = layer.intern(&Record::default());
         layer.add("192.0.2.0/24".parse().unwrap(), nothing).unwrap();
-        let ranges = compile(&[layer]);
+        let ranges = compile(vec![layer]);
         assert_eq!(ranges.lookup("192.0.2.1".parse().unwrap()), None);
         assert_eq!(ranges.class_count(), 0);
+    }
+
+    #[test]
+    fn mapped_networks_are_looked_up_as_ipv4() {
+        let mut layer = Layer::new();
+        let french = layer.intern(&Record {
+            country: "FR".parse().ok(),
+            ..Record::default()
+        });
+        let german = layer.intern(&Record {
+            country: "DE".parse().ok(),
+            ..Record::default()
+        });
+        layer.add("192.0.2.0/24".parse().unwrap(), french).unwrap();
+        layer
+            .add("::ffff:192.0.2.0/120".parse().unwrap(), german)
+            .unwrap();
+        let ranges = compile(vec![layer]);
+        let class = ranges.lookup("::ffff:192.0.2.1".parse().unwrap()).unwrap();
+        assert_eq!(ranges.place(class).country, "FR".parse().ok());
+        assert_eq!(ranges.range_counts(), (1, 0));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod layer;
 pub mod place;
 pub mod ranges;
 mod steps;
+mod tables;
 
 /// A point on the sphere, in degrees.
 ///

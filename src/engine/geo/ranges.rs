@@ -1,13 +1,12 @@
 //! The compiled table a request looks its client up in.
 //!
 //! Addresses are cut into ranges; each range names a *class* of clients (cell, country, operator, confidence), each
-//! class a cell. Both tables are dense and sorted, so what is compiled per class or per cell (site order, learned
-//! costs) is an array. IPv4: the ranges of each /16 are found through an index and keep only their lower 16 bits, six
-//! bytes a range. IPv6: a search over every 32nd start, which stay in the cache, and then within 32.
+//! class a cell. Both lists are dense and sorted, so what is compiled per class or per cell (site order, learned
+//! costs) is an array.
 //!
 //! A /24 may hold more than one class, and a class need not end on any prefix: hence ranges, not prefixes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::Location;
 use super::cell::Cell;
@@ -15,6 +14,7 @@ use super::distance::UnitVector;
 use super::layer::Known;
 use super::place::{Asn, Confidence, Country, Place, Source};
 use super::steps::{NOTHING, Steps};
+use super::tables::{V4Table, V6Table};
 
 /// Position of a class in the table that gave it out, from 0, dense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,8 +51,8 @@ struct Class {
 /// Address ranges and their classes. The default is the empty table, which locates nobody.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ranges {
-    v4: V4Ranges,
-    v6: V6Ranges,
+    v4: V4Table,
+    v6: V6Table,
     /// Ascending by cell, country, operator, confidence.
     classes: Box<[Class]>,
     /// Ascending.
@@ -66,16 +66,34 @@ pub struct Ranges {
 impl Ranges {
     /// Compiles merged steps whose values are positions in `known`.
     pub(super) fn new(known: &[Known], v4: Steps<u32>, v6: Steps<u128>) -> Self {
-        let mut cells: Vec<Cell> = known.iter().filter_map(|known| known.cell).collect();
-        cells.sort_unstable();
+        let used = sorted_used(known, v4.values().iter().chain(v6.values()));
+        let mut cells: Vec<Cell> = used.iter().filter_map(|(known, _)| known.cell).collect();
         cells.dedup();
-        let (classes, places) = sorted_classes(known, &cells);
-        let renumber = |value: u32| places.get(value as usize).copied().unwrap_or(NOTHING);
+        let position = |cell: Cell| {
+            cells
+                .binary_search(&cell)
+                .ok()
+                .and_then(|at| u32::try_from(at).ok())
+        };
+        let mut numbers = vec![NOTHING; known.len()];
+        let mut classes = Vec::with_capacity(used.len());
+        for ((known, old), new) in used.into_iter().zip(0_u32..) {
+            if let Some(number) = numbers.get_mut(old) {
+                *number = new;
+            }
+            classes.push(Class {
+                cell: known.cell.and_then(position).unwrap_or(NOTHING),
+                asn: known.asn,
+                country: known.country,
+                confidence: known.confidence,
+            });
+        }
+        let renumber = |value: u32| numbers.get(value as usize).copied().unwrap_or(NOTHING);
         let centers: Box<[Location]> = cells.iter().map(|cell| cell.center()).collect();
         Self {
-            v4: V4Ranges::new(v4, renumber),
-            v6: V6Ranges::new(v6, renumber),
-            classes,
+            v4: V4Table::new(v4, renumber),
+            v6: V6Table::new(v6, renumber),
+            classes: classes.into_boxed_slice(),
             vectors: centers.iter().copied().map(UnitVector::new).collect(),
             centers,
             cells: cells.into_boxed_slice(),
@@ -147,8 +165,7 @@ impl Ranges {
 
     /// Number of IPv4 and of IPv6 ranges that have a class.
     pub fn range_counts(&self) -> (usize, usize) {
-        let count = |values: &[u32]| values.iter().filter(|value| **value != NOTHING).count();
-        (count(&self.v4.values), count(&self.v6.values))
+        (self.v4.range_count(), self.v6.range_count())
     }
 
     /// Whether the table locates nobody.
@@ -177,29 +194,23 @@ impl Ranges {
     }
 }
 
-/// Sorts the classes, and gives for each old position the new one.
-fn sorted_classes(known: &[Known], cells: &[Cell]) -> (Box<[Class]>, Vec<u32>) {
-    let mut order: Vec<(&Known, usize)> = known.iter().zip(0..).collect();
-    order.sort_unstable_by_key(|(known, _)| **known);
-    let mut places = vec![NOTHING; known.len()];
-    for ((_, old), new) in order.iter().zip(0_u32..) {
-        if let Some(place) = places.get_mut(*old) {
-            *place = new;
+/// What some steps refer to, each with its position, in ascending order. A record nobody has makes no class.
+fn sorted_used<'a>(
+    known: &'a [Known],
+    values: impl Iterator<Item = &'a u32>,
+) -> Vec<(&'a Known, usize)> {
+    let mut is_used = vec![false; known.len()];
+    for value in values {
+        if let Some(is_used) = is_used.get_mut(*value as usize) {
+            *is_used = true;
         }
     }
-    let position = |cell: Cell| {
-        cells
-            .binary_search(&cell)
-            .ok()
-            .and_then(|at| u32::try_from(at).ok())
-    };
-    let classes = order.iter().map(|(known, _)| Class {
-        cell: known.cell.and_then(position).unwrap_or(NOTHING),
-        asn: known.asn,
-        country: known.country,
-        confidence: known.confidence,
-    });
-    (classes.collect(), places)
+    let numbered = known.iter().zip(0..).zip(is_used);
+    let mut used: Vec<_> = numbered
+        .filter_map(|(entry, is_used)| is_used.then_some(entry))
+        .collect();
+    used.sort_unstable_by_key(|(known, _)| **known);
+    used
 }
 
 /// Up to `wanted` of `total` addresses, evenly spaced.
@@ -211,177 +222,6 @@ fn spread(total: usize, wanted: usize, addresses: impl Iterator<Item = IpAddr>) 
         .step_by(total.div_ceil(wanted).max(1))
         .take(wanted)
         .collect()
-}
-
-/// Number of /16 networks in IPv4.
-const SLASH_16_COUNT: usize = 1 << 16;
-
-/// IPv4 steps: all starts in ascending order, of which only the lower halves are kept.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct V4Ranges {
-    /// For each /16, how many starts lie before it, and at the end the total; empty if there are no starts.
-    before: Box<[u32]>,
-    /// Lower 16 bits of each start.
-    lows: Box<[u16]>,
-    /// What holds from each start on: a class, or [`NOTHING`].
-    values: Box<[u32]>,
-}
-
-impl V4Ranges {
-    fn new(steps: Steps<u32>, renumber: impl Fn(u32) -> u32) -> Self {
-        let (starts, values) = steps.into_columns();
-        if starts.is_empty() {
-            return Self::default();
-        }
-        let mut before = vec![0; SLASH_16_COUNT + 1];
-        let mut position = 0;
-        for (count, high) in before.iter_mut().zip(0_u64..) {
-            while starts
-                .get(position)
-                .is_some_and(|start| u64::from(*start) < high << 16)
-            {
-                position += 1;
-            }
-            // IPv4 has at most 2^32 starts, and that many would not fit in memory.
-            *count = u32::try_from(position).unwrap_or(NOTHING);
-        }
-        Self {
-            before: before.into_boxed_slice(),
-            lows: starts.iter().map(|start| (start & 0xffff) as u16).collect(),
-            values: values.into_iter().map(renumber).collect(),
-        }
-    }
-
-    #[inline]
-    fn lookup(&self, address: u32) -> Option<u32> {
-        let high = (address >> 16) as usize;
-        let low = (address & 0xffff) as u16;
-        let from = *self.before.get(high)? as usize;
-        let to = *self.before.get(high + 1)? as usize;
-        let within = self
-            .lows
-            .get(from..to)?
-            .partition_point(|start| *start <= low);
-        // What holds at the start of the /16 is what the last start before it said.
-        self.values.get((from + within).checked_sub(1)?).copied()
-    }
-
-    fn located_starts(&self) -> impl Iterator<Item = IpAddr> {
-        let highs = self
-            .before
-            .windows(2)
-            .zip(0_u32..)
-            .flat_map(|(pair, high)| match pair {
-                &[from, to] => std::iter::repeat_n(high, (to - from) as usize),
-                _ => std::iter::repeat_n(high, 0),
-            });
-        let starts = highs
-            .zip(&self.lows)
-            .map(|(high, low)| high << 16 | u32::from(*low));
-        let located = starts
-            .zip(&self.values)
-            .filter(|(_, value)| **value != NOTHING);
-        located.map(|(start, _)| IpAddr::V4(Ipv4Addr::from_bits(start)))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        size_of_val::<[u32]>(&self.before)
-            + size_of_val::<[u16]>(&self.lows)
-            + size_of_val::<[u32]>(&self.values)
-    }
-}
-
-/// How many starts share a fence. 32 upper halves are four cache lines.
-const FENCE_SPACING: usize = 32;
-
-/// IPv6 steps, searched by the upper 64 bits of the address, in which nearly all starts differ.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct V6Ranges {
-    /// Upper half of every 32nd start, beginning with the first.
-    fences: Box<[u64]>,
-    /// Upper 64 bits of each start.
-    highs: Box<[u64]>,
-    /// Lower 64 bits of each start; empty if all are zero, as in most databases.
-    lows: Box<[u64]>,
-    /// What holds from each start on: a class, or [`NOTHING`].
-    values: Box<[u32]>,
-}
-
-impl V6Ranges {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the two halves of 128 bits"
-    )]
-    fn new(steps: Steps<u128>, renumber: impl Fn(u32) -> u32) -> Self {
-        let (starts, values) = steps.into_columns();
-        let highs: Box<[u64]> = starts.iter().map(|start| (start >> 64) as u64).collect();
-        let has_lows = starts.iter().any(|start| *start as u64 != 0);
-        Self {
-            fences: highs.iter().copied().step_by(FENCE_SPACING).collect(),
-            highs,
-            lows: if has_lows {
-                starts.iter().map(|start| *start as u64).collect()
-            } else {
-                Box::default()
-            },
-            values: values.into_iter().map(renumber).collect(),
-        }
-    }
-
-    #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the two halves of 128 bits"
-    )]
-    fn lookup(&self, address: u128) -> Option<u32> {
-        let high = (address >> 64) as u64;
-        let low = address as u64;
-        let mut end = self.count_to(high);
-        if !self.lows.is_empty() {
-            // Among the starts with the same upper half, keep those whose lower half is reached.
-            let begin = high.checked_sub(1).map_or(0, |below| self.count_to(below));
-            end = begin
-                + self
-                    .lows
-                    .get(begin..end)?
-                    .partition_point(|start| *start <= low);
-        }
-        self.values.get(end.checked_sub(1)?).copied()
-    }
-
-    /// Number of starts whose upper half is at most `high`.
-    #[inline]
-    fn count_to(&self, high: u64) -> usize {
-        // All fences counted but the last have only reached starts behind them.
-        let fence = self.fences.partition_point(|start| *start <= high);
-        let from = fence.saturating_sub(1) * FENCE_SPACING;
-        let to = (fence * FENCE_SPACING).min(self.highs.len());
-        from + self
-            .highs
-            .get(from..to)
-            .unwrap_or_default()
-            .partition_point(|start| *start <= high)
-    }
-
-    fn located_starts(&self) -> impl Iterator<Item = IpAddr> {
-        let lows = self.lows.iter().copied().chain(std::iter::repeat(0));
-        let starts = self
-            .highs
-            .iter()
-            .zip(lows)
-            .map(|(high, low)| u128::from(*high) << 64 | u128::from(low));
-        let located = starts
-            .zip(&self.values)
-            .filter(|(_, value)| **value != NOTHING);
-        located.map(|(start, _)| IpAddr::V6(Ipv6Addr::from_bits(start)))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        size_of_val::<[u64]>(&self.fences)
-            + size_of_val::<[u64]>(&self.highs)
-            + size_of_val::<[u64]>(&self.lows)
-            + size_of_val::<[u32]>(&self.values)
-    }
 }
 
 #[cfg(test)]
@@ -398,7 +238,7 @@ mod tests {
             });
             layer.add(network.parse().unwrap(), record).unwrap();
         }
-        compile(&[layer])
+        compile(vec![layer])
     }
 
     fn country(ranges: &Ranges, address: &str) -> Option<String> {
@@ -456,7 +296,7 @@ mod tests {
         assert_eq!(country(&ranges, "192.0.2.1"), None);
         assert_eq!(country(&ranges, "2001:db8::1"), None);
         assert!(ranges.is_empty() && ranges.sample(10).is_empty());
-        assert_eq!(compile(&[]), ranges);
+        assert_eq!(compile(vec![]), ranges);
         assert_eq!(
             ranges.place(ClassIndex(3)),
             Place::new(None, Source::Database)

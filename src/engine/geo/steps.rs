@@ -82,6 +82,11 @@ impl<A: Address> Steps<A> {
             .chain(end)
     }
 
+    /// The value of each step.
+    pub(super) fn values(&self) -> &[u32] {
+        &self.values
+    }
+
     /// The steps as starts and values.
     pub(super) fn into_columns(mut self) -> (Vec<A>, Vec<u32>) {
         if let Some(free) = self.free {

@@ -1,14 +1,23 @@
-//! The same safe code compiled twice: for the baseline of the target, and for AVX2.
+//! The same safe code compiled several times: for the baseline of the target, and for newer instruction sets.
 //!
-//! Nothing here names a vector instruction. Loops run over the sixteen lanes of a [`Block`], and the compiler turns
-//! them into vectors of whatever width the instruction set has. Since every operation of the race is exact, both
-//! versions give the same bits; the tests compare them with the plain oracle.
+//! The race itself names no vector instruction. Loops run over the sixteen lanes of a [`Block`], and the compiler turns
+//! them into vectors of whatever width there is. Since every operation of the race is exact, all versions give the same
+//! bits; the tests compare them with a plain oracle. Only the step from a vector to the lanes that matter is written by
+//! hand where that pays ([`lanes`](super::lanes)).
 //!
 //! Two ways through a segment:
 //! * Its first 64 lanes, when the list has room: the race of every lane, then a threshold that only a few of them pass.
 //! * The rest: a lower bound of the race (no logarithm), and the race itself only for lanes whose bound beats the worst
 //!   entry so far, about `k ln(N / 64)` of `N`.
 
+#![expect(
+    clippy::inline_always,
+    reason = "only what is inlined is compiled for the instruction set of its caller"
+)]
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::avx2;
+use super::lanes::portable;
 use super::race::{self, FILTER_SCALE, Halves};
 use super::top::{Entry, Top};
 use super::{Block, LANES};
@@ -17,19 +26,21 @@ use super::{Block, LANES};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel(Version);
 
+/// Versions other than the baseline are made only where the processor was asked and has the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     Baseline,
-    /// Made only where the processor was asked and has it.
+    #[cfg(target_arch = "x86_64")]
+    Sse41,
     #[cfg(target_arch = "x86_64")]
     Avx2,
 }
 
 /// Blocks of which every lane is run at once: 64 lanes, so that one word can hold a bit for each.
-const BLOCKS_AT_ONCE: usize = 4;
+pub(super) const BLOCKS_AT_ONCE: usize = 4;
 
-/// Groups of lanes whose minima give the threshold, so the greatest `k` it serves.
-const GROUPS: usize = 8;
+/// The races of that many blocks; infinite where there is none.
+pub(super) type Races = [[f32; LANES]; BLOCKS_AT_ONCE];
 
 impl Kernel {
     /// The version for the baseline of the target: SSE2 on `x86_64`, NEON on `aarch64`.
@@ -43,23 +54,60 @@ impl Kernel {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             return Self(Version::Avx2);
+        } else if std::arch::is_x86_feature_detected!("sse4.1") {
+            return Self(Version::Sse41);
         }
         Self::baseline()
     }
 
+    /// All versions this processor can run, the slowest first: for measuring, and for tests that compare them.
+    pub fn all() -> Vec<Self> {
+        #[cfg(target_arch = "x86_64")]
+        let newer = [
+            (
+                std::arch::is_x86_feature_detected!("sse4.1"),
+                Version::Sse41,
+            ),
+            (std::arch::is_x86_feature_detected!("avx2"), Version::Avx2),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let newer: [(bool, Version); 0] = [];
+        std::iter::once((true, Version::Baseline))
+            .chain(newer)
+            .filter(|(present, _)| *present)
+            .map(|(_, version)| Self(version))
+            .collect()
+    }
+
+    /// Name of the instruction set, for tables of measurements.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            Version::Baseline => "baseline",
+            #[cfg(target_arch = "x86_64")]
+            Version::Sse41 => "sse4.1",
+            #[cfg(target_arch = "x86_64")]
+            Version::Avx2 => "avx2",
+        }
+    }
+
     /// Runs the blocks, the first of which starts at lane `position`, into `top`.
     #[inline(always)]
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(
+            unsafe_code,
+            reason = "calls of functions compiled for newer processors"
+        )
+    )]
     pub(super) fn run(self, blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
         match self.0 {
             Version::Baseline => run_baseline(blocks, position, key, top),
+            // SAFETY: this value is made in `fastest` and `all` only, after the processor said that it has SSE4.1.
             #[cfg(target_arch = "x86_64")]
-            Version::Avx2 => {
-                #[expect(unsafe_code, reason = "the call of a function compiled for AVX2")]
-                // SAFETY: `Version::Avx2` is made in `fastest` only, after the processor said that it has AVX2.
-                unsafe {
-                    run_avx2(blocks, position, key, top);
-                }
-            }
+            Version::Sse41 => unsafe { run_sse41(blocks, position, key, top) },
+            // SAFETY: this value is made in `fastest` and `all` only, after the processor said that it has AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Version::Avx2 => unsafe { run_avx2(blocks, position, key, top) },
         }
     }
 }
@@ -67,50 +115,78 @@ impl Kernel {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn run_avx2(blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
-    run_any(blocks, position, key, top);
+    let choice = Choice {
+        few: |races: &Races, k: usize| avx2::few(races, k),
+        within: |block: &Block, key: Halves, limit: f32| avx2::within(block, key, limit),
+    };
+    run(&choice, blocks, position, key, top);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.1")]
+fn run_sse41(blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
+    run(&PORTABLE, blocks, position, key, top);
 }
 
 fn run_baseline(blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
-    run_any(blocks, position, key, top);
+    run(&PORTABLE, blocks, position, key, top);
 }
 
+/// From a vector to the lanes that matter. A choice may let too many lanes pass, for the list decides; so the versions
+/// need not agree in it.
+struct Choice<Few, Within> {
+    /// Lanes among which the `k` best are, one bit each.
+    few: Few,
+    /// Lanes whose bound is at most the limit, one bit each. NaN is not.
+    within: Within,
+}
+
+type PortableChoice = Choice<fn(&Races, usize) -> u64, fn(&Block, Halves, f32) -> u32>;
+
+const PORTABLE: PortableChoice = Choice {
+    few: portable::few,
+    within: portable::within,
+};
+
 #[inline(always)]
-fn run_any(blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
-    if top.worst_race() < f32::MAX {
-        run_filtered(blocks, position, key, top);
-    } else {
-        let (first, rest) = blocks.split_at(blocks.len().min(BLOCKS_AT_ONCE));
-        run_all(first, position, key, top);
-        run_filtered(rest, position + lanes_of(first.len()), key, top);
+fn run<Few, Within>(
+    choice: &Choice<Few, Within>,
+    blocks: &[Block],
+    position: u32,
+    key: Halves,
+    top: &mut Top,
+) where
+    Few: Fn(&Races, usize) -> u64,
+    Within: Fn(&Block, Halves, f32) -> u32,
+{
+    let mut start = 0;
+    if top.worst_race() >= f32::MAX {
+        start = blocks.len().min(BLOCKS_AT_ONCE);
+        let (first, _) = blocks.split_at(start);
+        run_all(&choice.few, first, position, key, top);
     }
+    let (_, rest) = blocks.split_at(start);
+    run_filtered(&choice.within, rest, position + lanes_of(start), key, top);
 }
 
 /// Runs every lane of at most [`BLOCKS_AT_ONCE`] blocks.
 #[inline(always)]
-fn run_all(blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
+fn run_all(
+    few: &impl Fn(&Races, usize) -> u64,
+    blocks: &[Block],
+    position: u32,
+    key: Halves,
+    top: &mut Top,
+) {
     let mut races = [[f32::INFINITY; LANES]; BLOCKS_AT_ONCE];
     for (races, block) in races.iter_mut().zip(blocks) {
         *races = block.races(key);
     }
-    let threshold = threshold(&races, top);
+    let mut lanes = few(&races, top.capacity());
     let races = races.as_flattened();
-
-    // Bit b of byte g stands for lane 8 b + g, because that way a bit is a shift that is the same for a whole vector.
-    let mut passed = [0_u32; GROUPS];
-    for (bit, row) in races.as_chunks::<GROUPS>().0.iter().enumerate() {
-        for (passed, race) in passed.iter_mut().zip(row) {
-            *passed |= u32::from(*race <= threshold) << bit;
-        }
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "eight rows give eight bits"
-    )]
-    let mut bits = u64::from_le_bytes(passed.map(|byte| byte as u8));
-    while bits != 0 {
-        let bit = bits.trailing_zeros();
-        bits &= bits - 1;
-        let lane = (bit % 8) * 8 + bit / 8;
+    while lanes != 0 {
+        let lane = lanes.trailing_zeros();
+        lanes &= lanes - 1;
         if let Some(&race) = races.get(lane as usize) {
             top.insert(Entry {
                 race,
@@ -120,69 +196,34 @@ fn run_all(blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
     }
 }
 
-/// A race that the `k`-th best of these lanes does not exceed, and few others reach: the `k`-th least of the minima of
-/// eight groups of lanes. While at least `k` groups have a node, `k` lanes are at or under it. For `k = 3` about 3.5
-/// lanes of 64 pass, where keeping a list from left to right would insert 12.
-#[inline(always)]
-fn threshold(races: &[[f32; LANES]; BLOCKS_AT_ONCE], top: &Top) -> f32 {
-    if top.capacity() > GROUPS {
-        return f32::MAX;
-    }
-    let mut minima = [f32::MAX; GROUPS];
-    for row in races.as_flattened().as_chunks::<GROUPS>().0 {
-        for (least, race) in minima.iter_mut().zip(row) {
-            *least = if *race < *least { *race } else { *least };
-        }
-    }
-    let mut rank = [0_u32; GROUPS];
-    for other in minima {
-        for (rank, own) in rank.iter_mut().zip(&minima) {
-            *rank += u32::from(other < *own);
-        }
-    }
-    let mut threshold = 0.0;
-    for (rank, own) in rank.iter().zip(minima) {
-        let served = if (*rank as usize) < top.capacity() {
-            own
-        } else {
-            0.0
-        };
-        threshold = if served > threshold {
-            served
-        } else {
-            threshold
-        };
-    }
-    threshold
-}
-
 /// Runs those lanes only which may beat the worst entry.
 #[inline(always)]
-fn run_filtered(blocks: &[Block], position: u32, key: Halves, top: &mut Top) {
-    let mut limit = top.worst_race() * FILTER_SCALE;
-    let mut position = position;
-    for block in blocks {
-        let bounds = block.bounds(key);
-        // `<=`, and padding is infinite or NaN: it passes neither way once the limit is finite.
-        let mut any = false;
-        for bound in bounds {
-            any |= bound <= limit;
-        }
-        if any {
-            for (lane, bound) in (0..).zip(bounds) {
-                if bound <= limit {
-                    let Some(race) = block.race(lane, key) else {
-                        continue;
-                    };
-                    top.insert(Entry {
-                        race,
-                        position: position + lane,
-                    });
-                    limit = top.worst_race() * FILTER_SCALE;
-                }
+fn run_filtered(
+    within: &impl Fn(&Block, Halves, f32) -> u32,
+    mut blocks: &[Block],
+    mut position: u32,
+    key: Halves,
+    top: &mut Top,
+) {
+    loop {
+        let limit = top.worst_race() * FILTER_SCALE;
+        // A loop of its own, so that the compiler keeps its constants in registers.
+        let mut passed = 0;
+        let mut found = None;
+        for (skipped, block) in blocks.iter().enumerate() {
+            passed = within(block, key, limit);
+            if passed != 0 {
+                found = Some((skipped, block));
+                break;
             }
         }
+        let Some((skipped, block)) = found else {
+            return;
+        };
+        position += lanes_of(skipped);
+        block.run_lanes(passed, position, key, top);
         position += lanes_of(1);
+        blocks = blocks.get(skipped + 1..).unwrap_or_default();
     }
 }
 
@@ -190,27 +231,19 @@ impl Block {
     /// The race of every lane.
     #[inline(always)]
     fn races(&self, key: Halves) -> [f32; LANES] {
-        let mut races = [0.0; LANES];
-        for (((race, low), high), inverse) in races
-            .iter_mut()
-            .zip(&self.seed_low)
-            .zip(&self.seed_high)
-            .zip(&self.inverse)
-        {
-            let seed = Halves {
-                low: *low,
-                high: *high,
-            };
-            *race = race::race(key, seed, *inverse);
-        }
-        races
+        self.each_lane(|seed, inverse| race::race(key, seed, inverse))
     }
 
     /// The lower bound of every lane.
     #[inline(always)]
-    fn bounds(&self, key: Halves) -> [f32; LANES] {
-        let mut bounds = [0.0; LANES];
-        for (((bound, low), high), inverse) in bounds
+    pub(super) fn bounds(&self, key: Halves) -> [f32; LANES] {
+        self.each_lane(|seed, inverse| race::bound(key, seed, inverse))
+    }
+
+    #[inline(always)]
+    fn each_lane(&self, value: impl Fn(Halves, f32) -> f32) -> [f32; LANES] {
+        let mut values = [0.0; LANES];
+        for (((result, low), high), inverse) in values
             .iter_mut()
             .zip(&self.seed_low)
             .zip(&self.seed_high)
@@ -220,15 +253,29 @@ impl Block {
                 low: *low,
                 high: *high,
             };
-            *bound = race::bound(key, seed, *inverse);
+            *result = value(seed, *inverse);
         }
-        bounds
+        values
+    }
+
+    /// Runs the lanes whose bits are set. Not inlined, so that its constants do not crowd out those of the filter.
+    #[inline(never)]
+    fn run_lanes(&self, mut lanes: u32, position: u32, key: Halves, top: &mut Top) {
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros();
+            lanes &= lanes - 1;
+            if let Some(race) = self.race(lane as usize, key) {
+                top.insert(Entry {
+                    race,
+                    position: position + lane,
+                });
+            }
+        }
     }
 
     /// The race of one lane.
     #[inline(always)]
-    pub(super) fn race(&self, lane: u32, key: Halves) -> Option<f32> {
-        let lane = lane as usize;
+    pub(super) fn race(&self, lane: usize, key: Halves) -> Option<f32> {
         let seed = Halves {
             low: *self.seed_low.get(lane)?,
             high: *self.seed_high.get(lane)?,

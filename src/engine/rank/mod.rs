@@ -1,18 +1,19 @@
 //! Weighted rendezvous: the order of the nodes for a key, the same in every sidecar without a word between them.
 //!
-//! Each node runs a race, an exponential time with its weight as the rate ([`race`](mod@race)); the least times are
+//! Each node runs a race, an exponential time with its weight as the rate (`race.rs`); the least times are
 //! the first choices. That is the *exponential race* of weighted rendezvous hashing (Thaler and Ravishankar 1998;
 //! Schindelhauer and Schomaker 2005 for the logarithm). What it gives, and the tests in `tests/rank_properties.rs` show:
 //! shares in proportion to weights, and no key that moves without cause. Removing a node moves its own keys only, each
 //! to its second choice; raising a weight moves keys to that node only.
 //!
 //! The cost is kept down by layout: a table by column in blocks of sixteen lanes, one key hash for all nodes, vector
-//! instructions ([`kernel`]), and a lower bound that spares most logarithms in large pools.
+//! instructions (`kernel.rs`), and a lower bound that spares most logarithms in large pools.
 //!
 //! Nodes that may not be chosen are not masked here. Who excludes `x` nodes asks for `k + x` and skips them: the order
 //! of the others does not depend on them. Weights of zero are not known here either: such a node is left out.
 
 mod kernel;
+mod lanes;
 mod race;
 mod top;
 
@@ -204,15 +205,13 @@ pub fn rank_with(kernel: Kernel, columns: &Columns, segment: Segment, key: KeyHa
 /// The race of the node at a position, bit for bit as [`rank`] sees it: for explanations. Infinite for padding and past
 /// the end of the table.
 pub fn race_of(columns: &Columns, position: u32, key: KeyHash) -> f32 {
-    let (block, lane) = (position as usize / LANES, position % LANES_U32);
+    let (block, lane) = (position as usize / LANES, position as usize % LANES);
     columns
         .blocks
         .get(block)
         .and_then(|block| block.race(lane, Halves::of_key(key)))
         .unwrap_or(f32::INFINITY)
 }
-
-const LANES_U32: u32 = 16;
 
 /// Positions are 32 bits: a table of 4 billion lanes would fill 48 GB.
 fn position_of(lanes: usize) -> u32 {

@@ -1,5 +1,10 @@
 //! The best few of a race, kept sorted on the stack.
 
+#![expect(
+    clippy::inline_always,
+    reason = "only what is inlined is compiled for the instruction set of its caller"
+)]
+
 /// A node that ran: its race and its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry {
@@ -14,7 +19,8 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Top {
     /// Race bits above, position below, ascending; [`EMPTY`] past the entries met. Positive singles order as their bits
-    /// do, so one integer comparison orders by race and then by position.
+    /// do, so one integer comparison orders by race and then by position. The first four slots are always kept, for
+    /// a loop of known length; those from `k` on are not shown.
     slots: [u64; Top::CAPACITY],
     /// Slots in use, 1..=CAPACITY.
     k: usize,
@@ -86,13 +92,21 @@ impl Top {
     pub(super) fn insert(&mut self, entry: Entry) {
         let mut carried = entry.pack();
         // Without branches: the place of a random entry can not be predicted.
-        for slot in self.slots.iter_mut().take(self.k) {
+        let mut pass = |slot: &mut u64| {
             let better = carried.min(*slot);
             carried = carried.max(*slot);
             *slot = better;
+        };
+        let (few, more) = self.slots.split_at_mut(FEW);
+        few.iter_mut().for_each(&mut pass);
+        if self.k > FEW {
+            more.iter_mut().take(self.k - FEW).for_each(pass);
         }
     }
 }
+
+/// Slots that are always kept: the usual fallback list has three entries.
+const FEW: usize = 4;
 
 impl Entry {
     #[inline(always)]

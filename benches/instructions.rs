@@ -1,0 +1,118 @@
+//! Instructions of the hash and the rank kernel, counted by callgrind: the same on every run, so a gate can be tight.
+//!
+//! `cargo bench --bench instructions` needs valgrind and `gungraun-runner` of the version in `Cargo.toml`. Each count is
+//! for 64 keys, all different, because the kernel has branches that depend on the key. A limit is the goal for one key,
+//! times 64, plus 2 %; over a limit, the run fails.
+
+#![expect(
+    missing_docs,
+    unused_qualifications,
+    reason = "the macros generate public modules"
+)]
+
+use gungraun::{
+    Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+};
+use std::hint::black_box;
+use tradewind::engine::hash::{self, KeyHash, NodeSeed};
+use tradewind::engine::rank::{self, Columns, Kernel, Segment, Top};
+
+const KEYS: u8 = 64;
+
+/// What a run of the kernel needs.
+struct Pool {
+    kernel: Kernel,
+    columns: Columns,
+    segment: Segment,
+    keys: Vec<KeyHash>,
+}
+
+fn pool(nodes: u16, kernel: Kernel) -> Pool {
+    let weights = [1.0, 2.0, 3.0, 4.0].into_iter().cycle();
+    let (columns, segment) = Columns::of_nodes(
+        (0..nodes)
+            .zip(weights)
+            .map(|(number, weight)| (NodeSeed::of_id(&format!("node-{number:05}")), weight)),
+    );
+    let keys = keys([40]).iter().map(|parts| hash::key(parts)).collect();
+    Pool {
+        kernel,
+        columns,
+        segment,
+        keys,
+    }
+}
+
+/// Keys of 40 bytes, host and path, in parts of the given lengths.
+fn keys<const PARTS: usize>(lengths: [usize; PARTS]) -> Vec<[&'static [u8]; PARTS]> {
+    let parts_of = |number| {
+        let key = format!("cdn.example.com/video/2024/seg-{number:05}.m4s").into_bytes();
+        let mut left: &'static [u8] = key.leak();
+        lengths.map(|length| {
+            let (part, rest) = left.split_at(length);
+            left = rest;
+            part
+        })
+    };
+    (0..KEYS).map(parts_of).collect()
+}
+
+fn limit(per_key: u64) -> LibraryBenchmarkConfig {
+    let mut config = LibraryBenchmarkConfig::default();
+    let limit = per_key * u64::from(KEYS) * 102 / 100;
+    config.tool(Callgrind::default().hard_limits([(EventKind::Ir, limit)]));
+    config
+}
+
+fn run(pool: Pool) -> Pool {
+    for &key in &pool.keys {
+        let mut top = Top::new(3);
+        rank::rank_with(
+            black_box(pool.kernel),
+            &pool.columns,
+            pool.segment,
+            black_box(key),
+            &mut top,
+        );
+        black_box(&top);
+    }
+    pool
+}
+
+#[library_benchmark]
+#[bench::fastest(args = (64, Kernel::fastest()), setup = pool, config = limit(750))]
+#[bench::baseline(args = (64, Kernel::baseline()), setup = pool)]
+fn top_3_of_64(pool: Pool) -> Pool {
+    run(pool)
+}
+
+#[library_benchmark]
+#[bench::fastest(args = (1_000, Kernel::fastest()), setup = pool, config = limit(5_200))]
+#[bench::baseline(args = (1_000, Kernel::baseline()), setup = pool)]
+fn top_3_of_1000(pool: Pool) -> Pool {
+    run(pool)
+}
+
+#[library_benchmark]
+#[bench::one_part_of_40_bytes(args = ([40]), setup = keys, config = limit(60))]
+fn key(keys: Vec<[&'static [u8]; 1]>) -> Vec<[&'static [u8]; 1]> {
+    for parts in &keys {
+        black_box(hash::key(parts));
+    }
+    keys
+}
+
+#[library_benchmark]
+#[bench::host_of_15_and_path_of_25_bytes(args = ([15, 25]), setup = keys)]
+fn key_in_two_parts(keys: Vec<[&'static [u8]; 2]>) -> Vec<[&'static [u8]; 2]> {
+    for parts in &keys {
+        black_box(hash::key(parts));
+    }
+    keys
+}
+
+library_benchmark_group!(
+    name = placement,
+    benchmarks = [top_3_of_64, top_3_of_1000, key, key_in_two_parts]
+);
+main!(library_benchmark_groups = placement);

@@ -1,0 +1,189 @@
+//! Recent decisions for people to look at: a sample, in a bounded ring, with client addresses cut to their network.
+//!
+//! A worker hands over what it has anyway (request, evaluation, snapshot); explaining and keeping is done on the
+//! control runtime. When the queue is full the sample is dropped and counted: looking must not slow routing.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::clock;
+use super::state::Published;
+use super::wire::answer::{self, Envelope};
+use super::wire::proto;
+use super::wire::{QueryBuffer, explanation, mask_client};
+use crate::engine::decision::Decision;
+use crate::engine::evaluate::Evaluation;
+use crate::engine::explanation::Explanation;
+
+/// Samples that may wait to be kept.
+const QUEUE: usize = 256;
+
+/// How much more often a decision is sampled that is refused or degraded.
+const NOTABLE_FACTOR: f64 = 16.0;
+
+/// A decision on its way into the ring.
+#[derive(Debug)]
+pub struct Sample {
+    /// Names the decision.
+    pub decision_id: String,
+    /// What was asked.
+    pub request: proto::DecideRequest,
+    /// The outcome.
+    pub evaluation: Evaluation,
+    /// What it was decided on.
+    pub published: Arc<Published>,
+}
+
+/// A decision in the ring.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kept {
+    /// When it was kept, ms since 1970.
+    pub at_unix_ms: u64,
+    /// What was asked, the client's address cut to its network.
+    pub request: proto::DecideRequest,
+    /// What was answered.
+    pub decision: proto::DecideResponse,
+    /// Why.
+    pub explanation: proto::Explanation,
+}
+
+/// The ring of recent decisions.
+#[derive(Debug)]
+pub struct Audit {
+    ring: Mutex<VecDeque<Arc<Kept>>>,
+    capacity: usize,
+    samples: mpsc::Sender<Sample>,
+    dropped: AtomicU64,
+}
+
+impl Audit {
+    /// A ring of `capacity` decisions, and the queue that [`Audit::keep_all`] empties into it.
+    pub fn new(capacity: usize) -> (Arc<Self>, mpsc::Receiver<Sample>) {
+        let (samples, queue) = mpsc::channel(QUEUE);
+        let audit = Self {
+            ring: Mutex::new(VecDeque::with_capacity(capacity)),
+            capacity,
+            samples,
+            dropped: AtomicU64::new(0),
+        };
+        (Arc::new(audit), queue)
+    }
+
+    /// Keeps samples until all senders are gone or the task is aborted.
+    pub async fn keep_all(self: Arc<Self>, mut queue: mpsc::Receiver<Sample>) {
+        while let Some(sample) = queue.recv().await {
+            self.keep(sample);
+        }
+    }
+
+    /// Hands a sample over; drops and counts it when the queue is full.
+    pub fn offer(&self, sample: Sample) {
+        if self.samples.try_send(sample).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Samples dropped because the queue was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The newest `limit` decisions, newest first.
+    pub fn recent(&self, limit: usize) -> Vec<Arc<Kept>> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.iter().rev().take(limit).cloned().collect()
+    }
+
+    /// The decision called `id`, if it is still kept.
+    pub fn find(&self, id: &str) -> Option<Arc<Kept>> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.iter()
+            .rev()
+            .find(|kept| kept.decision.decision_id == id)
+            .cloned()
+    }
+
+    fn keep(&self, sample: Sample) {
+        let Sample {
+            decision_id,
+            mut request,
+            evaluation,
+            published,
+        } = sample;
+        let decision = Decision::new(&published.snapshot, &evaluation);
+        let envelope = Envelope {
+            request_id: &request.request_id,
+            decision_id: &decision_id,
+            revision: published.revision,
+            policy_digest: &published.policy_digest,
+            freshness_floor: request.object_version_floor,
+        };
+        let response = answer::message(&decision, &envelope);
+        let Some(explained) = explained(&published, &request, &evaluation) else {
+            return;
+        };
+        let why = explanation(&decision, &explained);
+        mask_client(&mut request);
+        let kept = Kept {
+            at_unix_ms: clock::unix_ms(),
+            request,
+            decision: response,
+            explanation: why,
+        };
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.capacity == 0 {
+            return;
+        }
+        if ring.len() >= self.capacity {
+            ring.pop_front();
+        }
+        ring.push_back(Arc::new(kept));
+    }
+}
+
+fn explained(
+    published: &Published,
+    request: &proto::DecideRequest,
+    evaluation: &Evaluation,
+) -> Option<Explanation> {
+    let mut buffer = QueryBuffer::default();
+    let query = buffer.read(request).ok()?;
+    Some(Explanation::new(&published.snapshot, &query, evaluation))
+}
+
+/// Whether the decision with this number is sampled: the same numbers always, spread evenly.
+pub fn is_sampled(number: u64, ratio: f64, notable: bool) -> bool {
+    let ratio = if notable {
+        ratio * NOTABLE_FACTOR
+    } else {
+        ratio
+    };
+    // The upper 53 bits of a mixed number, as a share of 1 (SplitMix64's finaliser).
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    crate::engine::number::from_u64(mixed >> 11) * (1.0 / 9_007_199_254_740_992.0) < ratio
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_come_at_their_ratio() {
+        let share = |ratio, notable| {
+            (0..100_000_u64)
+                .filter(|n| is_sampled(*n, ratio, notable))
+                .count()
+        };
+        assert_eq!(share(0.0, true), 0);
+        assert_eq!(share(1.0, false), 100_000);
+        assert!((900..1_100).contains(&share(0.01, false)));
+        assert!((15_000..17_000).contains(&share(0.01, true)));
+    }
+}

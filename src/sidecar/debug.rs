@@ -1,0 +1,314 @@
+//! The debug door: health, metrics and explanations for people and their tools, as JSON.
+//!
+//! Loopback by default. Nothing here changes anything, and every answer is bounded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query as UrlQuery, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::grpc;
+use super::metrics::Sources;
+use super::state::{Published, Status};
+use super::wire::proto;
+
+/// Most nodes, sites or decisions in one answer.
+const MAX_LISTED: usize = 1_000;
+
+/// The content type of OpenMetrics text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All pages of the debug door.
+pub fn router(sources: Sources) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/debug/explain", get(explain))
+        .route("/debug/decisions", get(decisions))
+        .route("/debug/decisions/{id}", get(decision))
+        .route("/debug/nodes", get(nodes))
+        .route("/debug/sites", get(sites))
+        .route("/debug/policy", get(policy))
+        .fallback(|| async { fault(StatusCode::NOT_FOUND, &["no such page", PAGES]) })
+        .with_state(Arc::new(sources))
+}
+
+const PAGES: &str = "pages: /livez /readyz /metrics /debug/explain /debug/decisions /debug/decisions/{id} \
+                     /debug/nodes /debug/sites /debug/policy";
+
+type SharedSources = Shared<Arc<Sources>>;
+type Parameters = UrlQuery<BTreeMap<String, String>>;
+
+fn fault(status: StatusCode, messages: &[&str]) -> Response {
+    (status, Json(json!({ "error": messages.join("; ") }))).into_response()
+}
+
+fn published(sources: &Sources) -> Result<Arc<Published>, Response> {
+    let published = sources.state.published.load_full();
+    published.ok_or_else(|| {
+        fault(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &["no policy is in force yet, see /readyz"],
+        )
+    })
+}
+
+/// Whether traffic should come here, and how every source fares.
+#[derive(Serialize)]
+struct Readiness<'a> {
+    ready: bool,
+    revision: u64,
+    snapshot_generation: u64,
+    #[serde(flatten)]
+    status: &'a Status,
+}
+
+async fn readyz(Shared(sources): SharedSources) -> Response {
+    let status = sources.state.status.load();
+    let published = sources.state.published.load();
+    let ready = published.is_some() && !status.draining;
+    let body = Readiness {
+        ready,
+        revision: published.as_ref().map_or(0, |p| p.revision),
+        snapshot_generation: published.as_ref().map_or(0, |p| p.snapshot.generation()),
+        status: &status,
+    };
+    let code = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, Json(body)).into_response()
+}
+
+async fn metrics(Shared(sources): SharedSources) -> Response {
+    match sources.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(_) => fault(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &["metrics could not be written"],
+        ),
+    }
+}
+
+async fn explain(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let request = match request_from(&parameters) {
+        Ok(request) => request,
+        Err(faults) => {
+            let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+            return fault(StatusCode::BAD_REQUEST, &faults);
+        }
+    };
+    let published = match published(&sources) {
+        Ok(published) => published,
+        Err(response) => return response,
+    };
+    match grpc::explain(&published, &request) {
+        Ok(explained) => Json(explained).into_response(),
+        Err(error) => fault(StatusCode::BAD_REQUEST, &[&error.to_string()]),
+    }
+}
+
+/// A request from `?host=…&path=…&client=…` and the like; all faults at once.
+fn request_from(
+    parameters: &BTreeMap<String, String>,
+) -> Result<proto::DecideRequest, Vec<String>> {
+    let mut request = proto::DecideRequest::default();
+    let mut client = proto::Client::default();
+    let mut place = (None, None);
+    let mut faults = Vec::new();
+    for (name, value) in parameters {
+        let text = value.clone();
+        match name.as_str() {
+            "pool" => request.pool = text,
+            "host" => request.host = text,
+            "path" => request.path = text,
+            "query" => request.query = text,
+            "method" => request.method = text,
+            "class" => request.class = text,
+            "request_id" => request.request_id = text,
+            "key" => request.key = text.into_bytes(),
+            "tried" => request.tried_nodes = text.split(',').map(str::to_owned).collect(),
+            "client" => client.ip = text,
+            "country" => client.country = text,
+            "candidates" => number(name, value, &mut request.candidates, &mut faults),
+            "size" => number(name, value, &mut request.size_hint_bytes, &mut faults),
+            "asn" => number(name, value, &mut client.asn, &mut faults),
+            "lat" => number(name, value, place.0.insert(0.0), &mut faults),
+            "lon" => number(name, value, place.1.insert(0.0), &mut faults),
+            _ => match name.strip_prefix("header.") {
+                Some(header) => request.headers.push(proto::Header {
+                    name: header.to_owned(),
+                    value: text,
+                }),
+                None => faults.push(format!("unknown parameter `{name}`, {PARAMETERS}")),
+            },
+        }
+    }
+    match place {
+        (Some(latitude), Some(longitude)) => {
+            client.location = Some(proto::Location {
+                latitude,
+                longitude,
+            })
+        }
+        (None, None) => {}
+        _ => faults.push("lat and lon go together".to_owned()),
+    }
+    request.client = Some(client);
+    if faults.is_empty() {
+        Ok(request)
+    } else {
+        Err(faults)
+    }
+}
+
+const PARAMETERS: &str = "allowed are pool, host, path, query, method, class, request_id, key, tried, client, \
+                          country, candidates, size, asn, lat, lon and header.NAME";
+
+fn number<T: std::str::FromStr>(name: &str, value: &str, target: &mut T, faults: &mut Vec<String>) {
+    match value.parse() {
+        Ok(parsed) => *target = parsed,
+        Err(_) => faults.push(format!("{name} is `{value}`, must be a number")),
+    }
+}
+
+async fn decisions(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let mut limit = 100;
+    let mut faults = Vec::new();
+    if let Some(value) = parameters.get("limit") {
+        number("limit", value, &mut limit, &mut faults);
+    }
+    match faults.first() {
+        Some(message) => fault(StatusCode::BAD_REQUEST, &[message]),
+        None => Json(sources.audit.recent(limit.min(MAX_LISTED))).into_response(),
+    }
+}
+
+async fn decision(Shared(sources): SharedSources, Path(id): Path<String>) -> Response {
+    match sources.audit.find(&id) {
+        Some(kept) => Json(kept).into_response(),
+        None => {
+            let why = "only a sample is kept, see decision_log.sample_ratio in the policy";
+            fault(
+                StatusCode::NOT_FOUND,
+                &["no decision of that id is kept", why],
+            )
+        }
+    }
+}
+
+async fn nodes(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let published = match published(&sources) {
+        Ok(published) => published,
+        Err(response) => return response,
+    };
+    let topology = published.snapshot.topology();
+    let wanted = parameters.get("site");
+    let listed = topology
+        .nodes()
+        .iter()
+        .filter(|node| wanted.is_none_or(|site| *topology.site(node.site).id == **site));
+    let nodes: Vec<Value> = listed
+        .clone()
+        .take(MAX_LISTED)
+        .map(|node| {
+            let site = topology.site(node.site);
+            json!({
+                "id": node.id, "site": site.id, "tier": topology.tier_name(site.tier),
+                "address": node.address.to_string(), "capacity": node.capacity,
+                "state": node.state.name(), "labels": node.labels,
+            })
+        })
+        .collect();
+    let not_shown = listed.count() - nodes.len();
+    Json(json!({ "nodes": nodes, "not_shown": not_shown })).into_response()
+}
+
+async fn sites(Shared(sources): SharedSources) -> Response {
+    let published = match published(&sources) {
+        Ok(published) => published,
+        Err(response) => return response,
+    };
+    let topology = published.snapshot.topology();
+    let mut nodes_per_site = vec![(0_usize, 0_usize); topology.sites().len()];
+    for node in topology.nodes() {
+        if let Some((all, ready)) = nodes_per_site.get_mut(node.site.get()) {
+            *all += 1;
+            *ready += usize::from(node.state == crate::engine::model::AdminState::Ready);
+        }
+    }
+    let sites: Vec<Value> = topology
+        .sites()
+        .iter()
+        .zip(nodes_per_site)
+        .take(MAX_LISTED)
+        .map(|(site, (all, ready))| {
+            let parents: Vec<&str> = site
+                .parents
+                .iter()
+                .map(|parent| &*topology.site(*parent).id)
+                .collect();
+            json!({
+                "id": site.id, "tier": topology.tier_name(site.tier), "state": site.state.name(),
+                "latitude": site.location.latitude(), "longitude": site.location.longitude(),
+                "country": site.country.map(|c| c.to_string()), "parents": parents,
+                "price_usd_per_gb": site.price_usd_per_gb, "nodes": all, "ready_nodes": ready,
+            })
+        })
+        .collect();
+    let not_shown = topology.sites().len() - sites.len();
+    Json(json!({ "sites": sites, "not_shown": not_shown })).into_response()
+}
+
+async fn policy(Shared(sources): SharedSources) -> Response {
+    let published = match published(&sources) {
+        Ok(published) => published,
+        Err(response) => return response,
+    };
+    let policy = published.snapshot.policy();
+    let status = sources.state.status.load();
+    let rules: Vec<Value> = policy
+        .rules()
+        .iter()
+        .take(MAX_LISTED)
+        .map(|rule| {
+            let pools: Vec<&str> = rule.plan.tiers.iter().map(|tier| policy.pool_name(tier.pool)).collect();
+            json!({
+                "name": rule.name, "owner": rule.owner, "intent": rule.intent, "rollback": rule.rollback,
+                "expires": rule.expires, "pools": pools, "class": rule.plan.class,
+                "candidates": rule.plan.candidates, "spread_ms": rule.plan.spread_ms,
+                "max_detour_ms": rule.plan.max_detour_ms,
+            })
+        })
+        .collect();
+    let pools: Vec<Value> = policy
+        .pools()
+        .iter()
+        .map(|pool| {
+            let set = pool
+                .plan
+                .tiers
+                .first()
+                .map(|tier| policy.node_set(tier.set));
+            json!({
+                "name": pool.name,
+                "nodes": set.map_or(0, |set| set.members().len()),
+                "sites": set.map_or(0, |set| set.sites().len()),
+            })
+        })
+        .collect();
+    Json(json!({
+        "name": policy.name(), "digest": policy.digest().to_string(), "revision": published.revision,
+        "snapshot_generation": published.snapshot.generation(), "status": status.policy,
+        "pools": pools, "rules": rules, "rules_not_shown": policy.rules().len() - rules.len(),
+    }))
+    .into_response()
+}

@@ -1,0 +1,89 @@
+//! One HTTP/2 connection on its worker, from the preface to its end.
+
+use std::sync::Arc;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time;
+
+use super::counters;
+use super::executor::{Batch, WorkerExecutor};
+use super::guard::{CallTerms, Guard};
+use super::limits::Limits;
+use super::preface::Prefaced;
+use super::service::WorkerService;
+use super::warden::{self, Control, Phase, Terms};
+use super::watched::{self, Watched};
+
+/// What a connection is served under.
+#[derive(Debug)]
+pub(crate) struct ConnectionTerms {
+    /// The door's limits.
+    pub(crate) limits: Limits,
+    /// Numbers the gate's connections; sets the age at which this one leaves.
+    pub(crate) serial: u64,
+    /// The gate's life.
+    pub(crate) phase: watch::Receiver<Phase>,
+    /// What its calls have in common.
+    pub(crate) calls: Arc<CallTerms>,
+}
+
+/// Serves one connection until its peer, its age, a fault or the gate ends it.
+pub(crate) async fn serve<T, S>(stream: T, service: S, mut terms: ConnectionTerms)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: WorkerService,
+{
+    let counters = Arc::clone(&terms.calls.counters);
+    let preface = time::timeout(terms.limits.preface_deadline, Prefaced::read(stream));
+    let stream = tokio::select! {
+        preface = preface => if let Ok(Ok(stream)) = preface { stream } else {
+            counters::count(&counters.refused_preface);
+            return;
+        },
+        // Who has not said a word when the drain begins has nothing in flight.
+        _ = terms.phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+    };
+    let control = Arc::new(Control::default());
+    let watch = Terms {
+        max_age: terms.limits.age_of(terms.serial),
+        send_deadline: terms.limits.send_deadline,
+    };
+    let _warden = warden::spawn(&control, watch, terms.phase.clone(), &counters);
+    let watched = Watched::new(stream, &control);
+    let guard = Guard::new(service, Arc::clone(&terms.calls), Arc::clone(&control));
+    let mut batch = Batch::new();
+    let builder = builder(batch.executor(), &terms.limits);
+    let connection = builder.serve_connection(TokioIo::new(watched), guard);
+    watched::drive(
+        connection,
+        http2::Connection::graceful_shutdown,
+        &control,
+        || batch.run(),
+    )
+    .await
+    .count(&counters, &terms.phase);
+}
+
+/// Every knob is set: one left out would be unlimited or another version's default.
+fn builder(executor: WorkerExecutor, limits: &Limits) -> http2::Builder<WorkerExecutor> {
+    let mut builder = http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .adaptive_window(false)
+        // gRPC has no use for the Date header.
+        .auto_date_header(false)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_local_error_reset_streams(limits.max_local_error_reset_streams)
+        .max_pending_accept_reset_streams(limits.max_pending_accept_reset_streams)
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes)
+        .max_frame_size(limits.max_frame_bytes)
+        .max_header_list_size(limits.max_header_list_bytes)
+        .max_send_buf_size(limits.max_send_buffer_bytes)
+        .keep_alive_interval(limits.keep_alive_interval)
+        .keep_alive_timeout(limits.keep_alive_timeout);
+    builder
+}

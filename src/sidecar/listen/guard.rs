@@ -1,0 +1,319 @@
+//! The guard around each call: a place in the in-flight budget, a deadline, and a net for panics.
+//!
+//! It costs two additions to a counter that only this worker writes. The timer is made only if the call
+//! does not finish in its first poll, which a routing decision always does.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{self, Sleep};
+use tonic::Code;
+use tower::util::Oneshot;
+
+use super::counters::{self, GateCounters, WorkerGauges};
+use super::service::WorkerService;
+use super::warden::Control;
+
+/// What all calls of one door on one worker have in common.
+#[derive(Debug)]
+pub(crate) struct CallTerms {
+    /// Time for a unary call to give its answer's head.
+    pub(crate) request_deadline: Duration,
+    /// Which paths stream, and so have no deadline here.
+    pub(crate) streaming: fn(&str) -> bool,
+    /// Calls this worker may have in flight.
+    pub(crate) max_in_flight: u64,
+    /// Where faults are counted.
+    pub(crate) counters: Arc<GateCounters>,
+    /// This worker's gauges.
+    pub(crate) gauges: Arc<WorkerGauges>,
+}
+
+/// A worker's service as one connection sees it.
+#[derive(Debug)]
+pub(crate) struct Guard<S> {
+    service: S,
+    terms: Arc<CallTerms>,
+    connection: Arc<Control>,
+}
+
+impl<S> Guard<S> {
+    pub(crate) fn new(service: S, terms: Arc<CallTerms>, connection: Arc<Control>) -> Self {
+        Self {
+            service,
+            terms,
+            connection,
+        }
+    }
+}
+
+impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
+    type Response = Response<GuardedBody<S::AnswerBody>>;
+    type Error = Infallible;
+    type Future = GuardedCall<S>;
+
+    fn call(&self, request: Request<Incoming>) -> GuardedCall<S> {
+        let place = Place::take(&self.terms);
+        if place.is_none() {
+            counters::count(&self.terms.counters.shed_in_flight);
+        }
+        let streaming = (self.terms.streaming)(request.uri().path());
+        GuardedCall {
+            deadline: (!streaming).then(|| {
+                let asked = grpc_timeout(request.headers()).unwrap_or(Duration::MAX);
+                self.terms.request_deadline.min(asked)
+            }),
+            call: Oneshot::new(self.service.clone(), request),
+            timer: None,
+            place,
+            connection: Arc::clone(&self.connection),
+        }
+    }
+}
+
+/// One unit of a worker's in-flight budget, given back on drop.
+#[derive(Debug)]
+struct Place {
+    terms: Arc<CallTerms>,
+}
+
+impl Place {
+    fn take(terms: &Arc<CallTerms>) -> Option<Self> {
+        let in_flight = &terms.gauges.in_flight;
+        // One thread alone adds to this gauge, so a look before the addition cannot go stale.
+        if counters::read(in_flight) >= terms.max_in_flight {
+            return None;
+        }
+        counters::count(in_flight);
+        Some(Self {
+            terms: Arc::clone(terms),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        counters::uncount(&self.terms.gauges.in_flight);
+    }
+}
+
+/// A call in progress under the guard.
+pub(crate) struct GuardedCall<S: WorkerService> {
+    call: Oneshot<S, Request<Incoming>>,
+    /// Time from the first poll to the answer's head; `None` for a streaming path.
+    deadline: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Passed on to the answer's body; `None` from the start for a call over the in-flight budget.
+    place: Option<Place>,
+    connection: Arc<Control>,
+}
+
+impl<S: WorkerService> Future for GuardedCall<S> {
+    type Output = Result<Response<GuardedBody<S::AnswerBody>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some(place) = &this.place else {
+            let message = "too many calls are in flight, try another server";
+            return Poll::Ready(Ok(refusal(Code::ResourceExhausted, message)));
+        };
+        let call = &mut this.call;
+        // A service that panics is dropped with its call, so nobody sees what it left half done.
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(call).poll(cx))) {
+            Ok(Poll::Ready(Ok(answer))) => return Poll::Ready(Ok(this.guard_body(answer))),
+            Ok(Poll::Pending) => {}
+            Err(_panic) => {
+                counters::count(&place.terms.counters.panics);
+                return Poll::Ready(Ok(refusal(Code::Internal, "the service failed")));
+            }
+        }
+        let Some(deadline) = this.deadline else {
+            return Poll::Pending;
+        };
+        let timer = this
+            .timer
+            .get_or_insert_with(|| Box::pin(time::sleep(deadline)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        counters::count(&place.terms.counters.deadline_exceeded);
+        let message = "the call took longer than the server allows";
+        Poll::Ready(Ok(refusal(Code::DeadlineExceeded, message)))
+    }
+}
+
+impl<S: WorkerService> GuardedCall<S> {
+    fn guard_body(
+        &mut self,
+        answer: Response<S::AnswerBody>,
+    ) -> Response<GuardedBody<S::AnswerBody>> {
+        let (head, body) = answer.into_parts();
+        let sending = (self.deadline.is_some() && !body.is_end_stream()).then(|| {
+            self.connection.answer_begun();
+            Sending {
+                connection: Arc::clone(&self.connection),
+            }
+        });
+        let place = self.place.take();
+        Response::from_parts(
+            head,
+            GuardedBody {
+                body: Some(body),
+                place,
+                _sending: sending,
+            },
+        )
+    }
+}
+
+/// A unary answer on its way out.
+#[derive(Debug)]
+struct Sending {
+    connection: Arc<Control>,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.connection.answer_ended();
+    }
+}
+
+/// The body of an answer; holds the call's place until it has been sent or dropped.
+#[derive(Debug)]
+pub(crate) struct GuardedBody<B> {
+    /// `None` for an answer of the guard's own, and after the service's body panicked.
+    body: Option<B>,
+    place: Option<Place>,
+    _sending: Option<Sending>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        if let Ok(frame) = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
+            return frame;
+        }
+        self.body = None;
+        if let Some(place) = &self.place {
+            counters::count(&place.terms.counters.panics);
+        }
+        let trailers = status_headers(Code::Internal, "the service failed");
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// An answer of the guard's own: gRPC's "trailers only" form.
+fn refusal<B>(code: Code, message: &'static str) -> Response<GuardedBody<B>> {
+    let mut answer = Response::new(GuardedBody {
+        body: None,
+        place: None,
+        _sending: None,
+    });
+    *answer.headers_mut() = status_headers(code, message);
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    answer
+}
+
+/// `message` must be plain ASCII without `%`, which gRPC would want encoded.
+fn status_headers(code: Code, message: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(3);
+    headers.insert(
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from(code as i32),
+    );
+    headers.insert(
+        HeaderName::from_static("grpc-message"),
+        HeaderValue::from_static(message),
+    );
+    headers
+}
+
+/// The client's own deadline (`grpc-timeout: 100m`), or `None` if there is none or it is malformed.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    // The protocol allows eight digits and no sign.
+    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3_600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeout_of(value: &'static str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", HeaderValue::from_static(value));
+        grpc_timeout(&headers)
+    }
+
+    #[test]
+    fn the_clients_timeout_is_read_in_all_units() {
+        assert_eq!(timeout_of("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(timeout_of("3M"), Some(Duration::from_mins(3)));
+        assert_eq!(timeout_of("4S"), Some(Duration::from_secs(4)));
+        assert_eq!(timeout_of("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(
+            timeout_of("99999999u"),
+            Some(Duration::from_micros(99_999_999))
+        );
+        assert_eq!(timeout_of("5n"), Some(Duration::from_nanos(5)));
+    }
+
+    #[test]
+    fn a_malformed_timeout_is_no_timeout() {
+        for value in [
+            "",
+            "m",
+            "10",
+            "+1m",
+            "-1m",
+            "1 m",
+            "123456789m",
+            "1x",
+            "1.5S",
+        ] {
+            assert_eq!(timeout_of(value), None, "{value}");
+        }
+        assert_eq!(grpc_timeout(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,417 @@
+//! Counters of decisions, one set for each worker so that cores share no cache line, and all metrics as text.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::audit::Audit;
+use super::listen::counters::GateCounters;
+use super::state::{DocumentState, State};
+use crate::engine::decision::{Decision, Purity};
+use crate::engine::evaluate::{Reason, Verdict};
+use crate::engine::policy::Pool;
+
+/// Pools counted by name; later ones share the row `other`.
+const MAX_POOL_ROWS: usize = 512;
+
+/// The row of decisions without a pool, and the row shared by pools beyond the bound.
+const NO_POOL: usize = 0;
+const OTHER_POOLS: usize = 1;
+
+/// Upper bounds of the duration histogram, in nanoseconds.
+const DURATION_BOUNDS_NS: [u64; 14] = [
+    100, 200, 300, 400, 500, 750, 1_000, 1_500, 2_000, 5_000, 10_000, 50_000, 100_000, 1_000_000,
+];
+
+/// Every how many decisions one is timed: reading the clock twice costs a fifth of a decision.
+pub const TIMED_EVERY: u64 = 64;
+
+/// What one worker counts. Only that worker writes; relaxed loads and stores are enough.
+#[derive(Debug)]
+pub struct DecisionCounters {
+    decisions: Box<[AtomicU64]>,
+    rejected: AtomicU64,
+    durations: [AtomicU64; DURATION_BOUNDS_NS.len() + 1],
+    duration_sum_ns: AtomicU64,
+}
+
+impl Default for DecisionCounters {
+    fn default() -> Self {
+        let cells = MAX_POOL_ROWS * Reason::ALL.len() * Purity::ALL.len();
+        Self {
+            decisions: (0..cells).map(|_| AtomicU64::new(0)).collect(),
+            rejected: AtomicU64::new(0),
+            durations: std::array::from_fn(|_| AtomicU64::new(0)),
+            duration_sum_ns: AtomicU64::new(0),
+        }
+    }
+}
+
+impl DecisionCounters {
+    /// Counts a decision; `pool_rows` belongs to the policy it was made with.
+    pub fn count(&self, decision: &Decision<'_>, pool_rows: &[usize]) {
+        let evaluation = decision.evaluation();
+        let tier = decision
+            .plan()
+            .and_then(|plan| plan.tiers.get(usize::from(evaluation.tier)));
+        let row = tier
+            .and_then(|tier| pool_rows.get(tier.pool.get()).copied())
+            .unwrap_or(NO_POOL);
+        let cell = cell(row, evaluation.reason, decision.purity());
+        if let Some(counter) = self.decisions.get(cell) {
+            bump(counter, 1);
+        }
+    }
+
+    /// Counts a request that could not be read.
+    pub fn count_rejected(&self) {
+        bump(&self.rejected, 1);
+    }
+
+    /// Records how long a decision took.
+    pub fn time(&self, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = DURATION_BOUNDS_NS
+            .iter()
+            .position(|bound| ns <= *bound)
+            .unwrap_or(DURATION_BOUNDS_NS.len());
+        if let Some(counter) = self.durations.get(bucket) {
+            bump(counter, 1);
+        }
+        bump(&self.duration_sum_ns, ns);
+    }
+}
+
+/// A load and a store instead of an atomic addition: each counter has one writer.
+fn bump(counter: &AtomicU64, by: u64) {
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(by),
+        Ordering::Relaxed,
+    );
+}
+
+fn cell(row: usize, reason: Reason, purity: Purity) -> usize {
+    (row * Reason::ALL.len() + reason as usize) * Purity::ALL.len() + purity as usize
+}
+
+/// The rows of a policy's pools; pools not seen before get a row of their own while there are any.
+pub fn pool_rows(names: &ArcSwap<Vec<String>>, pools: &[Pool]) -> Vec<usize> {
+    let known = names.load();
+    let mut all = if known.is_empty() {
+        vec![String::new(), "other".to_owned()]
+    } else {
+        known.to_vec()
+    };
+    let before = all.len();
+    let rows = pools
+        .iter()
+        .map(|pool| {
+            if let Some(row) = all
+                .iter()
+                .skip(OTHER_POOLS + 1)
+                .position(|name| **name == *pool.name)
+            {
+                return row + OTHER_POOLS + 1;
+            }
+            if all.len() >= MAX_POOL_ROWS {
+                return OTHER_POOLS;
+            }
+            all.push(pool.name.to_string());
+            all.len() - 1
+        })
+        .collect();
+    if all.len() != before || known.is_empty() {
+        names.store(Arc::new(all));
+    }
+    rows
+}
+
+/// Everything that is shown under `/metrics`.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The published snapshot and how its sources fare.
+    pub state: Arc<State>,
+    /// What each worker counts.
+    pub workers: Vec<Arc<DecisionCounters>>,
+    /// What the accept gate counts.
+    pub gate: Arc<GateCounters>,
+    /// What the debug door's listener counts.
+    pub debug: Arc<GateCounters>,
+    /// Recent decisions.
+    pub audit: Arc<Audit>,
+}
+
+impl Sources {
+    /// All metrics in the text format of OpenMetrics.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut registry = Registry::with_prefix("tradewind");
+        registry.register_collector(Box::new(self.clone()));
+        let mut out = String::new();
+        text::encode(&mut out, &registry)?;
+        Ok(out)
+    }
+
+    fn sum(&self, counter: impl Fn(&DecisionCounters) -> &AtomicU64) -> u64 {
+        self.workers
+            .iter()
+            .map(|worker| counter(worker).load(Ordering::Relaxed))
+            .sum()
+    }
+
+    fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Decisions by pool, verdict, reason and purity";
+        let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
+        for (row, name) in self.state.pool_names.load().iter().enumerate() {
+            for reason in Reason::ALL {
+                for purity in Purity::ALL {
+                    let at = cell(row, *reason, *purity);
+                    let counters = self
+                        .workers
+                        .iter()
+                        .filter_map(|worker| worker.decisions.get(at));
+                    let count: u64 = counters
+                        .map(|counter| counter.load(Ordering::Relaxed))
+                        .sum();
+                    if count > 0 {
+                        let labels = [
+                            ("pool", name.as_str()),
+                            ("verdict", verdict_of(*reason).name()),
+                            ("reason", reason.name()),
+                            ("purity", purity.name()),
+                        ];
+                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        let help = "Requests that could not be read";
+        let family =
+            encoder.encode_descriptor("decide_rejected", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.sum(|worker| &worker.rejected)).encode(family)
+    }
+
+    fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Time from the decoded request to the encoded answer, of one decision in 64";
+        let mut encoder = encoder.encode_descriptor(
+            "decide_duration",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        let counts: Vec<u64> = (0..=DURATION_BOUNDS_NS.len())
+            .map(|bucket| {
+                let counters = self
+                    .workers
+                    .iter()
+                    .filter_map(|worker| worker.durations.get(bucket));
+                counters
+                    .map(|counter| counter.load(Ordering::Relaxed))
+                    .sum()
+            })
+            .collect();
+        let bounds = DURATION_BOUNDS_NS
+            .iter()
+            .map(|ns| seconds(*ns))
+            .chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
+        let sum = seconds(self.sum(|worker| &worker.duration_sum_ns));
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, counts.iter().sum(), &buckets, None)
+    }
+
+    fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reloads = &self.state.reloads;
+        let families = [
+            (
+                "policy_reload",
+                "policies",
+                &reloads.policy_applied,
+                &reloads.policy_refused,
+            ),
+            (
+                "topology_reload",
+                "topologies",
+                &reloads.topology_applied,
+                &reloads.topology_refused,
+            ),
+            (
+                "geo_reload",
+                "sets of geo files",
+                &reloads.geo_applied,
+                &reloads.geo_refused,
+            ),
+        ];
+        for (name, what, applied, refused) in families {
+            let help = format!("Reloads of {what} by result");
+            let mut family = encoder.encode_descriptor(name, &help, None, MetricType::Counter)?;
+            for (result, counter) in [("applied", applied), ("refused", refused)] {
+                let count = ConstCounter::new(counter.load(Ordering::Relaxed));
+                count.encode(family.encode_family(&[("result", result)])?)?;
+            }
+        }
+        let help = "Times the last good texts could not be kept on disk";
+        let family =
+            encoder.encode_descriptor("store_failures", help, None, MetricType::Counter)?;
+        ConstCounter::new(reloads.store_failed.load(Ordering::Relaxed)).encode(family)?;
+        let status = self.state.status.load();
+        let help = "1 while what is served is not what the source says";
+        let mut family =
+            encoder.encode_descriptor("source_degraded", help, None, MetricType::Gauge)?;
+        let degraded = [
+            ("policy", status.policy.state != DocumentState::Serving),
+            ("topology", status.topology.state != DocumentState::Serving),
+            ("geo", status.geo.state == "degraded"),
+        ];
+        for (source, is_degraded) in degraded {
+            ConstGauge::new(i64::from(is_degraded))
+                .encode(family.encode_family(&[("source", source)])?)?;
+        }
+        let help = "When each geo file says it was built, seconds since 1970";
+        let mut family = encoder.encode_descriptor(
+            "geo_build_timestamp",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        for file in &status.geo.files {
+            let built = i64::try_from(file.build_epoch_s).unwrap_or(i64::MAX);
+            ConstGauge::new(built)
+                .encode(family.encode_family(&[("file", file.path.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_snapshot(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let published = self.state.published.load();
+        let help = "The policy in force";
+        let mut family = encoder.encode_descriptor("policy_info", help, None, MetricType::Gauge)?;
+        if let Some(published) = published.as_deref() {
+            let revision = published.revision.to_string();
+            let labels = [
+                ("digest", published.policy_digest.as_str()),
+                ("revision", revision.as_str()),
+            ];
+            ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+        }
+        let sizes = published.as_deref().map(|published| {
+            let (topology, policy) = (published.snapshot.topology(), published.snapshot.policy());
+            [
+                topology.nodes().len(),
+                topology.sites().len(),
+                policy.rules().len(),
+            ]
+        });
+        for (name, size) in ["nodes", "sites", "rules"]
+            .into_iter()
+            .zip(sizes.unwrap_or_default())
+        {
+            let family = encoder.encode_descriptor(
+                name,
+                "How many are in force",
+                None,
+                MetricType::Gauge,
+            )?;
+            ConstGauge::new(i64::try_from(size).unwrap_or(i64::MAX)).encode(family)?;
+        }
+        let generation = published
+            .as_deref()
+            .map_or(0, |published| published.snapshot.generation());
+        let help = "Snapshots published since the start";
+        let family = encoder.encode_descriptor("snapshots", help, None, MetricType::Counter)?;
+        ConstCounter::new(generation).encode(family)
+    }
+
+    fn encode_gate(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (door, gate) in [("grpc", &self.gate), ("debug", &self.debug)] {
+            let prefix = if door == "grpc" {
+                "connections"
+            } else {
+                "debug_connections"
+            };
+            let counters = [
+                ("accepted", "Connections accepted", &gate.accepted),
+                (
+                    "refused_cap",
+                    "Connections closed at once, over the cap",
+                    &gate.refused_cap,
+                ),
+                (
+                    "refused_preface",
+                    "Connections closed for want of an HTTP/2 preface",
+                    &gate.refused_preface,
+                ),
+                (
+                    "accept_errors",
+                    "Errors while accepting",
+                    &gate.accept_errors,
+                ),
+                (
+                    "aged_out",
+                    "Connections asked to leave for their age",
+                    &gate.aged_out,
+                ),
+                (
+                    "deadline_exceeded",
+                    "Calls ended at their deadline",
+                    &gate.deadline_exceeded,
+                ),
+                (
+                    "shed",
+                    "Calls refused for too many in flight",
+                    &gate.shed_in_flight,
+                ),
+                ("panics", "Panics in handlers, contained", &gate.panics),
+            ];
+            for (name, help, counter) in counters {
+                let name = format!("{prefix}_{name}");
+                let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+                ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
+            }
+            let name = format!("{prefix}_open");
+            let family =
+                encoder.encode_descriptor(&name, "Connections open", None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(gate.open.load(Ordering::Relaxed)).unwrap_or(0))
+                .encode(family)?;
+        }
+        let help = "Sampled decisions that were dropped because their queue was full";
+        let family =
+            encoder.encode_descriptor("decision_log_dropped", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.audit.dropped()).encode(family)
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.encode_decisions(&mut encoder)?;
+        self.encode_durations(&mut encoder)?;
+        self.encode_sources(&mut encoder)?;
+        self.encode_snapshot(&mut encoder)?;
+        self.encode_gate(&mut encoder)
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    crate::engine::number::from_u64(ns) * 1e-9
+}
+
+fn verdict_of(reason: Reason) -> Verdict {
+    match reason {
+        Reason::Owner
+        | Reason::OwnerTried
+        | Reason::SiteTried
+        | Reason::NextTier
+        | Reason::Panic
+        | Reason::Origin => Verdict::Route,
+        Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool | Reason::NoNode => {
+            Verdict::Refuse
+        }
+    }
+}

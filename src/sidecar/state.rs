@@ -1,0 +1,135 @@
+//! What all rooms share: the one published snapshot, and how its sources fare.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::wire::answer::EncodedNodes;
+use crate::engine::snapshot::Snapshot;
+
+/// A snapshot and what answers need beside it; swapped as one, so that no answer mixes two.
+#[derive(Debug)]
+pub struct Published {
+    /// Everything a decision reads.
+    pub snapshot: Snapshot,
+    /// Counts policies and topologies that took effect in this process.
+    pub revision: u64,
+    /// The policy's digest, shortened.
+    pub policy_digest: String,
+    /// What answers say of each node, encoded.
+    pub nodes: Arc<EncodedNodes>,
+    /// For each pool of the policy, the row it is counted in.
+    pub pool_rows: Vec<usize>,
+}
+
+/// Shared by the writer, the doors and the metrics.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The one published snapshot; `None` before the first good policy.
+    pub published: ArcSwapOption<Published>,
+    /// How the sources fare.
+    pub status: ArcSwap<Status>,
+    /// Whether traffic should come here; for those who wait for a change.
+    pub ready: watch::Sender<bool>,
+    /// What reloads came to.
+    pub reloads: ReloadCounters,
+    /// The names of all pools ever served, by the row they are counted in.
+    pub pool_names: ArcSwap<Vec<String>>,
+}
+
+/// What reloads came to, counted.
+#[derive(Debug, Default)]
+pub struct ReloadCounters {
+    /// Policies that took effect.
+    pub policy_applied: AtomicU64,
+    /// Policies that were refused.
+    pub policy_refused: AtomicU64,
+    /// Topologies that took effect.
+    pub topology_applied: AtomicU64,
+    /// Topologies that were refused.
+    pub topology_refused: AtomicU64,
+    /// Sets of geo files that took effect.
+    pub geo_applied: AtomicU64,
+    /// Sets of geo files that were refused, wholly or in part.
+    pub geo_refused: AtomicU64,
+    /// Times the last good texts could not be kept on disk.
+    pub store_failed: AtomicU64,
+}
+
+/// How the sources fare, for people.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    /// The policy.
+    pub policy: DocumentStatus,
+    /// The topology.
+    pub topology: DocumentStatus,
+    /// The geo files.
+    pub geo: GeoStatus,
+    /// True from the moment shutdown begins.
+    pub draining: bool,
+}
+
+/// How a document fares.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DocumentStatus {
+    /// Where it is read from: a path, or `embedded example`.
+    pub source: String,
+    /// Whether what is served is what the source says.
+    pub state: DocumentState,
+    /// The digest of the text that is served, shortened.
+    pub serving_digest: String,
+    /// When that took effect, ms since 1970.
+    pub serving_since_unix_ms: u64,
+    /// Why the source's present text is refused; one line a fault.
+    pub faults: Vec<String>,
+    /// What an operator should look at; does not stop the text from being served.
+    pub warnings: Vec<String>,
+}
+
+/// Whether what is served is what the source says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentState {
+    /// Nothing is served yet.
+    #[default]
+    Missing,
+    /// It is.
+    Serving,
+    /// The source is refused or unreadable; the last good text is served.
+    LastGood,
+}
+
+/// How the geo files fare.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GeoStatus {
+    /// good, not_configured or degraded.
+    pub state: &'static str,
+    /// The files in force.
+    pub files: Vec<GeoFileStatus>,
+    /// Why files were refused.
+    pub faults: Vec<String>,
+    /// Cells of clients.
+    pub cells: usize,
+    /// Classes of clients.
+    pub classes: usize,
+    /// Heap memory of the tables in bytes.
+    pub memory_bytes: usize,
+}
+
+/// A geo file in force.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GeoFileStatus {
+    /// Its path.
+    pub path: String,
+    /// What it says it is.
+    pub database_type: String,
+    /// When it says it was built, seconds since 1970.
+    pub build_epoch_s: u64,
+    /// The SHA-256 of its bytes.
+    pub digest: String,
+    /// Networks with a record.
+    pub networks: usize,
+}

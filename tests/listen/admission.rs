@@ -1,0 +1,104 @@
+//! Who gets in, to which worker, and who is shown out for not speaking.
+
+use std::io::Write;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::peer::{self, Peer};
+use crate::server::Setup;
+
+#[test]
+fn connections_are_handed_out_evenly() {
+    let server = Setup {
+        workers: 4,
+        ..Setup::default()
+    }
+    .start();
+    let mut peers: Vec<_> = (0..8).map(|_| Peer::greet(server.address(), &[])).collect();
+    server.wait_for(|counters| &counters.open, 8);
+    let open = || -> Vec<u64> {
+        let workers = server.counters.workers.iter();
+        workers
+            .map(|worker| worker.open.load(Ordering::Relaxed))
+            .collect()
+    };
+    assert_eq!(open(), [2, 2, 2, 2]);
+    // Whoever has fewest gets the next ones, wherever the round stands.
+    peers.drain(..3);
+    server.wait_for(|counters| &counters.open, 5);
+    peers.extend((0..3).map(|_| Peer::greet(server.address(), &[])));
+    server.wait_for(|counters| &counters.open, 8);
+    assert_eq!(open(), [2, 2, 2, 2]);
+}
+
+#[test]
+fn connections_above_the_cap_are_closed_at_once() {
+    let server = Setup::gate(|gate| gate.max_connections = 3).start();
+    let mut inside: Vec<_> = (0..3).map(|_| Peer::greet(server.address(), &[])).collect();
+    server.wait_for(|counters| &counters.open, 3);
+    for _ in 0..2 {
+        Peer::silent(server.address()).read_to_end();
+    }
+    server.wait_for(|counters| &counters.refused_cap, 2);
+    inside.pop();
+    server.wait_for(|counters| &counters.open, 2);
+    server.client().assert_served();
+    assert_eq!(server.counters.accepted.load(Ordering::Relaxed), 6);
+}
+
+#[test]
+fn f26_peers_without_a_preface_are_closed_at_the_deadline() {
+    let server =
+        Setup::limits(|limits| limits.preface_deadline = Duration::from_millis(200)).start();
+    let started = Instant::now();
+    let mut peers: Vec<_> = (0..40).map(|_| Peer::silent(server.address())).collect();
+    for peer in peers.iter_mut().skip(20) {
+        peer.socket.write_all(&peer::PREFACE[..23]).unwrap();
+    }
+    for peer in &mut peers {
+        peer.read_to_end();
+    }
+    assert!(started.elapsed() >= Duration::from_millis(180));
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    server.wait_for(|counters| &counters.refused_preface, 40);
+    server.wait_for(|counters| &counters.open, 0);
+}
+
+#[test]
+fn another_protocol_is_closed_without_waiting() {
+    let server = Setup::default().start();
+    let started = Instant::now();
+    let mut peer = Peer::silent(server.address());
+    peer.socket
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert_eq!(peer.fill().unwrap(), 0);
+    assert!(started.elapsed() < Duration::from_millis(900));
+    server.wait_for(|counters| &counters.refused_preface, 1);
+}
+
+#[test]
+fn f27_half_open_peers_are_closed_by_the_keepalive_and_live_ones_are_not() {
+    let server = Setup::limits(|limits| {
+        limits.keep_alive_interval = Duration::from_millis(200);
+        limits.keep_alive_timeout = Duration::from_millis(400);
+    })
+    .start();
+    let live = server.client();
+    let started = Instant::now();
+    let mut dead = Peer::greet(server.address(), &[]);
+    dead.read_to_end();
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    live.assert_served();
+    server.wait_for(|counters| &counters.open, 1);
+}
