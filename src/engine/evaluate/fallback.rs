@@ -3,7 +3,7 @@
 //! The list alternates between the key's order at the chosen site (the object may be there already) and other sites (a
 //! site can fail as a whole), then goes down the tiers. Up to three entries belong to the chosen tier before later
 //! tiers get one each; longer lists give the rest to the chosen tier too. Where two failure domains (sites) exist, a
-//! list of two or more has both.
+//! list of two or more has both. While a node in reach was not tried, something is named.
 
 use arrayvec::ArrayVec;
 
@@ -77,52 +77,10 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
         .iter()
         .take_while(|site| site.total_ms <= best_ms + plan.spread_ms)
         .count();
-    let in_reach = |site: &ScoredSite| {
-        plan.max_detour_ms
-            .is_none_or(|detour| site.total_ms <= best_ms + detour)
-    };
-    let (inside, outside) = sites.split_at(scope);
-
-    let segments = inside
-        .iter()
-        .filter_map(|site| stage.roster.segment(site.position));
-    let order = Order::new(
-        (stage.roster, &request.tried),
-        segments,
-        (key, request.wanted),
-    );
-    let mut others = outside
-        .iter()
-        .filter(|site| in_reach(site))
-        .filter_map(|site| {
-            let segments = stage.roster.segment(site.position).into_iter();
-            let order = Order::new((stage.roster, &request.tried), segments, (key, 1));
-            order.nodes().next().map(|node| Pick {
-                node,
-                expected_ms: site.total_ms,
-                role: Role::NextSite,
-            })
-        });
-
-    let expected = |node: NodeIndex| {
-        let site = request.snapshot.topology().node(node).site;
-        inside
-            .iter()
-            .find(|scored| scored.site == site)
-            .map_or(best_ms, |scored| scored.total_ms)
-    };
-    let in_order = order.nodes().enumerate().map(|(at, node)| Pick {
-        node,
-        expected_ms: expected(node),
-        role: if at == 0 {
-            Role::Owner
-        } else {
-            Role::NextInOrder
-        },
-    });
     let later = later_tiers(request, &stage);
-    let mut picks = interleave(request, (in_order, &mut others), later.len());
-    let reason = reason(&stage, picks.first(), order.owner_was_tried());
+    let (mut picks, owner_was_tried) =
+        chosen_tier(request, (&stage, later.len()), key, sites.split_at(scope));
+    let reason = reason(&stage, picks.first(), owner_was_tried);
     append_later_tiers(request, &later, &mut picks);
     let refused = picks.is_empty();
     Evaluation {
@@ -144,6 +102,83 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
     }
 }
 
+/// The chosen tier's share of the list, from the sites inside and outside the scope; and whether the key's owner was
+/// left out because it was tried.
+fn chosen_tier(
+    request: &Request<'_, '_>,
+    (stage, later_tiers): (&Stage<'_>, usize),
+    key: KeyHash,
+    (inside, outside): (&[ScoredSite], &[ScoredSite]),
+) -> (ArrayVec<Pick, MAX_CANDIDATES>, bool) {
+    let ranked = (stage.roster, &request.tried);
+    let segment = |site: &ScoredSite| stage.roster.segment(site.position);
+    let best_ms = inside.first().map_or(0.0, |site| site.total_ms);
+    let in_reach = |site: &ScoredSite| {
+        let detour = request.plan.max_detour_ms;
+        detour.is_none_or(|detour| site.total_ms <= best_ms + detour)
+    };
+    let in_scope = |node: NodeIndex, role: Role| {
+        let home = request.snapshot.topology().node(node).site;
+        let scored = inside.iter().find(|scored| scored.site == home);
+        Pick {
+            node,
+            expected_ms: scored.map_or(best_ms, |scored| scored.total_ms),
+            role,
+        }
+    };
+    let order = Order::new(
+        ranked,
+        inside.iter().filter_map(segment),
+        (key, request.wanted),
+    );
+    let roles = std::iter::once(Role::Owner).chain(std::iter::repeat(Role::NextInOrder));
+    let others = outside
+        .iter()
+        .filter(|site| in_reach(site))
+        .filter_map(|site| {
+            let order = Order::new(ranked, segment(site).into_iter(), (key, 1));
+            order.nodes().next().map(|node| Pick {
+                node,
+                expected_ms: site.total_ms,
+                role: Role::NextSite,
+            })
+        });
+    let supply = Supply {
+        in_order: order
+            .nodes()
+            .zip(roles)
+            .map(|(node, role)| in_scope(node, role)),
+        others,
+        elsewhere: |first: SiteIndex| {
+            let rest = inside.iter().filter(|site| site.site != first);
+            let order = Order::new(ranked, rest.filter_map(segment), (key, 1));
+            let node = order.nodes().next()?;
+            Some(in_scope(node, Role::NextInOrder))
+        },
+    };
+    let mut picks = interleave(request, supply, later_tiers);
+    if picks.is_empty() {
+        // Every node of the sites above was tried: whoever is first at any other site in reach.
+        let found = anywhere(request, (stage.table, stage.roster), (key, &[]), in_reach);
+        picks.extend(found.map(|(node, expected_ms)| Pick {
+            node,
+            expected_ms,
+            role: Role::NextSite,
+        }));
+    }
+    (picks, order.owner_was_tried())
+}
+
+/// What the chosen tier's share of a list is made from.
+struct Supply<I, O, E> {
+    /// The key's order over the scope.
+    in_order: I,
+    /// The key's first node at each site outside the scope.
+    others: O,
+    /// The key's first node in the scope at another site than the one given: `in_order` may end before it comes to one.
+    elsewhere: E,
+}
+
 fn scorer<'s>(
     request: &'s Request<'_, '_>,
     table: &'s RankTable,
@@ -158,16 +193,44 @@ fn scorer<'s>(
     }
 }
 
+/// The first in the key's order of a whole table, without the nodes in `listed`, and what its site is expected to cost.
+/// Only for callers that have tried every node of the best sites.
+fn anywhere(
+    request: &Request<'_, '_>,
+    (table, roster): (&RankTable, &Roster),
+    (key, listed): (KeyHash, &[Pick]),
+    in_reach: impl Fn(&ScoredSite) -> bool,
+) -> Option<(NodeIndex, f32)> {
+    let scorer = scorer(request, table, roster);
+    let sites = || {
+        let positions = (0_u16..).take(table.sites().len());
+        let all = positions.filter_map(|position| scorer.score(position).map(|(site, _)| site));
+        all.filter(&in_reach)
+    };
+    let segments = sites().filter_map(|site| roster.segment(site.position));
+    let order = Order::new((roster, &request.tried), segments, (key, 1 + listed.len()));
+    let node = order
+        .nodes()
+        .find(|node| listed.iter().all(|pick| pick.node != *node))?;
+    let home = request.snapshot.topology().node(node).site;
+    let site = sites().find(|site| site.site == home)?;
+    Some((node, site.total_ms))
+}
+
 /// Fills the chosen tier's share of the list: owner, next in order, next site, and so on in turn.
 fn interleave(
     request: &Request<'_, '_>,
-    (in_order, others): (impl Iterator<Item = Pick>, &mut dyn Iterator<Item = Pick>),
+    supply: Supply<
+        impl Iterator<Item = Pick>,
+        impl Iterator<Item = Pick>,
+        impl Fn(SiteIndex) -> Option<Pick>,
+    >,
     later_tiers: usize,
 ) -> ArrayVec<Pick, MAX_CANDIDATES> {
     let topology = request.snapshot.topology();
     let site_of = |pick: &Pick| topology.node(pick.node).site;
     let wanted = request.wanted;
-    let mut in_order = in_order.peekable();
+    let (mut in_order, mut others) = (supply.in_order.peekable(), supply.others);
     let mut picks: ArrayVec<Pick, MAX_CANDIDATES> = in_order.next().into_iter().collect();
     let first_site = picks.first().map(site_of);
     let second_shares_site = in_order
@@ -175,7 +238,11 @@ fn interleave(
         .is_none_or(|second| Some(site_of(second)) == first_site);
     // A list of two has room for one more domain only: the next site comes before the next in order.
     if wanted == 2 && second_shares_site {
-        picks.extend(others.next());
+        picks.extend(
+            first_site
+                .and_then(&supply.elsewhere)
+                .or_else(|| others.next()),
+        );
     }
     let reserved = later_tiers.min(wanted.saturating_sub(FIRST_TIER_ENTRIES));
     while picks.len() < wanted - reserved {
@@ -188,10 +255,15 @@ fn interleave(
             break;
         }
     }
-    // No second site in this tier: the last place goes to a later tier, so that one site's failure is survived.
+    // One site only: the last place goes to another one of the scope, else to a later tier, so that its failure is
+    // survived.
     let one_site = picks.iter().all(|pick| Some(site_of(pick)) == first_site);
-    if one_site && wanted >= 2 && later_tiers > 0 && picks.len() == wanted {
-        picks.pop();
+    if one_site && picks.len() >= 2 {
+        let other = first_site.and_then(&supply.elsewhere);
+        if other.is_some() || (later_tiers > 0 && picks.len() == wanted) {
+            picks.pop();
+        }
+        picks.extend(other);
     }
     picks
 }
@@ -247,17 +319,19 @@ fn append_later_tiers(
             .iter()
             .filter_map(|site| roster.segment(site.position));
         let order = Order::new((roster, &request.tried), segments, (key, 1 + picks.len()));
-        let Some(node) = order
+        let first = order
             .nodes()
-            .find(|node| picks.iter().all(|pick| pick.node != *node))
-        else {
+            .find(|node| picks.iter().all(|pick| pick.node != *node));
+        let found = first.map(|node| {
+            let site = topology.node(node).site;
+            let home = scope.iter().find(|known| known.site == site);
+            (node, home.map_or(0.0, |known| known.total_ms))
+        });
+        let found =
+            found.or_else(|| anywhere(request, (table, roster), (key, picks.as_slice()), |_| true));
+        let Some((node, expected_ms)) = found else {
             continue;
         };
-        let site = topology.node(node).site;
-        let expected_ms = scope
-            .iter()
-            .find(|s| s.site == site)
-            .map_or(0.0, |s| s.total_ms);
         let is_origin = request.snapshot.policy().node_set(tier.set).is_origin();
         let role = if is_origin {
             Role::Origin

@@ -32,7 +32,7 @@ pub struct Evaluation {
     pub located: Located,
     /// The key that nodes were ranked by.
     pub key: KeyHash,
-    /// Position of the tier in the plan that the first node comes from.
+    /// Position of the tier in the plan that was chosen. The first node is of it, unless all of its nodes were tried.
     pub tier: u8,
     /// The best sites of that tier, best first; the first `scope` of them share the key.
     pub sites: ArrayVec<ScoredSite, MAX_SCORED_SITES>,

@@ -58,7 +58,8 @@ impl Scorer<'_> {
                 best.last().map_or(0.0, |s: &ScoredSite| s.total_ms)
             };
             // A little is left for rounding: the sum is taken in another order than a score is.
-            if network_ms + least_other_ms > worst * 1.000_01 + 0.001 {
+            // Biases make scores negative, so the allowance goes by their size.
+            if network_ms + least_other_ms > worst + worst.abs() * 0.000_01 + 0.001 {
                 return best;
             }
             insert(&mut best, count, scored);
