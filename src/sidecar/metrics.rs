@@ -221,7 +221,7 @@ impl Sources {
         let bounds = DURATION_BOUNDS_NS
             .iter()
             .map(|ns| seconds(*ns))
-            .chain([f64::MAX]);
+            .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
         let sum = seconds(self.sum(|worker| &worker.duration_sum_ns));
         encoder.encode_histogram::<[(&str, &str); 0]>(sum, counts.iter().sum(), &buckets, None)
@@ -399,7 +399,7 @@ impl Collector for Sources {
 }
 
 fn seconds(ns: u64) -> f64 {
-    crate::engine::number::from_u64(ns) * 1e-9
+    crate::engine::number::from_u64(ns) / 1e9
 }
 
 fn verdict_of(reason: Reason) -> Verdict {
