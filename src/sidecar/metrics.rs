@@ -151,7 +151,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// All metrics in the text format of OpenMetrics.
+    /// All metrics in the text format of `OpenMetrics`.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("tradewind");
         registry.register_collector(Box::new(self.clone()));

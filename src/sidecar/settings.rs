@@ -207,12 +207,12 @@ impl Args {
         let kept = self.decisions_kept.unwrap_or(1_024);
         let drain_deadline = self.drain_deadline.unwrap_or(DurationMs::from_ms(5_000));
         let poll = self.poll.unwrap_or(DurationMs::from_ms(10_000));
-        faults.check("workers", workers, &(1..=256));
-        faults.check("max_connections", connections, &(1..=100_000));
-        faults.check("decisions_kept", kept, &(0..=100_000));
+        faults.check("workers", &workers, &(1..=256));
+        faults.check("max_connections", &connections, &(1..=100_000));
+        faults.check("decisions_kept", &kept, &(0..=100_000));
         let ms = DurationMs::from_ms;
-        faults.check("drain_deadline", drain_deadline, &(ms(0)..=ms(600_000)));
-        faults.check("poll", poll, &(ms(100)..=ms(3_600_000)));
+        faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
+        faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
         Settings {
             listen: listen
                 .iter()
@@ -246,10 +246,10 @@ impl Faults {
     fn check<T: PartialOrd + Display>(
         &mut self,
         name: &str,
-        value: T,
+        value: &T,
         allowed: &RangeInclusive<T>,
     ) {
-        if !allowed.contains(&value) {
+        if !allowed.contains(value) {
             let (least, most) = (allowed.start(), allowed.end());
             self.add(format!("{name} is {value}, must be {least} to {most}"));
         }

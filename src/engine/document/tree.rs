@@ -170,19 +170,12 @@ impl Source {
         for step in path.steps() {
             let Some((next, name)) = at.and_then(|id| self.child(id, step)) else {
                 at = None;
-                written.push_str(&match step {
-                    Step::Field(name) if written.is_empty() => name.to_owned(),
-                    Step::Field(name) => format!(".{name}"),
-                    Step::Index(index) => format!("[{index}]"),
-                });
+                append(&mut written, &step.to_string());
                 continue;
             };
             at = Some(next);
             span = self.node(next).map_or(0..0, |node| node.span.clone());
-            if !written.is_empty() && !name.starts_with('[') {
-                written.push('.');
-            }
-            written.push_str(&name);
+            append(&mut written, &name);
         }
         (self.first_line_of(span), written)
     }
@@ -259,6 +252,14 @@ impl Source {
         }
         false
     }
+}
+
+/// Adds a step to a path that is being written out.
+fn append(path: &mut String, step: &str) {
+    if !path.is_empty() && !step.starts_with('[') {
+        path.push('.');
+    }
+    path.push_str(step);
 }
 
 /// Turns the parser's events into the tree.
