@@ -23,12 +23,14 @@ use crate::engine::explanation::Explanation;
 /// Most requests in one batch.
 pub const MAX_BATCH: usize = 128;
 
-/// Largest message of each method, in bytes.
+/// Largest request message but a batch, in bytes; larger ones are refused at the length prefix.
 pub const MAX_QUERY_BYTES: usize = 16 << 10;
-/// Largest batch message in bytes.
-pub const MAX_BATCH_BYTES: usize = 256 << 10;
-/// Largest answer in bytes.
+
+/// Largest answer but a batch's, in bytes: an explanation has some 10 KiB.
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Largest batch, asked or answered, in bytes: 128 answers that name 8 nodes each have some 150 KiB.
+pub const MAX_BATCH_BYTES: usize = 256 << 10;
 
 /// Answers decisions on one worker.
 #[derive(Debug, Clone)]

@@ -295,9 +295,14 @@ impl Sources {
         let mut family = encoder.encode_descriptor("policy_info", help, None, MetricType::Gauge)?;
         if let Some(published) = published.as_deref() {
             let revision = published.revision.to_string();
+            let state = match self.state.status.load().policy.state {
+                DocumentState::LastGood => "last_good",
+                DocumentState::Serving | DocumentState::Missing => "serving",
+            };
             let labels = [
                 ("digest", published.policy_digest.as_str()),
                 ("revision", revision.as_str()),
+                ("state", state),
             ];
             ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
         }

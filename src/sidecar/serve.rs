@@ -219,10 +219,7 @@ async fn open_gate(
                     Arc::clone(audit),
                     (instance, worker.0),
                 );
-                Services {
-                    decisions: decisions(decider),
-                    others: others(health.clone()),
-                }
+                Services::new(&decider, health.clone())
             })
             .await?;
         endpoints.push(opened);
@@ -234,8 +231,25 @@ async fn open_gate(
 /// microsecond a call.
 #[derive(Clone)]
 struct Services {
-    decisions: DecisionServiceServer<Decider>,
+    /// Every deciding method but the batch, with small messages.
+    single: DecisionServiceServer<Decider>,
+    batch: DecisionServiceServer<Decider>,
     others: axum::Router,
+}
+
+impl Services {
+    fn new(decider: &Decider, health: HealthServer<impl Health>) -> Self {
+        let server = |max_request: usize, max_answer: usize| {
+            DecisionServiceServer::new(decider.clone())
+                .max_decoding_message_size(max_request)
+                .max_encoding_message_size(max_answer)
+        };
+        Self {
+            single: server(grpc::MAX_QUERY_BYTES, grpc::MAX_ANSWER_BYTES),
+            batch: server(grpc::MAX_BATCH_BYTES, grpc::MAX_BATCH_BYTES),
+            others: others(health),
+        }
+    }
 }
 
 impl Service<Request<Incoming>> for Services {
@@ -248,18 +262,14 @@ impl Service<Request<Incoming>> for Services {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if request.uri().path().starts_with(DECISION_PATHS) {
-            return self.decisions.call(request);
+        match request.uri().path().strip_prefix(DECISION_PATHS) {
+            Some("DecideBatch") => return self.batch.call(request),
+            Some(_) => return self.single.call(request),
+            None => {}
         }
         let answered = Service::call(&mut self.others, request);
         Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
     }
-}
-
-fn decisions(decider: Decider) -> DecisionServiceServer<Decider> {
-    DecisionServiceServer::new(decider)
-        .max_decoding_message_size(grpc::MAX_BATCH_BYTES)
-        .max_encoding_message_size(grpc::MAX_ANSWER_BYTES)
 }
 
 /// Health and reflection.
