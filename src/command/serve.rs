@@ -1,0 +1,117 @@
+//! `serve`: settings, logs, and the lines that tell a person where it listens.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Exit;
+use crate::sidecar::listen::socket::Endpoint;
+use crate::sidecar::serve::{self, Running};
+use crate::sidecar::settings::{Args, LogFormat, Settings};
+
+/// Serves until told to stop. `program` is how the command was called, for the line to paste.
+pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
+    let settings = match Settings::new(args) {
+        Ok(settings) => settings,
+        Err(error) => return complain(&error, Exit::Usage),
+    };
+    let filter = match EnvFilter::try_new(&settings.log) {
+        Ok(filter) => filter,
+        Err(error) => return complain(&error, Exit::Usage),
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colour && io::stderr().is_terminal());
+    match settings.log_format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    let is_example = settings.is_example();
+    let served = serve::run(settings, |running| {
+        // Nobody may be reading; serving does not depend on it.
+        drop(announce(
+            &mut io::stdout().lock(),
+            running,
+            (program, is_example),
+        ));
+    });
+    served.unwrap_or_else(|error| complain(&error, Exit::Refused))
+}
+
+/// An error with its causes, on the standard error stream.
+fn complain(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.push('\n');
+    drop(io::stderr().write_all(text.as_bytes()));
+    exit.into()
+}
+
+/// Says what is served where, and how to ask it something.
+fn announce(
+    out: &mut impl Write,
+    running: &Running,
+    (program, is_example): (&Path, bool),
+) -> io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    match running.state.published.load().as_deref() {
+        Some(published) => {
+            let (topology, policy) = (published.snapshot.topology(), published.snapshot.policy());
+            let what = if is_example {
+                "the embedded example fleet"
+            } else {
+                "your fleet"
+            };
+            writeln!(
+                out,
+                "tradewind {version} serves {what}: {} nodes at {} sites, {} rules",
+                topology.nodes().len(),
+                topology.sites().len(),
+                policy.rules().len()
+            )?;
+        }
+        None => writeln!(
+            out,
+            "tradewind {version} is NOT READY: no policy can be used yet, see /readyz"
+        )?,
+    }
+    for endpoint in &running.grpc {
+        writeln!(out, "  gRPC   {endpoint}")?;
+    }
+    let debug = &running.debug;
+    writeln!(
+        out,
+        "  debug  http://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
+    )?;
+    let client = if is_example {
+        "198.18.0.1"
+    } else {
+        "192.0.2.1"
+    };
+    if let Some(endpoint) = running
+        .grpc
+        .iter()
+        .find(|e| matches!(e, Endpoint::Tcp(_)))
+        .or(running.grpc.first())
+    {
+        writeln!(out, "\nAsk it where a request goes, and why:")?;
+        writeln!(
+            out,
+            "  {} route https://www.example.com/video/1.mp4 --client {client} --server {endpoint} --explain",
+            program.display()
+        )?;
+    }
+    writeln!(
+        out,
+        "  curl 'http://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"
+    )?;
+    out.flush()
+}
