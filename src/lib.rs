@@ -1,4 +1,5 @@
 //! Tradewind.
+pub mod command;
 pub mod engine;
 pub mod example;
 pub mod sidecar;

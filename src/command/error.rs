@@ -1,0 +1,114 @@
+//! Why a command could not do its work.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use super::Exit;
+use super::client::ServerError;
+use super::request::RequestError;
+use super::topology::{ImportError, SiteFaults};
+use crate::engine::document::Diagnostics;
+use crate::sidecar::geoip::error::GeoError;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// A file can not be read.
+    #[error("`{}` can not be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file can not be written.
+    #[error("`{}` can not be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The output can not be written.
+    #[error("the output can not be written")]
+    Output(#[source] io::Error),
+    /// The output can not be put into words.
+    #[error("the output can not be written as JSON")]
+    Json(#[source] serde_json::Error),
+    /// A policy without a topology, or the other way round.
+    #[error("`--{given}` is given without `--{missing}`, must be both or neither")]
+    HalfAWorld {
+        /// The flag that is there.
+        given: &'static str,
+        /// The flag that is not.
+        missing: &'static str,
+    },
+    /// Several topologies for the policies of one call.
+    #[error("{count} topologies are given, policies can be checked against one")]
+    SeveralTopologies {
+        /// How many.
+        count: usize,
+    },
+    /// Documents that can not be used.
+    #[error("{} are refused, with {} errors", files.join(" and "), diagnostics.counts().0)]
+    Refused {
+        /// The documents' names.
+        files: Vec<String>,
+        /// All that was found.
+        diagnostics: Box<Diagnostics>,
+    },
+    /// Geo files that can not be used.
+    #[error("no geo table")]
+    Geo(#[from] GeoError),
+    /// A request that can not be decided.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A sidecar that can not be asked.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A list of sites with faulty rows.
+    #[error("the list of sites is refused, with {} faults", .0.len())]
+    Sites(SiteFaults),
+    /// A list of sites that can not become a topology.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+}
+
+impl CommandError {
+    /// The exit status it stands for: 1 for documents that are refused, else 2.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Refused { .. } | Self::Sites(_) => Exit::Refused,
+            _ => Exit::Usage,
+        }
+    }
+
+    /// True when whoever read the output has gone, which is nobody's mistake.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The whole story for people: every fault with its excerpt, then the error and its causes in a line.
+    pub fn render(&self, colour: bool) -> String {
+        let mut text = match self {
+            Self::Refused { diagnostics, .. } => diagnostics.render(colour),
+            Self::Sites(faults) => faults.to_string(),
+            _ => String::new(),
+        };
+        let mut line = format!("tradewind: {self}");
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            // Writing to a string can not fail.
+            if write!(line, ": {error}").is_err() {
+                break;
+            }
+            cause = error.source();
+        }
+        text.push_str(&line);
+        text.push('\n');
+        text
+    }
+}

@@ -1,0 +1,160 @@
+//! The commands: what a person types, turned into calls of the engine or of a running sidecar.
+//!
+//! Each command is one function from its arguments to an [`Exit`], writing to whatever it is given. Time, terminals and
+//! the environment come in through [`Context`] and clap, so every command can be driven by a test as it is by a shell.
+//! `serve` is only named here; it is the sidecar itself and is started by `main`.
+
+pub mod check;
+mod client;
+pub mod completions;
+pub mod date;
+mod error;
+mod offline;
+mod output;
+pub mod replay;
+pub mod request;
+pub mod route;
+pub mod schema;
+pub mod topology;
+pub mod world;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Parser, Subcommand};
+
+pub use client::{Server, ServerError};
+pub use error::CommandError;
+pub use output::Format;
+
+use crate::sidecar::settings;
+use date::Date;
+
+/// Names for every request the cache node to use, and which next if it fails.
+///
+/// `tradewind serve` answers proxies over gRPC. The other commands check documents, make them, and ask for decisions,
+/// offline or from a running sidecar.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tradewind",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// Never colour the output
+    #[arg(long, global = true, env = "NO_COLOR", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    pub no_color: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Everything `tradewind` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve decisions to proxies
+    Serve(Box<settings::Args>),
+    /// Anything else
+    #[command(flatten)]
+    Tool(Tool),
+}
+
+/// The commands that end by themselves.
+#[derive(Debug, Subcommand)]
+pub enum Tool {
+    /// Check policy and topology files, with every fault at once
+    Check(check::Args),
+    /// Print the JSON Schema of a document
+    Schema(schema::Args),
+    /// Make topology files
+    Topology(topology::Args),
+    /// Decide one request, offline or by a running sidecar, and say why
+    Route(Box<route::Args>),
+    /// Decide every request of an access log and report what came out
+    Replay(Box<replay::Args>),
+    /// Print a shell's completion script
+    Completions(completions::Args),
+}
+
+/// What a command is told of the world it runs in.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// The day, in UTC.
+    pub today: Date,
+    /// The monotonic clock.
+    pub now: fn() -> Instant,
+    /// Whether what is printed may be coloured.
+    pub colour: bool,
+    /// Whether somebody watches progress on the standard error stream.
+    pub progress: bool,
+}
+
+/// How a command ended, when it could do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Well: status 0.
+    Good,
+    /// What was asked about is refused: status 1.
+    Refused,
+    /// The command could not do its work as it was called: status 2.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Good => Self::SUCCESS,
+            Exit::Refused => Self::from(1),
+            Exit::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Runs a command; what it prints goes to `out`.
+pub fn run(tool: &Tool, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
+    let exit = match tool {
+        Tool::Check(args) => check::run(args, context, out),
+        Tool::Schema(args) => schema::run(args, out),
+        Tool::Topology(args) => topology::run(args, out),
+        Tool::Route(args) => route::run(args, out),
+        Tool::Replay(args) => replay::run(args, context, out),
+        Tool::Completions(args) => completions::run(args, out),
+    }?;
+    out.flush().map_err(CommandError::Output)?;
+    Ok(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_parser_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_can_come_from_the_environment() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str();
+                if argument.is_positional() || matches!(name, "help" | "version") {
+                    continue;
+                }
+                let variable = argument.get_env().map(|name| name.to_string_lossy());
+                let variable = variable.unwrap_or_else(|| panic!("{name} has no variable"));
+                assert!(
+                    variable.starts_with("TRADEWIND_") || variable == "NO_COLOR",
+                    "{variable}"
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

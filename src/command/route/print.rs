@@ -1,0 +1,184 @@
+//! A decision in lines and tables for people, made from the messages alone.
+
+use crate::command::output::{Text, table, trimmed};
+use crate::sidecar::wire::proto;
+
+/// The answer.
+pub(super) fn decided(answer: &proto::DecideResponse) -> String {
+    let verdict = match answer.verdict() {
+        proto::Verdict::Route => "route",
+        proto::Verdict::Refuse => "refuse",
+        proto::Verdict::Unspecified => "unknown",
+    };
+    let rule = match answer.rule.as_str() {
+        "" => "no rule".to_owned(),
+        name => format!("rule `{name}`"),
+    };
+    let mut text = Text::default();
+    text.line(format_args!(
+        "{verdict}: {rule}, {}, {}, rung {}",
+        answer.reason, answer.purity, answer.rung
+    ));
+    if !answer.candidates.is_empty() {
+        let mut lines = table(
+            &[
+                "#",
+                "node",
+                "address",
+                "site",
+                "tier",
+                "expected ms",
+                "timeout",
+                "role",
+            ],
+            &[1, 2, 3, 4, 7],
+        );
+        for (place, node) in (1..).zip(&answer.candidates) {
+            lines.add_row([
+                place.to_string(),
+                node.node.clone(),
+                node.address.clone(),
+                node.site.clone(),
+                node.tier.clone(),
+                format!("{:.1}", node.expected_ms),
+                duration(node.attempt_timeout.as_ref()),
+                node.role.clone(),
+            ]);
+        }
+        text.lines(&trimmed(&lines));
+    }
+    if !answer.notes.is_empty() {
+        text.line(format_args!("notes: {}", answer.notes.join(", ")));
+    }
+    text.line(format_args!(
+        "cache: {}, reuse for {}, policy {}",
+        answer.cache_hint,
+        duration(answer.ttl.as_ref()),
+        answer.policy_digest
+    ));
+    text.into_string()
+}
+
+/// The answer and its reasons.
+pub(super) fn explained(answer: &proto::ExplainResponse) -> String {
+    let mut text = Text::default();
+    text.lines(&answer.decision.as_ref().map(decided).unwrap_or_default());
+    let Some(why) = &answer.explanation else {
+        return text.into_string();
+    };
+    text.line(format_args!(""));
+    for line in &why.summary {
+        text.line(format_args!("- {line}"));
+    }
+    if let Some(rule) = &why.rule {
+        text.line(format_args!(
+            "\nrule `{}`, owned by {}\n  intent: {}\n  rollback: {}",
+            rule.name, rule.owner, rule.intent, rule.rollback
+        ));
+    }
+    if !why.sites.is_empty() {
+        text.lines(&sites(why));
+    }
+    if !why.nodes.is_empty() {
+        text.lines(&nodes(why));
+    }
+    flips(&mut text, why);
+    text.into_string()
+}
+
+fn sites(why: &proto::Explanation) -> String {
+    let mut lines = table(
+        &[
+            "site", "km", "network", "queue", "miss", "error", "cost", "bias", "total ms",
+            "standing", "nodes",
+        ],
+        &[0, 9],
+    );
+    for site in &why.sites {
+        let mut row = vec![site.site.clone(), format!("{:.0}", site.distance_km)];
+        let terms = [
+            site.network_ms,
+            site.queue_ms,
+            site.miss_ms,
+            site.error_ms,
+            site.cost_ms,
+            site.bias_ms,
+            site.total_ms,
+        ];
+        row.extend(terms.map(|ms| format!("{ms:.1}")));
+        row.push(site.standing.clone());
+        row.push(site.admitted_nodes.to_string());
+        lines.add_row(row);
+    }
+    let rest = not_shown(why.sites_not_shown, "sites");
+    format!("\nsites, best first, in ms:\n{}{rest}", trimmed(&lines))
+}
+
+fn nodes(why: &proto::Explanation) -> String {
+    let mut lines = table(
+        &["place", "node", "site", "weight", "race", "fate"],
+        &[1, 2, 5],
+    );
+    for node in &why.nodes {
+        let ran = node.race > 0.0;
+        let fate = match (node.place, node.eliminated.as_str()) {
+            (0, "") if ran => "ran, not needed",
+            (0, "") => "at another site",
+            (0, reason) => reason,
+            _ => "named",
+        };
+        let or_dash = |holds: bool, text: String| if holds { text } else { "-".to_owned() };
+        lines.add_row([
+            or_dash(node.place > 0, node.place.to_string()),
+            node.node.clone(),
+            node.site.clone(),
+            format!("{:.0}", node.weight),
+            or_dash(ran, format!("{:.6}", node.race)),
+            fate.to_owned(),
+        ]);
+    }
+    let rest = not_shown(why.nodes_not_shown, "nodes");
+    format!(
+        "\nnodes, by key {} (the smallest race wins):\n{}{rest}",
+        why.key_hash,
+        trimmed(&lines)
+    )
+}
+
+/// What would change the answer.
+fn flips(text: &mut Text, why: &proto::Explanation) {
+    let none = why.eliminated.is_empty() && why.runner_up_site.is_empty();
+    if !(none && why.second_node.is_empty()) {
+        text.line(format_args!(""));
+    }
+    if !why.eliminated.is_empty() {
+        let reasons = why.eliminated.iter();
+        let counts: Vec<String> = reasons
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        text.line(format_args!("eliminated nodes: {}", counts.join(", ")));
+    }
+    if !why.runner_up_site.is_empty() {
+        text.line(format_args!(
+            "runner-up: {}, {:.1} ms behind",
+            why.runner_up_site, why.flip_ms
+        ));
+    }
+    if !why.second_node.is_empty() {
+        text.line(format_args!(
+            "second node: {}, first with {:.2} times its weight",
+            why.second_node, why.flip_weight_ratio
+        ));
+    }
+}
+
+fn not_shown(count: u32, what: &str) -> String {
+    match count {
+        0 => String::new(),
+        count => format!("  and {count} {what} more, not shown\n"),
+    }
+}
+
+fn duration(duration: Option<&prost_types::Duration>) -> String {
+    duration.map_or_else(|| "0s".to_owned(), ToString::to_string)
+}

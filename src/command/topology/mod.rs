@@ -1,0 +1,35 @@
+//! `tradewind topology`: topology files from what operators have already.
+
+mod import;
+mod sites;
+
+use std::io::Write;
+
+use clap::Subcommand;
+
+use super::{CommandError, Exit};
+
+pub use import::{Args as ImportArgs, ImportError, Point, PointError};
+pub use sites::{SiteFault, SiteFaults};
+
+/// Arguments of `tradewind topology`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done with topologies.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turn a list of sites with coordinates (CSV) into a topology file
+    Import(Box<ImportArgs>),
+}
+
+/// Runs the one that was asked for.
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
+    match &args.command {
+        Command::Import(args) => import::run(args, out),
+    }
+}
