@@ -310,7 +310,7 @@ fn ranges(name: &str, text: &str) -> Ranges {
             .add(network.parse().expect("a network"), record)
             .expect("networks ascend");
     }
-    layer::compile(&[layer])
+    layer::compile(vec![layer])
 }
 
 /// Lines of `name: value`; what follows ` #` is a remark.

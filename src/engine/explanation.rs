@@ -23,7 +23,7 @@ pub const MAX_SITES_SHOWN: usize = 32;
 pub const MAX_NODES_SHOWN: usize = 64;
 
 /// The whole story of one decision.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Explanation {
     /// Sites of the tier that was used, best first; at most [`MAX_SITES_SHOWN`].
     pub sites: Vec<SiteLine>,
@@ -148,82 +148,29 @@ impl SiteStanding {
 impl Explanation {
     /// Explains `evaluation`, which was made from `snapshot` and `query`.
     pub fn new(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) -> Self {
-        let mut explanation = Self {
-            sites: Vec::new(),
-            sites_not_shown: 0,
-            nodes: Vec::new(),
-            nodes_not_shown: 0,
-            eliminated: BTreeMap::new(),
-            runner_up: None,
-            second_node: None,
+        let Some(context) = Context::new(snapshot, query, evaluation) else {
+            return Self::default();
         };
-        let decision = Decision::new(snapshot, evaluation);
-        let tier = usize::from(evaluation.tier);
-        let Some((plan, plan_tier)) = decision
-            .plan()
-            .and_then(|plan| Some((plan, plan.tiers.get(tier)?)))
-        else {
-            return explanation;
-        };
-        let table = snapshot.table(plan_tier.set);
-        let roster = if table.ready().is_empty() {
-            table.readmitted()
-        } else {
-            table.ready()
-        };
-        let context = Context {
-            snapshot,
-            evaluation,
-            plan,
-            table,
-            roster,
-        };
-        let tried: Vec<NodeIndex> = query
-            .tried
-            .iter()
-            .filter_map(|id| snapshot.policy().find_node(id))
-            .collect();
-        let sites = context.sites();
-        explanation.runner_up = context.runner_up(&sites);
-        let pool = snapshot
-            .policy()
-            .pools()
-            .get(plan_tier.pool.get())
-            .and_then(|pool| pool.plan.tiers.first());
-        let members = pool
-            .map(|tier| snapshot.policy().node_set(tier.set).members())
-            .unwrap_or_default();
-        let mut nodes: Vec<NodeLine> = members
-            .iter()
-            .map(|node| context.node_line(*node, &sites, &tried))
-            .collect();
-        for line in &nodes {
-            if let Some(reason) = line.eliminated {
-                *explanation.eliminated.entry(reason).or_default() += 1;
-            }
+        let mut sites = context.sites();
+        let mut nodes = context.nodes(&sites);
+        let mut eliminated = BTreeMap::new();
+        for reason in nodes.iter().filter_map(|line| line.eliminated) {
+            *eliminated.entry(reason).or_default() += 1;
         }
-        nodes.sort_by(|a, b| {
-            let key = |line: &NodeLine| {
-                (
-                    line.place.unwrap_or(usize::MAX),
-                    line.race.unwrap_or(f32::INFINITY),
-                )
-            };
-            let (a_key, b_key) = (key(a), key(b));
-            a_key
-                .0
-                .cmp(&b_key.0)
-                .then(a_key.1.total_cmp(&b_key.1))
-                .then(a.node.cmp(&b.node))
-        });
-        explanation.second_node = second_node(&nodes);
-        explanation.nodes_not_shown = nodes.len().saturating_sub(MAX_NODES_SHOWN);
+        let runner_up = context.runner_up(&sites);
+        let second_node = second_node(&nodes);
+        let (site_count, node_count) = (sites.len(), nodes.len());
+        sites.truncate(MAX_SITES_SHOWN);
         nodes.truncate(MAX_NODES_SHOWN);
-        explanation.nodes = nodes;
-        explanation.sites_not_shown = sites.len().saturating_sub(MAX_SITES_SHOWN);
-        explanation.sites = sites;
-        explanation.sites.truncate(MAX_SITES_SHOWN);
-        explanation
+        Self {
+            sites_not_shown: site_count - sites.len(),
+            sites,
+            nodes_not_shown: node_count - nodes.len(),
+            nodes,
+            eliminated,
+            runner_up,
+            second_node,
+        }
     }
 }
 
@@ -231,11 +178,52 @@ struct Context<'a> {
     snapshot: &'a Snapshot,
     evaluation: &'a Evaluation,
     plan: &'a Plan,
+    /// All nodes of the pool, whatever the plan demands of them.
+    members: &'a [NodeIndex],
     table: &'a RankTable,
     roster: &'a Roster,
+    tried: Vec<NodeIndex>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// `None` when no plan was followed, so that there is nothing to explain but the reason.
+    fn new(snapshot: &'a Snapshot, query: &Query<'_>, evaluation: &'a Evaluation) -> Option<Self> {
+        let policy = snapshot.policy();
+        let plan = Decision::new(snapshot, evaluation).plan()?;
+        let tier = plan.tiers.get(usize::from(evaluation.tier))?;
+        let pool = policy.pools().get(tier.pool.get())?.plan.tiers.first()?;
+        let table = snapshot.table(tier.set);
+        let tried = query.tried.iter();
+        Some(Self {
+            snapshot,
+            evaluation,
+            plan,
+            members: policy.node_set(pool.set).members(),
+            table,
+            roster: if table.ready().is_empty() {
+                table.readmitted()
+            } else {
+                table.ready()
+            },
+            tried: tried.filter_map(|id| policy.find_node(id)).collect(),
+        })
+    }
+
+    /// Every node of the pool: first those in the answer, then by their race.
+    fn nodes(&self, sites: &[SiteLine]) -> Vec<NodeLine> {
+        let lines = self.members.iter().map(|node| self.node_line(*node, sites));
+        let mut lines: Vec<NodeLine> = lines.collect();
+        lines.sort_by(|a, b| {
+            let place = |line: &NodeLine| line.place.unwrap_or(usize::MAX);
+            let race = |line: &NodeLine| line.race.unwrap_or(f32::INFINITY);
+            place(a)
+                .cmp(&place(b))
+                .then(race(a).total_cmp(&race(b)))
+                .then(a.node.cmp(&b.node))
+        });
+        lines
+    }
+
     /// Every site of the tier with its score, best first, those without nodes last.
     fn sites(&self) -> Vec<SiteLine> {
         let model = self.snapshot.policy().score();
@@ -303,7 +291,7 @@ impl Context<'_> {
         })
     }
 
-    fn node_line(&self, index: NodeIndex, sites: &[SiteLine], tried: &[NodeIndex]) -> NodeLine {
+    fn node_line(&self, index: NodeIndex, sites: &[SiteLine]) -> NodeLine {
         let node = self.snapshot.topology().node(index);
         let position = self.position_of(index, node);
         let site = sites.iter().find(|line| line.site == node.site);
@@ -325,7 +313,7 @@ impl Context<'_> {
             eliminated: if place.is_some() {
                 None
             } else {
-                self.elimination(index, node, site, tried)
+                self.elimination(index, node, site)
             },
         }
     }
@@ -346,11 +334,10 @@ impl Context<'_> {
         index: NodeIndex,
         node: &Node,
         site: Option<&SiteLine>,
-        tried: &[NodeIndex],
     ) -> Option<Elimination> {
         let demands = &self.plan.demands;
         let readmitted = self.table.ready().is_empty();
-        if tried.contains(&index) {
+        if self.tried.contains(&index) {
             Some(Elimination::ExcludedByCaller)
         } else if !demands.capable(node) {
             Some(Elimination::Capability)

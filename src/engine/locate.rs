@@ -49,16 +49,13 @@ pub fn locate(snapshot: &Snapshot, query: &Query<'_>) -> Located {
         .or_else(|| known.and_then(|k| k.country))
         .or_else(|| table.and_then(|t| t.country));
     place.asn = client.asn.or_else(|| table.and_then(|t| t.asn));
-    let cell = match place.cell() {
-        Some(cell) => cell,
-        None => {
-            let (country, asn) = (place.country.or(fallback.country), place.asn);
-            place = Place::new(Some(fallback.location), Source::Default);
-            place.confidence = Confidence::Low;
-            (place.country, place.asn) = (country, asn);
-            Cell::of(fallback.location)
-        }
-    };
+    let cell = place.cell().unwrap_or_else(|| {
+        let (country, asn) = (place.country.or(fallback.country), place.asn);
+        place = Place::new(Some(fallback.location), Source::Default);
+        place.confidence = Confidence::Low;
+        (place.country, place.asn) = (country, asn);
+        Cell::of(fallback.location)
+    });
     cell_index = cell_index.or_else(|| geo.cell_index(cell));
     let index = cell_index.map(super::geo::ranges::CellIndex::index);
     let point = index

@@ -21,7 +21,7 @@ use super::wire::proto;
 /// Most nodes, sites or decisions in one answer.
 const MAX_LISTED: usize = 1_000;
 
-/// The content type of OpenMetrics text.
+/// The content type of `OpenMetrics` text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All pages of the debug door.
@@ -50,6 +50,10 @@ fn fault(status: StatusCode, messages: &[&str]) -> Response {
     (status, Json(json!({ "error": messages.join("; ") }))).into_response()
 }
 
+#[expect(
+    clippy::result_large_err,
+    reason = "the error is the answer, returned at once"
+)]
 fn published(sources: &Sources) -> Result<Arc<Published>, Response> {
     let published = sources.state.published.load_full();
     published.ok_or_else(|| {
@@ -157,7 +161,7 @@ fn request_from(
             client.location = Some(proto::Location {
                 latitude,
                 longitude,
-            })
+            });
         }
         (None, None) => {}
         _ => faults.push("lat and lon go together".to_owned()),
@@ -193,16 +197,14 @@ async fn decisions(Shared(sources): SharedSources, UrlQuery(parameters): Paramet
 }
 
 async fn decision(Shared(sources): SharedSources, Path(id): Path<String>) -> Response {
-    match sources.audit.find(&id) {
-        Some(kept) => Json(kept).into_response(),
-        None => {
-            let why = "only a sample is kept, see decision_log.sample_ratio in the policy";
-            fault(
-                StatusCode::NOT_FOUND,
-                &["no decision of that id is kept", why],
-            )
-        }
+    if let Some(kept) = sources.audit.find(&id) {
+        return Json(kept).into_response();
     }
+    let why = "only a sample is kept, see decision_log.sample_ratio in the policy";
+    fault(
+        StatusCode::NOT_FOUND,
+        &["no decision of that id is kept", why],
+    )
 }
 
 async fn nodes(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {

@@ -23,12 +23,14 @@ use crate::engine::explanation::Explanation;
 /// Most requests in one batch.
 pub const MAX_BATCH: usize = 128;
 
-/// Largest message of each method, in bytes.
+/// Largest request message but a batch, in bytes; larger ones are refused at the length prefix.
 pub const MAX_QUERY_BYTES: usize = 16 << 10;
-/// Largest batch message in bytes.
-pub const MAX_BATCH_BYTES: usize = 256 << 10;
-/// Largest answer in bytes.
+
+/// Largest answer but a batch's, in bytes: an explanation has some 10 KiB.
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Largest batch, asked or answered, in bytes: 128 answers that name 8 nodes each have some 150 KiB.
+pub const MAX_BATCH_BYTES: usize = 256 << 10;
 
 /// Answers decisions on one worker.
 #[derive(Debug, Clone)]
@@ -72,14 +74,17 @@ impl Decider {
         }
     }
 
-    fn published(&self) -> Result<arc_swap::Guard<Option<Arc<Published>>>, Status> {
-        let published = self.shared.state.published.load();
-        if published.is_none() {
-            return Err(Status::failed_precondition(
+    /// Runs `ask` on the snapshot in force, loaded once.
+    fn on_published<T>(
+        &self,
+        ask: impl FnOnce(&Arc<Published>) -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        match self.shared.state.published.load().as_ref() {
+            Some(published) => ask(published),
+            None => Err(Status::failed_precondition(
                 "no policy is in force yet, see /readyz on the debug door",
-            ));
+            )),
         }
-        Ok(published)
     }
 
     /// Decides, counts and samples one request.
@@ -121,6 +126,15 @@ impl Decider {
             }
         }
         Ok(answer)
+    }
+
+    /// Decides one request of a stream; a bad one is answered with its faults, and the stream lives on.
+    fn decide_in_stream(&self, request: DecideRequest) -> Result<Answer, Status> {
+        self.on_published(|published| {
+            let request_id = request.request_id.clone();
+            let decided = self.decide_on(published, request);
+            Ok(decided.unwrap_or_else(|error| Answer::error(&request_id, &error.to_string())))
+        })
     }
 }
 
@@ -199,13 +213,10 @@ fn invalid(error: &WireError) -> Status {
 #[tonic::async_trait]
 impl DecisionService for Decider {
     async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<Answer>, Status> {
-        let published = self.published()?;
-        let Some(published) = published.as_ref() else {
-            return Err(Status::internal("unpublished"));
-        };
-        self.decide_on(published, request.into_inner())
-            .map(Response::new)
-            .map_err(|error| invalid(&error))
+        self.on_published(|published| {
+            let decided = self.decide_on(published, request.into_inner());
+            decided.map(Response::new).map_err(|error| invalid(&error))
+        })
     }
 
     async fn decide_batch(
@@ -214,29 +225,25 @@ impl DecisionService for Decider {
     ) -> Result<Response<Answer>, Status> {
         let requests = request.into_inner().requests;
         if requests.len() > MAX_BATCH {
-            let message = format!(
-                "requests: {} given, at most {MAX_BATCH} are allowed",
-                requests.len()
-            );
+            let given = requests.len();
+            let message = format!("requests: {given} given, at most {MAX_BATCH} are allowed");
             return Err(Status::invalid_argument(message));
         }
-        let published = self.published()?;
-        let Some(published) = published.as_ref() else {
-            return Err(Status::internal("unpublished"));
-        };
-        let mut batch = Answer::default();
-        let mut faults = Vec::new();
-        for (index, request) in requests.into_iter().enumerate() {
-            match self.decide_on(published, request) {
-                Ok(answer) => batch.push(&answer),
-                Err(error) => faults.push(format!("requests[{index}]: {error}")),
+        self.on_published(|published| {
+            let mut batch = Answer::default();
+            let mut faults = Vec::new();
+            for (index, request) in requests.into_iter().enumerate() {
+                match self.decide_on(published, request) {
+                    Ok(answer) => batch.push(&answer),
+                    Err(error) => faults.push(format!("requests[{index}]: {error}")),
+                }
             }
-        }
-        if faults.is_empty() {
-            Ok(Response::new(batch))
-        } else {
-            Err(Status::invalid_argument(faults.join("; ")))
-        }
+            if faults.is_empty() {
+                Ok(Response::new(batch))
+            } else {
+                Err(Status::invalid_argument(faults.join("; ")))
+            }
+        })
     }
 
     type DecideStreamStream = Decisions;
@@ -256,13 +263,12 @@ impl DecisionService for Decider {
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
         let request = request.into_inner().request.unwrap_or_default();
-        let published = self.published()?;
-        let Some(published) = published.as_ref() else {
-            return Err(Status::internal("unpublished"));
-        };
-        explain(published, &request)
-            .map(Response::new)
-            .map_err(|error| invalid(&error))
+        self.on_published(|published| {
+            let explained = explain(published, &request);
+            explained
+                .map(Response::new)
+                .map_err(|error| invalid(&error))
+        })
     }
 }
 
@@ -278,17 +284,6 @@ impl Stream for Decisions {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = Pin::new(&mut self.requests).poll_next(context);
-        polled.map(|next| {
-            next.map(|request| {
-                let request = request?;
-                let published = self.decider.published()?;
-                let Some(published) = published.as_ref() else {
-                    return Err(Status::internal("unpublished"));
-                };
-                let request_id = request.request_id.clone();
-                let decided = self.decider.decide_on(published, request);
-                Ok(decided.unwrap_or_else(|error| Answer::error(&request_id, &error.to_string())))
-            })
-        })
+        polled.map(|next| next.map(|request| self.decider.decide_in_stream(request?)))
     }
 }

@@ -151,7 +151,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// All metrics in the text format of OpenMetrics.
+    /// All metrics in the text format of `OpenMetrics`.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("tradewind");
         registry.register_collector(Box::new(self.clone()));
@@ -221,7 +221,7 @@ impl Sources {
         let bounds = DURATION_BOUNDS_NS
             .iter()
             .map(|ns| seconds(*ns))
-            .chain([f64::MAX]);
+            .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
         let sum = seconds(self.sum(|worker| &worker.duration_sum_ns));
         encoder.encode_histogram::<[(&str, &str); 0]>(sum, counts.iter().sum(), &buckets, None)
@@ -295,9 +295,14 @@ impl Sources {
         let mut family = encoder.encode_descriptor("policy_info", help, None, MetricType::Gauge)?;
         if let Some(published) = published.as_deref() {
             let revision = published.revision.to_string();
+            let state = match self.state.status.load().policy.state {
+                DocumentState::LastGood => "last_good",
+                DocumentState::Serving | DocumentState::Missing => "serving",
+            };
             let labels = [
                 ("digest", published.policy_digest.as_str()),
                 ("revision", revision.as_str()),
+                ("state", state),
             ];
             ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
         }
@@ -399,7 +404,7 @@ impl Collector for Sources {
 }
 
 fn seconds(ns: u64) -> f64 {
-    crate::engine::number::from_u64(ns) * 1e-9
+    crate::engine::number::from_u64(ns) / 1e9
 }
 
 fn verdict_of(reason: Reason) -> Verdict {

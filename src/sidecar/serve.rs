@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::service::Routes;
@@ -26,7 +27,7 @@ use super::debug;
 use super::grpc::{self, Decider};
 use super::listen::ListenError;
 use super::listen::counters::GateCounters;
-use super::listen::gate::{Door, Gate};
+use super::listen::gate::{Door, DrainReport, Gate};
 use super::listen::http1::{self, Http1Door, Http1Limits};
 use super::listen::limits::{GateLimits, Limits};
 use super::listen::socket::{Endpoint, Listener};
@@ -102,39 +103,21 @@ pub async fn serve(
         Duration::from_millis(settings.poll.as_ms()),
     ));
 
-    let counters: Vec<Arc<DecisionCounters>> =
+    let counters_of_workers: Vec<Arc<DecisionCounters>> =
         (0..settings.workers).map(|_| Arc::default()).collect();
-    let (gate, endpoints) = open_gate(&settings, &state, &audit, &counters).await?;
-    let debug_counters = Arc::new(GateCounters::new(0));
-    let sources = Sources {
+    let (gate, endpoints) = open_gate(&settings, &state, &audit, &counters_of_workers).await?;
+    let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),
-        workers: counters,
+        workers: counters_of_workers,
         gate: gate.counters(),
-        debug: Arc::clone(&debug_counters),
+        debug: counters,
         audit,
-    };
-    if !settings.debug.ip().is_loopback() {
-        tracing::warn!(address = %settings.debug, "the debug door is open to the network, it has no access control");
-    }
-    let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
-    let debug_endpoint = listener.endpoint().clone();
-    let door = Http1Door {
-        listener,
-        limits: Http1Limits::default(),
-        counters: debug_counters,
-    };
-    let (close_debug, debug_closed) = oneshot::channel::<()>();
-    let debug_door = tokio::spawn(http1::serve_http1(
-        door,
-        debug::router(sources),
-        async move {
-            drop(debug_closed.await);
-        },
-    ));
+    })
+    .await?;
 
     announce(&Running {
         grpc: endpoints,
-        debug: debug_endpoint,
+        debug: debug_door.endpoint.clone(),
         mailbox: mailbox.clone(),
         state: Arc::clone(&state),
     });
@@ -149,14 +132,54 @@ pub async fn serve(
         took_ms = report.took.as_millis(),
         "drained"
     );
-    drop(close_debug);
-    drop(debug_door.await);
+    debug_door.close().await;
     drop(watch);
     reloader.abort();
     keeper.abort();
     mailbox.stop();
     drop(tokio::task::spawn_blocking(move || writer.join()).await);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The debug door, served by a task of the control runtime.
+struct DebugDoor {
+    endpoint: Endpoint,
+    close: oneshot::Sender<()>,
+    task: JoinHandle<DrainReport>,
+}
+
+impl DebugDoor {
+    async fn open(
+        settings: &Settings,
+        sources: impl FnOnce(Arc<GateCounters>) -> Sources,
+    ) -> Result<Self, ListenError> {
+        if !settings.debug.ip().is_loopback() {
+            tracing::warn!(address = %settings.debug, "the debug door is open to the network, it has no access control");
+        }
+        let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
+        let endpoint = listener.endpoint().clone();
+        let counters = Arc::new(GateCounters::new(0));
+        let pages = debug::router(sources(Arc::clone(&counters)));
+        let door = Http1Door {
+            listener,
+            limits: Http1Limits::default(),
+            counters,
+        };
+        let (close, closed) = oneshot::channel::<()>();
+        let task = tokio::spawn(http1::serve_http1(door, pages, async move {
+            drop(closed.await);
+        }));
+        Ok(Self {
+            endpoint,
+            close,
+            task,
+        })
+    }
+
+    async fn close(self) {
+        drop(self.close);
+        drop(self.task.await);
+    }
 }
 
 /// Opens the gRPC doors on the workers.
@@ -196,10 +219,7 @@ async fn open_gate(
                     Arc::clone(audit),
                     (instance, worker.0),
                 );
-                Services {
-                    decisions: decisions(decider),
-                    others: others(health.clone()),
-                }
+                Services::new(&decider, health.clone())
             })
             .await?;
         endpoints.push(opened);
@@ -211,8 +231,25 @@ async fn open_gate(
 /// microsecond a call.
 #[derive(Clone)]
 struct Services {
-    decisions: DecisionServiceServer<Decider>,
+    /// Every deciding method but the batch, with small messages.
+    single: DecisionServiceServer<Decider>,
+    batch: DecisionServiceServer<Decider>,
     others: axum::Router,
+}
+
+impl Services {
+    fn new(decider: &Decider, health: HealthServer<impl Health>) -> Self {
+        let server = |max_request: usize, max_answer: usize| {
+            DecisionServiceServer::new(decider.clone())
+                .max_decoding_message_size(max_request)
+                .max_encoding_message_size(max_answer)
+        };
+        Self {
+            single: server(grpc::MAX_QUERY_BYTES, grpc::MAX_ANSWER_BYTES),
+            batch: server(grpc::MAX_BATCH_BYTES, grpc::MAX_BATCH_BYTES),
+            others: others(health),
+        }
+    }
 }
 
 impl Service<Request<Incoming>> for Services {
@@ -225,18 +262,14 @@ impl Service<Request<Incoming>> for Services {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if request.uri().path().starts_with(DECISION_PATHS) {
-            return self.decisions.call(request);
+        match request.uri().path().strip_prefix(DECISION_PATHS) {
+            Some("DecideBatch") => return self.batch.call(request),
+            Some(_) => return self.single.call(request),
+            None => {}
         }
         let answered = Service::call(&mut self.others, request);
         Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
     }
-}
-
-fn decisions(decider: Decider) -> DecisionServiceServer<Decider> {
-    DecisionServiceServer::new(decider)
-        .max_decoding_message_size(grpc::MAX_BATCH_BYTES)
-        .max_encoding_message_size(grpc::MAX_ANSWER_BYTES)
 }
 
 /// Health and reflection.

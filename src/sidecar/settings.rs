@@ -3,28 +3,32 @@
 //! A setting is taken from the command line, else the environment (`TRADEWIND_*`), else the settings file, else its
 //! default.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::listen::socket::Endpoint;
+use super::listen::worker;
 use crate::engine::document::{Diagnostics, DurationMs, Limits, Source};
 
 /// Where gRPC is served unless said otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
 
 /// Where the debug door is unless said otherwise.
-const DEFAULT_DEBUG: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7071);
+const DEFAULT_DEBUG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7071);
 
-/// Arguments of `tradewind serve`.
-#[derive(Debug, Clone, Default, ClapArgs)]
+/// The settings as given, on the command line or in the settings file; whatever is absent has a default.
+#[derive(Debug, Clone, Default, ClapArgs, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Args {
     /// Settings file (YAML) with the fields of these options, `_` for `-`
     #[arg(long, value_name = "FILE", env = "TRADEWIND_CONFIG")]
+    #[serde(skip)]
     pub config: Option<PathBuf>,
     /// Policy file; without it, the embedded example
     #[arg(long, value_name = "FILE", env = "TRADEWIND_POLICY")]
@@ -40,7 +44,7 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub geo: Vec<PathBuf>,
-    /// Serve gRPC here: ADDR:PORT or unix:PATH; may be given several times [default: 127.0.0.1:7070]
+    /// Serve gRPC here, ADDR:PORT or unix:PATH; may be given several times [default: 127.0.0.1:7070]
     #[arg(
         long,
         value_name = "ADDR",
@@ -50,63 +54,32 @@ pub struct Args {
     pub listen: Vec<String>,
     /// Serve the debug door (health, metrics, explanations) here [default: 127.0.0.1:7071]
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_DEBUG")]
+    #[schemars(with = "Option<String>")]
     pub debug: Option<SocketAddr>,
     /// Keep the last good policy and topology here [default: .tradewind beside the policy file]
     #[arg(long, value_name = "DIR", env = "TRADEWIND_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Worker threads [default: one per core]
+    /// Worker threads, 1 to 256 [default: one per core]
     #[arg(long, value_name = "N", env = "TRADEWIND_WORKERS")]
     pub workers: Option<usize>,
     /// Most connections open at once, 1 to 100000 [default: 2000]
     #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
-    /// Time given to calls in flight at shutdown, 0s to 10m [default: 5s]
+    /// Time given to calls in flight at shutdown, up to 10m [default: 5s]
     #[arg(long, value_name = "DURATION", env = "TRADEWIND_DRAIN_DEADLINE")]
-    pub drain_deadline: Option<String>,
+    pub drain_deadline: Option<DurationMs>,
     /// Look at all files this often even when nothing told of a change, 100ms to 1h [default: 10s]
     #[arg(long, value_name = "DURATION", env = "TRADEWIND_POLL")]
-    pub poll: Option<String>,
-    /// Recent decisions kept for the debug door, 0 to 100000 [default: 1024]
+    pub poll: Option<DurationMs>,
+    /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
     pub decisions_kept: Option<usize>,
     /// What to log, like `info` or `tradewind=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "TRADEWIND_LOG")]
     pub log: Option<String>,
-    /// How to log: text or json [default: text]
+    /// How to log [default: text]
     #[arg(long, value_name = "FORMAT", env = "TRADEWIND_LOG_FORMAT")]
-    pub log_format: Option<String>,
-}
-
-/// The settings file: the same settings, all optional.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct FileSettings {
-    /// Policy file.
-    pub policy: Option<PathBuf>,
-    /// Topology file.
-    pub topology: Option<PathBuf>,
-    /// Geo databases, the first that knows a client wins.
-    pub geo: Vec<PathBuf>,
-    /// Where gRPC is served: ADDR:PORT or unix:PATH.
-    pub listen: Vec<String>,
-    /// Where the debug door is served.
-    pub debug: Option<String>,
-    /// Where the last good policy and topology are kept.
-    pub state_dir: Option<PathBuf>,
-    /// Worker threads.
-    pub workers: Option<usize>,
-    /// Most connections open at once, 1 to 100000.
-    pub max_connections: Option<usize>,
-    /// Time given to calls in flight at shutdown, 0s to 10m.
-    pub drain_deadline: Option<DurationMs>,
-    /// How often all files are looked at even when nothing told of a change, 100ms to 1h.
-    pub poll: Option<DurationMs>,
-    /// Recent decisions kept for the debug door, 0 to 100000.
-    pub decisions_kept: Option<usize>,
-    /// What to log.
-    pub log: Option<String>,
-    /// How to log: text or json.
-    pub log_format: Option<String>,
+    pub log_format: Option<LogFormat>,
 }
 
 /// Settings in force.
@@ -141,9 +114,11 @@ pub struct Settings {
 }
 
 /// How to log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// Lines for people.
+    #[default]
     Text,
     /// One JSON object a line.
     Json,
@@ -171,16 +146,16 @@ pub enum SettingsError {
 impl Settings {
     /// Settles all settings from arguments (which hold the environment too) and the settings file they name.
     pub fn new(args: Args) -> Result<Self, SettingsError> {
-        let file = match &args.config {
-            Some(path) => read_file(path)?,
-            None => FileSettings::default(),
+        let given = match &args.config {
+            Some(path) => args.clone().or(read_file(path)?),
+            None => args,
         };
-        let mut faults = Vec::new();
-        let settings = merge(args, file, &mut faults);
-        if faults.is_empty() {
+        let mut faults = Faults::default();
+        let settings = given.settle(&mut faults);
+        if faults.0.is_empty() {
             Ok(settings)
         } else {
-            Err(SettingsError::Invalid(faults))
+            Err(SettingsError::Invalid(faults.0))
         }
     }
 
@@ -190,7 +165,98 @@ impl Settings {
     }
 }
 
-fn read_file(path: &Path) -> Result<FileSettings, SettingsError> {
+impl Args {
+    /// What is given here, else what `file` gives.
+    fn or(self, file: Self) -> Self {
+        fn longer<T>(own: Vec<T>, other: Vec<T>) -> Vec<T> {
+            if own.is_empty() { other } else { own }
+        }
+        Self {
+            config: self.config,
+            policy: self.policy.or(file.policy),
+            topology: self.topology.or(file.topology),
+            geo: longer(self.geo, file.geo),
+            listen: longer(self.listen, file.listen),
+            debug: self.debug.or(file.debug),
+            state_dir: self.state_dir.or(file.state_dir),
+            workers: self.workers.or(file.workers),
+            max_connections: self.max_connections.or(file.max_connections),
+            drain_deadline: self.drain_deadline.or(file.drain_deadline),
+            poll: self.poll.or(file.poll),
+            decisions_kept: self.decisions_kept.or(file.decisions_kept),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+        }
+    }
+
+    /// Defaults where nothing is given; every value checked.
+    fn settle(self, faults: &mut Faults) -> Settings {
+        if self.policy.is_some() != self.topology.is_some() {
+            faults
+                .add("only one of policy and topology is given, both or neither are needed".into());
+        }
+        let beside = self.policy.as_deref().and_then(Path::parent);
+        let state_dir = beside.map(|dir| dir.join(".tradewind"));
+        let listen = if self.listen.is_empty() {
+            vec![DEFAULT_LISTEN.to_owned()]
+        } else {
+            self.listen
+        };
+        let workers = self.workers.unwrap_or_else(worker::default_count);
+        let connections = self.max_connections.unwrap_or(2_000);
+        let kept = self.decisions_kept.unwrap_or(1_024);
+        let drain_deadline = self.drain_deadline.unwrap_or(DurationMs::from_ms(5_000));
+        let poll = self.poll.unwrap_or(DurationMs::from_ms(10_000));
+        faults.check("workers", &workers, &(1..=256));
+        faults.check("max_connections", &connections, &(1..=100_000));
+        faults.check("decisions_kept", &kept, &(0..=100_000));
+        let ms = DurationMs::from_ms;
+        faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
+        faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
+        Settings {
+            listen: listen
+                .iter()
+                .filter_map(|text| endpoint(text, faults))
+                .collect(),
+            state_dir: self.state_dir.or(state_dir),
+            policy: self.policy,
+            topology: self.topology,
+            geo: self.geo,
+            debug: self.debug.unwrap_or(DEFAULT_DEBUG),
+            workers,
+            max_connections: connections,
+            drain_deadline,
+            poll,
+            decisions_kept: kept,
+            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.unwrap_or_default(),
+        }
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, fault: String) {
+        self.0.push(fault);
+    }
+
+    fn check<T: PartialOrd + Display>(
+        &mut self,
+        name: &str,
+        value: &T,
+        allowed: &RangeInclusive<T>,
+    ) {
+        if !allowed.contains(value) {
+            let (least, most) = (allowed.start(), allowed.end());
+            self.add(format!("{name} is {value}, must be {least} to {most}"));
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Args, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
         path: path.to_owned(),
         source,
@@ -200,7 +266,7 @@ fn read_file(path: &Path) -> Result<FileSettings, SettingsError> {
         ..Limits::default()
     };
     let (mut source, mut faults) = Source::read(&path.display().to_string(), &text, &limits);
-    let decoded = source.decode::<FileSettings>();
+    let decoded = source.decode::<Args>();
     faults.append(decoded.faults);
     match decoded.value {
         Some(settings) if !faults.has_errors() => Ok(settings),
@@ -208,159 +274,17 @@ fn read_file(path: &Path) -> Result<FileSettings, SettingsError> {
     }
 }
 
-fn merge(args: Args, file: FileSettings, faults: &mut Vec<String>) -> Settings {
-    let or_file = |given: Vec<_>, file: Vec<_>| if given.is_empty() { file } else { given };
-    let policy = args.policy.or(file.policy);
-    let topology = args.topology.or(file.topology);
-    if policy.is_some() != topology.is_some() {
-        faults.push(
-            "only one of policy and topology is given, both or neither are needed".to_owned(),
-        );
-    }
-    let listen = or_file(args.listen, file.listen);
-    let listen = if listen.is_empty() {
-        vec![DEFAULT_LISTEN.to_owned()]
-    } else {
-        listen
-    };
-    let file_debug = file.debug.and_then(|text| parsed("debug", &text, faults));
-    let state_dir = args.state_dir.or(file.state_dir).or_else(|| {
-        let beside = policy.as_deref().and_then(Path::parent);
-        beside.map(|dir| dir.join(".tradewind"))
-    });
-    let duration = |name: &str, text: Option<String>, faults: &mut Vec<String>| {
-        let text = text?;
-        let parsed = DurationMs::parse(&text);
-        if parsed.is_none() {
-            faults.push(format!(
-                "{name} is `{text}`, must be a duration like 300ms or 1m30s"
-            ));
-        }
-        parsed
-    };
-    let drain = duration("drain_deadline", args.drain_deadline, faults).or(file.drain_deadline);
-    let poll = duration("poll", args.poll, faults).or(file.poll);
-    let log_format = args
-        .log_format
-        .or(file.log_format)
-        .unwrap_or_else(|| "text".to_owned());
-    let default_workers = super::listen::worker::default_count();
-    Settings {
-        geo: or_file(
-            args.geo
-                .into_iter()
-                .map(|p| p.display().to_string())
-                .collect(),
-            path_texts(file.geo),
-        )
-        .into_iter()
-        .map(PathBuf::from)
-        .collect(),
-        listen: listen
-            .iter()
-            .filter_map(|text| endpoint(text, faults))
-            .collect(),
-        debug: args.debug.or(file_debug).unwrap_or(DEFAULT_DEBUG),
-        workers: bounded(
-            "workers",
-            args.workers.or(file.workers),
-            default_workers,
-            1..=1_024,
-            faults,
-        ),
-        max_connections: bounded(
-            "max_connections",
-            args.max_connections.or(file.max_connections),
-            2_000,
-            1..=100_000,
-            faults,
-        ),
-        drain_deadline: bounded_ms("drain_deadline", drain, 5_000, 0..=600_000, faults),
-        poll: bounded_ms("poll", poll, 10_000, 100..=3_600_000, faults),
-        decisions_kept: bounded(
-            "decisions_kept",
-            args.decisions_kept.or(file.decisions_kept),
-            1_024,
-            0..=100_000,
-            faults,
-        ),
-        log: args.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
-        log_format: match log_format.as_str() {
-            "json" => LogFormat::Json,
-            "text" => LogFormat::Text,
-            other => {
-                faults.push(format!("log_format is `{other}`, must be text or json"));
-                LogFormat::Text
-            }
-        },
-        policy,
-        topology,
-        state_dir,
-    }
-}
-
-fn path_texts(paths: Vec<PathBuf>) -> Vec<String> {
-    paths
-        .into_iter()
-        .map(|path| path.display().to_string())
-        .collect()
-}
-
-fn parsed<T: std::str::FromStr>(name: &str, text: &str, faults: &mut Vec<String>) -> Option<T> {
-    let value = text.parse().ok();
-    if value.is_none() {
-        faults.push(format!("{name} is `{text}`, must be ADDRESS:PORT"));
-    }
-    value
-}
-
-fn endpoint(text: &str, faults: &mut Vec<String>) -> Option<Endpoint> {
+fn endpoint(text: &str, faults: &mut Faults) -> Option<Endpoint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Some(Endpoint::Unix(PathBuf::from(path)));
     }
     let address = text.parse().ok();
     if address.is_none() {
-        faults.push(format!(
+        faults.add(format!(
             "listen is `{text}`, must be ADDRESS:PORT or unix:PATH"
         ));
     }
     address.map(Endpoint::Tcp)
-}
-
-fn bounded(
-    name: &str,
-    value: Option<usize>,
-    default: usize,
-    allowed: std::ops::RangeInclusive<usize>,
-    faults: &mut Vec<String>,
-) -> usize {
-    let value = value.unwrap_or(default);
-    if !allowed.contains(&value) {
-        faults.push(format!(
-            "{name} is {value}, must be {} to {}",
-            allowed.start(),
-            allowed.end()
-        ));
-    }
-    value
-}
-
-fn bounded_ms(
-    name: &str,
-    value: Option<DurationMs>,
-    default_ms: u64,
-    allowed_ms: std::ops::RangeInclusive<u64>,
-    faults: &mut Vec<String>,
-) -> DurationMs {
-    let value = value.unwrap_or(DurationMs::from_ms(default_ms));
-    if !allowed_ms.contains(&value.as_ms()) {
-        let (least, most) = (
-            DurationMs::from_ms(*allowed_ms.start()),
-            DurationMs::from_ms(*allowed_ms.end()),
-        );
-        faults.push(format!("{name} is {value}, must be {least} to {most}"));
-    }
-    value
 }
 
 #[cfg(test)]
@@ -384,8 +308,7 @@ mod tests {
             policy: Some("p.yaml".into()),
             listen: vec!["nowhere".into()],
             workers: Some(0),
-            poll: Some("soon".into()),
-            log_format: Some("xml".into()),
+            poll: Some(DurationMs::from_ms(1)),
             ..Args::default()
         };
         let text = Settings::new(args).unwrap_err().to_string();
@@ -393,8 +316,7 @@ mod tests {
             "only one of policy and topology",
             "listen is `nowhere`",
             "workers is 0",
-            "poll is `soon`",
-            "xml",
+            "poll is 1ms, must be 100ms to 1h",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -105,7 +105,7 @@ pub enum DocumentState {
 /// How the geo files fare.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct GeoStatus {
-    /// good, not_configured or degraded.
+    /// `good`, `not_configured` or `degraded`.
     pub state: &'static str,
     /// The files in force.
     pub files: Vec<GeoFileStatus>,

@@ -135,7 +135,9 @@ impl Diagnostics {
             text.push_str("\n\n");
         }
         if self.dropped > 0 {
-            text.push_str(&format!("and {} more, not shown\n", self.dropped));
+            text.push_str("and ");
+            text.push_str(&self.dropped.to_string());
+            text.push_str(" more, not shown\n");
         }
         text
     }

@@ -1,6 +1,7 @@
 //! Durations as the Kubernetes Gateway API writes them (GEP-2257): `300ms`, `1m30s`, `2h`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -61,6 +62,24 @@ impl fmt::Display for DurationMs {
     }
 }
 
+/// A text that is not a duration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{seen}` is not a duration, write it like 300ms or 1m30s")]
+pub struct DurationError {
+    /// The text.
+    seen: String,
+}
+
+impl FromStr for DurationMs {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        Self::parse(text).ok_or_else(|| DurationError {
+            seen: text.chars().filter(|c| !c.is_control()).take(40).collect(),
+        })
+    }
+}
+
 impl Serialize for DurationMs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -69,12 +88,9 @@ impl Serialize for DurationMs {
 
 impl<'de> Deserialize<'de> for DurationMs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{text}` is not a duration, write it like 300ms or 1m30s"
-            ))
-        })
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 

@@ -18,6 +18,6 @@ mod tree;
 pub use checker::Checker;
 pub use decode::Decoded;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use duration::DurationMs;
+pub use duration::{DurationError, DurationMs};
 pub use path::Path;
 pub use tree::{Limits, Source};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use granit_parser::{Event, Options, Parser};
+use granit_parser::{Event, Options, Parser, ScalarStyle};
 
 use super::diagnostic::{self, Diagnostic, Diagnostics, Severity};
 use super::path::{Path, Step};
@@ -170,19 +170,12 @@ impl Source {
         for step in path.steps() {
             let Some((next, name)) = at.and_then(|id| self.child(id, step)) else {
                 at = None;
-                written.push_str(&match step {
-                    Step::Field(name) if written.is_empty() => name.to_owned(),
-                    Step::Field(name) => format!(".{name}"),
-                    Step::Index(index) => format!("[{index}]"),
-                });
+                append(&mut written, &step.to_string());
                 continue;
             };
             at = Some(next);
             span = self.node(next).map_or(0..0, |node| node.span.clone());
-            if !written.is_empty() && !name.starts_with('[') {
-                written.push('.');
-            }
-            written.push_str(&name);
+            append(&mut written, &name);
         }
         (self.first_line_of(span), written)
     }
@@ -261,6 +254,14 @@ impl Source {
     }
 }
 
+/// Adds a step to a path that is being written out.
+fn append(path: &mut String, step: &str) {
+    if !path.is_empty() && !step.starts_with('[') {
+        path.push('.');
+    }
+    path.push_str(step);
+}
+
 /// Turns the parser's events into the tree.
 struct Builder<'a> {
     source: &'a mut Source,
@@ -271,94 +272,99 @@ struct Builder<'a> {
     seen: usize,
 }
 
+/// What an event of the parser means for the tree.
+enum Meaning {
+    Value {
+        content: Content,
+        is_decorated: bool,
+    },
+    End,
+    Document,
+    Alias,
+    Nothing,
+}
+
+fn meaning(event: Event<'_>) -> Meaning {
+    let (content, anchor, tag) = match event {
+        Event::DocumentStart(..) => return Meaning::Document,
+        Event::SequenceEnd | Event::MappingEnd => return Meaning::End,
+        Event::Alias(..) => return Meaning::Alias,
+        Event::Scalar(text, style, anchor, tag) => {
+            let plain = style == ScalarStyle::Plain;
+            let text = text.into_owned().into_boxed_str();
+            (Content::Scalar { text, plain }, anchor, tag)
+        }
+        Event::SequenceStart(_, anchor, tag) => (Content::List(Vec::new()), anchor, tag),
+        Event::MappingStart(_, anchor, tag) => (Content::Map(Vec::new()), anchor, tag),
+        _ => return Meaning::Nothing,
+    };
+    let is_decorated = anchor > 0 || tag.is_some();
+    Meaning::Value {
+        content,
+        is_decorated,
+    }
+}
+
 impl Builder<'_> {
     fn build(&mut self, text: &str) -> Option<NodeId> {
         let mut options = Options::default();
         options.flow_nesting_limit = self.limits.max_depth;
         options.block_nesting_limit = self.limits.max_depth;
         let mut root = None;
-        let mut documents = 0;
         for event in Parser::new_from_str_with_options(text, options) {
             let (event, span) = match event {
                 Ok(found) => found,
                 Err(error) => {
                     let at = error.marker().byte_offset().unwrap_or(0);
-                    self.refuse(
-                        "D001",
-                        at..at + 1,
-                        format!("not readable as YAML: {error}"),
-                        "check the indentation, quotes and brackets here",
-                    );
+                    let message = format!("not readable as YAML: {error}");
+                    let help = "check the indentation, quotes and brackets here";
+                    self.refuse("D001", at..at + 1, message, help);
                     return None;
                 }
             };
-            let range = span.byte_range().unwrap_or(0..0);
-            let (content, anchored) = match event {
-                Event::DocumentStart(..) => {
-                    documents += 1;
-                    if documents > 1 {
-                        self.refuse(
-                            "D009",
-                            range,
-                            "a second document in one file, 1 is allowed".to_owned(),
-                            "put each document in a file of its own",
-                        );
+            let span = span.byte_range().unwrap_or(0..0);
+            match meaning(event) {
+                Meaning::Value {
+                    content,
+                    is_decorated,
+                } => {
+                    if is_decorated {
+                        self.refuse_indirection(span, "an anchor or a tag");
                         return None;
                     }
-                    continue;
+                    let id = self.add(span, content)?;
+                    root = root.or(Some(id));
                 }
-                Event::SequenceEnd | Event::MappingEnd => {
-                    self.close(range.end);
-                    continue;
-                }
-                Event::Alias(..) => {
-                    self.refuse(
-                        "D002",
-                        range,
-                        "an alias, which is not allowed here".to_owned(),
-                        "write the value out; anchors and aliases are refused",
-                    );
+                Meaning::End => self.close(span.end),
+                Meaning::Document if root.is_some() => {
+                    let message = "a second document in one file, 1 is allowed".to_owned();
+                    let help = "put each document in a file of its own";
+                    self.refuse("D009", span, message, help);
                     return None;
                 }
-                Event::Scalar(text, style, anchor, tag) => {
-                    let plain = style == granit_parser::ScalarStyle::Plain;
-                    (
-                        Content::Scalar {
-                            text: text.into_owned().into_boxed_str(),
-                            plain,
-                        },
-                        anchor > 0 || tag.is_some(),
-                    )
+                Meaning::Alias => {
+                    self.refuse_indirection(span, "an alias");
+                    return None;
                 }
-                Event::SequenceStart(_, anchor, tag) => {
-                    (Content::List(Vec::new()), anchor > 0 || tag.is_some())
-                }
-                Event::MappingStart(_, anchor, tag) => {
-                    (Content::Map(Vec::new()), anchor > 0 || tag.is_some())
-                }
-                _ => continue,
-            };
-            if anchored {
-                self.refuse(
-                    "D002",
-                    range,
-                    "an anchor or a tag, which is not allowed here".to_owned(),
-                    "write plain values; anchors and tags are refused",
-                );
-                return None;
+                Meaning::Document | Meaning::Nothing => {}
             }
-            let id = self.add(range, content)?;
-            root = root.or(Some(id));
         }
-        if root.is_none() && self.faults.is_empty() {
-            self.refuse(
-                "D010",
-                0..0,
-                "the document is empty".to_owned(),
-                "`tradewind schema` shows what belongs here",
-            );
+        if root.is_none() {
+            let help = "`tradewind schema` shows what belongs here";
+            self.refuse("D010", 0..0, "the document is empty".to_owned(), help);
         }
         root
+    }
+
+    fn refuse_indirection(&mut self, span: Range<usize>, what: &str) {
+        let help =
+            "write the value out: anchors, aliases and tags could make a short file a large one";
+        self.refuse(
+            "D002",
+            span,
+            format!("{what}, which is not allowed here"),
+            help,
+        );
     }
 
     fn add(&mut self, span: Range<usize>, content: Content) -> Option<NodeId> {

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
-use ipnet::IpNet;
-use prefix_trie::PrefixMap;
 
 use super::document::{
     Action, Affinity, GeoDocument, KIND, PolicyDocument, PolicySpec, PoolDocument, RuleDocument,
@@ -12,6 +10,7 @@ use super::document::{
 use super::key::KeyRecipe;
 use super::matcher::{Conditions, Matcher};
 use super::node_set::{self, Demands, NodeSet, SetIndex};
+use super::overrides::Overrides;
 use super::{Class, Known, Plan, PlanTier, Policy, Pool, Rule, conditions, scoring};
 use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::engine::geo::Location;
@@ -115,7 +114,7 @@ impl<'a, 's> Compiler<'a, 's> {
             spec.decision_log.sample_ratio,
             &(0.0..=1.0),
         );
-        let (overrides_v4, overrides_v6) = self.overrides(&spec_path.field("geo"));
+        let overrides = self.overrides(&spec_path.field("geo"));
         let fallback_place = self.fallback_place(&spec_path.field("geo"), &spec.geo);
         let pools = self.pools(&spec_path.field("pools"));
         let (rules, conditions) = self.rules(&spec_path.field("rules"), &classes);
@@ -139,8 +138,7 @@ impl<'a, 's> Compiler<'a, 's> {
             rules,
             matcher: Matcher::new(conditions),
             node_sets: self.sets,
-            overrides_v4,
-            overrides_v6,
+            overrides,
             fallback_place: fallback_place?,
             nodes_by_id,
         })
@@ -180,17 +178,16 @@ impl<'a, 's> Compiler<'a, 's> {
             .at_most("P001", path, texts.len(), MAX_ADDRESS_PATTERNS);
         let mut patterns = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            match AddressPattern::parse(text) {
-                Some(pattern) => patterns.push(pattern),
-                None => {
-                    let help = "write a network, an address, a host name or a .suffix";
-                    self.checker.error(
-                        "P007",
-                        &path.index(index),
-                        "not an address pattern".to_owned(),
-                        help,
-                    );
-                }
+            if let Some(pattern) = AddressPattern::parse(text) {
+                patterns.push(pattern);
+            } else {
+                let help = "write a network, an address, a host name or a .suffix";
+                self.checker.error(
+                    "P007",
+                    &path.index(index),
+                    "not an address pattern".to_owned(),
+                    help,
+                );
             }
         }
         patterns
@@ -232,39 +229,26 @@ impl<'a, 's> Compiler<'a, 's> {
         );
     }
 
-    fn overrides(
-        &mut self,
-        path: &Path<'_>,
-    ) -> (
-        PrefixMap<ipnet::Ipv4Net, Known>,
-        PrefixMap<ipnet::Ipv6Net, Known>,
-    ) {
+    fn overrides(&mut self, path: &Path<'_>) -> Overrides {
         let path = path.field("overrides");
         let documents = &self.document.spec.geo.overrides;
         self.checker
             .at_most("P001", &path, documents.len(), MAX_OVERRIDES);
-        let (mut v4, mut v6) = (PrefixMap::new(), PrefixMap::new());
+        let mut overrides = Overrides::default();
         for (index, document) in documents.iter().enumerate() {
             let path = path.index(index);
-            let known = self.known(
-                &path,
-                (document.lat, document.lon),
-                document.country.as_deref(),
-            );
-            let Some(net) = conditions::network(self.checker, &path.field("cidr"), &document.cidr)
-            else {
-                continue;
-            };
-            let Some(known) = known else { continue };
-            let before = match net {
-                IpNet::V4(net) => v4.insert(net, known),
-                IpNet::V6(net) => v6.insert(net, known),
-            };
-            if before.is_some() {
-                self.twice(&path.field("cidr"), "network", &document.cidr);
+            let place = (document.lat, document.lon);
+            let known = self.known(&path, place, document.country.as_deref());
+            let cidr_path = path.field("cidr");
+            let net = conditions::network(self.checker, &cidr_path, &document.cidr);
+            let twice = net
+                .zip(known)
+                .is_some_and(|(net, known)| overrides.insert(net, known));
+            if twice {
+                self.twice(&cidr_path, "network", &document.cidr);
             }
         }
-        (v4, v6)
+        overrides
     }
 
     fn known(
@@ -367,17 +351,16 @@ impl<'a, 's> Compiler<'a, 's> {
         }
         let mut sites = Vec::new();
         for (k, name) in select.sites.iter().enumerate() {
-            match self.topology.find_site(name) {
-                Some(site) => sites.push(site),
-                None => {
-                    let message = format!("no site is called `{name}`");
-                    self.checker.unknown_name(
-                        "P008",
-                        &path.field("sites").index(k),
-                        message,
-                        "see the topology file",
-                    );
-                }
+            if let Some(site) = self.topology.find_site(name) {
+                sites.push(site);
+            } else {
+                let message = format!("no site is called `{name}`");
+                self.checker.unknown_name(
+                    "P008",
+                    &path.field("sites").index(k),
+                    message,
+                    "see the topology file",
+                );
             }
         }
         let members: Vec<NodeIndex> = self
@@ -545,23 +528,18 @@ impl<'a, 's> Compiler<'a, 's> {
         let mut tiers = Vec::new();
         for (k, name) in document.pools.iter().enumerate() {
             let pools = &self.document.spec.pools;
-            match pools
-                .iter()
-                .enumerate()
-                .find(|(_, pool)| pool.name == *name)
-            {
-                Some((index, pool)) => {
-                    tiers.extend(self.tier(&pools_path.index(k), (index, pool.affinity), &demands))
-                }
-                None => {
-                    let message = format!("no pool is called `{name}`");
-                    self.checker.unknown_name(
-                        "P008",
-                        &pools_path.index(k),
-                        message,
-                        "name one of spec.pools",
-                    );
-                }
+            let found = pools.iter().position(|pool| pool.name == *name);
+            if let Some((index, pool)) = found.and_then(|at| Some((at, pools.get(at)?))) {
+                let tier = self.tier(&pools_path.index(k), (index, pool.affinity), &demands);
+                tiers.extend(tier);
+            } else {
+                let message = format!("no pool is called `{name}`");
+                self.checker.unknown_name(
+                    "P008",
+                    &pools_path.index(k),
+                    message,
+                    "name one of spec.pools",
+                );
             }
         }
         Rule {

@@ -23,86 +23,70 @@ pub(super) fn compile(
     path: &Path<'_>,
     document: &MatchDocument,
 ) -> Conditions {
-    let MatchDocument {
-        hosts,
-        paths,
-        methods,
-        headers,
-        query,
-        countries,
-        asns,
-        cidrs,
-        classes,
-    } = document;
-    let lengths = [
-        ("hosts", hosts.len()),
-        ("paths", paths.len()),
-        ("methods", methods.len()),
-        ("headers", headers.len()),
-        ("query", query.len()),
-        ("countries", countries.len()),
-        ("asns", asns.len()),
-        ("cidrs", cidrs.len()),
-        ("classes", classes.len()),
-    ];
-    for (field, length) in lengths {
-        checker.at_most("P001", &path.field(field), length, MAX_ENTRIES);
+    let mut section = Section { checker, path };
+    Conditions {
+        hosts: section.each("hosts", &document.hosts, |c, at, text| host(c, at, text)),
+        paths: section.each("paths", &document.paths, path_pattern),
+        methods: section.each("methods", &document.methods, |c, at, text| {
+            method(c, at, text)
+        }),
+        headers: section.each("headers", &document.headers, |c, at, entry| {
+            let pattern = value_pattern(c, at, entry)?;
+            Some((entry.name.to_ascii_lowercase().into(), pattern))
+        }),
+        query: section.each("query", &document.query, |c, at, entry| {
+            let pattern = value_pattern(c, at, entry)?;
+            Some((entry.name.as_str().into(), pattern))
+        }),
+        countries: section.each("countries", &document.countries, |c, at, code| {
+            country(c, at, code)
+        }),
+        asns: section.each("asns", &document.asns, |c, at, number| {
+            let asn = Asn::new(*number);
+            if asn.is_none() {
+                c.error("P006", at, "0 is no AS".to_owned(), "write 1 or more");
+            }
+            asn
+        }),
+        networks: section.each("cidrs", &document.cidrs, |c, at, text| network(c, at, text)),
+        classes: section.each("classes", &document.classes, |c, at, text| {
+            c.id("P004", at, text);
+            Some(text.as_str().into())
+        }),
     }
-    let mut out = Conditions::default();
-    for (k, text) in hosts.iter().enumerate() {
-        out.hosts
-            .extend(host(checker, &path.field("hosts").index(k), text));
+}
+
+/// The section being checked, list by list.
+struct Section<'c, 's, 'p> {
+    checker: &'c mut Checker<'s>,
+    path: &'p Path<'p>,
+}
+
+impl<'s> Section<'_, 's, '_> {
+    /// Checks a list's length and each entry; keeps what can be used.
+    fn each<T, U>(
+        &mut self,
+        field: &str,
+        entries: &[T],
+        mut compile: impl FnMut(&mut Checker<'s>, &Path<'_>, &T) -> Option<U>,
+    ) -> Vec<U> {
+        let list = self.path.field(field);
+        self.checker
+            .at_most("P001", &list, entries.len(), MAX_ENTRIES);
+        let indexed = entries.iter().enumerate();
+        indexed
+            .filter_map(|(index, entry)| compile(self.checker, &list.index(index), entry))
+            .collect()
     }
-    for (k, entry) in paths.iter().enumerate() {
-        out.paths
-            .extend(path_pattern(checker, &path.field("paths").index(k), entry));
+}
+
+fn method(checker: &mut Checker<'_>, path: &Path<'_>, text: &str) -> Option<Box<str>> {
+    let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    if !good {
+        let help = "write a method like GET";
+        checker.error("P007", path, "not a method".to_owned(), help);
     }
-    for (k, text) in methods.iter().enumerate() {
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') {
-            let message = "not a method".to_owned();
-            checker.error(
-                "P007",
-                &path.field("methods").index(k),
-                message,
-                "write a method like GET",
-            );
-        }
-        out.methods.push(text.to_ascii_uppercase().into());
-    }
-    for (k, entry) in headers.iter().enumerate() {
-        let pattern = value_pattern(checker, &path.field("headers").index(k), entry);
-        out.headers
-            .extend(pattern.map(|p| (entry.name.to_ascii_lowercase().into(), p)));
-    }
-    for (k, entry) in query.iter().enumerate() {
-        let pattern = value_pattern(checker, &path.field("query").index(k), entry);
-        out.query
-            .extend(pattern.map(|p| (entry.name.as_str().into(), p)));
-    }
-    for (k, code) in countries.iter().enumerate() {
-        out.countries
-            .extend(country(checker, &path.field("countries").index(k), code));
-    }
-    for (k, number) in asns.iter().enumerate() {
-        match Asn::new(*number) {
-            Some(asn) => out.asns.push(asn),
-            None => checker.error(
-                "P006",
-                &path.field("asns").index(k),
-                "0 is no AS".to_owned(),
-                "write 1 or more",
-            ),
-        }
-    }
-    for (k, text) in cidrs.iter().enumerate() {
-        out.networks
-            .extend(network(checker, &path.field("cidrs").index(k), text));
-    }
-    for (k, text) in classes.iter().enumerate() {
-        checker.id("P004", &path.field("classes").index(k), text);
-        out.classes.push(text.as_str().into());
-    }
-    out
+    good.then(|| text.to_ascii_uppercase().into())
 }
 
 /// Checks a network in CIDR notation; host bits must be zero, so that nobody is surprised by what it covers.
@@ -244,19 +228,22 @@ fn regex(checker: &mut Checker<'_>, path: &Path<'_>, text: &str) -> Option<Regex
     let config = Regex::config()
         .nfa_size_limit(Some(MAX_REGEX_BYTES))
         .onepass_size_limit(Some(MAX_REGEX_BYTES));
+    let build = |text: &str| {
+        let built = Regex::builder().configure(config.clone()).build(text);
+        built.map_err(|error| match error.syntax_error() {
+            Some(_) => "its syntax is wrong".to_owned(),
+            None => error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    };
     // By itself first: wrapped, an unbalanced `)` could close the wrapper's group.
-    let alone = Regex::builder().configure(config.clone()).build(text);
-    match alone.and_then(|_| {
-        Regex::builder()
-            .configure(config)
-            .build(&format!("^(?:{text})$"))
-    }) {
+    match build(text).and_then(|_| build(&format!("^(?:{text})$"))) {
         Ok(regex) => Some(regex),
-        Err(error) => {
-            let why = error
-                .syntax_error()
-                .map_or_else(|| error.to_string(), |_| "its syntax is wrong".to_owned());
-            let why = why.lines().next().unwrap_or_default().to_owned();
+        Err(why) => {
             let help =
                 "see the syntax of Rust's regex; at most 1 MiB compiled, without look-around";
             checker.error(

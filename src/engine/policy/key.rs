@@ -25,7 +25,7 @@ const ABSENT: &[u8] = &[0xff];
 
 impl KeyRecipe {
     pub(super) fn new(document: &KeyDocument) -> Self {
-        let named = |names: &[String]| {
+        let boxed = |names: &[String]| {
             names
                 .iter()
                 .map(|name| name.as_str().into())
@@ -34,7 +34,7 @@ impl KeyRecipe {
         let query = match document.query.as_slice() {
             [] => QueryPart::Nothing,
             [all] if all == "*" => QueryPart::AsItStands,
-            names => QueryPart::Named(named(names)),
+            names => QueryPart::Named(boxed(names)),
         };
         let headers = document
             .headers

@@ -9,14 +9,13 @@ pub mod document;
 mod key;
 mod matcher;
 mod node_set;
+mod overrides;
 mod scoring;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
-use ipnet::{Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
 
 pub use compile::{Compiled, MAX_CLASSES, MAX_POOLS, MAX_RULES, compile};
 pub use document::{Action, Affinity, PanicMode, PolicyDocument};
@@ -29,6 +28,7 @@ use super::model::{Digest, NodeIndex, PoolIndex, RuleIndex};
 use super::query::Query;
 use super::score::ScoreModel;
 use matcher::{Matcher, Origin};
+use overrides::Overrides;
 
 /// A valid routing policy, compiled against one topology.
 #[derive(Debug)]
@@ -43,8 +43,7 @@ pub struct Policy {
     rules: Vec<Rule>,
     matcher: Matcher,
     node_sets: Vec<NodeSet>,
-    overrides_v4: PrefixMap<Ipv4Net, Known>,
-    overrides_v6: PrefixMap<Ipv6Net, Known>,
+    overrides: Overrides,
     fallback_place: Known,
     nodes_by_id: HashMap<Box<str>, NodeIndex, FixedState>,
 }
@@ -211,16 +210,7 @@ impl Policy {
 
     /// What the policy says of a client's network, longest prefix first.
     pub fn known_network(&self, ip: IpAddr) -> Option<Known> {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => self
-                .overrides_v4
-                .get_lpm(&Ipv4Net::from(ip))
-                .map(|(_, known)| *known),
-            IpAddr::V6(ip) => self
-                .overrides_v6
-                .get_lpm(&Ipv6Net::from(ip))
-                .map(|(_, known)| *known),
-        }
+        self.overrides.find(ip)
     }
 
     /// Where clients are taken to be when nothing is known.

@@ -1,10 +1,10 @@
 //! The score's section of a policy, checked and made ready.
 
-use super::document::{PanicDocument, ScoreDocument};
-use crate::engine::document::{Checker, Path};
+use super::document::{BiasDocument, PanicDocument, ScoreDocument};
+use crate::engine::document::{Checker, DurationMs, Path};
 use crate::engine::number::narrow;
 use crate::engine::score::ScoreModel;
-use crate::engine::topology::Topology;
+use crate::engine::topology::{MAX_SITES, Topology};
 
 /// Checks the section and turns it into the model that scores sites.
 pub(super) fn model(
@@ -13,112 +13,91 @@ pub(super) fn model(
     document: &ScoreDocument,
     topology: &Topology,
 ) -> ScoreModel {
+    check_ranges(checker, path, document);
+    let cost = &document.cost;
+    if (cost.weight > 0.0) != (cost.ms_per_usd > 0.0) {
+        let help = "the cost term is off unless both `weight` and `ms_per_usd` are above 0";
+        let message = "a weight that can never matter".to_owned();
+        checker.warning("P022", &path.field("cost"), message, help);
+    }
+    ScoreModel {
+        network_weight: narrow(document.network.weight),
+        base_ms: narrow(document.network.base_ms),
+        ms_per_km: narrow(document.network.ms_per_km),
+        queue_weight: narrow(document.queue.weight),
+        miss_weight: narrow(document.miss.weight),
+        fetch_ms: narrow(document.miss.fetch_ms),
+        error_weight: narrow(document.error.weight),
+        ms_per_usd: narrow(cost.ms_per_usd * cost.weight),
+        bias_ms: biases(checker, &path.field("bias"), &document.bias, topology),
+    }
+}
+
+fn check_ranges(checker: &mut Checker<'_>, path: &Path<'_>, document: &ScoreDocument) {
     let ScoreDocument {
         network,
         queue,
         miss,
         error,
         cost,
-        bias,
+        bias: _,
         max_detour,
         spread,
     } = document;
-    let weights = [
-        ("network", network.weight),
-        ("queue", queue.weight),
-        ("miss", miss.weight),
-        ("error", error.weight),
-        ("cost", cost.weight),
+    let weight = 0.0..=100.0;
+    let numbers = [
+        ("network", "weight", network.weight, weight.clone()),
+        ("network", "base_ms", network.base_ms, 0.0..=1_000.0),
+        ("network", "ms_per_km", network.ms_per_km, 0.001..=1.0),
+        ("queue", "weight", queue.weight, weight.clone()),
+        ("miss", "weight", miss.weight, weight.clone()),
+        ("miss", "fetch_ms", miss.fetch_ms, 0.0..=60_000.0),
+        ("error", "weight", error.weight, weight.clone()),
+        ("cost", "weight", cost.weight, weight),
+        ("cost", "ms_per_usd", cost.ms_per_usd, 0.0..=1e9),
     ];
-    for (term, weight) in weights {
+    for (term, field, value, allowed) in numbers {
+        checker.in_range("P006", &path.field(term).field(field), value, &allowed);
+    }
+    let longest = DurationMs::from_ms(60_000);
+    for (field, bound) in [("max_detour", *max_detour), ("spread", Some(*spread))] {
+        if let Some(bound) = bound.filter(|bound| *bound > longest) {
+            let message = format!("{bound} is out of range");
+            checker.error("P006", &path.field(field), message, "allowed are 0ms to 1m");
+        }
+    }
+}
+
+fn biases(
+    checker: &mut Checker<'_>,
+    path: &Path<'_>,
+    documents: &[BiasDocument],
+    topology: &Topology,
+) -> Vec<f32> {
+    checker.at_most("P001", path, documents.len(), MAX_SITES);
+    let mut bias_ms = vec![0.0; topology.sites().len()];
+    for (index, document) in documents.iter().enumerate() {
+        let path = path.index(index);
         checker.in_range(
             "P006",
-            &path.field(term).field("weight"),
-            weight,
-            &(0.0..=100.0),
+            &path.field("ms"),
+            document.ms,
+            &(-1_000.0..=1_000.0),
         );
-    }
-    checker.in_range(
-        "P006",
-        &path.field("network").field("base_ms"),
-        network.base_ms,
-        &(0.0..=1_000.0),
-    );
-    checker.in_range(
-        "P006",
-        &path.field("network").field("ms_per_km"),
-        network.ms_per_km,
-        &(0.001..=1.0),
-    );
-    checker.in_range(
-        "P006",
-        &path.field("miss").field("fetch_ms"),
-        miss.fetch_ms,
-        &(0.0..=60_000.0),
-    );
-    checker.in_range(
-        "P006",
-        &path.field("cost").field("ms_per_usd"),
-        cost.ms_per_usd,
-        &(0.0..=1e9),
-    );
-    for (field, bound) in [("max_detour", *max_detour), ("spread", Some(*spread))] {
-        if let Some(ms) = bound.map(|b| b.as_ms()).filter(|ms| *ms > 60_000) {
-            checker.error(
-                "P006",
-                &path.field(field),
-                format!("{ms} ms is out of range"),
-                "allowed are 0ms to 1m",
+        let site = topology.find_site(&document.site);
+        if let Some(bias) = site.and_then(|site| bias_ms.get_mut(site.get())) {
+            *bias += narrow(document.ms);
+        } else {
+            let message = format!("no site is called `{}`", document.site);
+            checker.unknown_name(
+                "P008",
+                &path.field("site"),
+                message,
+                "see the topology file",
             );
         }
     }
-    if (cost.weight > 0.0) != (cost.ms_per_usd > 0.0) {
-        let help = "the cost term is off unless both `weight` and `ms_per_usd` are above 0";
-        checker.warning(
-            "P022",
-            &path.field("cost"),
-            "a weight that can never matter".to_owned(),
-            help,
-        );
-    }
-    let mut bias_ms = vec![0.0; topology.sites().len()];
-    let bias_path = path.field("bias");
-    checker.at_most(
-        "P001",
-        &bias_path,
-        bias.len(),
-        crate::engine::topology::MAX_SITES,
-    );
-    for (index, entry) in bias.iter().enumerate() {
-        let path = bias_path.index(index);
-        checker.in_range("P006", &path.field("ms"), entry.ms, &(-1_000.0..=1_000.0));
-        match topology
-            .find_site(&entry.site)
-            .and_then(|site| bias_ms.get_mut(site.get()))
-        {
-            Some(bias) => *bias += narrow(entry.ms),
-            None => {
-                let message = format!("no site is called `{}`", entry.site);
-                checker.unknown_name(
-                    "P008",
-                    &path.field("site"),
-                    message,
-                    "see the topology file",
-                );
-            }
-        }
-    }
-    ScoreModel {
-        network_weight: narrow(network.weight),
-        base_ms: narrow(network.base_ms),
-        ms_per_km: narrow(network.ms_per_km),
-        queue_weight: narrow(queue.weight),
-        miss_weight: narrow(miss.weight),
-        fetch_ms: narrow(miss.fetch_ms),
-        error_weight: narrow(error.weight),
-        ms_per_usd: narrow(cost.ms_per_usd * cost.weight),
-        bias_ms,
-    }
+    bias_ms
 }
 
 pub(super) fn check_panic(checker: &mut Checker<'_>, path: &Path<'_>, document: &PanicDocument) {

@@ -275,79 +275,77 @@ fn nodes(
     documents: &[NodeDocument],
     (site_documents, sites): (&[SiteDocument], &[Site]),
 ) -> Vec<Node> {
-    let site_labels: BTreeMap<&str, &BTreeMap<String, String>> = site_documents
-        .iter()
-        .map(|site| (site.id.as_str(), &site.labels))
-        .collect();
+    let with_labels = site_documents.iter();
+    let fleet = Fleet {
+        sites,
+        labels: with_labels
+            .map(|site| (site.id.as_str(), &site.labels))
+            .collect(),
+    };
     let mut first_use = BTreeMap::new();
     let mut first_address = BTreeMap::new();
     let mut nodes = Vec::with_capacity(documents.len());
     for (index, document) in documents.iter().enumerate() {
         let path = path.index(index);
-        let id_path = path.field("id");
-        checker.id("T004", &id_path, &document.id);
-        if let Some(first) = first_use.insert(document.id.as_str(), index) {
-            let message = format!(
-                "the node `{}` stands twice, first as entry {first}",
-                document.id
-            );
-            checker.error("T005", &id_path, message, "give each node an id of its own");
+        let id = document.id.as_str();
+        if let Some(first) = first_use.insert(id, index) {
+            let message = format!("the node `{id}` stands twice, first as entry {first}");
+            let help = "give each node an id of its own";
+            checker.error("T005", &path.field("id"), message, help);
         }
-        checker.in_range(
-            "T006",
-            &path.field("capacity"),
-            f64::from(document.capacity),
-            &(1.0..=1000.0),
-        );
-        check_labels(checker, &path.field("labels"), &document.labels);
-        let address = address(checker, &path.field("address"), &document.address);
-        if let Some(address) = &address
-            && let Some(other) = first_address.insert(address.to_string(), document.id.as_str())
-        {
-            let message = format!(
-                "`{other}` and `{}` share the address {address}",
-                document.id
-            );
-            checker.warning(
-                "T012",
-                &path.field("address"),
-                message,
-                "two ids on one address halve its cache",
-            );
-        }
-        let site = sites.binary_search_by(|site| (*site.id).cmp(&document.site));
-        let Ok(site) = site else {
-            let message = format!("no site is called `{}`", document.site);
-            checker.unknown_name(
-                "T008",
-                &path.field("site"),
-                message,
-                "name one of spec.sites",
-            );
+        let Some(node) = fleet.node(checker, &path, document) else {
             continue;
         };
-        let (Some(address), Ok(site_index)) = (address, u16::try_from(site)) else {
-            continue;
-        };
-        let mut labels = site_labels
-            .get(document.site.as_str())
-            .map(|l| (*l).clone())
-            .unwrap_or_default();
-        labels.extend(document.labels.clone());
-        nodes.push(Node {
-            id: document.id.as_str().into(),
-            site: SiteIndex(site_index),
-            address,
-            capacity: document.capacity,
-            labels,
-            state: document
-                .state
-                .max(sites.get(site).map(|s| s.state).unwrap_or_default()),
-            seed: NodeSeed::of_id(&document.id),
-        });
+        if let Some(other) = first_address.insert(node.address.to_string(), id) {
+            let message = format!("`{other}` and `{id}` share the address {}", node.address);
+            let help = "two ids on one address halve its cache";
+            checker.warning("T012", &path.field("address"), message, help);
+        }
+        nodes.push(node);
     }
     nodes.sort_by(|a, b| (a.site, &a.id).cmp(&(b.site, &b.id)));
     nodes
+}
+
+/// The sites that nodes stand in.
+struct Fleet<'a> {
+    sites: &'a [Site],
+    labels: BTreeMap<&'a str, &'a BTreeMap<String, String>>,
+}
+
+impl Fleet<'_> {
+    /// Checks one node; `None` when it is too faulty to have a place.
+    fn node(
+        &self,
+        checker: &mut Checker<'_>,
+        path: &Path<'_>,
+        document: &NodeDocument,
+    ) -> Option<Node> {
+        checker.id("T004", &path.field("id"), &document.id);
+        let capacity = f64::from(document.capacity);
+        checker.in_range("T006", &path.field("capacity"), capacity, &(1.0..=1000.0));
+        check_labels(checker, &path.field("labels"), &document.labels);
+        let address = address(checker, &path.field("address"), &document.address);
+        let by_id = |site: &Site| (*site.id).cmp(&document.site);
+        let Ok(position) = self.sites.binary_search_by(by_id) else {
+            let message = format!("no site is called `{}`", document.site);
+            let help = "name one of spec.sites";
+            checker.unknown_name("T008", &path.field("site"), message, help);
+            return None;
+        };
+        let site = self.sites.get(position)?;
+        let mut labels = self.labels.get(&*site.id).map(|l| (*l).clone())?;
+        labels.extend(document.labels.clone());
+        Some(Node {
+            id: document.id.as_str().into(),
+            site: SiteIndex(u16::try_from(position).ok()?),
+            address: address?,
+            capacity: document.capacity,
+            labels,
+            state: document.state.max(site.state),
+            seed: NodeSeed::of_id(&document.id),
+        })
+    }
 }
 
 fn address(checker: &mut Checker<'_>, path: &Path<'_>, text: &str) -> Option<Address> {

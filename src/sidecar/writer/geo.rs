@@ -161,7 +161,11 @@ impl GeoSource {
                 GeoState::NotConfigured => "not_configured",
                 GeoState::Degraded => "degraded",
             },
-            files: self.files.iter().map(file_status).collect(),
+            files: self
+                .files
+                .iter()
+                .map(|file| file_status(file, self.use_example))
+                .collect(),
             faults: self.faults.clone(),
             cells: self.ranges.cells().len(),
             classes: self.ranges.class_count(),
@@ -170,9 +174,13 @@ impl GeoSource {
     }
 }
 
-fn file_status(file: &FileInfo) -> GeoFileStatus {
+fn file_status(file: &FileInfo, self_made: bool) -> GeoFileStatus {
     GeoFileStatus {
-        path: file.path.display().to_string(),
+        path: if self_made {
+            "embedded example".to_owned()
+        } else {
+            file.path.display().to_string()
+        },
         database_type: file.database_type.clone(),
         build_epoch_s: file.build_epoch_s,
         digest: file.digest.to_string(),

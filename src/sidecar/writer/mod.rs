@@ -173,7 +173,7 @@ impl Writer {
                     match event {
                         Event::LookAgain => self.look_again(),
                         Event::ApplyPolicy(text, reply) => {
-                            drop(reply.send(self.apply_policy(text)))
+                            drop(reply.send(self.apply_policy(text)));
                         }
                         Event::Draining => {
                             self.status.draining = true;
@@ -276,12 +276,12 @@ impl Writer {
             .as_ref()
             .map(|c| (c.policy.digest().short(), c.topology.digest().short()));
         let (policy_digest, topology_digest) = digests.unwrap_or_default();
-        update(&mut self.status.policy, policy, policy_digest);
-        update(&mut self.status.topology, topology, topology_digest);
+        update(&mut self.status.policy, &policy, policy_digest);
+        update(&mut self.status.topology, &topology, topology_digest);
         if changed {
-            self.publish()
+            self.publish();
         } else {
-            self.publish_status()
+            self.publish_status();
         }
     }
 
@@ -419,7 +419,7 @@ fn report(kind: &'static str, outcome: &Outcome, (applied, refused): (&AtomicU64
     }
 }
 
-fn update(status: &mut DocumentStatus, outcome: Outcome, digest: String) {
+fn update(status: &mut DocumentStatus, outcome: &Outcome, digest: String) {
     status.faults = outcome.faults.to_lines();
     match outcome.fate {
         Fate::Unchanged | Fate::Applied => {
