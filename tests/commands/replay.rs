@@ -1,6 +1,7 @@
 //! `tradewind replay`, over logs made here.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,10 +22,12 @@ fn log(lines: usize) -> String {
             2 => format!("/api/{object}"),
             _ => format!("/page/{object}"),
         };
-        text.push_str(&format!(
-            "198.18.{city}.{host} - - [17/May/2026:10:05:03 +0000] \"GET {path} HTTP/1.1\" 200 {} \"-\" \"Agent 1.0\"\n",
-            object * 1_000
-        ));
+        let bytes = object * 1_000;
+        writeln!(
+            text,
+            "198.18.{city}.{host} - - [17/May/2026:10:05:03 +0000] \"GET {path} HTTP/1.1\" 200 {bytes} \"-\" \"Agent 1.0\""
+        )
+        .unwrap();
     }
     text
 }
@@ -87,11 +90,8 @@ fn plain_and_gzip_give_the_same_report() {
 fn a_shuffled_log_changes_the_ordered_digest_only() {
     let files = Files::new();
     let there = log(100);
-    let back: String = there
-        .lines()
-        .rev()
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let back: Vec<&str> = there.lines().rev().collect();
+    let back = back.join("\n");
     let there = replay(&[&files.write("there.log", there)]);
     let back = replay(&[&files.write("back.log", back)]);
     assert_eq!(there["digest_any_order"], back["digest_any_order"]);

@@ -99,8 +99,14 @@ pub(crate) fn shared(test: &str, name: &str) -> Option<String> {
     if path.exists() {
         return path.to_str().map(str::to_owned);
     }
-    println!("skipped: {test}: ../shared/data is not here");
+    note(&format!("skipped: {test}: ../shared/data is not here"));
     None
+}
+
+/// Says something to whoever runs the tests.
+#[expect(clippy::print_stdout, reason = "this is what cargo test shows")]
+pub(crate) fn note(text: &str) {
+    println!("{text}");
 }
 
 /// A sidecar with the embedded example (or what `args` say), until the end of the test.
