@@ -118,7 +118,7 @@ fn chosen_tier(
         detour.is_none_or(|detour| site.total_ms <= best_ms + detour)
     };
     let in_scope = |node: NodeIndex, role: Role| {
-        let home = request.snapshot.topology().node(node).site;
+        let home = request.snapshot.topology().site_of(node);
         let scored = inside.iter().find(|scored| scored.site == home);
         Pick {
             node,
@@ -212,7 +212,7 @@ fn anywhere(
     let node = order
         .nodes()
         .find(|node| listed.iter().all(|pick| pick.node != *node))?;
-    let home = request.snapshot.topology().node(node).site;
+    let home = request.snapshot.topology().site_of(node);
     let site = sites().find(|site| site.site == home)?;
     Some((node, site.total_ms))
 }
@@ -228,7 +228,7 @@ fn interleave(
     later_tiers: usize,
 ) -> ArrayVec<Pick, MAX_CANDIDATES> {
     let topology = request.snapshot.topology();
-    let site_of = |pick: &Pick| topology.node(pick.node).site;
+    let site_of = |pick: &Pick| topology.site_of(pick.node);
     let wanted = request.wanted;
     let (mut in_order, mut others) = (supply.in_order.peekable(), supply.others);
     let mut picks: ArrayVec<Pick, MAX_CANDIDATES> = in_order.next().into_iter().collect();
@@ -286,7 +286,7 @@ fn append_later_tiers(
     picks: &mut ArrayVec<Pick, MAX_CANDIDATES>,
 ) {
     let topology = request.snapshot.topology();
-    let first_site: Option<SiteIndex> = picks.first().map(|pick| topology.node(pick.node).site);
+    let first_site: Option<SiteIndex> = picks.first().map(|pick| topology.site_of(pick.node));
     for tier in tiers {
         if picks.len() >= request.wanted {
             return;
@@ -323,7 +323,7 @@ fn append_later_tiers(
             .nodes()
             .find(|node| picks.iter().all(|pick| pick.node != *node));
         let found = first.map(|node| {
-            let site = topology.node(node).site;
+            let site = topology.site_of(node);
             let home = scope.iter().find(|known| known.site == site);
             (node, home.map_or(0.0, |known| known.total_ms))
         });
