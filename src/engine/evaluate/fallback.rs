@@ -19,23 +19,23 @@ use crate::engine::snapshot::{RankTable, Roster};
 /// Entries of the chosen tier that come before any later tier.
 const FIRST_TIER_ENTRIES: usize = 3;
 
-/// The key's order over some sites of a roster, without the nodes that were tried.
+/// The key's order over some sites of a roster, without the nodes that were tried. The list stays where its caller made
+/// it: it is too wide to be moved about.
 struct Order<'r> {
     roster: &'r Roster,
     tried: &'r Tried,
-    top: Top,
+    top: &'r Top,
 }
 
 impl<'r> Order<'r> {
     fn new(
+        top: &'r mut Top,
         (roster, tried): (&'r Roster, &'r Tried),
         segments: impl Iterator<Item = Segment>,
-        (key, wanted): (KeyHash, usize),
+        key: KeyHash,
     ) -> Self {
-        // Tried nodes may all be among the best: ask for as many more and skip them.
-        let mut top = Top::new(wanted + tried.len());
         for segment in segments {
-            rank::rank(roster.columns(), segment, key, &mut top);
+            rank::rank(roster.columns(), segment, key, top);
         }
         Self { roster, tried, top }
     }
@@ -55,6 +55,14 @@ impl<'r> Order<'r> {
             .first()
             .and_then(|entry| self.roster.node_at(entry.position));
         owner.is_some_and(|node| self.tried.contains(&node))
+    }
+}
+
+impl Request<'_, '_> {
+    /// An empty list with room for `wanted` nodes that were not tried: those that were may all be among the best.
+    #[inline]
+    fn room_for(&self, wanted: usize) -> Top {
+        Top::new(wanted + self.tried.len())
     }
 }
 
@@ -126,17 +134,15 @@ fn chosen_tier(
             role,
         }
     };
-    let order = Order::new(
-        ranked,
-        inside.iter().filter_map(segment),
-        (key, request.wanted),
-    );
+    let mut top = request.room_for(request.wanted);
+    let order = Order::new(&mut top, ranked, inside.iter().filter_map(segment), key);
     let roles = std::iter::once(Role::Owner).chain(std::iter::repeat(Role::NextInOrder));
     let others = outside
         .iter()
         .filter(|site| in_reach(site))
         .filter_map(|site| {
-            let order = Order::new(ranked, segment(site).into_iter(), (key, 1));
+            let mut top = request.room_for(1);
+            let order = Order::new(&mut top, ranked, segment(site).into_iter(), key);
             order.nodes().next().map(|node| Pick {
                 node,
                 expected_ms: site.total_ms,
@@ -151,7 +157,8 @@ fn chosen_tier(
         others,
         elsewhere: |first: SiteIndex| {
             let rest = inside.iter().filter(|site| site.site != first);
-            let order = Order::new(ranked, rest.filter_map(segment), (key, 1));
+            let mut top = request.room_for(1);
+            let order = Order::new(&mut top, ranked, rest.filter_map(segment), key);
             let node = order.nodes().next()?;
             Some(in_scope(node, Role::NextInOrder))
         },
@@ -208,7 +215,8 @@ fn anywhere(
         all.filter(&in_reach)
     };
     let segments = sites().filter_map(|site| roster.segment(site.position));
-    let order = Order::new((roster, &request.tried), segments, (key, 1 + listed.len()));
+    let mut top = request.room_for(1 + listed.len());
+    let order = Order::new(&mut top, (roster, &request.tried), segments, key);
     let node = order
         .nodes()
         .find(|node| listed.iter().all(|pick| pick.node != *node))?;
@@ -318,7 +326,8 @@ fn append_later_tiers(
         let segments = scope
             .iter()
             .filter_map(|site| roster.segment(site.position));
-        let order = Order::new((roster, &request.tried), segments, (key, 1 + picks.len()));
+        let mut top = request.room_for(1 + picks.len());
+        let order = Order::new(&mut top, (roster, &request.tried), segments, key);
         let first = order
             .nodes()
             .find(|node| picks.iter().all(|pick| pick.node != *node));
