@@ -261,7 +261,7 @@ async fn metrics_count_what_was_asked() {
         assert!((found - wanted).abs() < 0.5, "{at}: {found}, not {wanted}");
     }
     let info = format!(
-        "tradewind_policy_info{{digest=\"{}\",revision=\"1\"}}",
+        "tradewind_policy_info{{digest=\"{}\",revision=\"1\",state=\"serving\"}}",
         server.get("/readyz").json()["policy"]["serving_digest"]
             .as_str()
             .unwrap()

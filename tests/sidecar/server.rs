@@ -22,7 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// How the binary is started: the one place that knows its command line.
 fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
-    command.args(args);
+    command.arg("serve").args(args);
     // Settings come from the environment too: a test has only those it gives.
     command.env_clear();
     command
