@@ -104,11 +104,11 @@ pub(crate) fn at((latitude, longitude): (f64, f64)) -> proto::Client {
 }
 
 /// A client known by its address alone.
-pub(crate) fn from_ip(ip: &str) -> Option<proto::Client> {
-    Some(proto::Client {
+pub(crate) fn from_ip(ip: &str) -> proto::Client {
+    proto::Client {
         ip: ip.to_owned(),
         ..proto::Client::default()
-    })
+    }
 }
 
 /// Asserts a refusal and gives its message.

@@ -126,7 +126,7 @@ async fn a_sample_of_decisions_is_kept_with_clients_masked() {
         ("::ffff:203.0.113.77", "203.0.113.0"),
     ] {
         let asked = DecideRequest {
-            client: from_ip(ip),
+            client: Some(from_ip(ip)),
             ..request("/kept")
         };
         let answer = client.decide(asked).await;
@@ -282,7 +282,11 @@ async fn f48_metrics_stay_bounded_whatever_is_asked() {
             format!("pool-{number}")
         },
         class: format!("class-{number}"),
-        client: from_ip(&format!("198.51.{}.{}", number % 256, number / 256)),
+        client: Some(from_ip(&format!(
+            "198.51.{}.{}",
+            number % 256,
+            number / 256
+        ))),
         ..request(&format!("/{number}"))
     };
     client.decide_all(&[ask(0), ask(1)]).await;

@@ -123,8 +123,8 @@ async fn a_stream_answers_in_order_and_survives_a_bad_request() {
         assert!(answers.next().await.is_none(), "it ends with its requests");
 
         // Each is answered without waiting for the next.
-        let (send, sent) = mpsc::channel(1);
-        let stream = client.grpc.decide_stream(ReceiverStream::new(sent));
+        let (send, outgoing) = mpsc::channel(1);
+        let stream = client.grpc.decide_stream(ReceiverStream::new(outgoing));
         let mut answers = stream.await.unwrap().into_inner();
         for number in 0..20 {
             send.send(request(&format!("/{number}"))).await.unwrap();

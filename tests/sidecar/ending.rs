@@ -24,15 +24,18 @@ async fn f02_a_stream_in_flight_finishes_and_everybody_is_told() {
         .with("drain-deadline", "10s")
         .start()
         .await;
-    let mut watcher = HealthClient::new(Client::connect(&listen).await.channel);
-    let watched = watcher.watch(HealthCheckRequest::default()).await;
+    let mut health_client = HealthClient::new(Client::connect(&listen).await.channel);
+    let watched = health_client.watch(HealthCheckRequest::default()).await;
     let mut health = watched.unwrap().into_inner();
     let told = health.message().await.unwrap().unwrap();
     assert_eq!(told.status(), ServingStatus::Serving);
 
     let mut client = server.client().await;
-    let (send, sent) = mpsc::channel(1);
-    let stream = client.grpc.decide_stream(ReceiverStream::new(sent)).await;
+    let (send, outgoing) = mpsc::channel(1);
+    let stream = client
+        .grpc
+        .decide_stream(ReceiverStream::new(outgoing))
+        .await;
     let mut answers = stream.unwrap().into_inner();
     send.send(request("/before")).await.unwrap();
     answers.next().await.unwrap().unwrap();
@@ -51,7 +54,7 @@ async fn f02_a_stream_in_flight_finishes_and_everybody_is_told() {
     let told = health.message().await.unwrap().unwrap();
     assert_eq!(told.status(), ServingStatus::NotServing);
     drop(health);
-    drop(watcher);
+    drop(health_client);
     // The stream goes on until its client is done.
     for number in 0..10 {
         send.send(request(&format!("/{number}"))).await.unwrap();
@@ -77,8 +80,11 @@ async fn f02_a_stream_that_stays_is_cut_at_the_deadline() {
         .start()
         .await;
     let mut client = server.client().await;
-    let (send, sent) = mpsc::channel(1);
-    let stream = client.grpc.decide_stream(ReceiverStream::new(sent)).await;
+    let (send, outgoing) = mpsc::channel(1);
+    let stream = client
+        .grpc
+        .decide_stream(ReceiverStream::new(outgoing))
+        .await;
     let mut answers = stream.unwrap().into_inner();
     send.send(request("/a")).await.unwrap();
     answers.next().await.unwrap().unwrap();

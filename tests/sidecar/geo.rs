@@ -16,7 +16,7 @@ const PARIS: &str = "198.18.1.77";
 
 async fn ask(client: &mut Client, ip: &str) -> DecideResponse {
     let asked = DecideRequest {
-        client: from_ip(ip),
+        client: Some(from_ip(ip)),
         ..request("/a")
     };
     client.decide(asked).await

@@ -11,9 +11,16 @@ struct Family {
     name: String,
     kind: String,
     has_help: bool,
-    /// Bounds and counts of one histogram's buckets, by the labels beside `le`.
-    buckets: BTreeMap<String, Vec<(f64, f64)>>,
+    /// One histogram's buckets, by the labels beside `le`.
+    buckets: BTreeMap<String, Vec<Bucket>>,
     counts: BTreeMap<String, f64>,
+}
+
+/// How many were at most so large.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket {
+    bound: f64,
+    count: f64,
 }
 
 /// Reads a whole exposition; an error names the first line that breaks the format.
@@ -108,7 +115,10 @@ impl Family {
                     "+Inf" => f64::INFINITY,
                     number => number.parse().map_err(|_| "a bound that is no number")?,
                 };
-                self.buckets.entry(others).or_default().push((bound, value));
+                self.buckets.entry(others).or_default().push(Bucket {
+                    bound,
+                    count: value,
+                });
             }
             ("_bucket", None) => return Err("a bucket without `le`".into()),
             (_, Some(_)) => return Err("`le` outside a bucket".into()),
@@ -123,10 +133,10 @@ impl Family {
         for (labels, buckets) in &self.buckets {
             let rising = buckets
                 .windows(2)
-                .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
+                .all(|pair| pair[0].bound < pair[1].bound && pair[0].count <= pair[1].count);
             let last = buckets.last().copied().unwrap_or_default();
-            let whole = Some(&last.1) == self.counts.get(labels);
-            if !rising || last.0.is_finite() || !whole {
+            let whole = Some(&last.count) == self.counts.get(labels);
+            if !rising || last.bound.is_finite() || !whole {
                 return Err(format!(
                     "the buckets of {} do not add up: {buckets:?}",
                     self.name

@@ -1,8 +1,9 @@
 //! Files change in all the ways files change: each change is taken once, and never a bad one.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,9 @@ const APPLIED: &str = "tradewind_policy_reload_total{result=\"applied\"}";
 const REFUSED: &str = "tradewind_policy_reload_total{result=\"refused\"}";
 const DEGRADED: &str = "tradewind_source_degraded{source=\"policy\"}";
 
+/// A way to put a new text into the policy file.
+type Change = fn(&Files, &str);
+
 /// The rule that answers now.
 async fn rule(server: &Server) -> String {
     server.client().await.decide(request("/a")).await.rule
@@ -27,7 +31,7 @@ async fn f17_each_way_to_change_a_file_is_taken_once() {
     let files = Files::new();
     let server = files.setup().start().await;
     let mut revision = 1;
-    let ways: [(&str, fn(&Files, &str)); 4] = [
+    let ways: [(&str, Change); 4] = [
         ("written in place", |files, text| {
             files.write("policy.yaml", text);
         }),
@@ -225,9 +229,11 @@ async fn f08_a_half_written_file_is_not_taken() {
         } else {
             "match: {hosts: [none]}, "
         };
-        text.push_str(&format!(
-            "    - {{name: rule-{number}, owner: tests, rollback: none, {rest}pools: [edge]}}\n"
-        ));
+        writeln!(
+            text,
+            "    - {{name: rule-{number}, owner: tests, rollback: none, {rest}pools: [edge]}}"
+        )
+        .unwrap();
     }
     let mut written = 0;
     for try_number in 0..5 {

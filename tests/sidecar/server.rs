@@ -38,8 +38,8 @@ impl Files {
     /// The usual fleet and a policy whose only rule is called `all`.
     pub(crate) fn new() -> Self {
         let files = Self::empty();
-        files.write("policy.yaml", &fleet::policy("all"));
-        files.write("topology.yaml", &Fleet::usual().text());
+        files.write("policy.yaml", fleet::policy("all"));
+        files.write("topology.yaml", Fleet::usual().text());
         files
     }
 
@@ -133,7 +133,11 @@ impl Setup {
             option.0 == "listen" && !option.1.to_string_lossy().starts_with("unix:")
         };
         let expected = self.options.iter().filter(tcp).count() + 1;
-        let (child, log, addresses) = self.spawn();
+        let Spawned {
+            child,
+            log,
+            addresses,
+        } = self.spawn();
         let mut server = Server {
             child,
             grpc: Vec::new(),
@@ -158,7 +162,11 @@ impl Setup {
 
     /// Starts a process that must refuse to serve: how it ended and what it said.
     pub(crate) fn refused(self) -> (ExitStatus, String) {
-        let (mut child, log, addresses) = self.spawn();
+        let Spawned {
+            mut child,
+            log,
+            addresses,
+        } = self.spawn();
         let give_up = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -176,7 +184,7 @@ impl Setup {
         }
     }
 
-    fn spawn(&self) -> (Child, Arc<Mutex<String>>, Receiver<SocketAddr>) {
+    fn spawn(&self) -> Spawned {
         let mut args = Vec::new();
         for (name, value) in &self.options {
             args.push(OsString::from(format!("--{name}")));
@@ -192,8 +200,21 @@ impl Setup {
         let (tell, addresses) = mpsc::channel();
         keep_lines(child.stdout.take().unwrap(), &log, tell.clone(), true);
         keep_lines(child.stderr.take().unwrap(), &log, tell, false);
-        (child, log, addresses)
+        Spawned {
+            child,
+            log,
+            addresses,
+        }
     }
+}
+
+/// A process that was started and may not answer yet.
+struct Spawned {
+    child: Child,
+    /// What it says.
+    log: Arc<Mutex<String>>,
+    /// The addresses it says it serves at.
+    addresses: Receiver<SocketAddr>,
 }
 
 /// Keeps a stream's lines, and tells of the addresses in them if these are what is looked for.

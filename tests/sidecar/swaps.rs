@@ -194,9 +194,12 @@ async fn ask(kind: Kind, address: String, sides: Arc<[Side; 2]>, stop: Arc<Atomi
 
 /// Keeps a number of requests on their way in one stream.
 async fn pipeline(client: &mut Client, sides: &[Side; 2], stop: &AtomicBool, seen: &mut Seen) {
-    let (send, sent) = mpsc::channel(PIPELINED);
+    let (send, outgoing) = mpsc::channel(PIPELINED);
     let mut begun = std::collections::VecDeque::new();
-    let opened = client.grpc.decide_stream(ReceiverStream::new(sent)).await;
+    let opened = client
+        .grpc
+        .decide_stream(ReceiverStream::new(outgoing))
+        .await;
     let mut answers = opened.unwrap().into_inner();
     for number in 0..PIPELINED {
         begun.push_back(Instant::now());
