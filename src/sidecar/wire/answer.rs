@@ -286,6 +286,35 @@ impl<U: Message + Default + Send + 'static> Codec for AnswerCodec<Answer, U> {
     }
 }
 
+/// Sends messages as the usual codec does; reads requests like [`AnswerCodec`].
+#[derive(Debug)]
+pub struct MessageCodec<T, U>(std::marker::PhantomData<(T, U)>);
+
+impl<T, U> Default for MessageCodec<T, U> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<T, U> Codec for MessageCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = <ProstCodec<T, U> as Codec>::Encoder;
+    type Decoder = RequestDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::default().encoder()
+    }
+
+    fn decoder(&mut self) -> RequestDecoder<U> {
+        RequestDecoder(ProstCodec::<U, U>::default().decoder())
+    }
+}
+
 /// Copies an encoded answer out.
 #[derive(Debug)]
 pub struct AnswerEncoder;
