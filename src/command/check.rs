@@ -204,7 +204,7 @@ fn check_policy(file: &File, against: &Against, today: Date) -> Diagnostics {
         let path = list.index(index);
         diagnostics.push(source.fault(
             Severity::Warning,
-            "P023",
+            "C001",
             &path.field("expires"),
             (message, help),
         ));

@@ -111,7 +111,7 @@ fn expired_rules_are_warnings() {
     assert_eq!(late.exit, Exit::Good);
     assert!(
         late.out
-            .contains("warning[P023]: the rule `all` expired on 2026-01-01"),
+            .contains("warning[C001]: the rule `all` expired on 2026-01-01"),
         "{}",
         late.out
     );
