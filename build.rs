@@ -1,7 +1,8 @@
 //! Generates the gRPC types and services from `proto/`, without a system `protoc`: protox parses the files.
 //!
 //! The client and the messages are the usual ones. The server is generated with a codec of our own for the three
-//! deciding methods, because an answer is encoded straight from the snapshot (see `sidecar::wire::answer`).
+//! deciding methods, because an answer is encoded straight from the snapshot, and with another for the explaining one,
+//! because an unreadable request is the caller's mistake (see `sidecar::wire::answer`).
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use tonic_prost_build::manual;
 
 const ANSWER: &str = "crate::sidecar::wire::answer::Answer";
 const ANSWER_CODEC: &str = "crate::sidecar::wire::answer::AnswerCodec";
-const PROST_CODEC: &str = "tonic_prost::ProstCodec";
+const MESSAGE_CODEC: &str = "crate::sidecar::wire::answer::MessageCodec";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -72,7 +73,7 @@ fn decision_service() -> manual::Service {
             method("explain", "Explain")
                 .input_type("crate::sidecar::wire::proto::ExplainRequest")
                 .output_type("crate::sidecar::wire::proto::ExplainResponse")
-                .codec_path(PROST_CODEC)
+                .codec_path(MESSAGE_CODEC)
                 .build(),
         )
         .build()

@@ -1,4 +1,5 @@
-//! Recent decisions for people to look at: a sample, in a bounded ring, with client addresses cut to their network.
+//! Recent decisions for people to look at: a sample, in a bounded ring, with client addresses cut to their network and
+//! without the values of headers.
 //!
 //! A worker hands over what it has anyway (request, evaluation, snapshot); explaining and keeping is done on the
 //! control runtime. When the queue is full the sample is dropped and counted: looking must not slow routing.
@@ -14,7 +15,7 @@ use super::clock;
 use super::state::Published;
 use super::wire::answer::{self, Envelope};
 use super::wire::proto;
-use super::wire::{QueryBuffer, explanation, mask_client};
+use super::wire::{QueryBuffer, explanation, mask};
 use crate::engine::decision::Decision;
 use crate::engine::evaluate::Evaluation;
 use crate::engine::explanation::Explanation;
@@ -43,7 +44,7 @@ pub struct Sample {
 pub struct Kept {
     /// When it was kept, ms since 1970.
     pub at_unix_ms: u64,
-    /// What was asked, the client's address cut to its network.
+    /// What was asked, masked: see [`mask`].
     pub request: proto::DecideRequest,
     /// What was answered.
     pub decision: proto::DecideResponse,
@@ -127,7 +128,7 @@ impl Audit {
             return;
         };
         let why = explanation(&decision, &explained);
-        mask_client(&mut request);
+        mask(&mut request);
         let kept = Kept {
             at_unix_ms: clock::unix_ms(),
             request,

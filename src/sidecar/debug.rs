@@ -105,10 +105,7 @@ async fn metrics(Shared(sources): SharedSources) -> Response {
 async fn explain(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
     let request = match request_from(&parameters) {
         Ok(request) => request,
-        Err(faults) => {
-            let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
-            return fault(StatusCode::BAD_REQUEST, &faults);
-        }
+        Err(faults) => return refuse(&faults),
     };
     let published = match published(&sources) {
         Ok(published) => published,
@@ -184,16 +181,32 @@ fn number<T: std::str::FromStr>(name: &str, value: &str, target: &mut T, faults:
     }
 }
 
+/// Answers every fault of a request's parameters.
+fn refuse(faults: &[String]) -> Response {
+    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+    fault(StatusCode::BAD_REQUEST, &faults)
+}
+
+/// A fault for each parameter that is not the one the page has, if it has one.
+fn unknown(parameters: &BTreeMap<String, String>, known: Option<&str>) -> Vec<String> {
+    let allowed = known.unwrap_or("none");
+    parameters
+        .keys()
+        .filter(|name| Some(name.as_str()) != known)
+        .map(|name| format!("unknown parameter `{name}`, allowed: {allowed}"))
+        .collect()
+}
+
 async fn decisions(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
     let mut limit = 100;
-    let mut faults = Vec::new();
+    let mut faults = unknown(&parameters, Some("limit"));
     if let Some(value) = parameters.get("limit") {
         number("limit", value, &mut limit, &mut faults);
     }
-    match faults.first() {
-        Some(message) => fault(StatusCode::BAD_REQUEST, &[message]),
-        None => Json(sources.audit.recent(limit.min(MAX_LISTED))).into_response(),
+    if !faults.is_empty() {
+        return refuse(&faults);
     }
+    Json(sources.audit.recent(limit.min(MAX_LISTED))).into_response()
 }
 
 async fn decision(Shared(sources): SharedSources, Path(id): Path<String>) -> Response {
@@ -208,6 +221,10 @@ async fn decision(Shared(sources): SharedSources, Path(id): Path<String>) -> Res
 }
 
 async fn nodes(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, Some("site"));
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
     let published = match published(&sources) {
         Ok(published) => published,
         Err(response) => return response,
@@ -234,7 +251,11 @@ async fn nodes(Shared(sources): SharedSources, UrlQuery(parameters): Parameters)
     Json(json!({ "nodes": nodes, "not_shown": not_shown })).into_response()
 }
 
-async fn sites(Shared(sources): SharedSources) -> Response {
+async fn sites(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, None);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
     let published = match published(&sources) {
         Ok(published) => published,
         Err(response) => return response,
@@ -270,7 +291,11 @@ async fn sites(Shared(sources): SharedSources) -> Response {
     Json(json!({ "sites": sites, "not_shown": not_shown })).into_response()
 }
 
-async fn policy(Shared(sources): SharedSources) -> Response {
+async fn policy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, None);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
     let published = match published(&sources) {
         Ok(published) => published,
         Err(response) => return response,

@@ -87,8 +87,7 @@ pub async fn serve(
 ) -> Result<ExitCode, ServeError> {
     let state = Arc::new(State::default());
     let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
-    writer.load();
-    let writer = writer.spawn().map_err(ServeError::Start)?;
+    // Watched before they are read: a change in between would be seen by the slow poll only.
     let files: Vec<_> = [&settings.policy, &settings.topology]
         .into_iter()
         .flatten()
@@ -96,6 +95,8 @@ pub async fn serve(
         .cloned()
         .collect();
     let watch = Watch::start(&files, mailbox.clone());
+    writer.load();
+    let writer = writer.spawn().map_err(ServeError::Start)?;
     let (audit, samples) = Audit::new(settings.decisions_kept);
     let keeper = tokio::spawn(Arc::clone(&audit).keep_all(samples));
     let reloader = tokio::spawn(reload_on_signal(

@@ -58,6 +58,7 @@ pub fn compile(file: &str, text: &str) -> Compiled {
         name: document.metadata.name,
         tiers: document.spec.tiers,
         sites,
+        sites_of_nodes: nodes.iter().map(|node| node.site).collect(),
         nodes,
     });
     Compiled {

@@ -5,7 +5,7 @@ mod explain;
 mod query;
 
 pub use explain::explanation;
-pub use query::{QueryBuffer, WireError, mask_client};
+pub use query::{QueryBuffer, WireError, mask};
 
 use serde::Serializer;
 

@@ -40,21 +40,17 @@ impl WireError {
         self.faults.push(format!("{field}: {message}"));
     }
 
+    #[inline]
     fn at_most(&mut self, field: &str, length: usize, limit: usize) {
         if length > limit {
-            self.add(
-                field,
-                format_args!("has {length} bytes, at most {limit} are allowed"),
-            );
+            self.add_too_long(field, length, limit);
         }
     }
 
-    fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.faults.is_empty() {
-            Ok(value)
-        } else {
-            Err(self)
-        }
+    #[cold]
+    fn add_too_long(&mut self, field: &str, length: usize, limit: usize) {
+        let message = format_args!("has {length} bytes, at most {limit} are allowed");
+        self.add(field, message);
     }
 }
 
@@ -112,7 +108,10 @@ impl<'m> QueryBuffer<'m> {
         if !path.is_empty() && !path.starts_with('/') && path != "*" {
             error.add("path", "must begin with `/`");
         }
-        error.into_result(Query {
+        if !error.faults.is_empty() {
+            return Err(error);
+        }
+        Ok(Query {
             pool: some(&message.pool),
             host: &message.host,
             path,
@@ -226,8 +225,12 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
-/// Cuts a client's address to its network (/24 or /48), so that what is kept names no person.
-pub fn mask_client(message: &mut proto::DecideRequest) {
+/// Cuts a client's address to its network (/24 or /48) and leaves out what headers say (cookies, credentials), so that
+/// what is kept names no person and opens no door.
+pub fn mask(message: &mut proto::DecideRequest) {
+    for header in &mut message.headers {
+        header.value.clear();
+    }
     let Some(client) = message.client.as_mut() else {
         return;
     };
@@ -307,7 +310,7 @@ mod tests {
                 client,
                 ..Default::default()
             };
-            mask_client(&mut message);
+            mask(&mut message);
             assert_eq!(message.client.unwrap().ip, kept);
         }
     }

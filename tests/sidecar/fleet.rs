@@ -1,0 +1,105 @@
+//! The fleet and the policies of these tests, as texts.
+
+use std::fmt::Write;
+
+/// A node of the fleet.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) site: &'static str,
+    pub(crate) capacity: u16,
+    pub(crate) state: &'static str,
+}
+
+/// Three edge sites, one regional, one origin.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Fleet {
+    pub(crate) fn usual() -> Self {
+        let sizes = [("fra", 8), ("par", 4), ("nyc", 2), ("ams", 2), ("dub", 1)];
+        let nodes = sizes.into_iter().flat_map(|(site, size)| {
+            (1..=size).map(move |number| Node {
+                id: format!("{site}-{number}"),
+                site,
+                capacity: 100,
+                state: "ready",
+            })
+        });
+        Self {
+            nodes: nodes.collect(),
+        }
+    }
+
+    pub(crate) fn without(mut self, id: &str) -> Self {
+        self.nodes.retain(|node| node.id != id);
+        self
+    }
+
+    pub(crate) fn change(mut self, id: &str, change: impl FnOnce(&mut Node)) -> Self {
+        change(self.nodes.iter_mut().find(|node| node.id == id).unwrap());
+        self
+    }
+
+    /// The topology file.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::from(
+            "apiVersion: tradewind/v1
+kind: Topology
+spec:
+  sites:
+    - {id: fra, lat: 50.03, lon: 8.57, country: DE, parents: [ams]}
+    - {id: par, lat: 49.01, lon: 2.55, country: FR, parents: [ams]}
+    - {id: nyc, lat: 40.64, lon: -73.78, country: US, parents: [ams]}
+    - {id: ams, lat: 52.31, lon: 4.76, country: NL, tier: regional}
+    - {id: dub, lat: 53.42, lon: -6.27, country: IE, tier: origin}
+  nodes:
+",
+        );
+        for Node {
+            id,
+            site,
+            capacity,
+            state,
+        } in &self.nodes
+        {
+            writeln!(
+                text,
+                "    - {{id: {id}, site: {site}, address: \"{id}.cache.example.net:8080\", capacity: {capacity}, state: {state}}}"
+            )
+            .unwrap();
+        }
+        text
+    }
+}
+
+/// A policy whose only rule has this name; every decision is kept.
+pub(crate) fn policy(rule: &str) -> String {
+    format!(
+        "apiVersion: tradewind/v1
+kind: Policy
+spec:
+  decision_log: {{sample_ratio: 1}}
+  pools:
+    - {{name: edge, select: {{tier: edge}}}}
+    - {{name: regional, select: {{tier: regional}}}}
+    - {{name: origin, select: {{tier: origin}}}}
+  rules:
+    - {{name: {rule}, owner: tests, rollback: none, pools: [edge, regional, origin]}}
+"
+    )
+}
+
+/// Policies that must be refused, each for another reason.
+pub(crate) fn bad_policies() -> [String; 5] {
+    let good = policy("bad");
+    [
+        "{".to_owned(),
+        String::new(),
+        good.replace("pools: [edge, regional", "pools: [edges, regional"),
+        good.replace("rollback: none, ", ""),
+        good.replace("  rules:", "  wheels:"),
+    ]
+}

@@ -1,0 +1,30 @@
+//! The sidecar from outside: the real binary, its files, its doors and its end.
+//!
+//! Each test starts a process of its own on ports the system chooses, with its files in a directory of its own, and
+//! waits for what it expects with a deadline instead of sleeping. Tests whose name begins with a number show the fault
+//! of that number in the catalogue in `docs/hardening.md`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test's helpers may fail like the test itself"
+)]
+
+mod client;
+mod crash;
+mod debug_door;
+mod deciding;
+mod ending;
+mod fleet;
+mod fleet_changes;
+mod geo;
+mod misuse;
+mod openmetrics;
+mod page;
+mod reloads;
+mod server;
+mod standard_services;
+mod starting;
+mod swaps;

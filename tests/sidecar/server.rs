@@ -1,0 +1,325 @@
+//! The process under test, and the files it reads.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{self, Instant};
+
+use crate::fleet::{self, Fleet};
+
+/// How long anything may take that is awaited; generous, because other work may keep the cores busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How the binary is started: the one place that knows its command line.
+fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    command.arg("serve").args(args);
+    // Settings come from the environment too: a test has only those it gives.
+    command.env_clear();
+    command
+}
+
+/// A directory with a policy and a topology in `config/`, and room for the rest.
+#[derive(Debug)]
+pub(crate) struct Files {
+    root: TempDir,
+}
+
+impl Files {
+    /// The usual fleet and a policy whose only rule is called `all`.
+    pub(crate) fn new() -> Self {
+        let files = Self::empty();
+        files.write("policy.yaml", fleet::policy("all"));
+        files.write("topology.yaml", Fleet::usual().text());
+        files
+    }
+
+    /// No files yet.
+    pub(crate) fn empty() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("config")).unwrap();
+        Self { root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.root.path().join("config")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.config().join(name)
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root.path().join("state")
+    }
+
+    /// Writes in place.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Writes aside and renames, as editors and careful tools do.
+    pub(crate) fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
+        let aside = self.path(&format!(".{name}.new"));
+        fs::write(&aside, content).unwrap();
+        fs::rename(aside, self.path(name)).unwrap();
+    }
+
+    /// A server of these files.
+    pub(crate) fn setup(&self) -> Setup {
+        Setup::example()
+            .with("policy", self.path("policy.yaml"))
+            .with("topology", self.path("topology.yaml"))
+            .with("state-dir", self.state())
+    }
+}
+
+/// The options of a process to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    options: Vec<(String, OsString)>,
+}
+
+impl Setup {
+    /// The embedded example, on ports the system chooses. It polls so rarely that a change is seen only by its watch.
+    pub(crate) fn example() -> Self {
+        Self {
+            options: Vec::new(),
+        }
+        .with("listen", "127.0.0.1:0")
+        .with("debug", "127.0.0.1:0")
+        .with("workers", "2")
+        .with("poll", "1h")
+        .with("drain-deadline", "2s")
+    }
+
+    /// Sets an option, in place of an earlier value.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.options.retain(|(known, _)| known != name);
+        self.also(name, value)
+    }
+
+    /// Gives an option once more.
+    pub(crate) fn also(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.options.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts and waits until it is ready.
+    pub(crate) async fn start(self) -> Server {
+        let server = self.start_unready().await;
+        server
+            .until("it is ready", || server.get("/readyz").status == 200)
+            .await;
+        server
+    }
+
+    /// Starts and waits until it is alive.
+    pub(crate) async fn start_unready(self) -> Server {
+        let tcp = |option: &&(String, OsString)| {
+            option.0 == "listen" && !option.1.to_string_lossy().starts_with("unix:")
+        };
+        let expected = self.options.iter().filter(tcp).count() + 1;
+        let Spawned {
+            child,
+            log,
+            addresses,
+        } = self.spawn();
+        let mut server = Server {
+            child,
+            grpc: Vec::new(),
+            debug: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log,
+        };
+        let mut told = Vec::new();
+        while told.len() < expected {
+            match addresses.recv_timeout(PATIENCE) {
+                Ok(address) => told.push(address),
+                Err(error) => panic!("no addresses, only {told:?}: {error}\n{}", server.log()),
+            }
+        }
+        // The debug door comes last.
+        server.debug = told.pop().unwrap();
+        server.grpc = told;
+        server
+            .until("it is alive", || server.get("/livez").status == 200)
+            .await;
+        server
+    }
+
+    /// Starts a process that must refuse to serve: how it ended and what it said.
+    pub(crate) fn refused(self) -> (ExitStatus, String) {
+        let Spawned {
+            mut child,
+            log,
+            addresses,
+        } = self.spawn();
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                // Both streams are read to their ends when the last sender is gone.
+                while addresses.recv_timeout(PATIENCE).is_ok() {}
+                let said = log.lock().unwrap().clone();
+                return (status, said);
+            }
+            if Instant::now() > give_up {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("it serves:\n{}", log.lock().unwrap());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn spawn(&self) -> Spawned {
+        let mut args = Vec::new();
+        for (name, value) in &self.options {
+            args.push(OsString::from(format!("--{name}")));
+            args.push(value.clone());
+        }
+        let mut child = command(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (tell, addresses) = mpsc::channel();
+        keep_lines(child.stdout.take().unwrap(), &log, tell.clone(), true);
+        keep_lines(child.stderr.take().unwrap(), &log, tell, false);
+        Spawned {
+            child,
+            log,
+            addresses,
+        }
+    }
+}
+
+/// A process that was started and may not answer yet.
+struct Spawned {
+    child: Child,
+    /// What it says.
+    log: Arc<Mutex<String>>,
+    /// The addresses it says it serves at.
+    addresses: Receiver<SocketAddr>,
+}
+
+/// Keeps a stream's lines, and tells of the addresses in them if these are what is looked for.
+fn keep_lines(
+    stream: impl Read + Send + 'static,
+    log: &Arc<Mutex<String>>,
+    tell: Sender<SocketAddr>,
+    has_addresses: bool,
+) {
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let words = line.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
+            let addresses = words.filter_map(|word| word.parse::<SocketAddr>().ok());
+            for address in addresses.filter(|_| has_addresses) {
+                // Whoever listened may have what it wants.
+                let _gone: Result<(), _> = tell.send(address);
+            }
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// A running process, killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) grpc: Vec<SocketAddr>,
+    pub(crate) debug: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal: TERM, HUP and so on.
+    pub(crate) fn signal(&self, name: &str) {
+        // The shell's own `kill`, because not every system has it as a program.
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name])
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < give_up, "it does not end:\n{}", self.log());
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until a condition holds.
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let give_up = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(
+                Instant::now() < give_up,
+                "waited in vain until {what}:\n{}",
+                self.log()
+            );
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The revision in force, by `/readyz`.
+    pub(crate) fn revision(&self) -> u64 {
+        self.get("/readyz").json()["revision"].as_u64().unwrap()
+    }
+
+    /// Waits until this revision is in force; a later one is a failure.
+    pub(crate) async fn until_revision(&self, revision: u64) {
+        let what = format!("revision {revision} is in force");
+        self.until(&what, || {
+            let now = self.revision();
+            assert!(now <= revision, "revision {now} after {revision}");
+            now == revision
+        })
+        .await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
