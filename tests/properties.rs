@@ -5,6 +5,8 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -229,6 +231,28 @@ fn policy_of(score: ScoreDocument, pools: Vec<PoolDocument>, rule: RuleDocument)
     }
 }
 
+/// Adds demands where every pool keeps a node: else the policy is refused, rightly.
+fn demand(fleet: &TopologyDocument, rule: &mut RuleDocument, (ssd, fenced): (bool, bool)) {
+    let keeps = |rule: &RuleDocument| {
+        rule.pools.iter().all(|pool| {
+            let mut nodes = fleet.spec.nodes.iter();
+            nodes.any(|node| belongs(fleet, node, pool) && meets(fleet, node, rule))
+        })
+    };
+    if ssd {
+        rule.require = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
+    }
+    if fenced {
+        rule.geofence = vec!["DE".to_owned()];
+    }
+    if !keeps(rule) {
+        rule.require.clear();
+    }
+    if !keeps(rule) {
+        rule.geofence.clear();
+    }
+}
+
 fn world() -> impl Strategy<Value = World> {
     let demands = (any::<bool>(), any::<bool>());
     let clients = prop::collection::vec(place(), 1..5);
@@ -278,27 +302,7 @@ fn world() -> impl Strategy<Value = World> {
                 }
                 let mut rule = rule_of(names);
                 rule.candidates = Some(candidates);
-                // Demands only where every pool keeps a node: else the policy is refused, rightly.
-                let keeps =
-                    |rule: &RuleDocument| {
-                        rule.pools.iter().all(|pool| {
-                            fleet.spec.nodes.iter().any(|node| {
-                                belongs(&fleet, node, pool) && meets(&fleet, node, rule)
-                            })
-                        })
-                    };
-                if ssd {
-                    rule.require = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
-                }
-                if fenced {
-                    rule.geofence = vec!["DE".to_owned()];
-                }
-                if !keeps(&rule) {
-                    rule.require.clear();
-                }
-                if !keeps(&rule) {
-                    rule.geofence.clear();
-                }
+                demand(&fleet, &mut rule, (ssd, fenced));
                 let mut policy = policy_of(score, pools, rule);
                 policy.spec.panic = PanicDocument {
                     mode,
@@ -494,7 +498,17 @@ fn check_answer(
         prop_assert!(!query.tried.contains(&id), "{id} was tried");
         prop_assert!(pick.expected_ms.is_finite());
     }
-    // Without a bound on the detour nothing that is ready goes unnamed, and lists survive the loss of a site.
+    check_nothing_is_left_out(world, snapshot, (query, wanted))
+}
+
+/// Without a bound on the detour nothing that is ready goes unnamed, and lists survive the loss of a site.
+fn check_nothing_is_left_out(
+    world: &World,
+    snapshot: &Snapshot,
+    (query, wanted): (&Query<'_>, usize),
+) -> Result<(), TestCaseError> {
+    let evaluation = evaluate(snapshot, query);
+    let (fleet, rule) = (&world.fleet, &world.policy.spec.rules[0]);
     if world.policy.spec.score.max_detour.is_some() {
         return Ok(());
     }
@@ -590,14 +604,14 @@ fn check_sites(
     let (lat, lon) = world.clients[who];
     let center = Cell::of(Location::new(lat, lon).expect("a place")).center();
     let from = (center.latitude(), center.longitude());
-    let size = query.size_bytes.unwrap_or(100_000);
+    let bytes = query.size_bytes.unwrap_or(100_000);
     let mut all: Vec<f64> = world
         .fleet
         .spec
         .sites
         .iter()
         .filter(|site| ids.contains(site.id.as_str()))
-        .map(|site| score_of(world, site, from, size))
+        .map(|site| score_of(world, site, from, bytes))
         .collect();
     all.sort_by(f64::total_cmp);
     prop_assert!(evaluation.sites.len() <= all.len());
@@ -611,7 +625,7 @@ fn check_sites(
             .iter()
             .find(|site| site.id == id)
             .expect("sites have ids");
-        let exact = score_of(world, site, from, size);
+        let exact = score_of(world, site, from, bytes);
         // Singles, and distances within 0.05 %; 10 km near the antipode at up to 0.3 ms/km.
         let allowed = 0.02 + 3.2 + exact.abs() * 1e-3;
         let near = 0.02 + exact.abs() * 2e-4;

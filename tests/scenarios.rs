@@ -105,9 +105,12 @@ fn difference(name: &str, written: &str, played: &str) -> String {
     lines
 }
 
+/// A section: what stands in brackets, and what follows.
+type Section = (String, String);
+
 /// The words before the first section, and the sections in order.
-fn split(text: &str) -> (String, Vec<(String, String)>) {
-    let (mut preamble, mut sections) = (String::new(), Vec::<(String, String)>::new());
+fn split(text: &str) -> (String, Vec<Section>) {
+    let (mut preamble, mut sections) = (String::new(), Vec::<Section>::new());
     for line in text.split_inclusive('\n') {
         let head = line
             .trim_end()
@@ -277,8 +280,11 @@ fn policy_text(section: &str) -> String {
     let pools = if has("pools:") { "" } else { DEFAULT_POOLS };
     let rules = if has("rules:") { "" } else { DEFAULT_RULES };
     let spec = format!("{section}{pools}{rules}");
-    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    format!("apiVersion: tradewind/v1\nkind: Policy\nspec:\n{spec}")
+    let spec: Vec<&str> = spec.lines().collect();
+    format!(
+        "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  {}\n",
+        spec.join("\n  ")
+    )
 }
 
 /// Lines of `network lat lon country asn [radius_km]`, in ascending order; `-` for what is not known.
@@ -401,10 +407,10 @@ fn answer(snapshot: &Snapshot, query: &Query<'_>) -> String {
         evaluation.rung.name(),
         decision.purity().name(),
     );
-    let (rule, pool) = (or_dash(decision.rule_name()), or_dash(decision.pool_name()));
+    let (rule, pool_name) = (or_dash(decision.rule_name()), or_dash(decision.pool_name()));
     let matched = if evaluation.verdict == Verdict::Route {
         format!(
-            "rule {rule}, pool {pool}, cache {}",
+            "rule {rule}, pool {pool_name}, cache {}",
             decision.cache_hint().name()
         )
     } else {
@@ -412,7 +418,7 @@ fn answer(snapshot: &Snapshot, query: &Query<'_>) -> String {
     };
     writeln!(text, "{matched}").expect("a string takes all");
     for (at, candidate) in decision.candidates().enumerate() {
-        let (node, site, tier, role) = (
+        let (node, place, tier, why) = (
             &candidate.node.id,
             &candidate.site.id,
             candidate.tier,
@@ -420,7 +426,7 @@ fn answer(snapshot: &Snapshot, query: &Query<'_>) -> String {
         );
         writeln!(
             text,
-            "{} {node} at {site} ({tier}), {role}, {:.2} ms",
+            "{} {node} at {place} ({tier}), {why}, {:.2} ms",
             at + 1,
             candidate.expected_ms
         )
