@@ -7,6 +7,7 @@
 mod geo;
 mod settle;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -170,36 +171,45 @@ impl Writer {
             .name("tradewind-writer".to_owned())
             .spawn(move || {
                 while let Ok(event) = self.events.recv() {
-                    match event {
-                        Event::LookAgain => self.look_again(),
-                        Event::ApplyPolicy(text, reply) => {
-                            drop(reply.send(self.apply_policy(text)));
-                        }
-                        Event::Draining => {
-                            self.status.draining = true;
-                            self.publish_status();
-                        }
-                        Event::Stop => return,
+                    if self.handle(event).is_break() {
+                        return;
                     }
                 }
             })
     }
 
-    /// Waits until it is quiet, then reads what has changed.
-    fn look_again(&mut self) {
+    /// Does what an event asks for; breaks when it is to end.
+    fn handle(&mut self, event: Event) -> ControlFlow<()> {
+        match event {
+            Event::LookAgain => return self.look_again(),
+            Event::ApplyPolicy(text, reply) => drop(reply.send(self.apply_policy(text))),
+            Event::Draining => {
+                self.status.draining = true;
+                self.publish_status();
+            }
+            Event::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Waits until it is quiet, then reads what has changed. Other events are not kept waiting meanwhile.
+    fn look_again(&mut self) -> ControlFlow<()> {
         let deadline = clock::now() + QUIET_AT_MOST;
         loop {
             self.look_pending.store(false, Ordering::Release);
             let left = deadline.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                break;
+            }
             match self.events.recv_timeout(QUIET.min(left)) {
-                Ok(Event::LookAgain) if !left.is_zero() => {}
-                Ok(Event::ApplyPolicy(text, reply)) => drop(reply.send(self.apply_policy(text))),
-                Ok(Event::Draining) => self.status.draining = true,
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Event::LookAgain) | Err(RecvTimeoutError::Timeout) => break,
+                Ok(Event::LookAgain) => {}
+                Ok(event) => self.handle(event)?,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             }
         }
         self.reload();
+        ControlFlow::Continue(())
     }
 
     fn reload(&mut self) {
