@@ -1,4 +1,5 @@
-//! Instructions of the hash and the rank kernel, counted by callgrind: the same on every run, so a gate can be tight.
+//! Instructions of the hash, the rank kernel and whole decisions, counted by callgrind: the same on every run, so a gate
+//! can be tight.
 //!
 //! `cargo bench --bench instructions` needs valgrind and `gungraun-runner` of the version in `Cargo.toml`. Each count is
 //! for 64 keys, all different, because the kernel has branches that depend on the key. A limit is the goal for one key,
@@ -10,12 +11,24 @@
     reason = "the macros generate public modules"
 )]
 
+#[path = "fleet/mod.rs"]
+mod fleet;
+
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use std::hint::black_box;
+use tradewind::engine::decision::Decision;
+use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::hash::{self, KeyHash, NodeSeed};
+use tradewind::engine::query::Query;
 use tradewind::engine::rank::{self, Columns, Kernel, Segment, Top};
+use tradewind::engine::snapshot::Snapshot;
+use tradewind::sidecar::state::Published;
+use tradewind::sidecar::wire::QueryBuffer;
+use tradewind::sidecar::wire::answer::{Answer, Envelope};
+
+use fleet::{Ask, Geography, Rules, Size};
 
 const KEYS: u8 = 64;
 
@@ -111,8 +124,80 @@ fn key_in_two_parts(keys: Vec<[&'static [u8]; 2]>) -> Vec<[&'static [u8]; 2]> {
     keys
 }
 
+/// What decisions are made of: a snapshot, and requests that differ in client, path and rule.
+struct Scene {
+    published: Published,
+    asks: Vec<Ask>,
+}
+
+fn scene(sites: usize) -> Scene {
+    let geography = Geography::new(2_000, usize::from(KEYS));
+    let (rules, size) = (Rules::Hosts(10), Size { nodes: 64, sites });
+    let parts = fleet::parts(&size.topology(), rules, &geography);
+    Scene {
+        published: fleet::publish(Snapshot::build(1, parts, None)),
+        asks: geography.asks(rules),
+    }
+}
+
+#[library_benchmark]
+#[bench::of_64_nodes_in_one_site(args = (1), setup = scene)]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene)]
+fn decision(scene: Scene) -> Scene {
+    for ask in &scene.asks {
+        black_box(evaluate(
+            &scene.published.snapshot,
+            black_box(&ask.query(&[])),
+        ));
+    }
+    scene
+}
+
+#[library_benchmark]
+#[bench::of_64_nodes_in_one_site(args = (1), setup = scene)]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene)]
+fn decision_and_answer(scene: Scene) -> Scene {
+    for ask in &scene.asks {
+        answer(&scene.published, ask, &ask.query(&[]));
+    }
+    scene
+}
+
+#[library_benchmark]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene)]
+fn message_to_answer(scene: Scene) -> Scene {
+    for ask in &scene.asks {
+        let mut buffer = QueryBuffer::default();
+        if let Ok(query) = buffer.read(&ask.message) {
+            answer(&scene.published, ask, &query);
+        }
+    }
+    scene
+}
+
+fn answer(published: &Published, ask: &Ask, query: &Query<'_>) {
+    let evaluation = evaluate(&published.snapshot, black_box(query));
+    let envelope = Envelope {
+        request_id: &ask.message.request_id,
+        decision_id: "0123456789abcdef",
+        revision: published.revision,
+        policy_digest: &published.policy_digest,
+        freshness_floor: 0,
+    };
+    let decision = Decision::new(&published.snapshot, &evaluation);
+    drop(black_box(Answer::single(
+        &decision,
+        &envelope,
+        &published.nodes,
+    )));
+}
+
+library_benchmark_group!(
+    name = decisions,
+    benchmarks = [decision, decision_and_answer, message_to_answer]
+);
 library_benchmark_group!(
     name = placement,
     benchmarks = [top_3_of_64, top_3_of_1000, key, key_in_two_parts]
 );
-main!(library_benchmark_groups = placement);
+main!(library_benchmark_groups = placement, decisions);

@@ -2,7 +2,7 @@
 //!
 //! Each command is one function from its arguments to an [`Exit`], writing to whatever it is given. Time, terminals and
 //! the environment come in through [`Context`] and clap, so every command can be driven by a test as it is by a shell.
-//! `serve` is only named here; it is the sidecar itself and is started by `main`.
+//! `serve` is the exception: it runs until it is told to stop, and writes to the standard streams.
 
 pub mod check;
 mod client;

@@ -325,8 +325,7 @@ impl<'a> Context<'a> {
             .binary_search_by_key(&node.site, |row| row.site)
             .ok()?;
         let segment = self.roster.segment(u16::try_from(at).ok()?)?;
-        (segment.start()..segment.start() + segment.len())
-            .find(|position| self.roster.node_at(*position) == Some(index))
+        self.roster.position_of(segment, index)
     }
 
     fn elimination(
@@ -355,16 +354,20 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The second of those that ran at the chosen sites and could be named.
+/// The second of those that ran at the chosen sites and could be named; the list itself may put another before it, so
+/// that it has two sites.
 fn second_node(nodes: &[NodeLine]) -> Option<SecondNode> {
     let first = nodes.first()?.race?;
-    let second = nodes
+    let could = nodes
         .iter()
         .skip(1)
-        .find(|line| line.eliminated.is_none() && line.race.is_some_and(|r| r >= first))?;
+        .filter(|line| line.eliminated.is_none());
+    let second = could
+        .filter_map(|line| Some((line.race.filter(|race| *race >= first)?, line.node)))
+        .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
     Some(SecondNode {
-        node: second.node,
-        flip_weight_ratio: second.race? / first,
+        node: second.1,
+        flip_weight_ratio: second.0 / first,
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use arrayvec::ArrayString;
+
 use super::geo::Location;
 use super::geo::place::{Asn, Country};
 
@@ -77,51 +79,44 @@ pub fn query_parameter<'q>(query_string: &'q str, name: &str) -> Option<&'q str>
         })
 }
 
-/// A host name in a form that compares: lower case, without port and final dot.
-#[derive(Debug)]
-pub struct HostName {
-    bytes: [u8; Self::CAPACITY],
-    len: usize,
+/// Longer hosts are no host names (RFC 1035 allows 253 bytes) and compare as empty.
+const MAX_HOST_NAME_BYTES: usize = 256;
+
+/// Room for a host name that has to be changed to compare.
+pub type HostRoom = ArrayString<MAX_HOST_NAME_BYTES>;
+
+/// A `Host` header in the form that compares: lower case, without port and final dot. Most come in that form and are
+/// borrowed; others are written to `room`.
+pub fn normal_host<'a>(host: &'a str, room: &'a mut HostRoom) -> &'a str {
+    // Not `any`: without an early end the compiler looks at many bytes at once.
+    let is_special = host.bytes().fold(false, |special, byte| {
+        special | byte.is_ascii_uppercase() | (byte == b':')
+    });
+    let without_port = if is_special { without_port(host) } else { host };
+    let name = without_port.strip_suffix('.').unwrap_or(without_port);
+    if name.len() > MAX_HOST_NAME_BYTES {
+        return "";
+    }
+    if is_special {
+        room.clear();
+        room.push_str(name);
+        room.make_ascii_lowercase();
+        return room;
+    }
+    name
 }
 
-impl HostName {
-    /// Longer hosts are no host names (RFC 1035 allows 253 bytes) and compare as empty.
-    const CAPACITY: usize = 256;
-
-    /// Normalises a `Host` header.
-    pub fn new(host: &str) -> Self {
-        let without_port = match host.rsplit_once(':') {
-            Some((name, port))
-                if !name.ends_with(':') && port.bytes().all(|b| b.is_ascii_digit()) =>
-            {
-                // An unbracketed IPv6 address has more colons and no port.
-                if name.contains(':') && !name.ends_with(']') {
-                    host
-                } else {
-                    name
-                }
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.ends_with(':') && port.bytes().all(|b| b.is_ascii_digit()) => {
+            // An unbracketed IPv6 address has more colons and no port.
+            if name.contains(':') && !name.ends_with(']') {
+                host
+            } else {
+                name
             }
-            _ => host,
-        };
-        let name = without_port.strip_suffix('.').unwrap_or(without_port);
-        let mut normal = Self {
-            bytes: [0; Self::CAPACITY],
-            len: 0,
-        };
-        if let Some(target) = normal.bytes.get_mut(..name.len()) {
-            target.copy_from_slice(name.as_bytes());
-            target.make_ascii_lowercase();
-            normal.len = name.len();
         }
-        normal
-    }
-
-    /// The normal form.
-    pub fn as_str(&self) -> &str {
-        self.bytes
-            .get(..self.len)
-            .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .unwrap_or_default()
+        _ => host,
     }
 }
 
@@ -139,9 +134,13 @@ mod tests {
             ("2001:db8::1", "2001:db8::1"),
             ("", ""),
         ] {
-            assert_eq!(HostName::new(given).as_str(), normal, "{given}");
+            assert_eq!(normal_host(given, &mut HostRoom::new()), normal, "{given}");
         }
-        assert_eq!(HostName::new(&"a".repeat(300)).as_str(), "");
+        for long in ["a".repeat(257), "A".repeat(257)] {
+            assert_eq!(normal_host(&long, &mut HostRoom::new()), "");
+        }
+        let longest = "A".repeat(256);
+        assert_eq!(normal_host(&longest, &mut HostRoom::new()), "a".repeat(256));
     }
 
     #[test]

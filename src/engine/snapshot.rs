@@ -279,6 +279,14 @@ impl Roster {
         self.nodes.get(position as usize).copied()
     }
 
+    /// The position of a node in a segment, whose nodes stand in table order.
+    pub fn position_of(&self, segment: Segment, node: NodeIndex) -> Option<u32> {
+        let first = segment.start() as usize;
+        let nodes = self.nodes.get(first..first + segment.len() as usize)?;
+        let at = nodes.binary_search(&node).ok()?;
+        u32::try_from(first + at).ok()
+    }
+
     /// The segment of the set's site at `position`; empty where no node is admitted.
     pub fn segment(&self, position: u16) -> Option<Segment> {
         self.segments

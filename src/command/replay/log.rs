@@ -172,7 +172,9 @@ impl<'l> Entry<'l> {
 
     /// The query: a dry run, so that a server neither counts nor logs it. `host` stands in where the line has none.
     pub(super) fn request(&self, host: &str) -> proto::DecideRequest {
-        let url = Url::parse(self.target).unwrap_or_default();
+        // `OPTIONS *` asks about the server itself.
+        let url = Url::parse(self.target).filter(|_| self.target != "*");
+        let url = url.unwrap_or_default();
         let header = |name: &str, value: &Option<Cow<'_, str>>| {
             value.as_ref().map(|value| proto::Header {
                 name: name.to_owned(),
@@ -247,7 +249,9 @@ mod tests {
 
     const GOOD: &str = r#"192.0.2.7 - ann lee [17/May/2015:10:05:03 +0000] "GET /a/b.png?w=1 HTTP/1.1" 200 2326 "http://a.example/" "Agent \"x\" 1.0""#;
 
-    fn all(log: &str) -> Vec<(u64, Result<String, Malformed>)> {
+    type Found = Vec<(u64, Result<String, Malformed>)>;
+
+    fn all(log: &str) -> Found {
         let mut lines = Lines::new(log.as_bytes());
         let mut found = Vec::new();
         while let Some(line) = lines.next().unwrap() {

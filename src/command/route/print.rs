@@ -119,11 +119,17 @@ fn nodes(why: &proto::Explanation) -> String {
         &["place", "node", "site", "weight", "race", "fate"],
         &[1, 2, 5],
     );
-    for node in &why.nodes {
+    // What happened at sites that were not chosen is told by the sites' table and the counts below.
+    let scope = |node: &&proto::NodeFate| {
+        let mut chosen = why.sites.iter().filter(|site| site.standing == "in_scope");
+        node.place > 0 || chosen.any(|site| site.site == node.site)
+    };
+    let shown: Vec<&proto::NodeFate> = why.nodes.iter().filter(scope).collect();
+    for node in &shown {
         let ran = node.race > 0.0;
         let fate = match (node.place, node.eliminated.as_str()) {
             (0, "") if ran => "ran, not needed",
-            (0, "") => "at another site",
+            (0, "") => "not ranked",
             (0, reason) => reason,
             _ => "named",
         };
@@ -137,7 +143,8 @@ fn nodes(why: &proto::Explanation) -> String {
             fate.to_owned(),
         ]);
     }
-    let rest = not_shown(why.nodes_not_shown, "nodes");
+    let left_out = u32::try_from(why.nodes.len() - shown.len()).unwrap_or(u32::MAX);
+    let rest = not_shown(why.nodes_not_shown.saturating_add(left_out), "nodes");
     format!(
         "\nnodes, by key {} (the smallest race wins):\n{}{rest}",
         why.key_hash,

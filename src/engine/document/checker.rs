@@ -39,18 +39,22 @@ impl<'a> Checker<'a> {
 
     /// The document is refused for this.
     pub fn error(&mut self, code: &'static str, path: &Path<'_>, message: String, help: &str) {
-        self.faults.push(
-            self.source
-                .fault(Severity::Error, code, path, (message, help)),
-        );
+        let source = self.source;
+        self.faults.push_with(Severity::Error, || {
+            source.fault(Severity::Error, code, path, (message, help))
+        });
     }
 
-    /// The document is used, but an operator should look.
+    /// The document is used, but an operator should look. Kept quiet when parts could not be decoded: what is missing
+    /// may be what would make it right.
     pub fn warning(&mut self, code: &'static str, path: &Path<'_>, message: String, help: &str) {
-        self.faults.push(
-            self.source
-                .fault(Severity::Warning, code, path, (message, help)),
-        );
+        let source = self.source;
+        if !self.complete {
+            return;
+        }
+        self.faults.push_with(Severity::Warning, || {
+            source.fault(Severity::Warning, code, path, (message, help))
+        });
     }
 
     /// A name that nothing bears. Kept quiet when parts could not be decoded: what it names may be among them.
@@ -102,9 +106,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// More entries than a stated limit.
-    pub fn at_most(&mut self, code: &'static str, path: &Path<'_>, count: usize, limit: usize) {
-        if count > limit {
+    /// More entries than a stated limit is an error. Says whether the limit is kept, so that nobody works through the
+    /// rest.
+    pub fn at_most(
+        &mut self,
+        code: &'static str,
+        path: &Path<'_>,
+        count: usize,
+        limit: usize,
+    ) -> bool {
+        let fits = count <= limit;
+        if !fits {
             self.error(
                 code,
                 path,
@@ -112,6 +124,7 @@ impl<'a> Checker<'a> {
                 "split or shorten the list",
             );
         }
+        fits
     }
 
     /// `apiVersion` and `kind` say what the file must be.

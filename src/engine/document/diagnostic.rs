@@ -8,6 +8,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 /// At most this many faults are kept for one document; the rest are counted.
 pub(super) const MAX_DIAGNOSTICS: usize = 100;
 
+/// Messages, help and paths have at most this many characters: they quote the document.
+const MAX_TEXT_CHARS: usize = 400;
+
 /// Excerpts show at most this many bytes of the line at fault.
 const MAX_EXCERPT_BYTES: usize = 160;
 
@@ -63,13 +66,42 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Adds a finding, or counts it when 100 are kept already.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    /// Adds a finding, or counts it when 100 are kept already. Errors take the place of warnings then, so a document
+    /// that is refused always says why.
+    pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        for text in [
+            &mut diagnostic.path,
+            &mut diagnostic.message,
+            &mut diagnostic.help,
+        ] {
+            make_printable(text);
+        }
         if self.items.len() < MAX_DIAGNOSTICS {
             self.items.push(diagnostic);
+            return;
+        }
+        self.dropped += 1;
+        if diagnostic.severity == Severity::Error
+            && let Some(warning) = self.last_warning()
+        {
+            *warning = diagnostic;
+        }
+    }
+
+    /// As [`push`](Self::push), for findings that cost time to describe: those that are only counted are not made.
+    pub(super) fn push_with(&mut self, severity: Severity, describe: impl FnOnce() -> Diagnostic) {
+        let is_kept = self.items.len() < MAX_DIAGNOSTICS
+            || (severity == Severity::Error && self.last_warning().is_some());
+        if is_kept {
+            self.push(describe());
         } else {
             self.dropped += 1;
         }
+    }
+
+    fn last_warning(&mut self) -> Option<&mut Diagnostic> {
+        let mut kept = self.items.iter_mut().rev();
+        kept.find(|kept| kept.severity == Severity::Warning)
     }
 
     /// Adds all findings of `other`.
@@ -97,7 +129,7 @@ impl Diagnostics {
 
     /// True when a document must be refused.
     pub fn has_errors(&self) -> bool {
-        self.dropped > 0 || self.items.iter().any(|d| d.severity == Severity::Error)
+        self.items.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// How many errors and how many warnings are kept.
@@ -191,6 +223,15 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// Makes one line of bounded length of what may quote a document: it ends up in logs and terminals.
+fn make_printable(text: &mut String) {
+    let is_fine = text.len() <= MAX_TEXT_CHARS && !text.chars().any(char::is_control);
+    if !is_fine {
+        let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        *text = text.chars().map(clean).take(MAX_TEXT_CHARS).collect();
+    }
+}
+
 /// The line around byte `at` of `text`, made safe to print, with the part of it that `span` covers.
 pub(super) fn excerpt(text: &str, span: &Range<usize>) -> (usize, usize, String, Range<usize>) {
     let at = floor_char_boundary(text, span.start.min(text.len()));
@@ -248,7 +289,7 @@ mod tests {
         let at = text.find("zwölf").unwrap();
         let (line, column, shown, marked) = excerpt(text, &(at..at + 6));
         assert_eq!((line, column, shown.as_str()), (2, 6, "  b: zwölf"));
-        assert_eq!(&shown[marked], "zwölf");
+        assert_eq!(shown.get(marked), Some("zwölf"));
     }
 
     #[test]
@@ -257,6 +298,6 @@ mod tests {
         let (line, column, shown, marked) = excerpt(&text, &(501..504));
         assert_eq!((line, column), (1, 502));
         assert!(shown.len() <= MAX_EXCERPT_BYTES && !shown.contains('\u{7}'));
-        assert_eq!(&shown[marked], "bad");
+        assert_eq!(shown.get(marked), Some("bad"));
     }
 }

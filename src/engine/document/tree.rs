@@ -86,6 +86,7 @@ impl Source {
             faults: &mut faults,
             limits,
             open: Vec::new(),
+            repeated: None,
             seen: 0,
         };
         let root = builder.build(text);
@@ -269,6 +270,8 @@ struct Builder<'a> {
     limits: &'a Limits,
     /// Lists and maps not yet ended: the node, and for a map the key that waits for its value.
     open: Vec<(NodeId, Option<NodeId>)>,
+    /// A key that its map has already: its value is read over.
+    repeated: Option<NodeId>,
     seen: usize,
 }
 
@@ -399,6 +402,7 @@ impl Builder<'_> {
         {
             Some(Content::List(items)) => items.push(id),
             Some(Content::Map(entries)) => match key {
+                Some(key) if self.repeated == Some(key) => self.repeated = None,
                 Some(key) => entries.push((key, id)),
                 None => return self.begin_entry(parent, id),
             },
@@ -430,6 +434,7 @@ impl Builder<'_> {
         if twice {
             let message = format!("the field `{name}` stands twice");
             self.refuse("D003", span, message, "keep one of the two");
+            self.repeated = Some(key);
         }
         if let Some((_, waiting)) = self.open.last_mut() {
             *waiting = Some(key);
@@ -446,9 +451,9 @@ impl Builder<'_> {
     }
 
     fn refuse(&mut self, code: &'static str, span: Range<usize>, message: String, help: &str) {
-        let fault = self
-            .source
-            .diagnostic(Severity::Error, code, &span, (message, help));
-        self.faults.push(fault);
+        let source = &*self.source;
+        self.faults.push_with(Severity::Error, || {
+            source.diagnostic(Severity::Error, code, &span, (message, help))
+        });
     }
 }

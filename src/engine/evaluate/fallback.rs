@@ -19,23 +19,23 @@ use crate::engine::snapshot::{RankTable, Roster};
 /// Entries of the chosen tier that come before any later tier.
 const FIRST_TIER_ENTRIES: usize = 3;
 
-/// The key's order over some sites of a roster, without the nodes that were tried.
+/// The key's order over some sites of a roster, without the nodes that were tried. The list stays where its caller made
+/// it: it is too wide to be moved about.
 struct Order<'r> {
     roster: &'r Roster,
     tried: &'r Tried,
-    top: Top,
+    top: &'r Top,
 }
 
 impl<'r> Order<'r> {
     fn new(
+        top: &'r mut Top,
         (roster, tried): (&'r Roster, &'r Tried),
         segments: impl Iterator<Item = Segment>,
-        (key, wanted): (KeyHash, usize),
+        key: KeyHash,
     ) -> Self {
-        // Tried nodes may all be among the best: ask for as many more and skip them.
-        let mut top = Top::new(wanted + tried.len());
         for segment in segments {
-            rank::rank(roster.columns(), segment, key, &mut top);
+            rank::rank(roster.columns(), segment, key, top);
         }
         Self { roster, tried, top }
     }
@@ -55,6 +55,14 @@ impl<'r> Order<'r> {
             .first()
             .and_then(|entry| self.roster.node_at(entry.position));
         owner.is_some_and(|node| self.tried.contains(&node))
+    }
+}
+
+impl Request<'_, '_> {
+    /// An empty list with room for `wanted` nodes that were not tried: those that were may all be among the best.
+    #[inline]
+    fn room_for(&self, wanted: usize) -> Top {
+        Top::new(wanted + self.tried.len())
     }
 }
 
@@ -118,7 +126,7 @@ fn chosen_tier(
         detour.is_none_or(|detour| site.total_ms <= best_ms + detour)
     };
     let in_scope = |node: NodeIndex, role: Role| {
-        let home = request.snapshot.topology().node(node).site;
+        let home = request.snapshot.topology().site_of(node);
         let scored = inside.iter().find(|scored| scored.site == home);
         Pick {
             node,
@@ -126,17 +134,15 @@ fn chosen_tier(
             role,
         }
     };
-    let order = Order::new(
-        ranked,
-        inside.iter().filter_map(segment),
-        (key, request.wanted),
-    );
+    let mut top = request.room_for(request.wanted);
+    let order = Order::new(&mut top, ranked, inside.iter().filter_map(segment), key);
     let roles = std::iter::once(Role::Owner).chain(std::iter::repeat(Role::NextInOrder));
     let others = outside
         .iter()
         .filter(|site| in_reach(site))
         .filter_map(|site| {
-            let order = Order::new(ranked, segment(site).into_iter(), (key, 1));
+            let mut top = request.room_for(1);
+            let order = Order::new(&mut top, ranked, segment(site).into_iter(), key);
             order.nodes().next().map(|node| Pick {
                 node,
                 expected_ms: site.total_ms,
@@ -151,7 +157,8 @@ fn chosen_tier(
         others,
         elsewhere: |first: SiteIndex| {
             let rest = inside.iter().filter(|site| site.site != first);
-            let order = Order::new(ranked, rest.filter_map(segment), (key, 1));
+            let mut top = request.room_for(1);
+            let order = Order::new(&mut top, ranked, rest.filter_map(segment), key);
             let node = order.nodes().next()?;
             Some(in_scope(node, Role::NextInOrder))
         },
@@ -208,11 +215,12 @@ fn anywhere(
         all.filter(&in_reach)
     };
     let segments = sites().filter_map(|site| roster.segment(site.position));
-    let order = Order::new((roster, &request.tried), segments, (key, 1 + listed.len()));
+    let mut top = request.room_for(1 + listed.len());
+    let order = Order::new(&mut top, (roster, &request.tried), segments, key);
     let node = order
         .nodes()
         .find(|node| listed.iter().all(|pick| pick.node != *node))?;
-    let home = request.snapshot.topology().node(node).site;
+    let home = request.snapshot.topology().site_of(node);
     let site = sites().find(|site| site.site == home)?;
     Some((node, site.total_ms))
 }
@@ -228,7 +236,7 @@ fn interleave(
     later_tiers: usize,
 ) -> ArrayVec<Pick, MAX_CANDIDATES> {
     let topology = request.snapshot.topology();
-    let site_of = |pick: &Pick| topology.node(pick.node).site;
+    let site_of = |pick: &Pick| topology.site_of(pick.node);
     let wanted = request.wanted;
     let (mut in_order, mut others) = (supply.in_order.peekable(), supply.others);
     let mut picks: ArrayVec<Pick, MAX_CANDIDATES> = in_order.next().into_iter().collect();
@@ -286,7 +294,7 @@ fn append_later_tiers(
     picks: &mut ArrayVec<Pick, MAX_CANDIDATES>,
 ) {
     let topology = request.snapshot.topology();
-    let first_site: Option<SiteIndex> = picks.first().map(|pick| topology.node(pick.node).site);
+    let first_site: Option<SiteIndex> = picks.first().map(|pick| topology.site_of(pick.node));
     for tier in tiers {
         if picks.len() >= request.wanted {
             return;
@@ -318,12 +326,13 @@ fn append_later_tiers(
         let segments = scope
             .iter()
             .filter_map(|site| roster.segment(site.position));
-        let order = Order::new((roster, &request.tried), segments, (key, 1 + picks.len()));
+        let mut top = request.room_for(1 + picks.len());
+        let order = Order::new(&mut top, (roster, &request.tried), segments, key);
         let first = order
             .nodes()
             .find(|node| picks.iter().all(|pick| pick.node != *node));
         let found = first.map(|node| {
-            let site = topology.node(node).site;
+            let site = topology.site_of(node);
             let home = scope.iter().find(|known| known.site == site);
             (node, home.map_or(0.0, |known| known.total_ms))
         });

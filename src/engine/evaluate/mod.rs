@@ -12,7 +12,7 @@ use super::hash::{self, KeyHash};
 use super::locate::{self, Located};
 use super::model::{NodeIndex, PoolIndex, RuleIndex, SiteIndex};
 use super::policy::{Action, Affinity, Matched, PanicMode, Plan, PlanTier};
-use super::query::{HostName, MAX_CANDIDATES, MAX_TRIED, Query};
+use super::query::{HostRoom, MAX_CANDIDATES, MAX_TRIED, Query, normal_host};
 use super::snapshot::{RankTable, Roster, Snapshot};
 
 pub use sites::{MAX_SCORED_SITES, ScoredSite};
@@ -191,13 +191,10 @@ struct Stage<'s> {
 /// Decides one query.
 pub fn evaluate(snapshot: &Snapshot, query: &Query<'_>) -> Evaluation {
     let located = locate::locate(snapshot, query);
-    let host = HostName::new(query.host);
+    let mut room = HostRoom::new();
+    let host = normal_host(query.host, &mut room);
     let policy = snapshot.policy();
-    let matched = policy.match_query(
-        query,
-        host.as_str(),
-        (located.place.country, located.place.asn),
-    );
+    let matched = policy.match_query(query, host, (located.place.country, located.place.asn));
     let (plan, matched_by) = match matched {
         Matched::Rule(index, rule) if rule.action == Action::Refuse => {
             return Evaluation::refused(located, MatchedBy::Rule(index), Reason::RefusedByRule);
@@ -214,7 +211,7 @@ pub fn evaluate(snapshot: &Snapshot, query: &Query<'_>) -> Evaluation {
     let Some(stage) = choose_stage(snapshot, plan) else {
         return Evaluation::refused(located, matched_by, Reason::NoNode);
     };
-    let object = plan.key.key_of(query, host.as_str());
+    let object = plan.key.key_of(query, host);
     let request = Request {
         snapshot,
         plan,

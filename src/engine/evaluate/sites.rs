@@ -96,15 +96,23 @@ impl Scorer<'_> {
     }
 }
 
+/// Puts a site in its place, which is most often the last, and drops the worst beyond `count`.
 fn insert(best: &mut ArrayVec<ScoredSite, MAX_SCORED_SITES>, count: usize, scored: ScoredSite) {
     let after =
         |other: &ScoredSite| (other.total_ms, other.position) > (scored.total_ms, scored.position);
-    let at = best.iter().position(after).unwrap_or(best.len());
-    if at >= count {
-        return;
-    }
     if best.len() == count {
+        if !best.last().is_some_and(after) {
+            return;
+        }
         best.pop();
     }
-    best.insert(at, scored);
+    best.push(scored);
+    let mut unsorted = best.as_mut_slice();
+    while let [rest @ .., other, own] = unsorted
+        && after(other)
+    {
+        std::mem::swap(other, own);
+        let rest_and_own = rest.len() + 1;
+        unsorted = unsorted.get_mut(..rest_and_own).unwrap_or_default();
+    }
 }

@@ -71,8 +71,12 @@ impl<'s> Section<'_, 's, '_> {
         mut compile: impl FnMut(&mut Checker<'s>, &Path<'_>, &T) -> Option<U>,
     ) -> Vec<U> {
         let list = self.path.field(field);
-        self.checker
-            .at_most("P001", &list, entries.len(), MAX_ENTRIES);
+        if !self
+            .checker
+            .at_most("P001", &list, entries.len(), MAX_ENTRIES)
+        {
+            return Vec::new();
+        }
         let indexed = entries.iter().enumerate();
         indexed
             .filter_map(|(index, entry)| compile(self.checker, &list.index(index), entry))

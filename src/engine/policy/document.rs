@@ -360,6 +360,18 @@ pub struct MatchDocument {
     pub classes: Vec<String>,
 }
 
+impl MatchDocument {
+    /// How many regular expressions it holds.
+    pub(super) fn expressions(&self) -> usize {
+        let by_path = self.paths.iter().map(|path| path.kind);
+        let by_value = self.headers.iter().chain(&self.query);
+        by_path
+            .filter(|kind| *kind == PathMatchKind::RegularExpression)
+            .count()
+            + by_value.filter(|value| value.regex.is_some()).count()
+    }
+}
+
 /// A condition on the path, in the Gateway API's terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

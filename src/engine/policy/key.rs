@@ -1,6 +1,7 @@
 //! What makes two requests ask for the same object: the recipe of a cache key.
 
 use super::document::KeyDocument;
+use crate::engine::document::{Checker, Path};
 use crate::engine::hash::{self, KeyHash};
 use crate::engine::query::{Query, query_parameter};
 
@@ -22,6 +23,41 @@ enum QueryPart {
 
 /// The part that stands for a parameter or header the request does not have; no value can contain it.
 const ABSENT: &[u8] = &[0xff];
+
+/// Most query parameters, and most headers, of one recipe.
+const MAX_PARTS: usize = 32;
+
+/// Checks a recipe as written.
+pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, document: &KeyDocument) {
+    let KeyDocument {
+        host,
+        path: by_path,
+        query,
+        headers,
+    } = document;
+    for (field, names) in [("query", query), ("headers", headers)] {
+        let list = path.field(field);
+        if !checker.at_most("P001", &list, names.len(), MAX_PARTS) {
+            continue;
+        }
+        for (k, name) in names.iter().enumerate() {
+            if name.is_empty() || name.chars().any(char::is_control) {
+                let message = "not a name".to_owned();
+                checker.error("P007", &list.index(k), message, "name it as requests do");
+            }
+        }
+    }
+    if query.len() > 1 && query.iter().any(|name| name == "*") {
+        let message = "`*` stands beside other parameters".to_owned();
+        let help = "`*` takes the whole query as it stands; let it stand alone";
+        checker.error("P007", &path.field("query"), message, help);
+    }
+    if !host && !by_path && query.is_empty() && headers.is_empty() {
+        let message = "every request has the same key".to_owned();
+        let help = "one node would get them all; let the host, the path or a part make the key";
+        checker.warning("P023", path, message, help);
+    }
+}
 
 impl KeyRecipe {
     pub(super) fn new(document: &KeyDocument) -> Self {

@@ -7,6 +7,7 @@ mod compile;
 mod conditions;
 pub mod document;
 mod key;
+mod limits;
 mod matcher;
 mod node_set;
 mod overrides;
@@ -17,9 +18,10 @@ use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
-pub use compile::{Compiled, MAX_CLASSES, MAX_POOLS, MAX_RULES, compile};
+pub use compile::{Compiled, compile};
 pub use document::{Action, Affinity, PanicMode, PolicyDocument};
 pub use key::KeyRecipe;
+pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
 pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
 
 use super::geo::Location;

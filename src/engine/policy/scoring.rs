@@ -4,7 +4,7 @@ use super::document::{BiasDocument, PanicDocument, ScoreDocument};
 use crate::engine::document::{Checker, DurationMs, Path};
 use crate::engine::number::narrow;
 use crate::engine::score::ScoreModel;
-use crate::engine::topology::{MAX_SITES, Topology};
+use crate::engine::topology::Topology;
 
 /// Checks the section and turns it into the model that scores sites.
 pub(super) fn model(
@@ -74,7 +74,6 @@ fn biases(
     documents: &[BiasDocument],
     topology: &Topology,
 ) -> Vec<f32> {
-    checker.at_most("P001", path, documents.len(), MAX_SITES);
     let mut bias_ms = vec![0.0; topology.sites().len()];
     for (index, document) in documents.iter().enumerate() {
         let path = path.index(index);

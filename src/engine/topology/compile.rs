@@ -22,6 +22,9 @@ pub const MAX_NODES: usize = 50_000;
 /// Most tiers.
 const MAX_TIERS: usize = 8;
 
+/// Most parents of one site.
+const MAX_PARENTS: usize = 16;
+
 /// Most labels of one site or node.
 const MAX_LABELS: usize = 32;
 
@@ -55,6 +58,7 @@ pub fn compile(file: &str, text: &str) -> Compiled {
         name: document.metadata.name,
         tiers: document.spec.tiers,
         sites,
+        sites_of_nodes: nodes.iter().map(|node| node.site).collect(),
         nodes,
     });
     Compiled {
@@ -67,11 +71,18 @@ fn check(checker: &mut Checker<'_>, document: &TopologyDocument) -> (Vec<Site>, 
     checker.envelope((&document.api_version, &document.kind), (API_VERSION, KIND));
     let spec_path = Path::Root.field("spec");
     let spec = &document.spec;
-    check_tiers(checker, &spec_path.field("tiers"), &spec.tiers);
+    let tiers_path = spec_path.field("tiers");
     let sites_path = spec_path.field("sites");
     let nodes_path = spec_path.field("nodes");
-    checker.at_most("T001", &sites_path, spec.sites.len(), MAX_SITES);
-    checker.at_most("T001", &nodes_path, spec.nodes.len(), MAX_NODES);
+    let fits = [
+        checker.at_most("T001", &tiers_path, spec.tiers.len(), MAX_TIERS),
+        checker.at_most("T001", &sites_path, spec.sites.len(), MAX_SITES),
+        checker.at_most("T001", &nodes_path, spec.nodes.len(), MAX_NODES),
+    ];
+    if fits.contains(&false) {
+        return (Vec::new(), Vec::new());
+    }
+    check_tiers(checker, &tiers_path, &spec.tiers);
     if spec.sites.is_empty() {
         let help = "a fleet needs at least one site; an empty one is never valid";
         checker.unknown_name("T002", &sites_path, "no site".to_owned(), help);
@@ -91,7 +102,6 @@ fn check(checker: &mut Checker<'_>, document: &TopologyDocument) -> (Vec<Site>, 
 }
 
 fn check_tiers(checker: &mut Checker<'_>, path: &Path<'_>, tiers: &[String]) {
-    checker.at_most("T001", path, tiers.len(), MAX_TIERS);
     if tiers.is_empty() {
         checker.error(
             "T003",
@@ -210,7 +220,9 @@ fn resolve_parents(
     for (index, document) in documents.iter().enumerate() {
         let path = path.index(index);
         let list = path.field("parents");
-        checker.at_most("T001", &list, document.parents.len(), 16);
+        if !checker.at_most("T001", &list, document.parents.len(), MAX_PARENTS) {
+            continue;
+        }
         let Some((own, own_tier)) = position.get(document.id.as_str()).copied() else {
             continue;
         };
@@ -250,7 +262,9 @@ fn resolve_parents(
 }
 
 fn check_labels(checker: &mut Checker<'_>, path: &Path<'_>, labels: &BTreeMap<String, String>) {
-    checker.at_most("T001", path, labels.len(), MAX_LABELS);
+    if !checker.at_most("T001", path, labels.len(), MAX_LABELS) {
+        return;
+    }
     for (name, value) in labels {
         let good =
             |text: &str| text.len() <= MAX_LABEL_BYTES && !text.chars().any(char::is_control);

@@ -24,6 +24,8 @@ pub struct Topology {
     tiers: Vec<String>,
     sites: Vec<Site>,
     nodes: Vec<Node>,
+    /// The site of each node once more, side by side: nodes are wide, and a decision asks for their sites only.
+    sites_of_nodes: Vec<SiteIndex>,
 }
 
 /// A place where nodes stand.
@@ -108,6 +110,15 @@ impl Topology {
     )]
     pub fn node(&self, index: NodeIndex) -> &Node {
         &self.nodes[index.get()]
+    }
+
+    /// The site of the node at `index`; indices come from this topology only.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "made of the node table, position by position"
+    )]
+    pub fn site_of(&self, index: NodeIndex) -> SiteIndex {
+        self.sites_of_nodes[index.get()]
     }
 
     /// The name of a tier.

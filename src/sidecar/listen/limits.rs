@@ -96,7 +96,7 @@ impl Limits {
     /// Unread request data is bounded by the connection window. Every open stream may hold its header
     /// list, and one whole answer if the peer opens no window for it: hyper takes a body's next chunk
     /// only when the one before has gone out. HTTP/2 state of about 40 KB per connection comes
-    /// on top, idle or not, most of it h2's buffers; 2 KB before the preface.
+    /// on top, idle or not, most of it h2's buffers; up to 6 KB before the preface.
     pub const fn bytes_per_connection(&self, answer_bytes: u64) -> u64 {
         let per_stream = self.max_header_list_bytes as u64 + answer_bytes;
         self.connection_window_bytes as u64 + self.max_concurrent_streams as u64 * per_stream

@@ -40,21 +40,17 @@ impl WireError {
         self.faults.push(format!("{field}: {message}"));
     }
 
+    #[inline]
     fn at_most(&mut self, field: &str, length: usize, limit: usize) {
         if length > limit {
-            self.add(
-                field,
-                format_args!("has {length} bytes, at most {limit} are allowed"),
-            );
+            self.add_too_long(field, length, limit);
         }
     }
 
-    fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.faults.is_empty() {
-            Ok(value)
-        } else {
-            Err(self)
-        }
+    #[cold]
+    fn add_too_long(&mut self, field: &str, length: usize, limit: usize) {
+        let message = format_args!("has {length} bytes, at most {limit} are allowed");
+        self.add(field, message);
     }
 }
 
@@ -112,7 +108,10 @@ impl<'m> QueryBuffer<'m> {
         if !path.is_empty() && !path.starts_with('/') && path != "*" {
             error.add("path", "must begin with `/`");
         }
-        error.into_result(Query {
+        if !error.faults.is_empty() {
+            return Err(error);
+        }
+        Ok(Query {
             pool: some(&message.pool),
             host: &message.host,
             path,

@@ -10,6 +10,7 @@ use super::document::{
     Affinity, GeoDocument, KIND, PolicyDocument, PolicySpec, PoolDocument, RuleDocument,
 };
 use super::key::KeyRecipe;
+use super::limits::{self, MAX_NODE_SETS};
 use super::matcher::Matcher;
 use super::node_set::{self, Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
@@ -18,24 +19,6 @@ use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, So
 use crate::engine::geo::Location;
 use crate::engine::model::{Digest, NodeIndex, PoolIndex};
 use crate::engine::topology::{API_VERSION, AddressPattern, Topology};
-
-/// Most rules in one policy.
-pub const MAX_RULES: usize = 10_000;
-
-/// Most pools in one policy.
-pub const MAX_POOLS: usize = 256;
-
-/// Most content classes in one policy.
-pub const MAX_CLASSES: usize = 64;
-
-/// Most network overrides in one policy.
-const MAX_OVERRIDES: usize = 100_000;
-
-/// Most distinct node sets; each rule's pool, capability and geofence makes one unless another rule has the same.
-const MAX_NODE_SETS: usize = 1_024;
-
-/// Most entries of the address lists.
-const MAX_ADDRESS_PATTERNS: usize = 1_024;
 
 /// The outcome: a policy when nothing refuses it, and all that was found either way.
 #[derive(Debug)]
@@ -101,6 +84,9 @@ impl<'a, 's> Compiler<'a, 's> {
         let spec_path = Path::Root.field("spec");
         self.checker
             .envelope((&document.api_version, &document.kind), (API_VERSION, KIND));
+        if !limits::check(self.checker, &spec_path, spec) {
+            return None;
+        }
         self.addresses(&spec_path.field("addresses"));
         let classes = self.classes(&spec_path.field("classes"));
         let score = scoring::model(
@@ -177,8 +163,6 @@ impl<'a, 's> Compiler<'a, 's> {
     }
 
     fn patterns(&mut self, path: &Path<'_>, texts: &[String]) -> Vec<AddressPattern> {
-        self.checker
-            .at_most("P001", path, texts.len(), MAX_ADDRESS_PATTERNS);
         let mut patterns = Vec::new();
         for (index, text) in texts.iter().enumerate() {
             if let Some(pattern) = AddressPattern::parse(text) {
@@ -198,8 +182,6 @@ impl<'a, 's> Compiler<'a, 's> {
 
     fn classes(&mut self, path: &Path<'_>) -> Vec<Class> {
         let documents = &self.document.spec.classes;
-        self.checker
-            .at_most("P001", path, documents.len(), MAX_CLASSES);
         for (index, class) in documents.iter().enumerate() {
             let path = path.index(index);
             self.checker.id("P004", &path.field("name"), &class.name);
@@ -235,8 +217,6 @@ impl<'a, 's> Compiler<'a, 's> {
     fn overrides(&mut self, path: &Path<'_>) -> Overrides {
         let path = path.field("overrides");
         let documents = &self.document.spec.geo.overrides;
-        self.checker
-            .at_most("P001", &path, documents.len(), MAX_OVERRIDES);
         let mut overrides = Overrides::default();
         for (index, document) in documents.iter().enumerate() {
             let path = path.index(index);
@@ -297,8 +277,6 @@ impl<'a, 's> Compiler<'a, 's> {
 
     fn pools(&mut self, path: &Path<'_>) -> Vec<Pool> {
         let documents = &self.document.spec.pools;
-        self.checker
-            .at_most("P001", path, documents.len(), MAX_POOLS);
         if documents.is_empty() {
             self.checker.unknown_name(
                 "P002",

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::super::document::{Action, RuleDocument};
+use super::super::limits::MAX_RULE_POOLS;
 use super::super::matcher::Conditions;
 use super::super::node_set::Demands;
-use super::super::{Class, Rule, conditions};
-use super::{Compiler, MAX_RULES, plan};
+use super::super::{Class, Rule, conditions, key};
+use super::{Compiler, plan};
 use crate::engine::document::{DurationMs, Path};
 use crate::engine::geo::place::Country;
 use crate::engine::query::MAX_CANDIDATES;
@@ -19,8 +20,6 @@ impl Compiler<'_, '_> {
         classes: &[Class],
     ) -> (Vec<Rule>, Vec<Conditions>) {
         let documents = &self.document.spec.rules;
-        self.checker
-            .at_most("P001", path, documents.len(), MAX_RULES);
         if documents.is_empty() {
             self.checker.unknown_name(
                 "P002",
@@ -93,11 +92,12 @@ impl Compiler<'_, '_> {
             countries,
         };
         let pools_path = path.field("pools");
+        let names = &document.pools;
         self.checker
-            .at_most("P001", &pools_path, document.pools.len(), 8);
+            .at_most("P001", &pools_path, names.len(), MAX_RULE_POOLS);
         if document.pools.is_empty() && document.action == Action::Route {
             let message = format!("the rule `{}` names no pool", document.name);
-            self.checker.error(
+            self.checker.unknown_name(
                 "P010",
                 path,
                 message,
@@ -105,7 +105,7 @@ impl Compiler<'_, '_> {
             );
         }
         let mut tiers = Vec::new();
-        for (k, name) in document.pools.iter().enumerate() {
+        for (k, name) in names.iter().take(MAX_RULE_POOLS).enumerate() {
             let pools = &self.document.spec.pools;
             let found = pools.iter().position(|pool| pool.name == *name);
             if let Some((index, pool)) = found.and_then(|at| Some((at, pools.get(at)?))) {
@@ -156,6 +156,7 @@ impl Compiler<'_, '_> {
     }
 
     fn check_bounds(&mut self, path: &Path<'_>, document: &RuleDocument) {
+        key::check(self.checker, &path.field("key"), &document.key);
         if let Some(candidates) = document.candidates {
             let most = f64::from(u8::try_from(MAX_CANDIDATES).unwrap_or(u8::MAX));
             self.checker.in_range(

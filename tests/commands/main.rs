@@ -1,0 +1,17 @@
+//! The commands, driven as a shell drives them: arguments in, text and exit status out.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that can not go on is a failure"
+)]
+
+mod binary;
+mod check;
+mod fleet_of_the_world;
+mod print;
+mod replay;
+mod route;
+mod support;
+mod topology;
