@@ -1,12 +1,14 @@
 //! Tells the writer to look again when a watched file may have changed.
 //!
 //! The directory is watched, not the file: editors and orchestrators replace files by renaming, and a watch on the old
-//! file goes deaf. Any event means "look again"; what changed is decided by content. A slow poll covers lost events.
+//! file goes deaf. Any event but reading means "look again"; what changed is decided by content. A slow poll covers lost
+//! events.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::writer::Mailbox;
 
@@ -19,7 +21,12 @@ pub struct Watch {
 impl Watch {
     /// Starts to watch. A directory that can not be watched is left to the poll, with a warning.
     pub fn start(files: &[PathBuf], mailbox: Mailbox) -> Self {
-        let told = move |_event: notify::Result<notify::Event>| mailbox.look_again();
+        let told = move |event: notify::Result<Event>| {
+            // Our own reading is told of too; taken for a change, it would make us read again without end.
+            if !event.is_ok_and(|event| is_reading(event.kind)) {
+                mailbox.look_again();
+            }
+        };
         let watcher = notify::recommended_watcher(told);
         let mut watcher = match watcher {
             Ok(watcher) => watcher,
@@ -37,6 +44,12 @@ impl Watch {
             _watcher: Some(watcher),
         }
     }
+}
+
+/// Whether a file was opened or read, and not changed.
+fn is_reading(kind: EventKind) -> bool {
+    let closed_after_writing = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    kind.is_access() && kind != closed_after_writing
 }
 
 /// The directories of the files as named, and of what they link to.

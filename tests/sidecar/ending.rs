@@ -74,6 +74,31 @@ async fn f02_a_stream_in_flight_finishes_and_everybody_is_told() {
 }
 
 #[tokio::test]
+async fn told_to_end_while_it_looks_at_its_files_it_says_so_and_ends() {
+    let files = Files::new();
+    let mut server = files.setup().with("drain-deadline", "10s").start().await;
+    let mut client = server.client().await;
+    let (send, outgoing) = mpsc::channel(1);
+    let stream = client
+        .grpc
+        .decide_stream(ReceiverStream::new(outgoing))
+        .await;
+    let mut answers = stream.unwrap().into_inner();
+    send.send(request("/a")).await.unwrap();
+    answers.next().await.unwrap().unwrap();
+    // Between the sign of a change and the reading there is a pause, into which the end falls.
+    server.signal("HUP");
+    server.signal("TERM");
+    server
+        .until("it is draining", || server.get("/readyz").status == 503)
+        .await;
+    server.signal("HUP");
+    drop(send);
+    assert!(answers.next().await.is_none());
+    assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
+}
+
+#[tokio::test]
 async fn f02_a_stream_that_stays_is_cut_at_the_deadline() {
     let mut server = Setup::example()
         .with("drain-deadline", "300ms")

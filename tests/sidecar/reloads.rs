@@ -90,6 +90,30 @@ async fn f17_an_orchestrators_swap_of_links_is_taken_once() {
 }
 
 #[tokio::test]
+async fn files_are_not_read_while_nothing_changes() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    files.replace("policy.yaml", fleet::policy("newer"));
+    server.until_revision(2).await;
+    let Some(_) = server.reads() else {
+        println!(
+            "skipped: files_are_not_read_while_nothing_changes: the system does not count reads"
+        );
+        return;
+    };
+    // Its own reading must not look like a change to it. A process that reads again and again does so 15 times a
+    // second; one that does not comes to rest within the deadline.
+    let mut reads = server.reads();
+    server
+        .until("it reads nothing for half a second", || {
+            thread::sleep(Duration::from_millis(500));
+            let before = std::mem::replace(&mut reads, server.reads());
+            before == reads
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_policy_and_a_topology_that_need_each_other_come_as_one() {
     let files = Files::new();
     let server = files.setup().start().await;

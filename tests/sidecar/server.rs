@@ -265,6 +265,15 @@ impl Server {
         assert!(sent.unwrap().success(), "SIG{name} was not sent");
     }
 
+    /// How many times it has read from a file or socket, where the system counts that.
+    pub(crate) fn reads(&self) -> Option<u64> {
+        let counts = fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
+        let line = counts
+            .lines()
+            .find_map(|line| line.strip_prefix("syscr: "))?;
+        line.parse().ok()
+    }
+
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

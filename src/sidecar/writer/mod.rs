@@ -171,21 +171,17 @@ impl Writer {
             .name("tradewind-writer".to_owned())
             .spawn(move || {
                 while let Ok(event) = self.events.recv() {
-                    let look = matches!(event, Event::LookAgain);
                     if self.handle(event).is_break() {
-                        return;
-                    }
-                    if look && self.look_again().is_break() {
                         return;
                     }
                 }
             })
     }
 
-    /// Does what an event asks; breaks when it asks to end. A call to look again is the caller's to follow.
+    /// Does what an event asks for; breaks when it is to end.
     fn handle(&mut self, event: Event) -> ControlFlow<()> {
         match event {
-            Event::LookAgain => {}
+            Event::LookAgain => return self.look_again(),
             Event::ApplyPolicy(text, reply) => drop(reply.send(self.apply_policy(text))),
             Event::Draining => {
                 self.status.draining = true;
@@ -196,13 +192,17 @@ impl Writer {
         ControlFlow::Continue(())
     }
 
-    /// Waits until it is quiet, then reads what has changed.
+    /// Waits until it is quiet, then reads what has changed. Other events are not kept waiting meanwhile.
     fn look_again(&mut self) -> ControlFlow<()> {
         let deadline = clock::now() + QUIET_AT_MOST;
         loop {
             self.look_pending.store(false, Ordering::Release);
             let left = deadline.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                break;
+            }
             match self.events.recv_timeout(QUIET.min(left)) {
+                Ok(Event::LookAgain) => {}
                 Ok(event) => self.handle(event)?,
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
