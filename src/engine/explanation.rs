@@ -211,7 +211,17 @@ impl<'a> Context<'a> {
 
     /// Every node of the pool: first those in the answer, then by their race.
     fn nodes(&self, sites: &[SiteLine]) -> Vec<NodeLine> {
-        let lines = self.members.iter().map(|node| self.node_line(*node, sites));
+        let topology = self.snapshot.topology();
+        let mut line_of_site = vec![None; topology.sites().len()];
+        for line in sites {
+            if let Some(place) = line_of_site.get_mut(line.site.get()) {
+                *place = Some(line);
+            }
+        }
+        let lines = self.members.iter().map(|node| {
+            let site = line_of_site.get(topology.site_of(*node).get());
+            self.node_line(*node, site.copied().flatten())
+        });
         let mut lines: Vec<NodeLine> = lines.collect();
         lines.sort_by(|a, b| {
             let place = |line: &NodeLine| line.place.unwrap_or(usize::MAX);
@@ -291,10 +301,9 @@ impl<'a> Context<'a> {
         })
     }
 
-    fn node_line(&self, index: NodeIndex, sites: &[SiteLine]) -> NodeLine {
+    fn node_line(&self, index: NodeIndex, site: Option<&SiteLine>) -> NodeLine {
         let node = self.snapshot.topology().node(index);
         let position = self.position_of(index, node);
-        let site = sites.iter().find(|line| line.site == node.site);
         let in_scope = site.is_some_and(|line| line.standing == SiteStanding::InScope);
         let place = self
             .evaluation
