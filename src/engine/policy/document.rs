@@ -85,7 +85,8 @@ pub struct AddressesDocument {
 pub struct GeoDocument {
     /// Networks whose place is known better; the longest prefix wins.
     pub overrides: Vec<OverrideDocument>,
-    /// Where clients are taken to be when nothing is known. Default: the site with the most capacity.
+    /// Where clients are taken to be when nothing is known. Default: the site with the most capacity in
+    /// the first tier.
     #[serde(rename = "default")]
     pub fallback: Option<PlaceDocument>,
 }

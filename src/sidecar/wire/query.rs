@@ -225,15 +225,23 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
-/// Cuts a client's address to its network (/24 or /48) and leaves out what headers say (cookies, credentials), so that
-/// what is kept names no person and opens no door.
+/// Cuts a client's address to its network (/24 or /48) and its place to a tenth of a degree, and leaves out what
+/// headers and queries say (cookies, credentials, signatures), so that what is kept names no person and opens no door.
 pub fn mask(message: &mut proto::DecideRequest) {
     for header in &mut message.headers {
         header.value.clear();
     }
+    message.query.clear();
+    message.key.clear();
+    let path_end = message.path.find('?').unwrap_or(message.path.len());
+    message.path.truncate(path_end);
     let Some(client) = message.client.as_mut() else {
         return;
     };
+    if let Some(place) = client.location.as_mut() {
+        place.latitude = (place.latitude * 10.0).round() / 10.0;
+        place.longitude = (place.longitude * 10.0).round() / 10.0;
+    }
     client.ip = match client.ip.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => {
             let [a, b, c, _] = ip.octets();
@@ -293,6 +301,23 @@ mod tests {
         let mut buffer = QueryBuffer::default();
         let query = buffer.read(&message).unwrap();
         assert_eq!((query.path, query.query_string), ("/a", "b=1"));
+    }
+
+    #[test]
+    fn what_is_kept_opens_no_door() {
+        let mut message = proto::DecideRequest {
+            path: "/a?signature=1".into(),
+            query: "token=2".into(),
+            key: b"secret".to_vec(),
+            headers: vec![proto::Header {
+                name: "cookie".into(),
+                value: "id=3".into(),
+            }],
+            ..Default::default()
+        };
+        mask(&mut message);
+        assert_eq!((message.path.as_str(), message.query.as_str()), ("/a", ""));
+        assert!(message.key.is_empty() && message.headers[0].value.is_empty());
     }
 
     #[test]

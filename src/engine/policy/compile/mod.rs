@@ -18,7 +18,7 @@ use super::{Class, Known, Plan, PlanTier, Policy, Pool, conditions, scoring};
 use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::engine::geo::Location;
 use crate::engine::model::{Digest, NodeIndex, PoolIndex};
-use crate::engine::topology::{API_VERSION, AddressPattern, Topology};
+use crate::engine::topology::{API_VERSION, AddressPattern, Node, Topology};
 
 /// The outcome: a policy when nothing refuses it, and all that was found either way.
 #[derive(Debug)]
@@ -252,7 +252,8 @@ impl<'a, 's> Compiler<'a, 's> {
         })
     }
 
-    /// Where unknown clients are: as the policy says, else at the site with the most capacity (ties by id).
+    /// Where unknown clients are: as the policy says, else at the site of the first tier with the most
+    /// capacity (ties by id).
     fn fallback_place(&mut self, path: &Path<'_>, document: &GeoDocument) -> Option<Known> {
         let stated = document.fallback.as_ref().and_then(|place| {
             self.known(
@@ -261,8 +262,14 @@ impl<'a, 's> Compiler<'a, 's> {
                 place.country.as_deref(),
             )
         });
+        let tier_of = |node: &Node| self.topology.site(node.site).tier;
+        let nodes = self.topology.nodes();
+        let first_tier = nodes.iter().map(tier_of).min();
         let mut capacity: BTreeMap<_, u64> = BTreeMap::new();
-        for node in self.topology.nodes() {
+        for node in nodes
+            .iter()
+            .filter(|node| Some(tier_of(node)) == first_tier)
+        {
             *capacity.entry(node.site).or_default() += u64::from(node.capacity);
         }
         let largest = capacity
