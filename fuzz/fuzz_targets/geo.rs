@@ -14,7 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
             let v6 = IpAddr::V6(Ipv6Addr::from(u128::from(k) << 100 | 0x2001_0db8 << 96));
             for address in [v4, v6] {
                 if let Some(class) = loaded.ranges.lookup(address) {
-                    drop(loaded.ranges.place(class));
+                    let cell = loaded.ranges.place(class).cell();
+                    assert_eq!(cell.is_some(), loaded.ranges.cell_of(class).is_some());
                 }
             }
         }
