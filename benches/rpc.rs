@@ -2,8 +2,8 @@
 //! sizes, batches and streams beside single calls, the gate's workers beside tonic's default server, and tail latency
 //! while snapshots are swapped.
 //!
-//! `cargo bench --bench rpc` prints tables; `cargo bench --bench rpc -- --test` runs everything once, quickly. All
-//! servers stand in this process and are loaded in turn, many short rounds each, so that what else the machine does
+//! `cargo bench --bench rpc` prints tables; `cargo bench --bench rpc -- --test` runs everything once, quickly; with one or
+//! more of `P1`, `P2`, `P6`, `P7` and `P8` after the `--`, only the tables of those goals are made. All servers stand in this process and are loaded in turn, many short rounds each, so that what else the machine does
 //! meets all alike. Keys and clients vary, thousands of each. Throughput is what is left of the machine once the client
 //! has taken its part; the processor time of the server's threads per decision is the steadier figure.
 
@@ -128,11 +128,25 @@ fn main() {
     };
     let geography = Geography::new(effort.networks, effort.requests);
     let bench = Bench::new(effort, &geography);
-    beside_an_echo(&bench);
-    share_of_the_decision(&bench);
-    batches_and_streams(&bench);
-    beside_stock(&bench);
-    swaps(&bench, &geography);
+    let named: Vec<String> = std::env::args()
+        .filter(|argument| argument.starts_with('P'))
+        .collect();
+    let is_wanted = |goal: &str| named.is_empty() || named.iter().any(|name| name == goal);
+    if is_wanted("P1") {
+        beside_an_echo(&bench);
+    }
+    if is_wanted("P2") {
+        share_of_the_decision(&bench);
+    }
+    if is_wanted("P7") {
+        batches_and_streams(&bench);
+    }
+    if is_wanted("P6") {
+        beside_stock(&bench);
+    }
+    if is_wanted("P8") {
+        swaps(&bench, &geography);
+    }
     bench.end();
 }
 
@@ -379,14 +393,15 @@ fn share_of_the_decision(bench: &Bench) {
     let headers: Vec<_> = bench.asks.iter().map(Ask::headers).collect();
     let mut nobody = Context::from_waker(Waker::noop());
     let (mut alone, mut handled) = (Vec::new(), Vec::new());
-    for _round in 0..=bench.effort.rounds {
-        let start = Instant::now();
-        for (ask, headers) in bench.asks.iter().zip(&headers) {
-            black_box(evaluate(&published.snapshot, &ask.query(headers)));
-        }
-        alone.push(ns_each(start, bench.asks.len()));
-        let mut took = Duration::ZERO;
-        for messages in bench.messages.chunks(64) {
+    // Timed 64 at a time, so that the median does not see the turns of other threads.
+    for _round in 0..bench.effort.rounds {
+        let asks = bench.asks.chunks(64).zip(headers.chunks(64));
+        for ((asks, headers), messages) in asks.zip(bench.messages.chunks(64)) {
+            let start = Instant::now();
+            for (ask, headers) in asks.iter().zip(headers) {
+                black_box(evaluate(&published.snapshot, &ask.query(headers)));
+            }
+            alone.push(ns_each(start, asks.len()));
             let requests: Vec<_> = messages
                 .iter()
                 .map(|message| Request::new(prost::Message::decode(message.clone()).unwrap()))
@@ -397,16 +412,12 @@ fn share_of_the_decision(bench: &Bench) {
                 let answer = call.as_mut().poll(&mut nobody);
                 assert!(black_box(answer).is_ready(), "a decision waits for nothing");
             }
-            took += start.elapsed();
+            handled.push(ns_each(start, messages.len()));
         }
-        handled.push(took.as_secs_f64() * 1e9 / bench.messages.len() as f64);
     }
     let contenders = [FRAMES, PIPELINED, C4_M1, C1_M1].map(|regime| (bench.decide(), regime));
     let seen = bench.in_turns(&contenders);
-    let (alone, handled) = (
-        spread(alone.into_iter().skip(1)).0,
-        spread(handled.into_iter().skip(1)).0,
-    );
+    let (alone, handled) = (spread(alone.into_iter()).0, spread(handled.into_iter()).0);
     println!("  evaluate {alone:.0} ns; handler (read, evaluate, encode, count) {handled:.0} ns");
     for ((_, regime), rounds) in contenders.iter().zip(&seen) {
         let cpu_ns = spread(rounds.iter().map(|round| round.cpu_us)).0 * 1e3;
@@ -494,10 +505,10 @@ fn swaps(bench: &Bench, geography: &Geography) {
             let calm = load(bench.decide(), regime, length).latency_ns;
             let stop = Arc::new(AtomicBool::new(false));
             let (state, until) = (Arc::clone(&bench.state), Arc::clone(&stop));
-            let swapper = thread::spawn(move || swap_until(&until, &state));
+            let writer = thread::spawn(move || swap_until(&until, &state));
             let busy = load(bench.decide(), regime, length).latency_ns;
             stop.store(true, Ordering::Relaxed);
-            swapped += swapper.join().unwrap();
+            swapped += writer.join().unwrap();
             pairs.push((calm, busy));
         }
         println!("  {}, {swapped} swaps", regime.name);

@@ -1,6 +1,10 @@
 //! A made-up fleet, policy, geography and stream of requests for the benches; the same in every run.
 
 #![allow(dead_code, reason = "each bench that includes this uses its own part")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench whose made-up fleet is wrong must stop"
+)]
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

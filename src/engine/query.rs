@@ -89,9 +89,10 @@ pub type HostRoom = ArrayString<MAX_HOST_NAME_BYTES>;
 /// borrowed; others are written to `room`.
 pub fn normal_host<'a>(host: &'a str, room: &'a mut HostRoom) -> &'a str {
     // Not `any`: without an early end the compiler looks at many bytes at once.
-    let is_special = host.bytes().fold(false, |special, byte| {
-        special | byte.is_ascii_uppercase() | (byte == b':')
-    });
+    let is_special = host
+        .bytes()
+        .map(|byte| byte.is_ascii_uppercase() || byte == b':')
+        .fold(false, |before, special| before | special);
     let without_port = if is_special { without_port(host) } else { host };
     let name = without_port.strip_suffix('.').unwrap_or(without_port);
     if name.len() > MAX_HOST_NAME_BYTES {

@@ -187,12 +187,11 @@ fn put_bytes(out: &mut impl BufMut, tag: u32, bytes: &[u8]) {
 #[inline]
 fn put_head(out: &mut impl BufMut, tag: u32, length: usize) {
     let key = tag << 3 | WireType::LengthDelimited as u32;
-    match (u8::try_from(key), u8::try_from(length)) {
-        (Ok(key @ ..0x80), Ok(length @ ..0x80)) => out.put_slice(&[key, length]),
-        _ => {
-            encode_key(tag, WireType::LengthDelimited, out);
-            encode_varint(length as u64, out);
-        }
+    if let (Ok(key @ ..0x80), Ok(length @ ..0x80)) = (u8::try_from(key), u8::try_from(length)) {
+        out.put_slice(&[key, length]);
+    } else {
+        encode_key(tag, WireType::LengthDelimited, out);
+        encode_varint(length as u64, out);
     }
 }
 
