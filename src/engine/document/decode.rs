@@ -325,11 +325,11 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        // A field left blank is a mistake, not a wish: blanks in a policy have taken whole fleets down.
         if self.is_null() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
+            return Err(self.wrong("a value, or no such field,"));
         }
+        visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

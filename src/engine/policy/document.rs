@@ -87,7 +87,7 @@ pub struct GeoDocument {
     pub overrides: Vec<OverrideDocument>,
     /// Where clients are taken to be when nothing is known. Default: the site with the most capacity in
     /// the first tier.
-    #[serde(rename = "default")]
+    #[serde(rename = "default", skip_serializing_if = "Option::is_none")]
     pub fallback: Option<PlaceDocument>,
 }
 
@@ -136,6 +136,7 @@ pub struct ScoreDocument {
     /// Milliseconds added to (or, negative, taken from) named sites.
     pub bias: Vec<BiasDocument>,
     /// Sites further than this behind the best are not used for fallback; no bound while absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_detour: Option<DurationMs>,
     /// Sites within this of the best share their keys with it; 0ms: the best alone.
     pub spread: DurationMs,
@@ -241,6 +242,7 @@ pub struct PoolDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct SelectDocument {
     /// The tier of the node's site.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// The node's site is one of these.
     pub sites: Vec<String>,
