@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
 use tradewind::engine::document::DurationMs;
+use tradewind::engine::document::Metadata;
 use tradewind::engine::evaluate::{Evaluation, Reason, Role, Rung, Verdict, evaluate};
 use tradewind::engine::explanation::{Explanation, NodeLine, SiteStanding};
 use tradewind::engine::geo::Location;
@@ -29,13 +30,13 @@ use tradewind::engine::geo::ranges::Ranges;
 use tradewind::engine::model::{AdminState, NodeIndex, SiteIndex};
 use tradewind::engine::policy::document::{
     Affinity, BiasDocument, CostTermDocument, MissTermDocument, NetworkTermDocument, PanicDocument,
-    PanicMode, PolicyDocument, PolicyMetadata, PolicySpec, PoolDocument, RuleDocument,
-    ScoreDocument, SelectDocument,
+    PanicMode, PolicyDocument, PolicySpec, PoolDocument, RuleDocument, ScoreDocument,
+    SelectDocument,
 };
 use tradewind::engine::query::{Client, Query};
 use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::topology::TopologyDocument;
-use tradewind::engine::topology::document::{Metadata, NodeDocument, SiteDocument, TopologySpec};
+use tradewind::engine::topology::document::{NodeDocument, SiteDocument, TopologySpec};
 use tradewind::engine::{policy, topology};
 
 const TIERS: [&str; 3] = ["edge", "regional", "origin"];
@@ -221,7 +222,7 @@ fn policy_of(score: ScoreDocument, pools: Vec<PoolDocument>, rule: RuleDocument)
     PolicyDocument {
         api_version: "tradewind/v1".to_owned(),
         kind: "Policy".to_owned(),
-        metadata: PolicyMetadata::default(),
+        metadata: Metadata::default(),
         spec: PolicySpec {
             score,
             pools,

@@ -2,6 +2,7 @@
 
 use clap::ArgAction;
 
+use crate::engine::model::printable;
 use crate::sidecar::wire::{WireError, proto};
 
 /// The request to decide.
@@ -107,9 +108,9 @@ impl Args {
     /// The request as a message. It is a dry run: a person's question belongs in no statistics.
     pub fn to_message(&self) -> Result<proto::DecideRequest, RequestError> {
         let url = match &self.url {
-            Some(text) => {
-                Url::parse(text).ok_or_else(|| RequestError::Url { value: shown(text) })?
-            }
+            Some(text) => Url::parse(text).ok_or_else(|| RequestError::Url {
+                value: printable(text, 80),
+            })?,
             None => Url::default(),
         };
         let headers = self.headers.iter().map(|text| header(text));
@@ -189,16 +190,10 @@ fn header(text: &str) -> Result<proto::Header, RequestError> {
             name: name.trim().to_owned(),
             value: value.trim().to_owned(),
         }),
-        _ => Err(RequestError::Header { value: shown(text) }),
+        _ => Err(RequestError::Header {
+            value: printable(text, 80),
+        }),
     }
-}
-
-/// Given text, cut so that it can stand in a message.
-fn shown(text: &str) -> String {
-    text.chars()
-        .take(80)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

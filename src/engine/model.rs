@@ -22,6 +22,14 @@ pub fn is_id(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// Text from outside, cut to `most` characters and without control characters, so that it can stand in a message.
+pub fn printable(text: &str, most: usize) -> String {
+    text.chars()
+        .take(most)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident($type:ty)) => {
         $(#[$doc])*

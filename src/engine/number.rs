@@ -9,15 +9,6 @@ pub fn from_u64(value: u64) -> f64 {
     value as f64
 }
 
-/// A count as a real number; exact up to 2^53.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts beyond 2^53 are only shown or compared roughly"
-)]
-pub fn from_usize(value: usize) -> f64 {
-    value as f64
-}
-
 /// Whole milliseconds as a single; exact up to 2^24 ms (4.6 hours).
 #[expect(
     clippy::cast_precision_loss,

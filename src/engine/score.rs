@@ -111,9 +111,4 @@ impl ScoreModel {
     pub fn cost_ms(&self, price_usd_per_gb: f32, expected_gb: f32) -> f32 {
         price_usd_per_gb * expected_gb * self.ms_per_usd
     }
-
-    /// The smallest score a site with these standing terms can have for any client.
-    pub fn least_network_ms(&self) -> f32 {
-        self.base_ms * self.network_weight
-    }
 }

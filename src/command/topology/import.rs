@@ -8,10 +8,11 @@ use std::str::FromStr;
 
 use super::sites::{self, Site, SiteFaults};
 use crate::command::{CommandError, Exit, output, world};
+use crate::engine::document::Metadata;
 use crate::engine::geo::Location;
 use crate::engine::model::{AdminState, is_id};
 use crate::engine::topology::document::{
-    API_VERSION, KIND, Metadata, NodeDocument, SiteDocument, TopologyDocument, TopologySpec,
+    API_VERSION, KIND, NodeDocument, SiteDocument, TopologyDocument, TopologySpec,
 };
 use crate::engine::topology::{self, Address, AddressError};
 

@@ -156,7 +156,10 @@ impl Columns {
                 missing: missing
                     .map(|(what, names)| (what, names.join(", ")))
                     .collect(),
-                found: names.iter().map(shown).collect(),
+                found: names
+                    .iter()
+                    .map(|name| model::printable(name, 40))
+                    .collect(),
             });
         };
         Ok(Self {
@@ -241,19 +244,11 @@ impl Row<'_> {
     fn fault(&self, column: usize, allowed: String) -> SiteFault {
         SiteFault {
             line: self.line,
-            column: shown(self.columns.names.get(column).unwrap_or_default()),
-            value: shown(self.text(column)),
+            column: model::printable(self.columns.names.get(column).unwrap_or_default(), 40),
+            value: model::printable(self.text(column), 40),
             allowed,
         }
     }
-}
-
-/// A value of the file, cut and cleaned so that it can stand in a message.
-fn shown(text: &str) -> String {
-    text.chars()
-        .take(40)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 impl SiteFaults {

@@ -92,11 +92,7 @@ impl<'a> Checker<'a> {
     /// A text that can not be the id of anything.
     pub fn id(&mut self, code: &'static str, path: &Path<'_>, text: &str) {
         if !model::is_id(text) {
-            let shown: String = text
-                .chars()
-                .take(80)
-                .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-                .collect();
+            let shown = model::printable(text, 80);
             self.error(
                 code,
                 path,

@@ -8,6 +8,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::diagnostic::{Diagnostics, MAX_DIAGNOSTICS, Severity};
 use super::tree::{Content, Node, NodeId, Source};
+use crate::engine::model::printable;
 
 /// The outcome of decoding: what could be read, and what could not.
 #[derive(Debug)]
@@ -95,6 +96,9 @@ impl Source {
     }
 }
 
+/// Longest text of the file that a message repeats, in characters.
+const MAX_SHOWN_CHARS: usize = 80;
+
 /// What kind of mistake it was, which decides the code and the help.
 #[derive(Debug)]
 enum Kind {
@@ -166,7 +170,7 @@ impl de::Error for DecodeError {
         };
         Self {
             node: None,
-            message: format!("unknown field `{}`", printable(field)),
+            message: format!("unknown field `{}`", printable(field, MAX_SHOWN_CHARS)),
             kind,
         }
     }
@@ -182,18 +186,10 @@ impl de::Error for DecodeError {
     fn unknown_variant(variant: &str, allowed: &'static [&'static str]) -> Self {
         Self::custom(format!(
             "`{}` is not one of: {}",
-            printable(variant),
+            printable(variant, MAX_SHOWN_CHARS),
             allowed.join(", ")
         ))
     }
-}
-
-/// Text from a file, cut and cleaned so that it can stand in a message.
-fn printable(text: &str) -> String {
-    text.chars()
-        .take(80)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 fn edit_distance(a: &str, b: &str) -> usize {
@@ -244,7 +240,7 @@ impl<'a> At<'a> {
     fn wrong(&self, wanted: &str) -> DecodeError {
         let seen = match self.here().map(|node| &node.content) {
             Some(Content::Scalar { .. }) if self.is_null() => "nothing".to_owned(),
-            Some(Content::Scalar { text, .. }) => format!("`{}`", printable(text)),
+            Some(Content::Scalar { text, .. }) => format!("`{}`", printable(text, MAX_SHOWN_CHARS)),
             Some(Content::List(_)) => "a list".to_owned(),
             Some(Content::Map(_)) => "a map".to_owned(),
             None => "nothing".to_owned(),

@@ -12,6 +12,7 @@ mod checker;
 mod decode;
 mod diagnostic;
 mod duration;
+mod metadata;
 mod path;
 mod tree;
 
@@ -19,5 +20,6 @@ pub use checker::Checker;
 pub use decode::Decoded;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use duration::{DurationError, DurationMs};
+pub use metadata::Metadata;
 pub use path::Path;
 pub use tree::{Limits, Source};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::document::DurationMs;
+use crate::engine::document::{DurationMs, Metadata};
 
 /// What `kind` must say.
 pub const KIND: &str = "Policy";
@@ -20,24 +20,9 @@ pub struct PolicyDocument {
     pub kind: String,
     /// Who owns the policy, and what it is for.
     #[serde(default)]
-    pub metadata: PolicyMetadata,
+    pub metadata: Metadata,
     /// The policy.
     pub spec: PolicySpec,
-}
-
-/// Facts about the policy that change no decision.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyMetadata {
-    /// A short name.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// The team to ask.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub owner: String,
-    /// What it is for.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
 }
 
 /// The policy itself.

@@ -10,7 +10,7 @@ use crate::engine::geo::Location;
 use crate::engine::geo::distance::UnitVector;
 use crate::engine::geo::place::Country;
 use crate::engine::hash::NodeSeed;
-use crate::engine::model::{Digest, SiteIndex, TierIndex};
+use crate::engine::model::{self, Digest, SiteIndex, TierIndex};
 use crate::engine::number;
 
 /// Most sites in one topology.
@@ -366,11 +366,7 @@ fn address(checker: &mut Checker<'_>, path: &Path<'_>, text: &str) -> Option<Add
     match Address::parse(text) {
         Ok(address) => Some(address),
         Err(error) => {
-            let shown: String = text
-                .chars()
-                .take(80)
-                .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-                .collect();
+            let shown = model::printable(text, 80);
             let help =
                 "write host:port, like 10.0.0.1:8080, [2001:db8::1]:80 or cache1.example.net:80";
             checker.error("T011", path, format!("the address `{shown}` {error}"), help);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::document::Metadata;
 use crate::engine::model::AdminState;
 
 /// What `apiVersion` must say.
@@ -26,21 +27,6 @@ pub struct TopologyDocument {
     pub metadata: Metadata,
     /// The fleet.
     pub spec: TopologySpec,
-}
-
-/// Facts about a document that change no decision.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Metadata {
-    /// A short name.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// The team to ask.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub owner: String,
-    /// What it is for.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
 }
 
 /// The fleet itself.

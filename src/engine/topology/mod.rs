@@ -145,9 +145,4 @@ impl Topology {
     pub fn indexed_nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
         (0_u32..).map(NodeIndex).zip(&self.nodes)
     }
-
-    /// All sites with their indices.
-    pub fn indexed_sites(&self) -> impl Iterator<Item = (SiteIndex, &Site)> {
-        (0_u16..).map(SiteIndex).zip(&self.sites)
-    }
 }

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::proto;
 use crate::engine::geo::Location;
 use crate::engine::geo::place::{Asn, Country};
-use crate::engine::model::MAX_ID_BYTES;
+use crate::engine::model::{MAX_ID_BYTES, printable};
 use crate::engine::query::{Client, MAX_CANDIDATES, MAX_TRIED, Query};
 
 /// Longest host in bytes.
@@ -183,7 +183,7 @@ fn client(error: &mut WireError, message: Option<&proto::Client>) -> Client {
     if let Some(Err(_)) = &ip {
         error.add(
             "client.ip",
-            format_args!("`{}` is not an IP address", shown(&message.ip)),
+            format_args!("`{}` is not an IP address", printable(&message.ip, 64)),
         );
     }
     let country = some(&message.country).map(str::parse::<Country>);
@@ -192,7 +192,7 @@ fn client(error: &mut WireError, message: Option<&proto::Client>) -> Client {
             "client.country",
             format_args!(
                 "`{}` is not a country code like DE",
-                shown(&message.country)
+                printable(&message.country, 64)
             ),
         );
     }
@@ -215,14 +215,6 @@ fn client(error: &mut WireError, message: Option<&proto::Client>) -> Client {
         country: country.and_then(Result::ok),
         asn: Asn::new(message.asn),
     }
-}
-
-/// Text from a request, cut and cleaned so that it can stand in a message.
-fn shown(text: &str) -> String {
-    text.chars()
-        .take(64)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// Cuts a client's address to its network (/24 or /48) and its place to a tenth of a degree, and leaves out what
