@@ -32,6 +32,7 @@
 //!     policy: Arc::new(policy),
 //!     geo: Arc::new(Ranges::default()),
 //!     geo_state: GeoState::NotConfigured,
+//!     signals: Arc::default(),
 //! };
 //! let snapshot = Snapshot::build(1, parts, None);
 //! let query = Query { host: "www.example.com", path: "/index.html", ..Query::default() };

@@ -28,6 +28,7 @@ fn snapshot(geo_state: GeoState) -> Snapshot {
         topology,
         geo: Arc::new(Ranges::default()),
         geo_state,
+        signals: Arc::default(),
     };
     Snapshot::build(300, parts, None)
 }

@@ -564,6 +564,7 @@ fn use_it(topology: Topology, policy: Policy) {
         policy: Arc::new(policy),
         geo: Arc::new(Ranges::default()),
         geo_state: GeoState::Good,
+        signals: Arc::default(),
     };
     let snapshot = Snapshot::build(1, parts, None);
     let client = Client {

@@ -286,6 +286,7 @@ fn world() -> impl Strategy<Value = World> {
                             ..SelectDocument::default()
                         },
                         affinity,
+                        hash_balance_factor: None,
                     })
                     .collect();
                 pools.push(PoolDocument {
@@ -366,6 +367,7 @@ fn build(
         policy: Arc::new(policy),
         geo: Arc::clone(geo),
         geo_state: GeoState::Good,
+        signals: Arc::default(),
     };
     Snapshot::build(1, parts, before)
 }

@@ -237,6 +237,7 @@ impl Stage {
             policy: Arc::new(policy),
             geo: Arc::new(ranges(name, &geo)),
             geo_state,
+            signals: Arc::default(),
         };
         Snapshot::build(1, parts, None)
     }

@@ -85,6 +85,7 @@ impl World {
             policy: Arc::new(policy),
             geo: Arc::new(geo),
             geo_state,
+            signals: Arc::default(),
         };
         Ok(Self {
             snapshot: Snapshot::build(1, parts, None),

@@ -1,6 +1,6 @@
 //! What the proxy gets: a view of an [`Evaluation`], without a copy.
 
-use super::evaluate::{Evaluation, MatchedBy, Pick, Role, Rung, Verdict};
+use super::evaluate::{Evaluation, MatchedBy, Pick, Reason, Role, Rung, Verdict};
 use super::geo::place::Source;
 use super::policy::{Affinity, Plan, Policy};
 use super::snapshot::{GeoState, Snapshot};
@@ -35,6 +35,10 @@ pub struct Candidate<'a> {
 pub enum Purity {
     /// It is.
     Pure,
+    /// A node or site with too much load gave the request to the next.
+    Spilled,
+    /// One of several nodes that carry a hot key, or share a pool without affinity.
+    Hot,
     /// A rung of the degradation ladder, or the absence of geo data, decided otherwise.
     Degraded,
 }
@@ -48,6 +52,8 @@ pub enum Note {
     DefaultLocation,
     /// A geo file is missing or was refused.
     GeoDegraded,
+    /// This sidecar seems cut off from the fleet: it goes by what it knew before.
+    Isolated,
 }
 
 /// What the proxy should do with the object.
@@ -61,12 +67,14 @@ pub enum CacheHint {
 
 impl Purity {
     /// Every value, in order.
-    pub const ALL: &'static [Self] = &[Self::Pure, Self::Degraded];
+    pub const ALL: &'static [Self] = &[Self::Pure, Self::Spilled, Self::Hot, Self::Degraded];
 
     /// The word used in answers, logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pure => "pure",
+            Self::Spilled => "spilled",
+            Self::Hot => "hot",
             Self::Degraded => "degraded",
         }
     }
@@ -79,6 +87,7 @@ impl Note {
             Self::LowConfidenceLocation => "low_confidence_location",
             Self::DefaultLocation => "default_location",
             Self::GeoDegraded => "geo_degraded",
+            Self::Isolated => "isolated",
         }
     }
 }
@@ -160,10 +169,13 @@ impl<'a> Decision<'a> {
     pub fn purity(&self) -> Purity {
         let guessed = self.evaluation.located.place.source == Source::Default;
         let blind = guessed && self.snapshot.geo_state() == GeoState::Degraded;
-        if self.evaluation.rung == Rung::Normal && !blind {
-            Purity::Pure
-        } else {
-            Purity::Degraded
+        if self.evaluation.rung != Rung::Normal || blind || self.snapshot.signals().isolated {
+            return Purity::Degraded;
+        }
+        match self.evaluation.reason {
+            Reason::Spilled | Reason::SiteSpilled => Purity::Spilled,
+            Reason::HotCopy | Reason::LessLoaded => Purity::Hot,
+            _ => Purity::Pure,
         }
     }
 
@@ -181,6 +193,7 @@ impl<'a> Decision<'a> {
                 self.snapshot.geo_state() == GeoState::Degraded,
                 Note::GeoDegraded,
             ),
+            (self.snapshot.signals().isolated, Note::Isolated),
         ];
         notes
             .into_iter()

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use super::decision::Decision;
-use super::evaluate::{Evaluation, MAX_SCORED_SITES};
+use super::evaluate::{Evaluation, MAX_SCORED_SITES, Rung};
 use super::geo::distance::{chord_squared, distance_km};
 use super::model::{AdminState, NodeIndex, SiteIndex};
 use super::policy::Plan;
 use super::query::Query;
 use super::rank;
 use super::score::Terms;
+use super::signal::{Admission, Evidence, Standing};
 use super::snapshot::{RankTable, Roster, Snapshot};
 use super::topology::Node;
 
@@ -50,10 +51,43 @@ pub struct SiteLine {
     pub distance_km: f32,
     /// The parts of the score.
     pub terms: Terms,
+    /// What the parts rest on.
+    pub evidence: TermEvidence,
     /// Its place in the decision.
     pub standing: SiteStanding,
     /// Nodes that could be named there.
     pub admitted_nodes: usize,
+}
+
+/// What the terms of a site rest on; cost and bias are the policy's word.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct TermEvidence {
+    /// For the network term.
+    pub network: Evidence,
+    /// For the queue term.
+    pub queue: Evidence,
+    /// For the miss term.
+    pub miss: Evidence,
+    /// For the error term.
+    pub error: Evidence,
+}
+
+impl TermEvidence {
+    /// Each with the name of its term.
+    pub fn named(&self) -> [(&'static str, Evidence); 4] {
+        let Self {
+            network,
+            queue,
+            miss,
+            error,
+        } = *self;
+        [
+            ("network", network),
+            ("queue", queue),
+            ("miss", miss),
+            ("error", error),
+        ]
+    }
 }
 
 /// A site's place in the decision.
@@ -97,6 +131,14 @@ pub enum Elimination {
     Capability,
     /// Its site stands outside the rule's fence.
     Geofence,
+    /// Its breaker is open after failures.
+    BreakerOpen,
+    /// Its breaker is half open: it is tried with a slice of its keys, and this key is of another.
+    Recovering,
+    /// Probes say it is not well.
+    Unhealthy,
+    /// Its load is too high.
+    Overloaded,
     /// Its site is further behind the best than the bound allows.
     TooFar,
 }
@@ -128,6 +170,10 @@ impl Elimination {
             Self::Draining => "draining",
             Self::Capability => "capability",
             Self::Geofence => "geofence",
+            Self::BreakerOpen => "breaker_open",
+            Self::Recovering => "recovering",
+            Self::Unhealthy => "unhealthy",
+            Self::Overloaded => "overloaded",
             Self::TooFar => "too_far",
         }
     }
@@ -200,10 +246,13 @@ impl<'a> Context<'a> {
             plan,
             members: policy.node_set(pool.set).members(),
             table,
-            roster: if table.ready().is_empty() {
-                table.readmitted()
-            } else {
-                table.ready()
+            roster: match evaluation.rung {
+                Rung::Panic => table.everyone(),
+                Rung::Refuse if !table.is_sufficient() && !table.everyone().is_empty() => {
+                    table.everyone()
+                }
+                Rung::Origin if table.ready().is_empty() => table.everyone(),
+                _ => table.ready(),
             },
             tried: tried.filter_map(|id| policy.find_node(id)).collect(),
         })
@@ -237,14 +286,34 @@ impl<'a> Context<'a> {
     /// Every site of the tier with its score, best first, those without nodes last.
     fn sites(&self) -> Vec<SiteLine> {
         let model = self.snapshot.policy().score();
+        let signals = self.snapshot.signals();
+        let all_sites = self.snapshot.topology().sites().len();
+        let cell = self.evaluation.located.cell_index;
+        let measured = cell.map_or(&[] as &[_], |cell| signals.network.of_cell(cell));
         let mut lines: Vec<SiteLine> = (0_u16..)
             .zip(self.table.sites())
             .map(|(position, row)| {
                 let chord = chord_squared(self.evaluation.located.point, row.point);
+                let measured = measured.iter().find(|measured| measured.site == row.site);
+                let known = signals.standing(self.plan.class_index, row.site, all_sites);
+                let standing = known.copied().unwrap_or_else(|| Standing {
+                    terms: model.standing_terms(row.site, &model.prior()),
+                    ..Standing::default()
+                });
+                let network = measured.map_or_else(
+                    || model.geographic_ms(chord),
+                    |measured| measured.network_ms,
+                );
                 let terms = Terms {
-                    network: model.network_ms(chord),
+                    network: network * model.network_weight,
                     cost: model.cost_ms(row.price_usd_per_gb, self.evaluation.expected_gb),
-                    ..model.standing_terms(row.site)
+                    ..standing.terms
+                };
+                let evidence = TermEvidence {
+                    network: measured.map_or_else(Evidence::default, |measured| measured.evidence),
+                    queue: standing.queue,
+                    miss: standing.miss,
+                    error: standing.error,
                 };
                 let admitted_nodes = self
                     .roster
@@ -254,6 +323,7 @@ impl<'a> Context<'a> {
                     site: row.site,
                     distance_km: distance_km(chord),
                     terms,
+                    evidence,
                     standing: self.standing(row.site, terms.total_ms(), admitted_nodes),
                     admitted_nodes,
                 }
@@ -314,7 +384,7 @@ impl<'a> Context<'a> {
         let ran = position.filter(|_| in_scope);
         NodeLine {
             node: index,
-            weight: f32::from(node.capacity),
+            weight: f32::from(node.capacity) * self.snapshot.signals().node(index).weight_factor,
             race: ran.map(|position| {
                 rank::race_of(self.roster.columns(), position, self.evaluation.key)
             }),
@@ -344,7 +414,8 @@ impl<'a> Context<'a> {
         site: Option<&SiteLine>,
     ) -> Option<Elimination> {
         let demands = &self.plan.demands;
-        let readmitted = self.table.ready().is_empty();
+        let signals = self.snapshot.signals();
+        let admitted = self.position_of(index, node).is_some();
         if self.tried.contains(&index) {
             Some(Elimination::ExcludedByCaller)
         } else if !demands.capable(node) {
@@ -353,8 +424,15 @@ impl<'a> Context<'a> {
             Some(Elimination::Geofence)
         } else if node.state == AdminState::Maintenance {
             Some(Elimination::Maintenance)
-        } else if node.state == AdminState::Drain && !readmitted {
+        } else if node.state == AdminState::Drain && !admitted {
             Some(Elimination::Draining)
+        } else if !admitted {
+            Some(match signals.node(index).admission {
+                Admission::Overloaded => Elimination::Overloaded,
+                Admission::BreakerOpen => Elimination::BreakerOpen,
+                Admission::Probing { .. } | Admission::Admitted => Elimination::Recovering,
+                Admission::Unknown | Admission::Unhealthy => Elimination::Unhealthy,
+            })
         } else if site.is_some_and(|line| line.standing == SiteStanding::TooFar) {
             Some(Elimination::TooFar)
         } else {

@@ -4,12 +4,15 @@
 //! [`decision`] and [`explanation`] (two views of the outcome). Below them: [`policy`] and [`topology`] (documents
 //! turned into tables), [`score`] (where), [`rank`] and [`mod@hash`] (who), [`geo`] (places).
 
+pub mod balance;
+pub mod control;
 pub mod decision;
 pub mod document;
 pub mod evaluate;
 pub mod explanation;
 pub mod geo;
 pub mod hash;
+pub mod health;
 pub mod locate;
 pub mod model;
 pub mod nearest;
@@ -18,5 +21,7 @@ pub mod policy;
 pub mod query;
 pub mod rank;
 pub mod score;
+pub mod signal;
 pub mod snapshot;
+pub mod time;
 pub mod topology;

@@ -66,6 +66,11 @@ index! {
     RuleIndex(u16)
 }
 
+index! {
+    /// A content class: 0 is what belongs to none, `n + 1` the policy's n-th class.
+    ClassIndex(u8)
+}
+
 /// Whether operators let a node or site take traffic.
 #[derive(
     Debug,

@@ -35,3 +35,43 @@ pub fn narrow(value: f64) -> f32 {
 pub fn gigabytes(bytes: u64) -> f32 {
     bytes as f32 * 1e-9
 }
+
+/// A real number as a count: rounded down, negative ones to 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates"
+)]
+pub fn to_u64(value: f64) -> u64 {
+    value as u64
+}
+
+/// A share of 0 to 1 in 65,536ths; at least one of them where it is above 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates"
+)]
+pub fn share_of_u16(ratio: f64) -> u16 {
+    let parts = (ratio * 65_536.0) as u16;
+    if ratio > 0.0 { parts.max(1) } else { 0 }
+}
+
+/// A share of 0 to 1 in 256ths.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates"
+)]
+pub fn share_of_u8(ratio: f64) -> u8 {
+    (ratio * 256.0) as u8
+}
+
+/// A count of microseconds in milliseconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "times are believed up to ten minutes, and to six digits"
+)]
+pub fn us_to_ms(us: u64) -> f32 {
+    us as f32 / 1_000.0
+}

@@ -1,7 +1,7 @@
 //! What it is expected to cost a client to be served from a site: one currency, milliseconds.
 //!
 //! Six terms add up, so an explanation can show each, and "PAR would win if FRA were 6.2 ms slower" is a subtraction.
-//! Until signals feed them, queue, miss and error stand at their priors, which are the same for every site.
+//! Where nothing was observed, queue, miss and error stand at their priors, which are the same for every site.
 
 use super::geo::distance::distance_km;
 use super::model::SiteIndex;
@@ -14,6 +14,19 @@ pub const PRIOR_ERROR_RATIO: f32 = 0.001;
 
 /// What an error costs a client: about one retry, in ms.
 pub const ERROR_PENALTY_MS: f32 = 250.0;
+
+/// What the terms of a site are made from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SiteEstimates {
+    /// Expected wait at its nodes, in ms.
+    pub queue_ms: f32,
+    /// Hit ratio of the content class, 0 to 1.
+    pub hit_ratio: f32,
+    /// Time to fetch a missing object, in ms.
+    pub fetch_ms: f32,
+    /// Share of requests that fail, 0 to 1.
+    pub error_ratio: f32,
+}
 
 /// The policy's weights and constants, ready to use.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,22 +101,39 @@ impl Terms {
 }
 
 impl ScoreModel {
-    /// The terms of a site that depend on neither client nor object; network and cost are 0.
-    pub fn standing_terms(&self, site: SiteIndex) -> Terms {
+    /// What is assumed of a site before anything is known.
+    pub fn prior(&self) -> SiteEstimates {
+        SiteEstimates {
+            queue_ms: 0.0,
+            hit_ratio: PRIOR_HIT_RATIO,
+            fetch_ms: self.fetch_ms,
+            error_ratio: PRIOR_ERROR_RATIO,
+        }
+    }
+
+    /// The terms of a site that do not depend on the client; network and cost are 0.
+    pub fn standing_terms(&self, site: SiteIndex, estimates: &SiteEstimates) -> Terms {
         Terms {
             network: 0.0,
-            queue: 0.0 * self.queue_weight,
-            miss: (1.0 - PRIOR_HIT_RATIO) * self.fetch_ms * self.miss_weight,
-            error: PRIOR_ERROR_RATIO * ERROR_PENALTY_MS * self.error_weight,
+            queue: estimates.queue_ms * self.queue_weight,
+            miss: (1.0 - estimates.hit_ratio) * estimates.fetch_ms * self.miss_weight,
+            error: estimates.error_ratio * ERROR_PENALTY_MS * self.error_weight,
             cost: 0.0,
             bias: self.bias_ms.get(site.get()).copied().unwrap_or(0.0),
         }
     }
 
+    /// The geographic estimate of the network term for a squared chord on the unit sphere between client and site, in ms
+    /// and without the weight.
+    #[inline]
+    pub fn geographic_ms(&self, chord_squared: f32) -> f32 {
+        self.base_ms + self.ms_per_km * distance_km(chord_squared)
+    }
+
     /// The network term for a squared chord on the unit sphere between client and site.
     #[inline]
     pub fn network_ms(&self, chord_squared: f32) -> f32 {
-        (self.base_ms + self.ms_per_km * distance_km(chord_squared)) * self.network_weight
+        self.geographic_ms(chord_squared) * self.network_weight
     }
 
     /// The cost term for a price and the expected bytes in gigabytes.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use super::geo::distance::UnitVector;
 use super::geo::ranges::Ranges;
+use super::model::ClassIndex;
 use super::model::{AdminState, NodeIndex, SiteIndex};
 use super::nearest::Nearest;
 use super::policy::{NodeSet, Policy, SetIndex};
 use super::rank::{Columns, LANES, Segment};
-use super::topology::Topology;
+use super::signal::{Admission, Readmission, Signals};
+use super::topology::{Node, Topology};
 
 /// What a snapshot is made of.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct Parts {
     pub geo: Arc<Ranges>,
     /// Whether the geo tables can be relied on.
     pub geo_state: GeoState,
+    /// How the fleet behaves.
+    pub signals: Arc<Signals>,
 }
 
 /// Whether the geo tables can be relied on.
@@ -46,15 +50,17 @@ pub struct Snapshot {
 }
 
 /// The nodes of one set, ready to be ranked, and its sites, ready to be scored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RankTable {
-    sites: Vec<SiteRow>,
+    set: SetIndex,
+    rows: Arc<[SiteRow]>,
     nearest: Arc<Nearest>,
-    least_standing_ms: f32,
     least_price: f32,
-    ready: Roster,
-    /// Ready and draining nodes; made only when no node is ready.
-    readmitted: Roster,
+    standing: Arc<Standing>,
+    readmission: Readmission,
+    ready: Arc<Roster>,
+    /// All nodes not in maintenance, whatever is known of them; made only when too little of the set is well.
+    everyone: Arc<Roster>,
 }
 
 /// What scoring a site needs, side by side.
@@ -64,10 +70,17 @@ pub struct SiteRow {
     pub site: SiteIndex,
     /// Where it stands.
     pub point: UnitVector,
-    /// The terms that depend on neither client nor object, in ms.
-    pub standing_ms: f32,
     /// USD per gigabyte.
     pub price_usd_per_gb: f32,
+}
+
+/// For each content class the terms of each site that do not depend on the client, in ms.
+#[derive(Debug, Default)]
+struct Standing {
+    /// By class, then site.
+    sums_ms: Vec<f32>,
+    /// The smallest sum of each class.
+    least_ms: Vec<f32>,
 }
 
 /// The nodes that may be named, by site.
@@ -78,6 +91,10 @@ pub struct Roster {
     nodes: Vec<NodeIndex>,
     /// One for each of the set's sites; empty where no node is admitted.
     segments: Vec<Segment>,
+    /// The same for nodes that are tried with a slice of their keys; no entry at all while there is none.
+    probing: Vec<Segment>,
+    /// Nodes that may be named for all of their keys.
+    admitted: usize,
 }
 
 impl Snapshot {
@@ -87,7 +104,8 @@ impl Snapshot {
             .policy
             .node_sets()
             .iter()
-            .map(|set| RankTable::new(set, &parts, before))
+            .zip(0_u16..)
+            .map(|(set, at)| RankTable::new((SetIndex::new(at), set), &parts, before))
             .collect();
         Self {
             generation,
@@ -126,6 +144,11 @@ impl Snapshot {
         self.parts.geo_state
     }
 
+    /// How the fleet behaves.
+    pub fn signals(&self) -> &Signals {
+        &self.parts.signals
+    }
+
     /// The table of a set; indices come from this snapshot's policy only.
     #[expect(
         clippy::indexing_slicing,
@@ -142,51 +165,65 @@ impl Snapshot {
 }
 
 impl RankTable {
-    fn new(set: &NodeSet, parts: &Parts, before: Option<&Snapshot>) -> Self {
+    /// The table of a set; parts that would be the same as before are taken over.
+    fn new((index, set): (SetIndex, &NodeSet), parts: &Parts, before: Option<&Snapshot>) -> Self {
         let Parts {
             topology,
             policy,
             geo,
+            signals,
             ..
         } = parts;
-        let sites: Vec<SiteRow> = set
-            .sites()
-            .iter()
-            .map(|entry| {
-                let site = topology.site(entry.site);
-                SiteRow {
-                    site: entry.site,
-                    point: site.point,
-                    standing_ms: policy.score().standing_terms(entry.site).standing_ms(),
-                    price_usd_per_gb: site.price_usd_per_gb,
-                }
+        let known = before
+            .filter(|snapshot| {
+                Arc::ptr_eq(&snapshot.parts.policy, policy)
+                    && Arc::ptr_eq(&snapshot.parts.topology, topology)
             })
-            .collect();
-        let ready = Roster::new(set, topology, AdminState::Ready);
-        let readmitted = if ready.is_empty() {
-            Roster::new(set, topology, AdminState::Drain)
-        } else {
-            Roster::default()
-        };
+            .and_then(|snapshot| Some((snapshot.signals(), snapshot.tables.get(index.get())?)));
+        let rows = known.map_or_else(|| rows(set, topology), |(_, table)| Arc::clone(&table.rows));
+        let standing = known
+            .filter(|(known, _)| known.terms_version == signals.terms_version)
+            .map_or_else(
+                || Arc::new(Standing::new(&rows, parts)),
+                |(_, table)| Arc::clone(&table.standing),
+            );
+        let readmission = signals.readmission(index);
+        let (ready, everyone) = known
+            .filter(|(known, table)| {
+                known.weights_version == signals.weights_version && table.readmission == readmission
+            })
+            .map_or_else(
+                || Roster::pair(set, parts, readmission),
+                |(_, table)| (Arc::clone(&table.ready), Arc::clone(&table.everyone)),
+            );
+        let same_places =
+            known.filter(|_| before.is_some_and(|snapshot| Arc::ptr_eq(&snapshot.parts.geo, geo)));
         Self {
-            nearest: nearest(set.points(topology), geo, before),
-            least_standing_ms: sites
-                .iter()
-                .map(|row| row.standing_ms)
-                .fold(f32::INFINITY, f32::min),
-            least_price: sites
+            set: index,
+            nearest: same_places.map_or_else(
+                || nearest(set.points(topology), geo, before),
+                |(_, table)| Arc::clone(&table.nearest),
+            ),
+            least_price: rows
                 .iter()
                 .map(|row| row.price_usd_per_gb)
                 .fold(f32::INFINITY, f32::min),
-            sites,
+            rows,
+            standing,
+            readmission,
             ready,
-            readmitted,
+            everyone,
         }
+    }
+
+    /// Which set it is the table of.
+    pub fn set(&self) -> SetIndex {
+        self.set
     }
 
     /// The sites, in the set's order.
     pub fn sites(&self) -> &[SiteRow] {
-        &self.sites
+        &self.rows
     }
 
     /// The sites nearest to a cell, as positions in [`RankTable::sites`].
@@ -194,9 +231,17 @@ impl RankTable {
         self.nearest.row(cell)
     }
 
-    /// The smallest sum of standing terms of any site, in ms.
-    pub fn least_standing_ms(&self) -> f32 {
-        self.least_standing_ms
+    /// The terms of the site at `position` for a class that do not depend on the client, summed, in ms.
+    #[inline]
+    pub fn standing_ms(&self, class: ClassIndex, position: u16) -> f32 {
+        let at = class.get() * self.rows.len() + usize::from(position);
+        self.standing.sums_ms.get(at).copied().unwrap_or(0.0)
+    }
+
+    /// The smallest such sum of any site, in ms.
+    pub fn least_standing_ms(&self, class: ClassIndex) -> f32 {
+        let least = self.standing.least_ms.get(class.get());
+        least.copied().unwrap_or(f32::NEG_INFINITY)
     }
 
     /// The lowest price of any site, USD per gigabyte.
@@ -204,24 +249,71 @@ impl RankTable {
         self.least_price
     }
 
-    /// The nodes that may be named in ordinary times.
+    /// The nodes that may be named, as far as they are readmitted.
     pub fn ready(&self) -> &Roster {
         &self.ready
     }
 
-    /// The nodes that may be named when none is ready.
-    pub fn readmitted(&self) -> &Roster {
-        &self.readmitted
+    /// All nodes not in maintenance; empty unless too little of the set is well.
+    pub fn everyone(&self) -> &Roster {
+        &self.everyone
+    }
+
+    /// How far nodes are readmitted, because too little of the set is well.
+    pub fn readmission(&self) -> Readmission {
+        self.readmission
+    }
+
+    /// Whether enough of the set is well to be used before later tiers.
+    pub fn is_sufficient(&self) -> bool {
+        self.readmission < Readmission::Insufficient && !self.ready.is_empty()
     }
 
     fn memory_bytes(&self) -> usize {
-        let roster = |roster: &Roster| {
-            size_of_val(roster.nodes.as_slice()) * 4 + size_of_val(roster.segments.as_slice())
-        };
-        size_of_val(self.sites.as_slice())
+        size_of_val(&*self.rows)
             + self.nearest.memory_bytes()
-            + roster(&self.ready)
-            + roster(&self.readmitted)
+            + size_of_val(self.standing.sums_ms.as_slice())
+            + self.ready.memory_bytes()
+            + self.everyone.memory_bytes()
+    }
+}
+
+fn rows(set: &NodeSet, topology: &Topology) -> Arc<[SiteRow]> {
+    let row = |entry: &super::policy::SetSite| {
+        let site = topology.site(entry.site);
+        SiteRow {
+            site: entry.site,
+            point: site.point,
+            price_usd_per_gb: site.price_usd_per_gb,
+        }
+    };
+    set.sites().iter().map(row).collect()
+}
+
+impl Standing {
+    fn new(rows: &[SiteRow], parts: &Parts) -> Self {
+        let (signals, model) = (&parts.signals, parts.policy.score());
+        let sites = parts.topology.sites().len();
+        let classes = (0_u8..)
+            .map(ClassIndex)
+            .take(parts.policy.classes().len() + 1);
+        let mut standing = Self::default();
+        for class in classes {
+            let sum = |row: &SiteRow| {
+                let known = signals.standing(class, row.site, sites);
+                let terms = known.map_or_else(
+                    || model.standing_terms(row.site, &model.prior()),
+                    |known| known.terms,
+                );
+                terms.standing_ms()
+            };
+            let from = standing.sums_ms.len();
+            standing.sums_ms.extend(rows.iter().map(sum));
+            let sums = standing.sums_ms.get(from..).unwrap_or_default();
+            let least = sums.iter().copied().fold(f32::INFINITY, f32::min);
+            standing.least_ms.push(least);
+        }
+        standing
     }
 }
 
@@ -239,34 +331,107 @@ fn nearest(points: Vec<UnitVector>, geo: &Arc<Ranges>, before: Option<&Snapshot>
     known.unwrap_or_else(|| Arc::new(Nearest::new(points, geo.cell_vectors())))
 }
 
+/// A node's place in a roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ready,
+    Probing,
+    Out,
+}
+
 impl Roster {
-    fn new(set: &NodeSet, topology: &Topology, worst: AdminState) -> Self {
+    /// The nodes that may be named as far as they are readmitted; and everyone, where that is not enough.
+    fn pair(set: &NodeSet, parts: &Parts, readmission: Readmission) -> (Arc<Self>, Arc<Self>) {
+        let signals = &parts.signals;
+        let ready = Self::new(set, parts, |index, node| {
+            if node.state != AdminState::Ready {
+                return Place::Out;
+            }
+            let admitted_by = match signals.node(index).admission {
+                Admission::Admitted => return Place::Ready,
+                Admission::Probing { .. } => return Place::Probing,
+                Admission::Unknown => Readmission::Unknown,
+                Admission::Overloaded => Readmission::Overloaded,
+                Admission::BreakerOpen if readmission >= Readmission::HalfOpen => {
+                    return Place::Probing;
+                }
+                Admission::BreakerOpen | Admission::Unhealthy => return Place::Out,
+            };
+            if readmission >= admitted_by {
+                Place::Ready
+            } else {
+                Place::Out
+            }
+        });
+        let everyone = if readmission == Readmission::Insufficient || ready.is_empty() {
+            Self::new(set, parts, |_, node| {
+                if node.state == AdminState::Maintenance {
+                    Place::Out
+                } else {
+                    Place::Ready
+                }
+            })
+        } else {
+            Self::default()
+        };
+        (Arc::new(ready), Arc::new(everyone))
+    }
+
+    fn new(set: &NodeSet, parts: &Parts, place: impl Fn(NodeIndex, &Node) -> Place) -> Self {
+        let topology = &parts.topology;
         let mut roster = Self::default();
         for site in set.sites() {
-            let admitted = || {
-                set.members_of(site)
-                    .iter()
-                    .copied()
-                    .filter(|node| topology.node(*node).state <= worst)
-            };
-            let weighted = admitted().map(|index| {
-                let node = topology.node(index);
-                (node.seed, f32::from(node.capacity))
+            let members = set.members_of(site);
+            let segment = roster.push(members, parts, |index, node| {
+                place(index, node) == Place::Ready
             });
-            roster.segments.push(roster.columns.push_segment(weighted));
-            roster.nodes.extend(admitted());
-            if let Some(last) = roster.nodes.last().copied() {
-                roster
-                    .nodes
-                    .resize(roster.nodes.len().next_multiple_of(LANES), last);
+            roster.segments.push(segment);
+            roster.admitted += segment.len() as usize;
+        }
+        let is_probing = |index: &NodeIndex| place(*index, topology.node(*index)) == Place::Probing;
+        if set.members().iter().any(is_probing) {
+            for site in set.sites() {
+                let members = set.members_of(site);
+                let segment = roster.push(members, parts, |index, _| is_probing(&index));
+                roster.probing.push(segment);
             }
         }
         roster
     }
 
-    /// Whether no node may be named.
+    /// Appends those of `members` that `is_in` as a segment.
+    fn push(
+        &mut self,
+        members: &[NodeIndex],
+        parts: &Parts,
+        is_in: impl Fn(NodeIndex, &Node) -> bool,
+    ) -> Segment {
+        let topology = &parts.topology;
+        let admitted = || {
+            let nodes = members.iter().copied();
+            nodes.filter(|node| is_in(*node, topology.node(*node)))
+        };
+        let weighted = admitted().map(|index| {
+            let node = topology.node(index);
+            let factor = parts.signals.node(index).weight_factor;
+            (node.seed, f32::from(node.capacity) * factor)
+        });
+        let segment = self.columns.push_segment(weighted);
+        self.nodes.extend(admitted());
+        if let Some(last) = self.nodes.last().copied() {
+            self.nodes
+                .resize(self.nodes.len().next_multiple_of(LANES), last);
+        }
+        segment
+    }
+
+    /// Whether no node may be named for all of its keys.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.admitted == 0
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of_val(self.nodes.as_slice()) * 4 + size_of_val(self.segments.as_slice())
     }
 
     /// The columns to rank over.
@@ -293,5 +458,21 @@ impl Roster {
             .get(usize::from(position))
             .copied()
             .filter(|segment| !segment.is_empty())
+    }
+    /// The nodes of the set's site at `position` that are tried with a slice of their keys, if there are any.
+    #[inline]
+    pub fn probing(&self, position: u16) -> Option<Segment> {
+        if self.probing.is_empty() {
+            return None;
+        }
+        self.probing
+            .get(usize::from(position))
+            .copied()
+            .filter(|segment| !segment.is_empty())
+    }
+
+    /// Whether some nodes are tried with a slice of their keys.
+    pub fn has_probing(&self) -> bool {
+        !self.probing.is_empty()
     }
 }

@@ -409,14 +409,9 @@ fn seconds(ns: u64) -> f64 {
 
 fn verdict_of(reason: Reason) -> Verdict {
     match reason {
-        Reason::Owner
-        | Reason::OwnerTried
-        | Reason::SiteTried
-        | Reason::NextTier
-        | Reason::Panic
-        | Reason::Origin => Verdict::Route,
         Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool | Reason::NoNode => {
             Verdict::Refuse
         }
+        _ => Verdict::Route,
     }
 }

@@ -7,9 +7,10 @@
 
 use arrayvec::ArrayVec;
 
+use super::lead::{self, Lead};
 use super::sites::{MAX_SCORED_SITES, ScoredSite, Scorer};
 use super::{Evaluation, MatchedBy, Pick, Reason, Request, Role, Rung, Stage, Tried, Verdict};
-use crate::engine::hash::KeyHash;
+use crate::engine::hash::{self, KeyHash};
 use crate::engine::model::{NodeIndex, SiteIndex};
 use crate::engine::policy::PlanTier;
 use crate::engine::query::MAX_CANDIDATES;
@@ -21,10 +22,11 @@ const FIRST_TIER_ENTRIES: usize = 3;
 
 /// The key's order over some sites of a roster, without the nodes that were tried. The list stays where its caller made
 /// it: it is too wide to be moved about.
-struct Order<'r> {
+pub(super) struct Order<'r> {
     roster: &'r Roster,
     tried: &'r Tried,
     top: &'r Top,
+    lead: Lead,
 }
 
 impl<'r> Order<'r> {
@@ -37,15 +39,37 @@ impl<'r> Order<'r> {
         for segment in segments {
             rank::rank(roster.columns(), segment, key, top);
         }
-        Self { roster, tried, top }
+        Self {
+            roster,
+            tried,
+            top,
+            lead: Lead::OWNER,
+        }
     }
 
     fn nodes(&self) -> impl Iterator<Item = NodeIndex> + '_ {
+        let lead = self.lead.node;
+        let rest = self.ranked().filter(move |node| Some(*node) != lead);
+        lead.into_iter().chain(rest)
+    }
+
+    /// The nodes by their race alone.
+    pub(super) fn ranked(&self) -> impl Iterator<Item = NodeIndex> + '_ {
         let ranked = self
             .top
             .iter()
             .filter_map(|entry| self.roster.node_at(entry.position));
         ranked.filter(|node| !self.tried.contains(node))
+    }
+
+    /// The race of the first that was not tried; infinite without one.
+    pub(super) fn owner_race(&self) -> f32 {
+        let untried = |position| {
+            let node = self.roster.node_at(position);
+            node.is_some_and(|node| !self.tried.contains(&node))
+        };
+        let owner = self.top.iter().find(|entry| untried(entry.position));
+        owner.map_or(f32::INFINITY, |entry| entry.race)
     }
 
     /// Whether the first of the order was left out because it was tried.
@@ -79,16 +103,24 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
     } else {
         1 + request.wanted.div_ceil(2) + request.tried.len()
     };
-    let sites = scorer.best(sites_wanted);
+    let mut sites = scorer.best(sites_wanted);
+    let site_spilled = spill_site(request, &mut sites);
     let best_ms = sites.first().map_or(0.0, |site| site.total_ms);
     let scope = sites
         .iter()
         .take_while(|site| site.total_ms <= best_ms + plan.spread_ms)
         .count();
     let later = later_tiers(request, &stage);
-    let (mut picks, owner_was_tried) =
-        chosen_tier(request, (&stage, later.len()), key, sites.split_at(scope));
-    let reason = reason(&stage, picks.first(), owner_was_tried);
+    let (mut picks, owner_was_tried, lead) = chosen_tier(
+        request,
+        (&stage, &scorer, later.len()),
+        key,
+        sites.split_at(scope),
+    );
+    let mut reason = reason(&stage, picks.first(), (owner_was_tried, lead));
+    if site_spilled && reason == Reason::Owner {
+        reason = Reason::SiteSpilled;
+    }
     append_later_tiers(request, &later, &mut picks);
     let refused = picks.is_empty();
     Evaluation {
@@ -110,14 +142,36 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
     }
 }
 
-/// The chosen tier's share of the list, from the sites inside and outside the scope; and whether the key's owner was
-/// left out because it was tried.
+/// Puts the second best site first for a client whose group is of the share that a site with too much load gives away.
+fn spill_site(
+    request: &Request<'_, '_>,
+    sites: &mut ArrayVec<ScoredSite, MAX_SCORED_SITES>,
+) -> bool {
+    let signals = request.snapshot.signals();
+    let cell = request.located.cell.id().to_le_bytes();
+    let spills = |site: &ScoredSite| {
+        let spill = signals.site(site.site).spill;
+        let id = || request.snapshot.topology().site(site.site).id.as_bytes();
+        spill > 0 && hash::key(&[&cell, id()]).0 & 0xff < u64::from(spill)
+    };
+    let [best, next, ..] = sites.as_mut_slice() else {
+        return false;
+    };
+    let moves = spills(best) && !spills(next);
+    if moves {
+        std::mem::swap(best, next);
+    }
+    moves
+}
+
+/// The chosen tier's share of the list, from the sites inside and outside the scope; whether the key's owner was left
+/// out because it was tried; and why another node is put before it, if one is.
 fn chosen_tier(
     request: &Request<'_, '_>,
-    (stage, later_tiers): (&Stage<'_>, usize),
+    (stage, scorer, later_tiers): (&Stage<'_>, &Scorer<'_>, usize),
     key: KeyHash,
     (inside, outside): (&[ScoredSite], &[ScoredSite]),
-) -> (ArrayVec<Pick, MAX_CANDIDATES>, bool) {
+) -> (ArrayVec<Pick, MAX_CANDIDATES>, bool, Lead) {
     let ranked = (stage.roster, &request.tried);
     let segment = |site: &ScoredSite| stage.roster.segment(site.position);
     let best_ms = inside.first().map_or(0.0, |site| site.total_ms);
@@ -125,18 +179,35 @@ fn chosen_tier(
         let detour = request.plan.max_detour_ms;
         detour.is_none_or(|detour| site.total_ms <= best_ms + detour)
     };
+    let width = lead::width(request, stage, (key, inside.first()));
+    let mut top = request.room_for(request.wanted.max(width));
+    let mut order = Order::new(&mut top, ranked, inside.iter().filter_map(segment), key);
+    order.lead = lead::lead(request, stage, (key, width), &order);
+    let mut probed = None;
+    if stage.roster.has_probing()
+        && width == 1
+        && let Some((lead, site)) = lead::probe(request, stage, key, (scorer, inside), &order)
+    {
+        order.lead = lead;
+        probed = Some(site);
+    }
     let in_scope = |node: NodeIndex, role: Role| {
         let home = request.snapshot.topology().site_of(node);
-        let scored = inside.iter().find(|scored| scored.site == home);
+        let mut scored = inside.iter().chain(&probed);
+        let scored = scored.find(|scored| scored.site == home);
         Pick {
             node,
             expected_ms: scored.map_or(best_ms, |scored| scored.total_ms),
             role,
         }
     };
-    let mut top = request.room_for(request.wanted);
-    let order = Order::new(&mut top, ranked, inside.iter().filter_map(segment), key);
-    let roles = std::iter::once(Role::Owner).chain(std::iter::repeat(Role::NextInOrder));
+    let first_role = match order.lead.reason {
+        Reason::HotCopy => Role::HotCopy,
+        Reason::Probe => Role::Probe,
+        _ if order.lead.node.is_some() => Role::NextInOrder,
+        _ => Role::Owner,
+    };
+    let roles = std::iter::once(first_role).chain(std::iter::repeat(Role::NextInOrder));
     let others = outside
         .iter()
         .filter(|site| in_reach(site))
@@ -173,7 +244,7 @@ fn chosen_tier(
             role: Role::NextSite,
         }));
     }
-    (picks, order.owner_was_tried())
+    (picks, order.owner_was_tried(), order.lead)
 }
 
 /// What the chosen tier's share of a list is made from.
@@ -197,6 +268,11 @@ fn scorer<'s>(
         roster,
         located: &request.located,
         expected_gb: request.expected_gb,
+        class: request.plan.class_index,
+        measured: request
+            .located
+            .cell_index
+            .map_or(&[], |cell| request.snapshot.signals().network.of_cell(cell)),
     }
 }
 
@@ -355,11 +431,20 @@ fn append_later_tiers(
     }
 }
 
-fn reason(stage: &Stage<'_>, first: Option<&Pick>, owner_was_tried: bool) -> Reason {
-    match (stage.rung, first.map(|pick| pick.role)) {
+fn reason(
+    stage: &Stage<'_>,
+    first: Option<&Pick>,
+    (owner_was_tried, lead): (bool, Lead),
+) -> Reason {
+    let role = first.map(|pick| pick.role);
+    match (stage.rung, role) {
         (Rung::NextTier, _) => Reason::NextTier,
         (Rung::Panic, _) => Reason::Panic,
         (Rung::Origin, _) => Reason::Origin,
+        (_, Some(Role::Probe)) => Reason::Probe,
+        (Rung::Unknown | Rung::Overloaded | Rung::HalfOpen, _) => Reason::Readmitted,
+        (_, Some(Role::HotCopy)) => Reason::HotCopy,
+        (_, Some(Role::NextInOrder)) if lead.node.is_some() => lead.reason,
         (_, Some(Role::Owner)) if owner_was_tried => Reason::OwnerTried,
         (_, Some(Role::Owner)) => Reason::Owner,
         _ => Reason::SiteTried,

@@ -4,6 +4,7 @@
 //! its arguments: no clock, no lock, no counter, no allocation.
 
 mod fallback;
+mod lead;
 mod sites;
 
 use arrayvec::ArrayVec;
@@ -13,6 +14,7 @@ use super::locate::{self, Located};
 use super::model::{NodeIndex, PoolIndex, RuleIndex, SiteIndex};
 use super::policy::{Action, Affinity, Matched, PanicMode, Plan, PlanTier};
 use super::query::{HostRoom, MAX_CANDIDATES, MAX_TRIED, Query, normal_host};
+use super::signal::Readmission;
 use super::snapshot::{RankTable, Roster, Snapshot};
 
 pub use sites::{MAX_SCORED_SITES, ScoredSite};
@@ -58,13 +60,25 @@ pub enum Verdict {
 pub enum Reason {
     /// The key's owner at the best site.
     Owner,
+    /// The key is hot: one of the several nodes that carry it.
+    HotCopy,
+    /// The key's owner has too much load; the next in the key's order.
+    Spilled,
+    /// The key's best site has too much load; the next best.
+    SiteSpilled,
+    /// The key's owner is recovering, and this key is of the slice it is tried with.
+    Probe,
+    /// Of two nodes the one with less to do: the pool has no affinity.
+    LessLoaded,
     /// The owner was tried already; the next in the key's order.
     OwnerTried,
     /// Every node of the best site was tried already; the owner at another site.
     SiteTried,
-    /// No ready node in an earlier tier.
+    /// Too little of the pool is well: nodes are used again that would otherwise not be.
+    Readmitted,
+    /// Too little of an earlier tier is well.
     NextTier,
-    /// No ready node before the origin: nodes that drain are used again.
+    /// Too little is well in every tier before the origin: every node that is not in maintenance is used.
     Panic,
     /// Nothing but the origin is left.
     Origin,
@@ -83,9 +97,15 @@ pub enum Reason {
 pub enum Rung {
     /// Not degraded.
     Normal,
+    /// Nodes are used again whose bad verdicts are old.
+    Unknown,
+    /// Nodes with too much load are used again.
+    Overloaded,
+    /// A share of what open breakers hold back is used again.
+    HalfOpen,
     /// A later tier of the plan stands in.
     NextTier,
-    /// Nodes that drain are used again.
+    /// Every node that is not in maintenance is used.
     Panic,
     /// Only the origin is left.
     Origin,
@@ -120,6 +140,10 @@ pub struct Pick {
 pub enum Role {
     /// First in the key's order.
     Owner,
+    /// One of the nodes that carry a hot key.
+    HotCopy,
+    /// A node that is recovering, tried with a slice of its keys.
+    Probe,
     /// Later in the key's order at the same site (or sites).
     NextInOrder,
     /// The key's owner at the next best site.
@@ -149,8 +173,14 @@ macro_rules! names {
 names! { Verdict { Route = "route", Refuse = "refuse", } }
 names! { Reason {
     Owner = "owner",
+    HotCopy = "hot_copy",
+    Spilled = "spilled",
+    SiteSpilled = "site_spilled",
+    Probe = "probe",
+    LessLoaded = "less_loaded",
     OwnerTried = "owner_tried",
     SiteTried = "site_tried",
+    Readmitted = "readmitted",
     NextTier = "next_tier",
     Panic = "panic",
     Origin = "origin",
@@ -161,6 +191,9 @@ names! { Reason {
 } }
 names! { Rung {
     Normal = "normal",
+    Unknown = "unknown",
+    Overloaded = "overloaded",
+    HalfOpen = "half_open",
     NextTier = "next_tier",
     Panic = "panic",
     Origin = "origin",
@@ -168,6 +201,8 @@ names! { Rung {
 } }
 names! { Role {
     Owner = "owner",
+    HotCopy = "hot_copy",
+    Probe = "probe",
     NextInOrder = "next_in_order",
     NextSite = "next_site",
     NextTier = "next_tier",
@@ -251,10 +286,16 @@ impl Keys<'_> {
         match affinity {
             Affinity::Key => self.object,
             Affinity::Client => self.client(located),
-            Affinity::None if self.query.request_id.is_empty() => {
-                KeyHash(self.object.0 ^ self.client(located).0.rotate_left(32))
-            }
-            Affinity::None => hash::key(&[self.query.request_id]),
+            Affinity::None => self.of_request(located),
+        }
+    }
+
+    /// What tells requests for one object apart: the request's id, else the client.
+    fn of_request(&self, located: &Located) -> KeyHash {
+        if self.query.request_id.is_empty() {
+            KeyHash(self.object.0 ^ self.client(located).0.rotate_left(32))
+        } else {
+            hash::key(&[self.query.request_id])
         }
     }
 
@@ -267,8 +308,8 @@ impl Keys<'_> {
     }
 }
 
-/// The first tier that has a node to name, by the ladder: ready nodes of each tier before the origin, then nodes that
-/// drain, then the origin.
+/// The first tier to look for nodes in, by the ladder of degradation: tiers before the origin of which enough is well,
+/// then every node of such a tier that is not in maintenance, then the origin.
 fn choose_stage<'s>(snapshot: &'s Snapshot, plan: &Plan) -> Option<Stage<'s>> {
     let policy = snapshot.policy();
     let stages = || {
@@ -286,14 +327,15 @@ fn choose_stage<'s>(snapshot: &'s Snapshot, plan: &Plan) -> Option<Stage<'s>> {
             })
     };
     // A plan that begins at the origin is not degraded by using it.
-    let ready = stages().find(|(tier, _, table, is_origin)| {
-        (*tier == 0 || !is_origin) && !table.ready().is_empty()
-    });
-    if let Some((tier, plan_tier, table, _)) = ready {
-        let rung = if tier == 0 {
-            Rung::Normal
-        } else {
-            Rung::NextTier
+    let sufficient = stages()
+        .find(|(tier, _, table, is_origin)| (*tier == 0 || !is_origin) && table.is_sufficient());
+    if let Some((tier, plan_tier, table, _)) = sufficient {
+        let rung = match (tier, table.readmission()) {
+            (1.., _) => Rung::NextTier,
+            (0, Readmission::None | Readmission::Insufficient) => Rung::Normal,
+            (0, Readmission::Unknown) => Rung::Unknown,
+            (0, Readmission::Overloaded) => Rung::Overloaded,
+            (0, Readmission::HalfOpen) => Rung::HalfOpen,
         };
         return Some(Stage {
             tier,
@@ -304,26 +346,26 @@ fn choose_stage<'s>(snapshot: &'s Snapshot, plan: &Plan) -> Option<Stage<'s>> {
         });
     }
     let mode = policy.panic_mode();
-    let draining = stages()
+    let panicking = stages()
         .find(|(tier, _, table, is_origin)| {
-            (*tier == 0 || !is_origin) && !table.readmitted().is_empty()
+            (*tier == 0 || !is_origin) && !table.everyone().is_empty()
         })
         .filter(|_| mode == PanicMode::AllReady);
-    if let Some((tier, plan_tier, table, _)) = draining {
+    if let Some((tier, plan_tier, table, _)) = panicking {
         return Some(Stage {
             tier,
             plan_tier,
             table,
-            roster: table.readmitted(),
+            roster: table.everyone(),
             rung: Rung::Panic,
         });
     }
     let origin = stages().find(|(_, _, table, is_origin)| {
-        *is_origin && !(table.ready().is_empty() && table.readmitted().is_empty())
+        *is_origin && !(table.ready().is_empty() && table.everyone().is_empty())
     });
     let (tier, plan_tier, table, _) = origin.filter(|_| mode != PanicMode::Refuse)?;
     let roster = if table.ready().is_empty() {
-        table.readmitted()
+        table.everyone()
     } else {
         table.ready()
     };

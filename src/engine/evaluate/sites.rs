@@ -4,8 +4,9 @@ use arrayvec::ArrayVec;
 
 use crate::engine::geo::distance::chord_squared;
 use crate::engine::locate::Located;
-use crate::engine::model::SiteIndex;
+use crate::engine::model::{ClassIndex, SiteIndex};
 use crate::engine::score::ScoreModel;
+use crate::engine::signal::network::Measured;
 use crate::engine::snapshot::{RankTable, Roster};
 
 /// Most sites kept for one decision; so a scope holds at most this many.
@@ -29,6 +30,9 @@ pub(super) struct Scorer<'s> {
     pub(super) roster: &'s Roster,
     pub(super) located: &'s Located,
     pub(super) expected_gb: f32,
+    pub(super) class: ClassIndex,
+    /// The sites whose round trip from the client's cell was measured.
+    pub(super) measured: &'s [Measured],
 }
 
 impl Scorer<'_> {
@@ -36,6 +40,7 @@ impl Scorer<'_> {
     ///
     /// Sites come nearest first, so the network term only grows: once even a site without any other handicap could not
     /// enter the list, none behind it can. Where the row of the client's cell ends before that, all sites are scored.
+    /// Measured sites do not keep that order; there are few of them, so they are scored first, wherever they stand.
     pub(super) fn best(&self, count: usize) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let count = count.clamp(1, MAX_SCORED_SITES);
         let mut best = ArrayVec::new();
@@ -44,14 +49,25 @@ impl Scorer<'_> {
             .cell_index
             .map(|cell| self.table.nearest_row(cell))
             .unwrap_or_default();
-        let least_other_ms = self.table.least_standing_ms()
+        let least_other_ms = self.table.least_standing_ms(self.class)
             + self
                 .model
                 .cost_ms(self.table.least_price(), self.expected_gb);
+        for measured in self.measured {
+            let rows = self.table.sites();
+            let at = rows.binary_search_by_key(&measured.site, |row| row.site);
+            let position = at.ok().and_then(|at| u16::try_from(at).ok());
+            if let Some((scored, _)) = position.and_then(|position| self.score(position)) {
+                insert(&mut best, count, scored);
+            }
+        }
         for position in row {
             let Some((scored, network_ms)) = self.score(*position) else {
                 continue;
             };
+            if self.measured_ms(scored.site).is_some() {
+                continue;
+            }
             let worst: f32 = if best.len() < count {
                 f32::INFINITY
             } else {
@@ -79,12 +95,19 @@ impl Scorer<'_> {
     #[inline]
     pub(super) fn score(&self, position: u16) -> Option<(ScoredSite, f32)> {
         self.roster.segment(position)?;
+        self.score_any(position)
+    }
+
+    /// The same whether or not the site has a node to name.
+    #[inline]
+    pub(super) fn score_any(&self, position: u16) -> Option<(ScoredSite, f32)> {
         let row = self.table.sites().get(usize::from(position))?;
-        let network_ms = self
-            .model
-            .network_ms(chord_squared(self.located.point, row.point));
+        let network_ms = self.measured_ms(row.site).unwrap_or_else(|| {
+            let chord = chord_squared(self.located.point, row.point);
+            self.model.network_ms(chord)
+        });
         let cost_ms = self.model.cost_ms(row.price_usd_per_gb, self.expected_gb);
-        let total_ms = (network_ms + row.standing_ms) + cost_ms;
+        let total_ms = (network_ms + self.table.standing_ms(self.class, position)) + cost_ms;
         Some((
             ScoredSite {
                 site: row.site,
@@ -93,6 +116,15 @@ impl Scorer<'_> {
             },
             network_ms,
         ))
+    }
+}
+
+impl Scorer<'_> {
+    /// The network term of a site that was measured from the client's cell, in ms.
+    #[inline]
+    fn measured_ms(&self, site: SiteIndex) -> Option<f32> {
+        let found = self.measured.iter().find(|measured| measured.site == site);
+        found.map(|measured| measured.network_ms * self.model.network_weight)
     }
 }
 

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::operation::{
+    BreakerDocument, ChangeBudgetDocument, ProbeDocument, SignalsDocument, SwitchMarginDocument,
+    TopologyGuardDocument, WeightsDocument,
+};
 use crate::engine::document::{DurationMs, Metadata};
 
 /// What `kind` must say.
@@ -26,7 +30,7 @@ pub struct PolicyDocument {
 }
 
 /// The policy itself.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySpec {
     /// Which node addresses may be named in answers.
@@ -41,6 +45,30 @@ pub struct PolicySpec {
     /// What happens when too little of a pool is left.
     #[serde(default, skip_serializing_if = "is_default")]
     pub panic: PanicDocument,
+    /// When a node is left alone after failures, and for how long.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub breaker: BreakerDocument,
+    /// How nodes are asked whether they are well.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub probe: ProbeDocument,
+    /// How a node's weight follows its condition.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub weights: WeightsDocument,
+    /// How long a node takes to its full weight after it joined or recovered, up to 1h; default 30s.
+    #[serde(
+        default = "default_slow_start",
+        skip_serializing_if = "is_default_slow_start"
+    )]
+    pub slow_start_window: DurationMs,
+    /// How long what was observed counts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub signals: SignalsDocument,
+    /// How many keys may change their node without need.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub change_budget: ChangeBudgetDocument,
+    /// What is left for operators to confirm.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub topology_guard: TopologyGuardDocument,
     /// Which decisions are kept for people to look at.
     #[serde(default, skip_serializing_if = "is_default")]
     pub decision_log: DecisionLogDocument,
@@ -51,6 +79,28 @@ pub struct PolicySpec {
     pub classes: Vec<ClassDocument>,
     /// Who goes where; the first that matches decides.
     pub rules: Vec<RuleDocument>,
+}
+
+impl Default for PolicySpec {
+    fn default() -> Self {
+        Self {
+            addresses: AddressesDocument::default(),
+            geo: GeoDocument::default(),
+            score: ScoreDocument::default(),
+            panic: PanicDocument::default(),
+            breaker: BreakerDocument::default(),
+            probe: ProbeDocument::default(),
+            weights: WeightsDocument::default(),
+            slow_start_window: default_slow_start(),
+            signals: SignalsDocument::default(),
+            change_budget: ChangeBudgetDocument::default(),
+            topology_guard: TopologyGuardDocument::default(),
+            decision_log: DecisionLogDocument::default(),
+            pools: Vec::new(),
+            classes: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
 }
 
 /// Which node addresses may be named in answers.
@@ -125,6 +175,9 @@ pub struct ScoreDocument {
     pub max_detour: Option<DurationMs>,
     /// Sites within this of the best share their keys with it; 0ms: the best alone.
     pub spread: DurationMs,
+    /// What it takes to switch to another site.
+    #[serde(skip_serializing_if = "is_default")]
+    pub switch_margin: SwitchMarginDocument,
 }
 
 /// A term's weight.
@@ -220,6 +273,10 @@ pub struct PoolDocument {
     /// What keeps requests on one node: the object's key, the client, or nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub affinity: Affinity,
+    /// Above this percentage of the mean load, a node's keys begin to spill to the next in their order, 101 to 1000;
+    /// default: only when its utilisation says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash_balance_factor: Option<f64>,
 }
 
 /// Conditions on nodes.
@@ -468,6 +525,19 @@ impl Default for DecisionLogDocument {
 /// Typical size of an answer in bytes when nothing says otherwise.
 pub(super) fn default_expected_bytes() -> u64 {
     100_000
+}
+
+/// How long a node takes to its full weight when nothing says otherwise.
+fn default_slow_start() -> DurationMs {
+    DurationMs::from_ms(30_000)
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_default_slow_start(value: &DurationMs) -> bool {
+    *value == default_slow_start()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

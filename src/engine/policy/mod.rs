@@ -10,6 +10,7 @@ mod key;
 mod limits;
 mod matcher;
 mod node_set;
+pub mod operation;
 mod overrides;
 mod scoring;
 
@@ -23,10 +24,11 @@ pub use document::{Action, Affinity, PanicMode, PolicyDocument};
 pub use key::KeyRecipe;
 pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
 pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
+pub use operation::Operation;
 
 use super::geo::Location;
 use super::geo::place::{Asn, Country};
-use super::model::{Digest, NodeIndex, PoolIndex, RuleIndex};
+use super::model::{ClassIndex, Digest, NodeIndex, PoolIndex, RuleIndex};
 use super::query::Query;
 use super::score::ScoreModel;
 use matcher::{Matcher, Origin};
@@ -38,6 +40,7 @@ pub struct Policy {
     digest: Digest,
     name: String,
     score: ScoreModel,
+    operation: Operation,
     panic_mode: PanicMode,
     sample_ratio: f64,
     pools: Vec<Pool>,
@@ -57,6 +60,8 @@ pub struct Pool {
     pub name: Box<str>,
     /// The plan for callers that name the pool.
     pub plan: Plan,
+    /// Above this multiple of the mean load, a node's keys begin to spill.
+    pub balance_factor: Option<f64>,
 }
 
 /// A kind of content.
@@ -96,6 +101,8 @@ pub struct Plan {
     pub key: KeyRecipe,
     /// The content class.
     pub class: Option<Box<str>>,
+    /// The same as a number: 0 for none, else its position in the policy's classes plus 1.
+    pub class_index: ClassIndex,
     /// Typical size of an answer in bytes, for the cost term.
     pub expected_bytes: u64,
     /// How many nodes an answer names, 1 to 8.
@@ -159,6 +166,11 @@ impl Policy {
     /// What a millisecond, a miss, an error and a dollar are worth.
     pub fn score(&self) -> &ScoreModel {
         &self.score
+    }
+
+    /// How the engine reacts to what happens.
+    pub fn operation(&self) -> &Operation {
+        &self.operation
     }
 
     /// What is tried when no ready node is left.

@@ -13,6 +13,11 @@ use crate::engine::topology::{Node, Topology};
 pub struct SetIndex(pub(super) u16);
 
 impl SetIndex {
+    /// The set at a position of a policy's table.
+    pub fn new(position: u16) -> Self {
+        Self(position)
+    }
+
     /// The position as an offset into the table.
     pub fn get(self) -> usize {
         usize::from(self.0)

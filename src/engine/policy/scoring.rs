@@ -43,6 +43,7 @@ fn check_ranges(checker: &mut Checker<'_>, path: &Path<'_>, document: &ScoreDocu
         bias: _,
         max_detour,
         spread,
+        switch_margin: _,
     } = document;
     let weight = 0.0..=100.0;
     let numbers = [

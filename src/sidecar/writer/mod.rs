@@ -349,6 +349,7 @@ impl Writer {
                 policy: Arc::clone(&current.policy),
                 geo: Arc::clone(self.geo.ranges()),
                 geo_state: self.geo.state(),
+                signals: Arc::default(),
             };
             let before = self.state.published.load_full();
             let snapshot = Snapshot::build(

@@ -14,10 +14,10 @@ use super::limits::{self, MAX_NODE_SETS};
 use super::matcher::Matcher;
 use super::node_set::{self, Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
-use super::{Class, Known, Plan, PlanTier, Policy, Pool, conditions, scoring};
+use super::{Class, Known, Operation, Plan, PlanTier, Policy, Pool, conditions, scoring};
 use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::engine::geo::Location;
-use crate::engine::model::{Digest, NodeIndex, PoolIndex};
+use crate::engine::model::{ClassIndex, Digest, NodeIndex, PoolIndex};
 use crate::engine::topology::{API_VERSION, AddressPattern, Node, Topology};
 
 /// The outcome: a policy when nothing refuses it, and all that was found either way.
@@ -95,6 +95,7 @@ impl<'a, 's> Compiler<'a, 's> {
             &spec.score,
             self.topology,
         );
+        let operation = Operation::new(self.checker, &spec_path, spec);
         scoring::check_panic(self.checker, &spec_path.field("panic"), &spec.panic);
         let log_path = spec_path.field("decision_log");
         self.checker.in_range(
@@ -120,6 +121,7 @@ impl<'a, 's> Compiler<'a, 's> {
             digest,
             name: document.metadata.name.clone(),
             score,
+            operation,
             panic_mode: spec.panic.mode,
             sample_ratio: spec.decision_log.sample_ratio,
             pools,
@@ -314,9 +316,15 @@ impl<'a, 's> Compiler<'a, 's> {
                 (tier.into_iter().collect(), demands),
                 &[],
             );
+            if let Some(factor) = document.hash_balance_factor {
+                let path = path.field("hash_balance_factor");
+                self.checker
+                    .in_range("P006", &path, factor, &(101.0..=1_000.0));
+            }
             pools.push(Pool {
                 name: document.name.as_str().into(),
                 plan,
+                balance_factor: document.hash_balance_factor.map(|percent| percent / 100.0),
             });
         }
         pools
@@ -436,15 +444,18 @@ fn plan(
     (tiers, demands): (Vec<PlanTier>, Demands),
     classes: &[Class],
 ) -> Plan {
-    let class = classes
+    let class_at = classes
         .iter()
-        .find(|class| rule.class.as_deref() == Some(&*class.name));
+        .position(|class| rule.class.as_deref() == Some(&*class.name));
+    let class = class_at.and_then(|at| classes.get(at));
+    let class_index = class_at.map_or(0, |at| u8::try_from(at + 1).unwrap_or(0));
     let whole_ms = |d: DurationMs| u32::try_from(d.as_ms()).unwrap_or(u32::MAX);
     let ms = |d: DurationMs| crate::engine::number::ms_f32(d.as_ms());
     Plan {
         tiers,
         key: KeyRecipe::new(&rule.key),
         class: class.map(|class| class.name.clone()),
+        class_index: ClassIndex(class_index),
         expected_bytes: class.map_or_else(super::document::default_expected_bytes, |class| {
             class.expected_bytes
         }),

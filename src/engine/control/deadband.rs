@@ -1,0 +1,83 @@
+//! A number that decisions see, which follows its signal only when that has really changed.
+//!
+//! This is what keeps a group of clients at its site. Per group and set of nodes a memory of the site in use would need
+//! room for every pair; a number that stands still while its signal trembles needs none, gives every sidecar with the
+//! same signals the same answer, and moves a group exactly when the scores it sees differ by the margin.
+
+use crate::engine::time::Moment;
+
+/// A published number and what pulls at it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Deadband {
+    published: Option<f32>,
+    /// Since when the signal has been outside the band, on which side, and the least far it has been since.
+    outside: Option<(Moment, f32)>,
+}
+
+impl Deadband {
+    /// The number that decisions see; `None` before there was a signal.
+    pub(super) fn published(&self) -> Option<f32> {
+        self.published
+    }
+
+    /// Looks at the signal. Answers the value it is time to publish.
+    pub(super) fn observe(
+        &mut self,
+        now: Moment,
+        signal: f32,
+        (margin, dwell_ms): (f32, u64),
+    ) -> Option<f32> {
+        let Some(published) = self.published else {
+            return Some(signal);
+        };
+        let change = signal - published;
+        if change.abs() <= margin {
+            self.outside = None;
+            return None;
+        }
+        let (since, least) = match self.outside {
+            // The far side is another change, which must last by itself.
+            Some((since, least)) if (least - published) * change > 0.0 => {
+                let nearer = if change.abs() < (least - published).abs() {
+                    signal
+                } else {
+                    least
+                };
+                (since, nearer)
+            }
+            _ => (now, signal),
+        };
+        self.outside = Some((since, least));
+        (now.since(since) >= dwell_ms).then_some(signal)
+    }
+
+    /// Publishes a value.
+    pub(super) fn set(&mut self, value: f32) {
+        *self = Self {
+            published: Some(value),
+            outside: None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_still_inside_the_margin_and_follows_a_lasting_change() {
+        let mut band = Deadband::default();
+        let margin = (10.0, 30_000);
+        assert_eq!(band.observe(Moment(0), 20.0, margin), Some(20.0));
+        band.set(20.0);
+        assert_eq!(band.observe(Moment(1), 29.0, margin), None);
+        assert_eq!(band.observe(Moment(2_000), 35.0, margin), None);
+        assert_eq!(
+            band.observe(Moment(20_000), 5.0, margin),
+            None,
+            "the other side begins anew"
+        );
+        assert_eq!(band.observe(Moment(40_000), 35.0, margin), None);
+        assert_eq!(band.observe(Moment(70_000), 33.0, margin), Some(33.0));
+    }
+}

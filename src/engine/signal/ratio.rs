@@ -1,0 +1,89 @@
+//! Exact counts of good and bad over a sliding window of five slices.
+
+use crate::engine::time::Moment;
+
+/// Slices of a window.
+const SLICES: usize = 5;
+
+/// Counts of two kinds in a sliding window.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Counts {
+    slices: [(u32, u32); SLICES],
+    /// The number of the slice that is filled now: time divided by the slice's length.
+    slice: u64,
+    last: Moment,
+}
+
+impl Counts {
+    /// Counts `good` and `bad` more.
+    pub fn add(&mut self, now: Moment, window_ms: u64, good: u32, bad: u32) {
+        self.turn(now, window_ms);
+        let at = usize::try_from(self.slice % SLICES as u64).unwrap_or(0);
+        if let Some((all_good, all_bad)) = self.slices.get_mut(at) {
+            *all_good = all_good.saturating_add(good);
+            *all_bad = all_bad.saturating_add(bad);
+        }
+        self.last = now;
+    }
+
+    /// Good and bad within the window that ends now.
+    pub fn sums(&self, now: Moment, window_ms: u64) -> (u64, u64) {
+        let mut current = *self;
+        current.turn(now, window_ms);
+        current.known()
+    }
+
+    /// Good and bad of the last window in which anything was counted, however long ago.
+    pub fn known(&self) -> (u64, u64) {
+        let add = |(a, b): (u64, u64), (good, bad): &(u32, u32)| {
+            (a + u64::from(*good), b + u64::from(*bad))
+        };
+        self.slices.iter().fold((0, 0), add)
+    }
+
+    /// When something was last counted.
+    pub fn last(&self) -> Moment {
+        self.last
+    }
+
+    fn turn(&mut self, now: Moment, window_ms: u64) {
+        let slice = now.0 / (window_ms / SLICES as u64).max(1);
+        // Time may have gone on by many slices; no more than all need clearing.
+        let passed = slice.saturating_sub(self.slice).min(SLICES as u64);
+        for step in 1..=passed {
+            let at = usize::try_from((self.slice + step) % SLICES as u64).unwrap_or(0);
+            if let Some(counts) = self.slices.get_mut(at) {
+                *counts = (0, 0);
+            }
+        }
+        if passed == SLICES as u64 {
+            self.slices = Default::default();
+        }
+        self.slice = self.slice.max(slice);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_leave_with_their_slice() {
+        let mut counts = Counts::default();
+        for second in 0..10 {
+            counts.add(Moment(second * 1_000), 10_000, 9, 1);
+        }
+        assert_eq!(counts.sums(Moment(9_999), 10_000), (90, 10));
+        assert_eq!(counts.sums(Moment(10_000), 10_000), (72, 8));
+        assert_eq!(counts.sums(Moment(30_000), 10_000), (0, 0));
+        assert_eq!(counts.known(), (90, 10));
+    }
+
+    #[test]
+    fn a_long_silence_clears_everything() {
+        let mut counts = Counts::default();
+        counts.add(Moment(0), 10_000, 5, 5);
+        counts.add(Moment(3_600_000), 10_000, 1, 0);
+        assert_eq!(counts.known(), (1, 0));
+    }
+}
