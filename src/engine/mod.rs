@@ -22,6 +22,7 @@ pub mod query;
 pub mod rank;
 pub mod score;
 pub mod signal;
+pub mod simulate;
 pub mod snapshot;
 pub mod time;
 pub mod topology;

@@ -47,8 +47,6 @@ pub struct HotKeys {
     slow: Sketch<GroupKey>,
     totals: BTreeMap<Group, Totals>,
     hot: BTreeMap<GroupKey, u8>,
-    /// For how long the slow sketch has been counting, in ms: a young one knows rates no better than the fast one.
-    counted_ms: f64,
 }
 
 /// Requests of a group, fading like the sketches do.
@@ -60,17 +58,26 @@ struct Totals {
 
 impl Default for HotKeys {
     fn default() -> Self {
-        Self {
-            fast: Sketch::new(SKETCH_KEYS),
-            slow: Sketch::new(SKETCH_KEYS),
-            totals: BTreeMap::new(),
-            hot: BTreeMap::new(),
-            counted_ms: 0.0,
-        }
+        Self::counting(SKETCH_KEYS)
     }
 }
 
 impl HotKeys {
+    /// Counts so many keys at a time.
+    pub fn counting(keys: usize) -> Self {
+        Self {
+            fast: Sketch::new(keys),
+            slow: Sketch::new(keys),
+            totals: BTreeMap::new(),
+            hot: BTreeMap::new(),
+        }
+    }
+
+    /// How many keys are counted at a time.
+    pub fn capacity(&self) -> usize {
+        self.slow.capacity()
+    }
+
     /// Counts a request.
     pub fn add(&mut self, key: GroupKey) {
         self.fast.add(key);
@@ -103,8 +110,11 @@ impl HotKeys {
     }
 
     fn fade(&mut self, passed_ms: f64) {
-        self.counted_ms = (self.counted_ms + passed_ms).min(SLOW_MS);
         let [fast, slow] = [FAST_MS, SLOW_MS].map(|horizon| libm::exp(-passed_ms / horizon));
+        if self.slow.total() < 0.5 {
+            self.fast.clear();
+            self.slow.clear();
+        }
         self.fast.fade(narrow(fast));
         self.slow.fade(narrow(slow));
         self.totals.retain(|_, totals| {

@@ -39,6 +39,14 @@ struct Hot {
 const GROUP_MS: f64 = 5_000.0;
 
 impl BallastNotes {
+    /// Notes that count so many keys at a time.
+    pub(super) fn counting(keys: usize) -> Self {
+        Self {
+            keys: HotKeys::counting(keys),
+            ..Self::default()
+        }
+    }
+
     /// Counts a decision.
     pub(super) fn dispatched(&mut self, dispatch: &Dispatch, affinity: Affinity) {
         let group = (dispatch.set, dispatch.site);
@@ -56,7 +64,7 @@ impl BallastNotes {
 
     /// Forgets everything: positions have other meanings now.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::counting(self.keys.capacity());
     }
 
     /// A node's headroom.

@@ -51,6 +51,12 @@ impl Deadband {
         (now.since(since) >= dwell_ms).then_some(signal)
     }
 
+    /// Moves the published number along with all others: what is common to all sites changes no choice.
+    pub(super) fn shift(&mut self, by: f32) {
+        self.published = self.published.map(|published| published + by);
+        self.outside = self.outside.map(|(since, least)| (since, least + by));
+    }
+
     /// Publishes a value.
     pub(super) fn set(&mut self, value: f32) {
         *self = Self {

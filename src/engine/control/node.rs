@@ -101,10 +101,8 @@ impl NodeNotes {
             self.slow
                 .add(now, self.is_slow(outcome.first_byte_us, operation));
         }
-        let hit = match outcome.cache {
-            CacheResult::Hit | CacheResult::Stale | CacheResult::Revalidated => true,
-            CacheResult::Miss => false,
-            CacheResult::Unknown | CacheResult::Bypass => return,
+        let Some(hit) = outcome.cache.is_hit() else {
+            return;
         };
         if self.hits.len() <= class {
             self.hits.resize(class + 1, Counts::default());

@@ -16,8 +16,10 @@ const PRIOR_HITS: f64 = 200.0;
 const PRIOR_ERRORS: f64 = 100.0;
 const PRIOR_FETCHES: f64 = 50.0;
 
-/// Below so many hits and misses the mean of the tier stands in: a cold site must not be starved by its own misses.
+/// Below so many hits and misses the mean of the tier stands in, and while its hit ratio still rises by more than this
+/// within the window: a site whose caches are cold must not be starved by its own misses.
 const OWN_HITS_FROM: u64 = 1_000;
+const WARMING_RISE: f64 = 0.03;
 
 /// The longest wait a queue is taken for, in ms.
 const MAX_QUEUE_MS: f64 = 500.0;
@@ -33,8 +35,22 @@ pub(super) struct SiteNotes {
     pub(super) spill: u8,
     /// Requests per second, fading over five seconds.
     pub(super) rate: f64,
+    /// Hits and misses at its nodes by class, to see whether its caches are still warming up.
+    pub(super) hits: Vec<Counts>,
     /// The terms decisions see, summed, by class: what holds them still.
     pub(super) bands: Vec<Deadband>,
+}
+
+impl SiteNotes {
+    /// Counts a hit or miss of a class at one of its nodes.
+    pub(super) fn count_hit(&mut self, (now, window_ms): (Moment, u64), class: usize, hit: bool) {
+        if self.hits.len() <= class {
+            self.hits.resize(class + 1, Counts::default());
+        }
+        if let Some(counts) = self.hits.get_mut(class) {
+            counts.add(now, window_ms, u32::from(hit), u32::from(!hit));
+        }
+    }
 }
 
 /// What the terms of a site and class are made from, and what that rests on.
@@ -100,7 +116,11 @@ pub(super) fn view<'n>(
     let (queue_ms, queue) = queue(now, nodes.clone(), operation);
     let hits = HitCounts::of(nodes.map(|(node, _)| node), class);
     let own = hits.estimate(now, tier_mean, operation);
-    let (hit_ratio, miss) = if hits.good + hits.bad < OWN_HITS_FROM {
+    let is_warming = notes
+        .hits
+        .get(class.get())
+        .is_some_and(|counts| counts.rise() > WARMING_RISE);
+    let (hit_ratio, miss) = if hits.good + hits.bad < OWN_HITS_FROM || is_warming {
         let evidence = Evidence {
             prior_share: 1.0,
             ..own.evidence

@@ -117,6 +117,10 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
         key,
         sites.split_at(scope),
     );
+    if let Some(probe) = earlier_probe(request, &stage) {
+        picks.truncate(request.wanted - 1);
+        picks.insert(0, probe);
+    }
     let mut reason = reason(&stage, picks.first(), (owner_was_tried, lead));
     if site_spilled && reason == Reason::Owner {
         reason = Reason::SiteSpilled;
@@ -245,6 +249,25 @@ fn chosen_tier(
         }));
     }
     (picks, order.owner_was_tried(), order.lead)
+}
+
+/// A recovering node of an earlier tier, if the key is of the slice it is tried with: else nobody would notice that the
+/// tier is back.
+fn earlier_probe(request: &Request<'_, '_>, stage: &Stage<'_>) -> Option<Pick> {
+    request.plan.tiers.iter().take(stage.tier).find_map(|tier| {
+        let table = request.snapshot.table(tier.set);
+        if !table.ready().has_probing() {
+            return None;
+        }
+        let scorer = scorer(request, table, table.ready());
+        let key = request.keys.for_affinity(tier.affinity, &request.located);
+        let (node, site) = lead::probe_tier(request, (table, &scorer), key)?;
+        Some(Pick {
+            node,
+            expected_ms: site.total_ms,
+            role: Role::Probe,
+        })
+    })
 }
 
 /// What the chosen tier's share of a list is made from.
@@ -438,10 +461,10 @@ fn reason(
 ) -> Reason {
     let role = first.map(|pick| pick.role);
     match (stage.rung, role) {
+        (_, Some(Role::Probe)) => Reason::Probe,
         (Rung::NextTier, _) => Reason::NextTier,
         (Rung::Panic, _) => Reason::Panic,
         (Rung::Origin, _) => Reason::Origin,
-        (_, Some(Role::Probe)) => Reason::Probe,
         (Rung::Unknown | Rung::Overloaded | Rung::HalfOpen, _) => Reason::Readmitted,
         (_, Some(Role::HotCopy)) => Reason::HotCopy,
         (_, Some(Role::NextInOrder)) if lead.node.is_some() => lead.reason,

@@ -17,6 +17,7 @@ use crate::engine::policy::Affinity;
 use crate::engine::rank::{self, Segment, Top};
 use crate::engine::signal::hot::MAX_COPIES;
 use crate::engine::signal::{Admission, Signals};
+use crate::engine::snapshot::{RankTable, Roster};
 
 /// Of what an open breaker holds back, the share that is used again when too little else is well: a quarter.
 const READMITTED_SLICE: u16 = 16_384;
@@ -148,17 +149,8 @@ pub(super) fn probe(
     (scorer, scope): (&Scorer<'_>, &[ScoredSite]),
     order: &Order<'_>,
 ) -> Option<(Lead, ScoredSite)> {
-    let signals = request.snapshot.signals();
-    let topology = request.snapshot.topology();
     let best_ms = scope.first().map_or(f32::INFINITY, |site| site.total_ms);
     let owner_race = order.owner_race();
-    let is_in_slice = |node: NodeIndex| {
-        let admitted = match signals.node(node).admission {
-            Admission::Probing { slice } => slice,
-            _ => READMITTED_SLICE,
-        };
-        slice_of(key, topology.node(node).seed) < admitted
-    };
     let positions = (0_u16..).take(stage.table.sites().len());
     let found = positions.filter_map(|position| {
         let segment = stage.roster.probing(position)?;
@@ -172,26 +164,52 @@ pub(super) fn probe(
             Some(site) => (site, owner_race),
             None => (silent()?, f32::INFINITY),
         };
-        let first = first_of(request, stage, key, segment)?;
+        let first = first_of(request, stage.roster, key, segment)?;
         Some((first, site)).filter(|((_, race), _)| *race < bound)
     });
     found
-        .filter(|((node, _), _)| is_in_slice(*node))
+        .filter(|((node, _), _)| is_tried(request, *node, key))
         .min_by(|((_, a), x), ((_, b), y)| x.total_ms.total_cmp(&y.total_ms).then(a.total_cmp(b)))
         .map(|((node, _), site)| (Lead::new(node, Reason::Probe), site))
 }
 
+/// The same in a tier that too little is left of: the recovering node at the best site of it that has one.
+#[inline(never)]
+pub(super) fn probe_tier(
+    request: &Request<'_, '_>,
+    (table, scorer): (&RankTable, &Scorer<'_>),
+    key: KeyHash,
+) -> Option<(NodeIndex, ScoredSite)> {
+    let roster = table.ready();
+    let positions = (0_u16..).take(table.sites().len());
+    let (segment, site) = positions
+        .filter_map(|position| Some((roster.probing(position)?, scorer.score_any(position)?.0)))
+        .min_by(|(_, a), (_, b)| a.total_ms.total_cmp(&b.total_ms).then(a.position.cmp(&b.position)))?;
+    let (node, _) = first_of(request, roster, key, segment)?;
+    is_tried(request, node, key).then_some((node, site))
+}
+
+/// Whether a key is of the slice that a recovering node is tried with.
+fn is_tried(request: &Request<'_, '_>, node: NodeIndex, key: KeyHash) -> bool {
+    let admitted = match request.snapshot.signals().node(node).admission {
+        Admission::Probing { slice } => slice,
+        _ => READMITTED_SLICE,
+    };
+    slice_of(key, request.snapshot.topology().node(node).seed) < admitted
+}
+
+/// The first of a segment for a key that was not tried, and its race.
 fn first_of(
     request: &Request<'_, '_>,
-    stage: &Stage<'_>,
+    roster: &Roster,
     key: KeyHash,
     segment: Segment,
 ) -> Option<(NodeIndex, f32)> {
     let mut top = Top::new(1 + request.tried.len());
-    rank::rank(stage.roster.columns(), segment, key, &mut top);
+    rank::rank(roster.columns(), segment, key, &mut top);
     let mut nodes = top
         .iter()
-        .filter_map(|entry| Some((stage.roster.node_at(entry.position)?, entry.race)));
+        .filter_map(|entry| Some((roster.node_at(entry.position)?, entry.race)));
     nodes.find(|(node, _)| !request.tried.contains(node))
 }
 

@@ -147,7 +147,7 @@ pub struct Breaker {
     term: u64,
     /// How often the ejection time was doubled.
     backoff: u8,
-    /// When it last opened, latest first.
+    /// When it last opened after it had been closed, latest first.
     openings: [Option<Moment>; MAX_OPENINGS],
     successes: u32,
     last_failure: Moment,
@@ -305,9 +305,12 @@ impl Breaker {
         let longest = step.settings.max_ejection_time.as_ms();
         let ejection_ms = step.jittered(doubled.min(longest));
         self.backoff = self.backoff.saturating_add(1).min(20);
-        self.openings.rotate_right(1);
-        if let Some(first) = self.openings.first_mut() {
-            *first = Some(now);
+        // A node that is tried again and still fails is down, not flapping.
+        if self.state == State::Closed {
+            self.openings.rotate_right(1);
+            if let Some(first) = self.openings.first_mut() {
+                *first = Some(now);
+            }
         }
         let until = now.plus(ejection_ms);
         self.enter(now, State::Open { until }, cause, step)

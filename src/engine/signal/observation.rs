@@ -78,6 +78,17 @@ pub enum CacheResult {
     Bypass,
 }
 
+impl CacheResult {
+    /// Whether the object came from the cache; `None` where the cache had no say.
+    pub fn is_hit(self) -> Option<bool> {
+        match self {
+            Self::Hit | Self::Stale | Self::Revalidated => Some(true),
+            Self::Miss => Some(false),
+            Self::Unknown | Self::Bypass => None,
+        }
+    }
+}
+
 /// One attempt at one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {

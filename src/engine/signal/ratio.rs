@@ -41,6 +41,27 @@ impl Counts {
         self.slices.iter().fold((0, 0), add)
     }
 
+    /// By how much the ratio of good ones rose from the older to the younger part of the window, the slice that is being
+    /// filled left out. 0 when either part is too small to tell.
+    pub fn rise(&self) -> f64 {
+        let part = |ages: [u64; 2]| {
+            let sums = ages.map(|age| {
+                let at = (self.slice + SLICES as u64 - age) % SLICES as u64;
+                let at = usize::try_from(at).unwrap_or(0);
+                self.slices.get(at).copied().unwrap_or_default()
+            });
+            let [(a, b), (c, d)] = sums.map(|(good, bad)| (f64::from(good), f64::from(bad)));
+            let all = a + b + c + d;
+            (all >= 200.0).then(|| (a + c) / all)
+        };
+        match (part([4, 3]), part([2, 1])) {
+            (Some(older), Some(younger)) => younger - older,
+            // Only the younger part has anything: it has just begun.
+            (None, Some(_)) => 1.0,
+            _ => 0.0,
+        }
+    }
+
     /// When something was last counted.
     pub fn last(&self) -> Moment {
         self.last

@@ -136,6 +136,16 @@ impl<K: Copy + Eq + Hash> Sketch<K> {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.capacity);
+    }
+
+    /// How many keys are counted at a time.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// The fading count of all keys together.
     pub fn total(&self) -> f64 {
         self.total

@@ -1,0 +1,490 @@
+//! A fleet in virtual time: the real evaluation and the real control loop, with simulated nodes, clients and faults.
+//!
+//! Nothing here is a model of the engine: requests go through [`evaluate`], outcomes into [`Control`], and snapshots are
+//! built from what it says, at the tick, as the sidecar's writer does. What is simulated is the world: nodes with queues
+//! and caches, requests, retries down the list, late outcomes. A run is a function of its inputs and its seed.
+
+pub mod node;
+pub mod random;
+pub mod report;
+pub mod rivals;
+pub mod traffic;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use super::control::event::Event;
+use super::control::{Control, Next};
+use super::decision::Decision;
+use super::evaluate::{Evaluation, Pick, Reason, evaluate};
+use super::geo::ranges::Ranges;
+use super::model::{ClassIndex, NodeIndex};
+use super::number::{from_u64, narrow, to_u64};
+use super::policy::Policy;
+use super::query::{Client, MAX_CANDIDATES, Query};
+use super::signal::observation::{
+    DecisionNumber, Dispatch, LoadReport, Outcome, ProbeResult, Reporter,
+};
+use super::snapshot::{GeoState, Parts, Snapshot};
+use super::time::Moment;
+use super::topology::Topology;
+use node::{CacheNode, Fault, NodeModel, Served};
+use random::Random;
+use report::Report;
+use rivals::{Chooser, Rival};
+use traffic::Traffic;
+
+/// How often the control loop runs, in ms.
+const TICK_MS: u64 = 100;
+
+/// How often nodes report their load, in ms.
+const LOAD_REPORT_MS: u64 = 1_000;
+
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The fleet.
+    pub topology: Arc<Topology>,
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// How nodes behave.
+    pub node: NodeModel,
+    /// What is asked.
+    pub traffic: Traffic,
+    /// Who chooses.
+    pub chooser: Chooser,
+    /// What random numbers are drawn from.
+    pub seed: u64,
+    /// Keys that the control loop counts at a time, instead of its own number; for comparing with exact counts.
+    pub sketch_keys: Option<usize>,
+}
+
+/// A running simulation.
+#[derive(Debug)]
+pub struct Simulation {
+    setup: Setup,
+    random: Random,
+    control: Control,
+    snapshot: Snapshot,
+    nodes: Vec<CacheNode>,
+    rival: Rival,
+    now_us: u64,
+    next_request_us: u64,
+    next_tick: Moment,
+    next_load_report: Moment,
+    /// Outcomes on their way to the sidecar, soonest first.
+    outcomes: BinaryHeap<Reverse<Pending>>,
+    /// Requests whose last attempt has failed, by when they try the next node.
+    retries: BTreeMap<(u64, u64), Request>,
+    requests: u64,
+    report: Report,
+    /// Outcomes and load are not reported while this is set: the signals go stale.
+    pub is_deaf: bool,
+    /// Says of every node that it fails, with a voice of its own.
+    pub has_liar: bool,
+}
+
+/// A request on its way down its list.
+#[derive(Debug, Clone)]
+struct Request {
+    key: u64,
+    began_us: u64,
+    timeout_us: u64,
+    picks: ArrayVec<Pick, MAX_CANDIDATES>,
+    attempt: u8,
+}
+
+/// An outcome on its way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pending {
+    at_us: u64,
+    number: u64,
+    attempt: u8,
+    node: NodeIndex,
+    served: Served,
+}
+
+impl Eq for Pending {}
+
+impl PartialOrd for Pending {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Pending {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |pending: &Self| (pending.at_us, pending.number, pending.attempt);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl Simulation {
+    /// A fleet that has just started.
+    pub fn new(setup: Setup) -> Self {
+        let mut control = setup
+            .sketch_keys
+            .map_or_else(|| Control::new(setup.seed), |keys| Control::counting(setup.seed, keys));
+        let next = Next {
+            topology: &setup.topology,
+            policy: &setup.policy,
+            generation: 1,
+        };
+        let parts = Parts {
+            topology: Arc::clone(&setup.topology),
+            policy: Arc::clone(&setup.policy),
+            geo: Arc::new(Ranges::default()),
+            geo_state: GeoState::NotConfigured,
+            signals: control.adopt(Moment(0), next),
+        };
+        let snapshot = Snapshot::build(1, parts, None);
+        control.published(&snapshot, None);
+        let nodes: Vec<CacheNode> = setup
+            .topology
+            .nodes()
+            .iter()
+            .map(|node| CacheNode::new(setup.node, node.capacity))
+            .collect();
+        let capacities = setup.topology.nodes().iter().map(|node| node.capacity);
+        Self {
+            random: Random::new(setup.seed),
+            report: Report::new(capacities.collect()),
+            rival: Rival::new(setup.chooser, &setup.topology),
+            control,
+            snapshot,
+            nodes,
+            now_us: 0,
+            next_request_us: 0,
+            next_tick: Moment(TICK_MS),
+            next_load_report: Moment(LOAD_REPORT_MS),
+            outcomes: BinaryHeap::new(),
+            retries: BTreeMap::new(),
+            requests: 0,
+            is_deaf: false,
+            has_liar: false,
+            setup,
+        }
+    }
+
+    /// Lets time pass to `until`.
+    pub fn run_until(&mut self, until: Moment) {
+        let until_us = until.0.saturating_mul(1_000);
+        while self.now_us < until_us {
+            let tick_us = self.next_tick.0.saturating_mul(1_000);
+            let retry = self.retries.first_key_value().map(|(at, _)| *at);
+            let request_us = if self.setup.traffic.rate > 0.0 {
+                self.next_request_us
+            } else {
+                u64::MAX
+            };
+            if let Some((at_us, number)) = retry
+                && at_us < tick_us.min(until_us).min(request_us)
+            {
+                self.now_us = at_us;
+                if let Some(request) = self.retries.remove(&(at_us, number)) {
+                    self.attempt(number, request);
+                }
+            } else if self.next_request_us < tick_us.min(until_us) && self.setup.traffic.rate > 0.0 {
+                self.now_us = self.next_request_us;
+                self.request();
+                let mean_us = 1e6 / self.setup.traffic.rate;
+                self.next_request_us += to_u64(self.random.exponential(mean_us)).max(1);
+            } else if tick_us <= until_us {
+                self.now_us = tick_us;
+                self.tick();
+            } else {
+                self.now_us = until_us;
+            }
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Moment {
+        Moment(self.now_us / 1_000)
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The control loop.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// What was counted since the last call.
+    pub fn take_report(&mut self) -> Report {
+        let fresh = self.report.fresh();
+        std::mem::replace(&mut self.report, fresh)
+    }
+
+    /// The traffic from here on.
+    pub fn traffic(&mut self) -> &mut Traffic {
+        if self.setup.traffic.rate <= 0.0 {
+            self.next_request_us = self.now_us;
+        }
+        &mut self.setup.traffic
+    }
+
+    /// What is wrong with a node from here on.
+    pub fn set_fault(&mut self, node: NodeIndex, fault: Fault) {
+        if let Some(node) = self.nodes.get_mut(node.get()) {
+            node.fault = fault;
+        }
+    }
+
+    /// A node loses its cache.
+    pub fn restart(&mut self, node: NodeIndex) {
+        if let Some(node) = self.nodes.get_mut(node.get()) {
+            node.restart();
+        }
+    }
+
+    /// An active probe of a node comes back.
+    pub fn probe(&mut self, node: NodeIndex, healthy: bool) {
+        let result = ProbeResult {
+            node,
+            healthy,
+            took_us: 1_000,
+        };
+        let now = self.now();
+        self.control.probed(now, result, Next::after(&self.snapshot));
+    }
+
+    /// Another fleet takes the place of this one, as when an operator changes the file; nodes are new where they have new
+    /// names.
+    pub fn replace_topology(&mut self, topology: Arc<Topology>, policy: Arc<Policy>) {
+        let mut before: Vec<(Box<str>, CacheNode)> = self
+            .setup
+            .topology
+            .nodes()
+            .iter()
+            .map(|node| node.id.clone())
+            .zip(std::mem::take(&mut self.nodes))
+            .collect();
+        for node in topology.nodes() {
+            let known = before.iter().position(|(id, _)| *id == node.id);
+            let kept = known.map(|at| before.swap_remove(at).1);
+            let kept = kept.unwrap_or_else(|| CacheNode::new(self.setup.node, node.capacity));
+            self.nodes.push(kept);
+        }
+        self.outcomes.clear();
+        self.retries.clear();
+        (self.setup.topology, self.setup.policy) = (topology, policy);
+        let next = Next {
+            topology: &self.setup.topology,
+            policy: &self.setup.policy,
+            generation: self.snapshot.generation() + 1,
+        };
+        let parts = Parts {
+            topology: Arc::clone(&self.setup.topology),
+            policy: Arc::clone(&self.setup.policy),
+            signals: self.control.adopt(Moment(self.now_us / 1_000), next),
+            ..self.snapshot.parts().clone()
+        };
+        self.publish(parts);
+        let capacities = self.setup.topology.nodes().iter().map(|node| node.capacity);
+        self.report = Report::new(capacities.collect());
+    }
+
+    /// Decides a request as it would be decided now, without asking a node.
+    pub fn ask(&self, key: u64, client: Option<super::geo::Location>) -> Evaluation {
+        let (key, id) = (key.to_le_bytes(), 0_u64.to_le_bytes());
+        evaluate(&self.snapshot, &query((&key, &id), client))
+    }
+
+    /// One request: decided, sent, retried down the list.
+    fn request(&mut self) {
+        let (key, client) = self.setup.traffic.draw(&mut self.random);
+        self.requests += 1;
+        let number = self.requests;
+        let (key_bytes, id_bytes) = (key.to_le_bytes(), number.to_le_bytes());
+        let query = query((&key_bytes, &id_bytes), client);
+        let mut evaluation = evaluate(&self.snapshot, &query);
+        if let Some(node) = self.rival.choose(&self.snapshot, &evaluation, self.now_us) {
+            if let Some(first) = evaluation.picks.first_mut() {
+                first.node = node;
+            }
+            evaluation.reason = Reason::Owner;
+        }
+        self.report.decided(&self.snapshot, &evaluation);
+        self.dispatch(number, &evaluation);
+        let decision = Decision::new(&self.snapshot, &evaluation);
+        let timeout_us = decision
+            .plan()
+            .map_or(1_000_000, |plan| u64::from(plan.attempt_timeout_ms) * 1_000);
+        let request = Request {
+            key,
+            began_us: self.now_us,
+            timeout_us,
+            picks: evaluation.picks,
+            attempt: 0,
+        };
+        self.attempt(number, request);
+    }
+
+    /// Sends a request to the next node of its list; later ones wait until it has failed.
+    fn attempt(&mut self, number: u64, mut request: Request) {
+        let pick = request.picks.get(usize::from(request.attempt));
+        let Some((pick, node)) = pick.and_then(|pick| {
+            let node = self.nodes.get_mut(pick.node.get())?;
+            Some((*pick, node))
+        }) else {
+            self.report.answered(false, self.now_us - request.began_us);
+            return;
+        };
+        let when = (self.now_us, request.timeout_us);
+        let served = node.serve(when, request.key, &mut self.random);
+        self.report.attempted(&served);
+        let at_us = self.now_us + served.took_us;
+        self.outcomes.push(Reverse(Pending {
+            at_us,
+            number,
+            attempt: request.attempt,
+            node: pick.node,
+            served,
+        }));
+        if served.status == 200 {
+            self.report.answered(true, at_us - request.began_us);
+        } else {
+            request.attempt += 1;
+            self.retries.insert((at_us, number), request);
+        }
+    }
+
+    fn dispatch(&mut self, number: u64, evaluation: &Evaluation) {
+        let decision = Decision::new(&self.snapshot, evaluation);
+        let tier = decision
+            .plan()
+            .and_then(|plan| plan.tiers.get(usize::from(evaluation.tier)));
+        let (Some(first), Some(site), Some(tier)) =
+            (evaluation.picks.first(), evaluation.sites.first(), tier)
+        else {
+            return;
+        };
+        let dispatch = Dispatch {
+            number: DecisionNumber(number),
+            generation: self.snapshot.generation(),
+            key: evaluation.key,
+            set: tier.set,
+            site: site.site,
+            node: first.node,
+            cell: evaluation
+                .located
+                .cell_index
+                .and_then(|cell| u32::try_from(cell).ok()),
+            class: decision.plan().map_or(ClassIndex(0), |plan| plan.class_index),
+            hot: evaluation.reason == Reason::HotCopy,
+        };
+        self.control.dispatched(&dispatch, tier.affinity);
+    }
+
+    /// What the sidecar's writer does: takes in what was told, lets the control loop act, publishes.
+    fn tick(&mut self) {
+        let now = self.now();
+        self.next_tick = self.next_tick.plus(TICK_MS);
+        self.deliver();
+        if now >= self.next_load_report {
+            self.next_load_report = now.plus(LOAD_REPORT_MS);
+            self.report_load(now);
+        }
+        let signals = self.control.tick(now, &self.snapshot);
+        if self.setup.chooser != Chooser::Tradewind {
+            self.report.tick_window();
+            return;
+        }
+        if let Some(signals) = signals {
+            let parts = Parts {
+                signals,
+                ..self.snapshot.parts().clone()
+            };
+            self.publish(parts);
+        }
+        self.report.events(&self.control.take_events());
+        self.report.ticked(&self.snapshot);
+    }
+
+    fn publish(&mut self, parts: Parts) {
+        let generation = self.snapshot.generation() + 1;
+        let snapshot = Snapshot::build(generation, parts, Some(&self.snapshot));
+        self.control.published(&snapshot, Some(&self.snapshot));
+        self.report.disrupted(self.control.disruption().0);
+        self.snapshot = snapshot;
+    }
+
+    fn deliver(&mut self) {
+        while let Some(Reverse(pending)) = self.outcomes.peek().copied() {
+            if pending.at_us > self.now_us {
+                return;
+            }
+            self.outcomes.pop();
+            if self.is_deaf {
+                continue;
+            }
+            let first_byte = u32::try_from(pending.served.took_us).unwrap_or(u32::MAX);
+            let outcome = Outcome {
+                decision: Some(DecisionNumber(pending.number)),
+                // Three proxies take turns, so that agreement is at work.
+                reporter: Reporter(u16::try_from(pending.number % 2).unwrap_or(0)),
+                node: pending.node,
+                result: pending.served.result,
+                status: pending.served.status,
+                first_byte_us: first_byte,
+                cache: pending.served.cache,
+                bytes: 10_000,
+                client_round_trip_us: 0,
+            };
+            let (at, next) = (Moment(pending.at_us / 1_000), Next::after(&self.snapshot));
+            self.control.outcome(at, &outcome, next);
+            if self.has_liar {
+                let lie = Outcome {
+                    reporter: Reporter(9),
+                    status: 503,
+                    first_byte_us: 1,
+                    ..outcome
+                };
+                self.control.outcome(at, &lie, next);
+            }
+        }
+    }
+
+    fn report_load(&mut self, now: Moment) {
+        let passed_us = from_u64(LOAD_REPORT_MS) * 1_000.0;
+        for (node, at) in self.nodes.iter_mut().zip(0_u32..) {
+            let utilisation = node.utilisation(passed_us, &mut self.random);
+            if !self.is_deaf {
+                let report = LoadReport {
+                    utilisation: Some(narrow(utilisation)),
+                    ..LoadReport::default()
+                };
+                self.control.load(now, NodeIndex(at), report);
+            }
+        }
+    }
+
+    /// What the control loop did since the last report was taken.
+    pub fn events(&self) -> &[Event] {
+        &self.report.events
+    }
+}
+
+fn query<'q>(
+    (key, request_id): (&'q [u8], &'q [u8]),
+    client: Option<super::geo::Location>,
+) -> Query<'q> {
+    Query {
+        host: "www.example.com",
+        path: "/",
+        key: Some(key),
+        request_id,
+        client: Client {
+            location: client,
+            ..Client::default()
+        },
+        ..Query::default()
+    }
+}
