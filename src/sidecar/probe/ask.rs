@@ -41,15 +41,7 @@ impl Order {
             // A service's name has no slash in front; the default path stands for the whole server.
             ProbeKind::Grpc if document.path == "/" => How::Grpc(String::new()),
             ProbeKind::Grpc => How::Grpc(document.path.clone()),
-            ProbeKind::Http => match PathAndQuery::try_from(document.path.as_str()) {
-                Ok(path) => How::Http(path),
-                Err(error) => {
-                    // A few visible characters, such as `<`, pass the policy's check and are none of a path.
-                    let path = &document.path;
-                    tracing::error!(path, %error, "nodes are not probed: not a path of HTTP");
-                    return None;
-                }
-            },
+            ProbeKind::Http => How::Http(target(&document.path)?),
         };
         Some(Self {
             how,
@@ -75,6 +67,17 @@ impl Order {
         }
         Ok(())
     }
+}
+
+/// A path as HTTP sends it, or a word in the log. A few visible characters, such as `<` and `#`, pass the policy's check
+/// and are no part of a path; another path than the one written must not be asked for.
+fn target(path: &str) -> Option<PathAndQuery> {
+    let sent = PathAndQuery::try_from(path).ok();
+    let sent = sent.filter(|sent| sent.as_str() == path);
+    if sent.is_none() {
+        tracing::error!(path, "nodes are not probed: not a path of HTTP");
+    }
+    sent
 }
 
 #[cfg(test)]
@@ -108,7 +111,9 @@ mod tests {
 
     #[test]
     fn a_path_that_can_not_be_sent_asks_nobody() {
-        assert_eq!(order(ProbeKind::Http, "/<id>"), None);
+        for path in ["/<id>", "/a#b"] {
+            assert_eq!(order(ProbeKind::Http, path), None, "{path}");
+        }
     }
 
     #[test]

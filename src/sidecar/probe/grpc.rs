@@ -53,8 +53,8 @@ pub(super) async fn ask(
     }
 }
 
-/// Whether the peer said this itself (such as NOT_FOUND for a service it does not know), or tonic did for want of an
-/// answer: then it names a cause.
+/// Whether the peer said this itself (such as `NOT_FOUND` for a service it does not know), or tonic did for want of
+/// an answer: then it names a cause.
 fn failure(status: &Status) -> ProbeFailure {
     if status.source().is_some() {
         ProbeFailure::Protocol

@@ -128,7 +128,7 @@ impl Prober {
     /// Starts to probe what `state` publishes; nothing is asked before it does.
     ///
     /// `report` is called on the prober's thread for every probe that says something of a node. It should be quick, as
-    /// sending on a channel is: no probe starts or ends meanwhile.
+    /// sending on a channel is: no probe starts or ends meanwhile. If it panics, the probing ends.
     pub fn spawn(state: Arc<State>, report: impl Fn(Probed) + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()

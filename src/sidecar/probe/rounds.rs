@@ -36,15 +36,28 @@ pub(super) struct Rounds<R> {
     salt: u64,
     connector: Arc<Connector>,
     /// What was last taken up.
-    followed: Option<(Arc<Policy>, Arc<Topology>)>,
+    followed: Option<Followed>,
     order: Option<Arc<Order>>,
     /// By node id. At most as many as a topology has nodes, as are the next two.
     targets: BTreeMap<Arc<str>, Target>,
     /// The nodes in stage `Due`, each once; the next first.
-    due: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
+    due: BinaryHeap<Reverse<Due>>,
     /// The nodes in stage `Waiting`, each once; longest first.
     waiting: VecDeque<Arc<str>>,
     in_flight: JoinSet<Answer>,
+}
+
+/// The documents that a plan was made of.
+struct Followed {
+    policy: Arc<Policy>,
+    topology: Arc<Topology>,
+}
+
+/// When a node is to be asked; in order of time.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: Instant,
+    node: Arc<str>,
 }
 
 /// A node that is probed.
@@ -91,6 +104,13 @@ impl Target {
         }
     }
 
+    fn due(&self, node: &Arc<str>) -> Due {
+        Due {
+            at: self.next,
+            node: Arc::clone(node),
+        }
+    }
+
     fn is_asked_by(&self, task: Id) -> bool {
         matches!(&self.stage, Stage::Asked(in_flight) if in_flight.0.id() == task)
     }
@@ -123,7 +143,7 @@ impl<R: Fn(Probed)> Rounds<R> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let next = self.due.peek().map(|Reverse((at, _))| *at);
+            let next = self.due.peek().map(|Reverse(due)| due.at);
             tokio::select! {
                 biased;
                 _ = &mut stopped => return,
@@ -142,12 +162,16 @@ impl<R: Fn(Probed)> Rounds<R> {
         };
         let parts = published.snapshot.parts();
         let followed = self.followed.as_ref();
-        if followed.is_some_and(|(policy, topology)| {
-            Arc::ptr_eq(policy, &parts.policy) && Arc::ptr_eq(topology, &parts.topology)
+        if followed.is_some_and(|followed| {
+            Arc::ptr_eq(&followed.policy, &parts.policy)
+                && Arc::ptr_eq(&followed.topology, &parts.topology)
         }) {
             return;
         }
-        self.followed = Some((Arc::clone(&parts.policy), Arc::clone(&parts.topology)));
+        self.followed = Some(Followed {
+            policy: Arc::clone(&parts.policy),
+            topology: Arc::clone(&parts.topology),
+        });
         self.plan(Order::of(&parts.policy.operation().probe), &parts.topology);
     }
 
@@ -182,7 +206,7 @@ impl<R: Fn(Probed)> Rounds<R> {
         let due = self.targets.iter();
         self.due = due
             .filter(|(_, target)| matches!(target.stage, Stage::Due))
-            .map(|(id, target)| Reverse((target.next, Arc::clone(id))))
+            .map(|(id, target)| Reverse(target.due(id)))
             .collect();
         tracing::debug!(nodes = self.targets.len(), order = ?self.order, "nodes to probe");
     }
@@ -190,23 +214,23 @@ impl<R: Fn(Probed)> Rounds<R> {
     /// Asks the nodes that are due, and lets those wait for which there is no place.
     fn ask_those_due(&mut self) {
         let now = Instant::now();
-        while self.due.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, id))) = self.due.pop() else {
+        while self.due.peek().is_some_and(|Reverse(due)| due.at <= now) {
+            let Some(Reverse(Due { node, .. })) = self.due.pop() else {
                 break;
             };
-            if let Some(target) = self.targets.get_mut(&id) {
+            if let Some(target) = self.targets.get_mut(&node) {
                 if self.in_flight.len() + self.waiting.len() >= MAX_IN_FLIGHT {
                     self.counters.delayed.fetch_add(1, Ordering::Relaxed);
                 }
                 target.stage = Stage::Waiting;
-                self.waiting.push_back(id);
+                self.waiting.push_back(node);
             }
         }
         while self.in_flight.len() < MAX_IN_FLIGHT {
-            let Some(id) = self.waiting.pop_front() else {
+            let Some(node) = self.waiting.pop_front() else {
                 break;
             };
-            self.ask(id);
+            self.ask(node);
         }
         let waiting = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         self.counters.waiting.store(waiting, Ordering::Relaxed);
@@ -244,7 +268,7 @@ impl<R: Fn(Probed)> Rounds<R> {
             return;
         };
         target.stage = Stage::Due;
-        self.due.push(Reverse((target.next, Arc::clone(&node))));
+        self.due.push(Reverse(target.due(&node)));
         let detail = match found {
             Ok(()) => None,
             Err(Fault::Node(failure)) => Some(failure),
@@ -271,7 +295,7 @@ impl<R: Fn(Probed)> Rounds<R> {
         let mut targets = self.targets.iter_mut();
         if let Some((id, target)) = targets.find(|(_, target)| target.is_asked_by(lost.id())) {
             target.stage = Stage::Due;
-            self.due.push(Reverse((target.next, Arc::clone(id))));
+            self.due.push(Reverse(target.due(id)));
             self.counters.local.fetch_add(1, Ordering::Relaxed);
             tracing::error!(node = &**id, error = %lost, "a probe was lost");
         }
