@@ -2,7 +2,7 @@
 //!
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
 //! [`state`]. Reading side: [`listen`] accepts, [`grpc`] answers, [`wire`] converts; [`debug`], [`metrics`] and
-//! [`audit`] show.
+//! [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well.
 
 pub mod audit;
 pub mod clock;
@@ -11,6 +11,7 @@ pub mod geoip;
 pub mod grpc;
 pub mod listen;
 pub mod metrics;
+pub mod probe;
 pub mod serve;
 pub mod settings;
 pub mod state;
