@@ -9,6 +9,7 @@ pub mod clock;
 pub mod debug;
 pub mod geoip;
 pub mod grpc;
+pub mod intake;
 pub mod listen;
 pub mod metrics;
 pub mod serve;
