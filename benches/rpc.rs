@@ -288,6 +288,7 @@ fn door(endpoint: Endpoint) -> Door {
         endpoint,
         limits: Limits::trusted(),
         streaming: |path| path == STREAM,
+        names_peer: |_path| false,
     }
 }
 

@@ -210,6 +210,7 @@ async fn open_gate(
             endpoint: endpoint.clone(),
             limits,
             streaming: is_streaming,
+            names_peer: |_path| false,
         };
         let opened = gate
             .open(door, |worker| {
