@@ -28,12 +28,12 @@ const WORD_BITS: u32 = 0xf0;
 /// Significant digits kept.
 const DIGITS: u8 = 2;
 
+/// Times in microseconds.
+type Times = Box<Histogram<u64>>;
+
 impl Context<'_> {
     /// Reads a node's histogram of service times in microseconds.
-    pub fn histogram(
-        &self,
-        message: &proto::NodeHistogram,
-    ) -> Result<(NodeIndex, Box<Histogram<u64>>), Fault> {
+    pub fn histogram(&self, message: &proto::NodeHistogram) -> Result<(NodeIndex, Times), Fault> {
         let node = self.node(&message.node)?;
         match proto::HistogramKind::try_from(message.kind) {
             Ok(proto::HistogramKind::ServiceTime) => {}
