@@ -2,7 +2,8 @@
 //!
 //! The client and the messages are the usual ones. The server is generated with a codec of our own for the three
 //! deciding methods, because an answer is encoded straight from the snapshot, and with another for the explaining one,
-//! because an unreadable request is the caller's mistake (see `sidecar::wire::answer`).
+//! because an unreadable request is the caller's mistake (see `sidecar::wire::answer`). What is reported has a third,
+//! because an unreadable message must not end its stream (see `sidecar::wire::told`).
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -13,10 +14,18 @@ use tonic_prost_build::manual;
 const ANSWER: &str = "crate::sidecar::wire::answer::Answer";
 const ANSWER_CODEC: &str = "crate::sidecar::wire::answer::AnswerCodec";
 const MESSAGE_CODEC: &str = "crate::sidecar::wire::answer::MessageCodec";
+const TOLD_CODEC: &str = "crate::sidecar::wire::told::ToldCodec";
+
+/// What the services are compiled from.
+const FILES: [&str; 3] = [
+    "tradewind/v1/decision.proto",
+    "tradewind/v1/feedback.proto",
+    "tradewind/v1/telemetry.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["tradewind/v1/decision.proto"], ["proto"])?;
+    let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     let duration = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_duration\")]";
@@ -27,11 +36,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         .field_attribute("DecideResponse.ttl", duration)
         .field_attribute("Candidate.attempt_timeout", duration)
         .field_attribute("DecideResponse.verdict", verdict)
+        .field_attribute("Outcome.time_to_first_byte", duration)
+        .field_attribute("Outcome.total", duration)
+        .field_attribute("Outcome.client_round_trip", duration)
         .btree_map(".tradewind")
         .compile_fds(descriptors)?;
-    manual::Builder::new()
-        .build_client(false)
-        .compile(&[decision_service()]);
+    manual::Builder::new().build_client(false).compile(&[
+        decision_service(),
+        feedback_service(),
+        telemetry_service(),
+    ]);
     Ok(())
 }
 
@@ -76,5 +90,48 @@ fn decision_service() -> manual::Service {
                 .codec_path(MESSAGE_CODEC)
                 .build(),
         )
+        .build()
+}
+
+/// A method that takes messages of type `told`, readable or not, and answers once.
+fn telling(name: &str, route: &str, told: &str) -> manual::MethodBuilder {
+    manual::Method::builder()
+        .name(name)
+        .route_name(route)
+        .input_type(format!(
+            "crate::sidecar::wire::told::Told<crate::sidecar::wire::proto::{told}>"
+        ))
+        .output_type("crate::sidecar::wire::proto::ReportResponse")
+        .codec_path(TOLD_CODEC)
+}
+
+/// The feedback service as the server implements it.
+fn feedback_service() -> manual::Service {
+    manual::Service::builder()
+        .name("FeedbackService")
+        .package("tradewind.v1")
+        .comment("How attempts at nodes went, told by proxies.")
+        .method(
+            telling("report", "Report", "ReportRequest")
+                .client_streaming()
+                .build(),
+        )
+        .method(telling("report_unary", "ReportUnary", "ReportRequest").build())
+        .build()
+}
+
+/// The telemetry service as the server implements it.
+fn telemetry_service() -> manual::Service {
+    let histograms = "ReportHistogramsRequest";
+    manual::Service::builder()
+        .name("TelemetryService")
+        .package("tradewind.v1")
+        .comment("What nodes say of themselves.")
+        .method(
+            telling("report_load", "ReportLoad", "LoadReport")
+                .client_streaming()
+                .build(),
+        )
+        .method(telling("report_histograms", "ReportHistograms", histograms).build())
         .build()
 }

@@ -149,6 +149,7 @@ fn start_gate(
         endpoint: Endpoint::Tcp(ANY),
         limits: Limits::trusted(),
         streaming: echo::streams,
+        names_peer: |_path| false,
     };
     let opened = if routes {
         control.block_on(gate.open(door, |_worker| tonic::service::Routes::new(Echo).prepare()))

@@ -277,7 +277,8 @@ fn decisions(
     worker: usize,
 ) -> DecisionServiceServer<Decider> {
     let counters = Arc::new(DecisionCounters::default());
-    let decider = Decider::new(Arc::clone(state), counters, Arc::clone(audit), (1, worker));
+    let (state, audit) = (Arc::clone(state), Arc::clone(audit));
+    let decider = Decider::new(state, counters, audit, Arc::default(), (1, worker));
     DecisionServiceServer::new(decider)
         .max_decoding_message_size(grpc::MAX_BATCH_BYTES)
         .max_encoding_message_size(grpc::MAX_ANSWER_BYTES)
@@ -288,6 +289,7 @@ fn door(endpoint: Endpoint) -> Door {
         endpoint,
         limits: Limits::trusted(),
         streaming: |path| path == STREAM,
+        names_peer: |_path| false,
     }
 }
 
@@ -388,7 +390,7 @@ fn share_of_the_decision(bench: &Bench) {
     println!("P2: the decision's part of a call");
     let counters = Arc::new(DecisionCounters::default());
     let (state, audit) = (Arc::clone(&bench.state), Arc::clone(&bench.audit));
-    let decider = Decider::new(state, counters, audit, (1, 3));
+    let decider = Decider::new(state, counters, audit, Arc::default(), (1, 3));
     let published = bench.state.published.load_full().expect("published above");
     let headers: Vec<_> = bench.asks.iter().map(Ask::headers).collect();
     let mut nobody = Context::from_waker(Waker::noop());

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::audit::{self, Audit, Sample};
 use super::clock;
+use super::intake::{Dispatched, Lane};
 use super::metrics::{DecisionCounters, TIMED_EVERY};
 use super::state::{Published, State};
 use super::wire::answer::{self, Answer, Envelope};
@@ -17,8 +18,9 @@ use super::wire::proto::server::decision_service_server::DecisionService;
 use super::wire::proto::{DecideBatchRequest, DecideRequest, ExplainRequest, ExplainResponse};
 use super::wire::{QueryBuffer, WireError, explanation};
 use crate::engine::decision::{Decision, Purity};
-use crate::engine::evaluate::{Evaluation, Verdict, evaluate};
+use crate::engine::evaluate::{Evaluation, Reason, Verdict, evaluate};
 use crate::engine::explanation::Explanation;
+use crate::engine::signal::observation::{DecisionNumber, Dispatch};
 
 /// Most requests in one batch.
 pub const MAX_BATCH: usize = 128;
@@ -43,7 +45,8 @@ struct Shared {
     state: Arc<State>,
     counters: Arc<DecisionCounters>,
     audit: Arc<Audit>,
-    /// The upper bits of every decision id of this worker: they tell processes and workers apart.
+    lane: Arc<Lane>,
+    /// The upper bits of every decision id of this worker: they tell processes (16 bits) and workers (8 bits) apart.
     id_prefix: u64,
     decisions: AtomicU64,
 }
@@ -55,19 +58,22 @@ struct Decided {
 }
 
 impl Decider {
-    /// A decider for worker number `worker`. `instance` is a number unlike those of other processes.
+    /// A decider for worker number `worker`, whose decisions go to `lane`. `instance` is a number unlike those of other
+    /// processes. A worker has one, however many doors it serves: its ids must not come twice.
     pub fn new(
         state: Arc<State>,
         counters: Arc<DecisionCounters>,
         audit: Arc<Audit>,
-        (instance, worker): (u64, usize),
+        lane: Arc<Lane>,
+        (instance, worker): (u16, usize),
     ) -> Self {
-        let id_prefix = (instance << 48) | ((worker as u64 & 0xff) << 40);
+        let id_prefix = (u64::from(instance) << 48) | ((worker as u64 & 0xff) << 40);
         Self {
             shared: Arc::new(Shared {
                 state,
                 counters,
                 audit,
+                lane,
                 id_prefix,
                 decisions: AtomicU64::new(0),
             }),
@@ -98,7 +104,8 @@ impl Decider {
         let number = shared.decisions.load(Ordering::Relaxed);
         shared.decisions.store(number + 1, Ordering::Relaxed);
         let started = number.is_multiple_of(TIMED_EVERY).then(clock::now);
-        let id = DecisionId::new(shared.id_prefix | (number & 0xff_ffff_ffff));
+        let id_number = shared.id_prefix | (number & 0xff_ffff_ffff);
+        let id = DecisionId::new(id_number);
         let decided = answer_request(published, &request, id.as_str());
         let Decided { evaluation, answer } = match decided {
             Ok(decided) => decided,
@@ -113,6 +120,9 @@ impl Decider {
         if !request.dry_run {
             let decision = Decision::new(&published.snapshot, &evaluation);
             shared.counters.count(&decision, &published.pool_rows);
+            if let Some(dispatched) = dispatched(published, &decision, id_number) {
+                shared.lane.dispatched(dispatched);
+            }
             let notable =
                 evaluation.verdict == Verdict::Refuse || decision.purity() != Purity::Pure;
             if audit::is_sampled(number, published.snapshot.policy().sample_ratio(), notable) {
@@ -153,6 +163,33 @@ fn answer_request(
         &published.nodes,
     );
     Ok(Decided { evaluation, answer })
+}
+
+/// What the writer is told of a decision: nothing of one that names no node.
+#[inline]
+fn dispatched(published: &Published, decision: &Decision<'_>, id: u64) -> Option<Dispatched> {
+    let evaluation = decision.evaluation();
+    if evaluation.verdict != Verdict::Route {
+        return None;
+    }
+    let plan = decision.plan()?;
+    let tier = plan.tiers.get(usize::from(evaluation.tier))?;
+    let cell = evaluation.located.cell_index;
+    Some(Dispatched {
+        fleet: published.revision,
+        dispatch: Dispatch {
+            number: DecisionNumber::of(id),
+            generation: published.snapshot.generation(),
+            key: evaluation.key,
+            set: tier.set,
+            site: evaluation.sites.first()?.site,
+            node: evaluation.picks.first()?.node,
+            cell: cell.and_then(|cell| u32::try_from(cell).ok()),
+            class: plan.class_index,
+            hot: evaluation.reason == Reason::HotCopy,
+        },
+        affinity: tier.affinity,
+    })
 }
 
 fn envelope<'a>(

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::audit::Audit;
 use super::listen::counters::GateCounters;
 use super::state::{DocumentState, State};
+use super::tally::ReportSources;
 use crate::engine::decision::{Decision, Purity};
 use crate::engine::evaluate::{Reason, Verdict};
 use crate::engine::policy::Pool;
@@ -142,6 +143,8 @@ pub struct Sources {
     pub state: Arc<State>,
     /// What each worker counts.
     pub workers: Vec<Arc<DecisionCounters>>,
+    /// What was told.
+    pub reports: ReportSources,
     /// What the accept gate counts.
     pub gate: Arc<GateCounters>,
     /// What the debug door's listener counts.
@@ -399,7 +402,8 @@ impl Collector for Sources {
         self.encode_durations(&mut encoder)?;
         self.encode_sources(&mut encoder)?;
         self.encode_snapshot(&mut encoder)?;
-        self.encode_gate(&mut encoder)
+        self.encode_gate(&mut encoder)?;
+        self.reports.encode(&mut encoder)
     }
 }
 

@@ -3,19 +3,25 @@
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
 //! [`state`]. Reading side: [`listen`] accepts, [`grpc`] answers, [`wire`] converts; [`debug`], [`metrics`] and
 //! [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well.
+//! [`audit`] show. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to
+//! the writer through the [`intake`]; [`tally`] counts.
 
 pub mod audit;
 pub mod clock;
 pub mod debug;
+pub mod feedback;
 pub mod geoip;
 pub mod grpc;
+pub mod intake;
 pub mod listen;
 pub mod metrics;
 pub mod probe;
+pub mod reporters;
 pub mod serve;
 pub mod settings;
 pub mod state;
 pub mod store;
+pub mod tally;
 pub mod watch;
 pub mod wire;
 pub mod writer;

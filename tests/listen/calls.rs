@@ -123,6 +123,7 @@ fn tonic_routes_can_be_served() {
         endpoint: Setup::default().endpoint,
         limits: Limits::trusted(),
         streaming: echo::streams,
+        names_peer: |_path| false,
     };
     let open = gate.open(door, |_worker| tonic::service::Routes::new(Echo).prepare());
     let Endpoint::Tcp(address) = control.block_on(open).unwrap() else {

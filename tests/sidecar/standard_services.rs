@@ -22,7 +22,14 @@ async fn health(client: &Client, service: &str) -> Result<HealthCheckResponse, t
     answered.map(tonic::Response::into_inner)
 }
 
-const ALL: [&str; 4] = ["", "liveness", "readiness", "tradewind.v1.DecisionService"];
+const ALL: [&str; 6] = [
+    "",
+    "liveness",
+    "readiness",
+    "tradewind.v1.DecisionService",
+    "tradewind.v1.FeedbackService",
+    "tradewind.v1.TelemetryService",
+];
 
 #[tokio::test]
 async fn health_is_told_for_each_name() {
@@ -81,6 +88,8 @@ async fn reflection_lists_the_services_and_describes_ours() {
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "tradewind.v1.DecisionService",
+            "tradewind.v1.FeedbackService",
+            "tradewind.v1.TelemetryService",
         ]
     );
     let described = answers.message().await.unwrap().unwrap();

@@ -22,6 +22,13 @@ pub const MAX_RATE: f64 = 1e9;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DecisionNumber(pub u64);
 
+impl DecisionNumber {
+    /// The number within an id; the upper 16 bits name the process.
+    pub fn of(id: u64) -> Self {
+        Self(id & ((1 << 48) - 1))
+    }
+}
+
 /// A decision made: what its first node was asked to serve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dispatch {

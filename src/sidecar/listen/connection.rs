@@ -14,6 +14,7 @@ use super::guard::{CallTerms, Guard};
 use super::limits::Limits;
 use super::preface::Prefaced;
 use super::service::WorkerService;
+use super::socket::Peer;
 use super::warden::{self, Control, Phase, Terms};
 use super::watched::{self, Watched};
 
@@ -22,6 +23,8 @@ use super::watched::{self, Watched};
 pub(crate) struct ConnectionTerms {
     /// The door's limits.
     pub(crate) limits: Limits,
+    /// Who is at the other end.
+    pub(crate) peer: Peer,
     /// Numbers the gate's connections; sets the age at which this one leaves.
     pub(crate) serial: u64,
     /// The gate's life.
@@ -53,7 +56,12 @@ where
     };
     let _warden = warden::spawn(&control, watch, terms.phase.clone(), &counters);
     let watched = Watched::new(stream, &control);
-    let guard = Guard::new(service, Arc::clone(&terms.calls), Arc::clone(&control));
+    let guard = Guard::new(
+        service,
+        Arc::clone(&terms.calls),
+        Arc::clone(&control),
+        terms.peer,
+    );
     let mut batch = Batch::new();
     let builder = builder(batch.executor(), &terms.limits);
     let connection = builder.serve_connection(TokioIo::new(watched), guard);

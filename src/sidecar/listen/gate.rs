@@ -37,6 +37,9 @@ pub struct Door {
     /// Says of a request path (`/package.Service/Method`) that it streams. Such calls have no request
     /// deadline; the keepalive bounds how long a dead peer can hold one.
     pub streaming: fn(&str) -> bool,
+    /// Says of a request path that its service wants to know who asks: the request's extensions then hold a
+    /// [`Peer`](super::socket::Peer). Not for every path, because that costs an allocation.
+    pub names_peer: fn(&str) -> bool,
 }
 
 /// The accept gate. Dropping it cuts everything at once; [`Gate::drain`] is the polite way.
@@ -54,6 +57,7 @@ pub struct Door {
 ///     endpoint: Endpoint::Tcp(([127, 0, 0, 1], 0).into()),
 ///     limits: Limits { max_concurrent_streams: 256, ..Limits::trusted() },
 ///     streaming: |path| path.ends_with("/DecideStream"),
+///     names_peer: |_path| false,
 /// };
 /// // One service for each worker: a generated tonic server, or several in `tonic::service::Routes`.
 /// let listening = gate.open(door, |_worker| tonic::service::Routes::default().prepare()).await?;
@@ -162,6 +166,7 @@ impl Gate {
             calls: Arc::new(CallTerms {
                 request_deadline: door.limits.request_deadline,
                 streaming: door.streaming,
+                names_peer: door.names_peer,
                 max_in_flight: u64::try_from(share.max(1)).unwrap_or(u64::MAX),
                 counters: Arc::clone(counters),
                 gauges: Arc::clone(gauges),
@@ -279,14 +284,18 @@ impl<S: WorkerService> Porter<S> {
             counters::count(&counters.refused_cap);
             return;
         };
+        // A socket error here and below means that the peer is gone already.
+        let Some(peer) = accepted.peer() else {
+            return;
+        };
         let terms = ConnectionTerms {
+            peer,
             limits: self.limits,
             serial: self.shared.serial.fetch_add(1, Ordering::Relaxed),
             phase: self.phase.clone(),
             calls: Arc::clone(&desk.calls),
         };
         let service = desk.service.clone();
-        // A socket error here means that the peer is gone already.
         match accepted {
             Accepted::Tcp(stream) => {
                 if let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) {

@@ -20,6 +20,7 @@ use tower::util::Oneshot;
 
 use super::counters::{self, GateCounters, WorkerGauges};
 use super::service::WorkerService;
+use super::socket::Peer;
 use super::warden::Control;
 
 /// What all calls of one door on one worker have in common.
@@ -29,6 +30,8 @@ pub(crate) struct CallTerms {
     pub(crate) request_deadline: Duration,
     /// Which paths stream, and so have no deadline here.
     pub(crate) streaming: fn(&str) -> bool,
+    /// Which paths are told who asks.
+    pub(crate) names_peer: fn(&str) -> bool,
     /// Calls this worker may have in flight.
     pub(crate) max_in_flight: u64,
     /// Where faults are counted.
@@ -43,14 +46,21 @@ pub(crate) struct Guard<S> {
     service: S,
     terms: Arc<CallTerms>,
     connection: Arc<Control>,
+    peer: Peer,
 }
 
 impl<S> Guard<S> {
-    pub(crate) fn new(service: S, terms: Arc<CallTerms>, connection: Arc<Control>) -> Self {
+    pub(crate) fn new(
+        service: S,
+        terms: Arc<CallTerms>,
+        connection: Arc<Control>,
+        peer: Peer,
+    ) -> Self {
         Self {
             service,
             terms,
             connection,
+            peer,
         }
     }
 }
@@ -60,12 +70,15 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
     type Error = Infallible;
     type Future = GuardedCall<S>;
 
-    fn call(&self, request: Request<Incoming>) -> GuardedCall<S> {
+    fn call(&self, mut request: Request<Incoming>) -> GuardedCall<S> {
         let place = Place::take(&self.terms);
         if place.is_none() {
             counters::count(&self.terms.counters.shed_in_flight);
         }
         let streaming = (self.terms.streaming)(request.uri().path());
+        if (self.terms.names_peer)(request.uri().path()) {
+            request.extensions_mut().insert(self.peer);
+        }
         GuardedCall {
             deadline: (!streaming).then(|| {
                 let asked = grpc_timeout(request.headers()).unwrap_or(Duration::MAX);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +42,15 @@ impl fmt::Display for Endpoint {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// Who is at the other end of a connection, as far as the connection shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Peer {
+    /// Whoever has this address; IPv4 in its own form.
+    Ip(IpAddr),
+    /// A process of this machine.
+    Unix,
 }
 
 /// A bound socket. Dropping it closes it and removes the file of a Unix socket, if that is still ours.
@@ -126,6 +135,19 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Accepted {
+    /// Who is at the other end; `None` when it is gone already.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        match self {
+            Self::Tcp(stream) => {
+                let address = stream.peer_addr().ok()?;
+                Some(Peer::Ip(address.ip().to_canonical()))
+            }
+            Self::Unix(_) => Some(Peer::Unix),
+        }
+    }
 }
 
 /// The file of a bound Unix socket.

@@ -2,7 +2,10 @@
 
 pub mod answer;
 mod explain;
+mod histogram;
 mod query;
+pub mod report;
+pub mod told;
 
 pub use explain::explanation;
 pub use query::{QueryBuffer, WireError, mask};
@@ -27,9 +30,14 @@ use serde::Serializer;
 pub mod proto {
     tonic::include_proto!("tradewind.v1");
 
-    /// The server's side of the decision service.
+    /// The server's side of all services.
     pub mod server {
         include!(concat!(env!("OUT_DIR"), "/tradewind.v1.DecisionService.rs"));
+        include!(concat!(env!("OUT_DIR"), "/tradewind.v1.FeedbackService.rs"));
+        include!(concat!(
+            env!("OUT_DIR"),
+            "/tradewind.v1.TelemetryService.rs"
+        ));
     }
 }
 

@@ -1,30 +1,22 @@
 //! `serve`: starts every part, waits for a signal, and ends every part.
 
-use std::convert::Infallible;
+mod services;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tonic::body::Body;
-use tonic::codegen::BoxFuture;
-use tonic::service::Routes;
-use tonic_health::ServingStatus;
-use tonic_health::pb::health_server::{Health, HealthServer};
-use tonic_health::server::HealthReporter;
-use tower::Service;
 
+use self::services::{Desks, is_streaming, is_told, report_health};
 use super::audit::Audit;
-use super::clock;
 use super::debug;
-use super::grpc::{self, Decider};
+use super::intake::Intake;
 use super::listen::ListenError;
 use super::listen::counters::GateCounters;
 use super::listen::gate::{Door, DrainReport, Gate};
@@ -32,12 +24,11 @@ use super::listen::http1::{self, Http1Door, Http1Limits};
 use super::listen::limits::{GateLimits, Limits};
 use super::listen::socket::{Endpoint, Listener};
 use super::listen::worker::Workers;
-use super::metrics::{DecisionCounters, Sources};
+use super::metrics::Sources;
 use super::settings::Settings;
 use super::state::State;
+use super::tally::ReportSources;
 use super::watch::Watch;
-use super::wire;
-use super::wire::proto::server::decision_service_server::DecisionServiceServer;
 use super::writer::{Mailbox, Writer};
 
 /// Why serving could not start, or ended.
@@ -65,6 +56,8 @@ pub struct Running {
     pub mailbox: Mailbox,
     /// What is published.
     pub state: Arc<State>,
+    /// What workers hand to the writer.
+    pub intake: Arc<Intake>,
 }
 
 /// Serves until SIGTERM or SIGINT; `announce` is told where as soon as everything answers.
@@ -104,12 +97,16 @@ pub async fn serve(
         Duration::from_millis(settings.poll.as_ms()),
     ));
 
-    let counters_of_workers: Vec<Arc<DecisionCounters>> =
-        (0..settings.workers).map(|_| Arc::default()).collect();
-    let (gate, endpoints) = open_gate(&settings, &state, &audit, &counters_of_workers).await?;
+    let desks = Desks::new(settings.workers, &state, &audit);
+    let intake = Arc::clone(&desks.intake);
+    let (gate, endpoints) = open_gate(&settings, &desks).await?;
     let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),
-        workers: counters_of_workers,
+        workers: desks.decisions,
+        reports: ReportSources {
+            workers: desks.reports,
+            intake: Arc::clone(&intake),
+        },
         gate: gate.counters(),
         debug: counters,
         audit,
@@ -121,6 +118,7 @@ pub async fn serve(
         debug: debug_door.endpoint.clone(),
         mailbox: mailbox.clone(),
         state: Arc::clone(&state),
+        intake,
     });
     shutdown.await;
 
@@ -186,9 +184,7 @@ impl DebugDoor {
 /// Opens the gRPC doors on the workers.
 async fn open_gate(
     settings: &Settings,
-    state: &Arc<State>,
-    audit: &Arc<Audit>,
-    counters: &[Arc<DecisionCounters>],
+    desks: &Desks,
 ) -> Result<(Gate, Vec<Endpoint>), ListenError> {
     let limits = GateLimits {
         max_connections: settings.max_connections,
@@ -196,10 +192,9 @@ async fn open_gate(
         ..GateLimits::default()
     };
     let mut gate = Gate::new(Workers::start(settings.workers)?, limits);
-    // Process id and start time: enough to tell apart the processes whose decisions one may look up together.
-    let instance = u64::from(std::process::id()) ^ clock::unix_ms();
     let (reporter, health) = tonic_health::server::health_reporter();
-    tokio::spawn(report_health(reporter, state.ready.subscribe()));
+    tokio::spawn(report_health(reporter, desks.state.ready.subscribe()));
+    let mut services = BTreeMap::new();
     let mut endpoints = Vec::new();
     for endpoint in &settings.listen {
         let limits = match endpoint {
@@ -210,115 +205,18 @@ async fn open_gate(
             endpoint: endpoint.clone(),
             limits,
             streaming: is_streaming,
+            names_peer: is_told,
         };
         let opened = gate
             .open(door, |worker| {
-                let own = counters.get(worker.0).map_or_else(Arc::default, Arc::clone);
-                let decider = Decider::new(
-                    Arc::clone(state),
-                    own,
-                    Arc::clone(audit),
-                    (instance, worker.0),
-                );
-                Services::new(&decider, health.clone())
+                let own = services.entry(worker.0);
+                own.or_insert_with(|| desks.services(worker.0, &health))
+                    .clone()
             })
             .await?;
         endpoints.push(opened);
     }
     Ok((gate, endpoints))
-}
-
-/// All gRPC services of one worker. Decisions are told by their path before the router is asked: it costs half a
-/// microsecond a call.
-#[derive(Clone)]
-struct Services {
-    /// Every deciding method but the batch, with small messages.
-    single: DecisionServiceServer<Decider>,
-    batch: DecisionServiceServer<Decider>,
-    others: axum::Router,
-}
-
-impl Services {
-    fn new(decider: &Decider, health: HealthServer<impl Health>) -> Self {
-        let server = |max_request: usize, max_answer: usize| {
-            DecisionServiceServer::new(decider.clone())
-                .max_decoding_message_size(max_request)
-                .max_encoding_message_size(max_answer)
-        };
-        Self {
-            single: server(grpc::MAX_QUERY_BYTES, grpc::MAX_ANSWER_BYTES),
-            batch: server(grpc::MAX_BATCH_BYTES, grpc::MAX_BATCH_BYTES),
-            others: others(health),
-        }
-    }
-}
-
-impl Service<Request<Incoming>> for Services {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Response<Body>, Infallible>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match request.uri().path().strip_prefix(DECISION_PATHS) {
-            Some("DecideBatch") => return self.batch.call(request),
-            Some(_) => return self.single.call(request),
-            None => {}
-        }
-        let answered = Service::call(&mut self.others, request);
-        Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
-    }
-}
-
-/// Health and reflection.
-fn others(health: HealthServer<impl Health>) -> axum::Router {
-    let mut routes = Routes::builder();
-    routes.add_service(health);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    match reflection {
-        Ok(reflection) => drop(routes.add_service(reflection)),
-        Err(error) => tracing::warn!(%error, "reflection is not served"),
-    }
-    routes.routes().into_axum_router()
-}
-
-/// Keeps gRPC health in step with readiness, for as long as the state lives.
-async fn report_health(reporter: HealthReporter, mut ready: watch::Receiver<bool>) {
-    reporter
-        .set_service_status("liveness", ServingStatus::Serving)
-        .await;
-    loop {
-        let status = if *ready.borrow_and_update() {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
-        for service in ["", "readiness", "tradewind.v1.DecisionService"] {
-            reporter.set_service_status(service, status).await;
-        }
-        if ready.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// What the paths of the decision service begin with.
-const DECISION_PATHS: &str = "/tradewind.v1.DecisionService/";
-
-/// Whether calls of this path live as long as their streams.
-fn is_streaming(path: &str) -> bool {
-    matches!(
-        path,
-        "/tradewind.v1.DecisionService/DecideStream"
-            | "/grpc.health.v1.Health/Watch"
-            | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-    )
 }
 
 /// Asks the writer to look again on SIGHUP and every `poll`.

@@ -1,0 +1,330 @@
+//! The feedback and the telemetry service: what is told to the sidecar, on its way to the writer.
+//!
+//! One value for each worker, so that it fills only that worker's lane. Nothing told is an error of its call: an item that
+//! can not be believed is counted with its reason and the others are taken. The answer says what became of all.
+
+use std::slice;
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, Streaming};
+
+use super::clock;
+use super::intake::{Lane, Report, Reported};
+use super::listen::socket::Peer;
+use super::reporters::Reporters;
+use super::state::{Published, State};
+use super::tally::{ReportCounters, ReportKind};
+use super::wire::proto::server::feedback_service_server::FeedbackService;
+use super::wire::proto::server::telemetry_service_server::TelemetryService;
+use super::wire::proto::{LoadReport, ReportHistogramsRequest, ReportRequest, ReportResponse};
+use super::wire::report::{Context, Fault, RefusedReason, Summary, reporter_name};
+use super::wire::told::Told;
+
+/// Largest message, in bytes; larger ones are refused at the length prefix.
+pub const MAX_REPORT_BYTES: usize = 256 << 10;
+
+/// Most outcomes taken of one batch.
+pub const MAX_OUTCOMES: usize = 1_024;
+
+/// Most histograms taken of one message.
+pub const MAX_HISTOGRAMS: usize = 32;
+
+/// How many outcomes a histogram counts as towards its reporter's quota: it takes some hundred times the work.
+const HISTOGRAM_COST: u64 = 100;
+
+/// Takes reports on one worker.
+#[derive(Debug, Clone)]
+pub struct Feedback {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Arc<State>,
+    reporters: Arc<Reporters>,
+    lane: Arc<Lane>,
+    counters: Arc<ReportCounters>,
+    instance: u16,
+}
+
+/// One call: who tells, and what became of it so far.
+#[derive(Debug)]
+struct Call {
+    peer: Peer,
+    /// The message of a stream that is being read.
+    message: Option<u64>,
+    summary: Summary,
+}
+
+/// Items of one kind in one message.
+struct Batch<'a, M> {
+    kind: ReportKind,
+    reporter: &'a str,
+    items: &'a [M],
+    /// How many are taken at most.
+    bound: usize,
+    /// What each costs of its reporter's quota.
+    cost: u64,
+}
+
+impl Feedback {
+    /// The services of the worker whose lane and counters these are. `instance` stands in the upper 16 bits of the ids of
+    /// this process's decisions.
+    pub fn new(
+        state: Arc<State>,
+        reporters: Arc<Reporters>,
+        lane: Arc<Lane>,
+        counters: Arc<ReportCounters>,
+        instance: u16,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state,
+                reporters,
+                lane,
+                counters,
+                instance,
+            }),
+        }
+    }
+}
+
+impl Shared {
+    /// Takes a batch of outcomes.
+    fn take_outcomes(&self, call: &mut Call, batch: &ReportRequest) -> Result<(), Status> {
+        let batch = Batch {
+            kind: ReportKind::Outcome,
+            reporter: &batch.reporter,
+            items: &batch.outcomes,
+            bound: MAX_OUTCOMES,
+            cost: 1,
+        };
+        self.take(call, &batch, |context, outcome| {
+            let outcome = context.outcome(outcome)?;
+            self.counters.count_outcome(outcome.result);
+            Ok(Report::Outcome(outcome))
+        })
+    }
+
+    /// Takes a load report.
+    fn take_load(&self, call: &mut Call, report: &LoadReport) -> Result<(), Status> {
+        let batch = Batch {
+            kind: ReportKind::Load,
+            reporter: "",
+            items: slice::from_ref(report),
+            bound: 1,
+            cost: 1,
+        };
+        self.take(call, &batch, |context, report| {
+            let (node, report) = context.load(report)?;
+            Ok(Report::Load(node, report))
+        })
+    }
+
+    /// Takes histograms.
+    fn take_histograms(
+        &self,
+        call: &mut Call,
+        batch: &ReportHistogramsRequest,
+    ) -> Result<(), Status> {
+        let batch = Batch {
+            kind: ReportKind::Histogram,
+            reporter: &batch.reporter,
+            items: &batch.histograms,
+            bound: MAX_HISTOGRAMS,
+            cost: HISTOGRAM_COST,
+        };
+        self.take(call, &batch, |context, histogram| {
+            let (node, times) = context.histogram(histogram)?;
+            Ok(Report::ServiceTimes(node, times))
+        })
+    }
+
+    /// Takes what of a batch is within its bound and its reporter's quota, and can be read.
+    fn take<M>(
+        &self,
+        call: &mut Call,
+        batch: &Batch<'_, M>,
+        read: impl Fn(&Context<'_>, &M) -> Result<Report, Fault>,
+    ) -> Result<(), Status> {
+        let published = self.state.published.load();
+        let published = published.as_ref().ok_or_else(no_policy)?;
+        let name = match reporter_name(batch.reporter) {
+            Ok(name) => name,
+            Err(fault) => {
+                self.refuse(call, batch.kind, (batch.items.len(), &fault), "reporter");
+                return Ok(());
+            }
+        };
+        let wanted = batch.items.len().min(batch.bound);
+        let who = (call.peer, name);
+        let admission = self.reporters.admit(clock::now(), who, wanted, batch.cost);
+        self.refuse_rest(call, batch, (wanted, admission.granted));
+        let context = Context {
+            policy: published.snapshot.policy(),
+            instance: self.instance,
+            reporter: admission.reporter,
+        };
+        for (at, item) in batch.items.iter().take(admission.granted).enumerate() {
+            match read(&context, item) {
+                Ok(report) => {
+                    self.hand_over(published, report);
+                    call.summary.accept();
+                }
+                Err(fault) => self.refuse(call, batch.kind, (1, &fault), format_args!("item {at}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, published: &Published, report: Report) {
+        self.lane.reported(Reported {
+            fleet: published.revision,
+            report,
+        });
+    }
+
+    /// Refuses what is beyond the bound (`wanted` are within) and beyond the quota.
+    fn refuse_rest<M>(
+        &self,
+        call: &mut Call,
+        batch: &Batch<'_, M>,
+        (wanted, granted): (usize, usize),
+    ) {
+        let given = batch.items.len();
+        if given > wanted {
+            let words = format_args!("{given} given, at most {wanted} are taken");
+            let fault = Fault::new(RefusedReason::TooMany, words);
+            self.refuse(call, batch.kind, (given - wanted, &fault), "message");
+        }
+        if wanted > granted {
+            let words = format_args!("{granted} of {wanted} are within the reporter's quota");
+            let fault = Fault::new(RefusedReason::Quota, words);
+            self.refuse(call, batch.kind, (wanted - granted, &fault), "message");
+        }
+    }
+
+    /// Counts refused items, and tells of them in the answer.
+    fn refuse(
+        &self,
+        call: &mut Call,
+        kind: ReportKind,
+        (count, fault): (usize, &Fault),
+        place: impl std::fmt::Display,
+    ) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.counters.count_refused(kind, fault.reason, count);
+        match call.message {
+            Some(message) => {
+                let place = format_args!("message {message}, {place}");
+                call.summary.refuse(count, fault, place);
+            }
+            None => call.summary.refuse(count, fault, place),
+        }
+    }
+
+    /// Counts an unreadable message.
+    fn unreadable(&self, call: &mut Call, kind: ReportKind, words: &str) {
+        let fault = Fault::new(RefusedReason::Undecodable, words);
+        self.refuse(call, kind, (1, &fault), "message");
+    }
+
+    /// Takes one message, the whole of a call.
+    fn once<M>(
+        &self,
+        request: Request<Told<M>>,
+        kind: ReportKind,
+        take: impl Fn(&mut Call, &M) -> Result<(), Status>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let mut call = Call::new(&request);
+        match request.into_inner().0 {
+            Ok(message) => take(&mut call, &message)?,
+            Err(words) => {
+                self.unreadable(&mut call, kind, &words);
+                return Err(Status::invalid_argument(words));
+            }
+        }
+        Ok(Response::new(call.summary.into_message()))
+    }
+
+    /// Takes messages until the stream ends.
+    async fn stream<M>(
+        &self,
+        request: Request<Streaming<Told<M>>>,
+        kind: ReportKind,
+        take: impl Fn(&mut Call, &M) -> Result<(), Status>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        if self.state.published.load().is_none() {
+            return Err(no_policy());
+        }
+        let mut call = Call::new(&request);
+        let mut messages = request.into_inner();
+        while let Some(Told(message)) = messages.message().await? {
+            call.message = Some(call.message.map_or(0, |last| last + 1));
+            match message {
+                Ok(message) => take(&mut call, &message)?,
+                Err(words) => self.unreadable(&mut call, kind, &words),
+            }
+        }
+        Ok(Response::new(call.summary.into_message()))
+    }
+}
+
+impl Call {
+    fn new<M>(request: &Request<M>) -> Self {
+        Self {
+            // The gate tells of everybody; without a gate there is no address.
+            peer: request.extensions().get().copied().unwrap_or(Peer::Unix),
+            message: None,
+            summary: Summary::default(),
+        }
+    }
+}
+
+fn no_policy() -> Status {
+    Status::failed_precondition("no policy is in force yet, see /readyz on the debug door")
+}
+
+#[tonic::async_trait]
+impl FeedbackService for Feedback {
+    async fn report(
+        &self,
+        request: Request<Streaming<Told<ReportRequest>>>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let shared = &*self.shared;
+        let take = |call: &mut Call, batch: &ReportRequest| shared.take_outcomes(call, batch);
+        shared.stream(request, ReportKind::Outcome, take).await
+    }
+
+    async fn report_unary(
+        &self,
+        request: Request<Told<ReportRequest>>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let shared = &*self.shared;
+        shared.once(request, ReportKind::Outcome, |call, batch| {
+            shared.take_outcomes(call, batch)
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl TelemetryService for Feedback {
+    async fn report_load(
+        &self,
+        request: Request<Streaming<Told<LoadReport>>>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let shared = &*self.shared;
+        let take = |call: &mut Call, report: &LoadReport| shared.take_load(call, report);
+        shared.stream(request, ReportKind::Load, take).await
+    }
+
+    async fn report_histograms(
+        &self,
+        request: Request<Told<ReportHistogramsRequest>>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let shared = &*self.shared;
+        shared.once(request, ReportKind::Histogram, |call, batch| {
+            shared.take_histograms(call, batch)
+        })
+    }
+}

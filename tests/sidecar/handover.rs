@@ -1,0 +1,223 @@
+//! What the writer finds on a worker's lane: services called in this process, without a door.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tonic::Request;
+use tradewind::engine::number::narrow;
+use tradewind::engine::policy::Affinity;
+use tradewind::engine::signal::observation::{
+    AttemptResult, CacheResult, DecisionNumber, LoadReport, Outcome, Reporter,
+};
+use tradewind::sidecar::audit::Audit;
+use tradewind::sidecar::feedback::Feedback;
+use tradewind::sidecar::grpc::Decider;
+use tradewind::sidecar::intake::{Dispatched, Lane, Report, Reported};
+use tradewind::sidecar::reporters::{Quota, Reporters};
+use tradewind::sidecar::settings::{Args, Settings};
+use tradewind::sidecar::state::State;
+use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionService;
+use tradewind::sidecar::wire::proto::server::feedback_service_server::FeedbackService;
+use tradewind::sidecar::wire::proto::{self, DecideRequest, DecideResponse, ReportRequest};
+use tradewind::sidecar::wire::report::Context;
+use tradewind::sidecar::wire::told::Told;
+use tradewind::sidecar::writer::Writer;
+
+use crate::client::request;
+
+/// Worker 3 of process 0x0a0b, serving the embedded example.
+struct Worker {
+    state: Arc<State>,
+    lane: Arc<Lane>,
+    decider: Decider,
+    feedback: Feedback,
+}
+
+const INSTANCE: u16 = 0x0a0b;
+
+impl Worker {
+    fn new() -> Self {
+        let state = Arc::new(State::default());
+        let settings = Settings::new(Args::default()).unwrap();
+        let (mut writer, _mailbox) = Writer::new(&settings, Arc::clone(&state));
+        writer.load();
+        let lane = Arc::new(Lane::default());
+        let (audit, _samples) = Audit::new(1);
+        let for_decider = (Arc::clone(&state), Arc::clone(&lane));
+        let for_feedback = (Arc::clone(&state), Arc::clone(&lane));
+        let reporters = Arc::new(Reporters::new(Quota::default()));
+        Self {
+            state,
+            lane,
+            decider: Decider::new(
+                for_decider.0,
+                Arc::default(),
+                audit,
+                for_decider.1,
+                (INSTANCE, 3),
+            ),
+            feedback: Feedback::new(
+                for_feedback.0,
+                reporters,
+                for_feedback.1,
+                Arc::default(),
+                INSTANCE,
+            ),
+        }
+    }
+
+    async fn decide(&self, request: DecideRequest) -> DecideResponse {
+        let answer = self.decider.decide(Request::new(request)).await.unwrap();
+        prost::Message::decode(answer.into_inner().as_bytes()).unwrap()
+    }
+
+    async fn tell(&self, outcome: proto::Outcome) {
+        let batch = ReportRequest {
+            outcomes: vec![outcome],
+            reporter: "tests".to_owned(),
+        };
+        let told = Request::new(Told(Ok(batch)));
+        let answer = self.feedback.report_unary(told).await.unwrap();
+        assert_eq!(answer.into_inner().accepted, 1);
+    }
+
+    fn dispatches(&self) -> Vec<Dispatched> {
+        let mut taken = VecDeque::new();
+        self.lane.drain_dispatches(&mut taken);
+        taken.into()
+    }
+
+    fn reports(&self) -> Vec<Reported> {
+        let mut taken = VecDeque::new();
+        self.lane.drain_reports(&mut taken, &mut VecDeque::new());
+        taken.into()
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_handed_over_as_it_was_answered() {
+    let worker = Worker::new();
+    worker.decide(request("/first")).await;
+    let answer = worker.decide(request("/video/1.mp4")).await;
+    assert_eq!(answer.decision_id, "0a0b030000000001");
+    let [_, told] = worker.dispatches()[..] else {
+        panic!("two were made")
+    };
+    let published = worker.state.published.load_full().unwrap();
+    let (policy, topology) = (published.snapshot.policy(), published.snapshot.topology());
+    let Dispatched {
+        fleet,
+        dispatch,
+        affinity,
+    } = told;
+    assert_eq!((fleet, affinity), (published.revision, Affinity::Key));
+    assert_eq!(dispatch.number, DecisionNumber(0x0300_0000_0001));
+    assert_eq!(dispatch.generation, answer.snapshot_generation);
+    let first = &answer.candidates[0];
+    assert_eq!(*topology.node(dispatch.node).id, *first.node);
+    assert_eq!(*topology.site(dispatch.site).id, *first.site);
+    assert!(policy.node_sets().len() > dispatch.set.get() && !dispatch.hot);
+}
+
+#[tokio::test]
+async fn what_names_no_node_or_is_only_tried_is_not_handed_over() {
+    let worker = Worker::new();
+    let tried = DecideRequest {
+        dry_run: true,
+        ..request("/a")
+    };
+    worker.decide(tried).await;
+    let refused = DecideRequest {
+        pool: "no such pool".to_owned(),
+        ..request("/a")
+    };
+    let answer = worker.decide(refused).await;
+    assert_eq!(answer.reason, "unknown_pool");
+    assert_eq!(worker.dispatches(), []);
+}
+
+#[tokio::test]
+async fn an_outcome_is_handed_over_in_the_engines_terms() {
+    let worker = Worker::new();
+    let answer = worker.decide(request("/a")).await;
+    let node = answer.candidates[0].node.clone();
+    let lasting = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+    let mut message = proto::Outcome {
+        decision_id: answer.decision_id,
+        node: node.clone(),
+        attempt: 1,
+        result: proto::AttemptResult::Timeout.into(),
+        status: 504,
+        time_to_first_byte: lasting(1, 1),
+        total: lasting(2, 0),
+        bytes: 7,
+        cache_status: proto::CacheStatus::Stale.into(),
+        client_round_trip: lasting(600, 0),
+    };
+    worker.tell(message.clone()).await;
+    let published = worker.state.published.load_full().unwrap();
+    let mut expected = Outcome {
+        decision: Some(DecisionNumber(0x0300_0000_0000)),
+        reporter: Reporter(1),
+        node: published.snapshot.policy().find_node(&node).unwrap(),
+        result: AttemptResult::Timeout,
+        status: 504,
+        first_byte_us: 1_000_001,
+        cache: CacheResult::Stale,
+        bytes: 7,
+        client_round_trip_us: 600_000_000,
+    };
+    // The same number in another process is another decision.
+    message.decision_id = "0a0c030000000000".to_owned();
+    worker.tell(message).await;
+    let reported = |outcome| Reported {
+        fleet: published.revision,
+        report: Report::Outcome(outcome),
+    };
+    let ours = reported(expected);
+    expected.decision = None;
+    assert_eq!(worker.reports(), [ours, reported(expected)]);
+}
+
+#[tokio::test]
+async fn what_a_node_does_not_tell_is_not_known() {
+    let worker = Worker::new();
+    let published = worker.state.published.load_full().unwrap();
+    let policy = published.snapshot.policy();
+    let node = worker.decide(request("/a")).await.candidates[0]
+        .node
+        .clone();
+    let read = |message: proto::LoadReport| {
+        let message = proto::LoadReport {
+            node: node.clone(),
+            ..message
+        };
+        let context = Context {
+            policy,
+            instance: INSTANCE,
+            reporter: Reporter(1),
+        };
+        context.load(&message).unwrap().1
+    };
+    assert_eq!(read(proto::LoadReport::default()), LoadReport::default());
+    let told = read(proto::LoadReport {
+        cpu_utilization: 0.25,
+        application_utilization: 1.5,
+        rps_fractional: 10.0,
+        hit_ratio: Some(0.0),
+        ..proto::LoadReport::default()
+    });
+    let expected = LoadReport {
+        utilisation: Some(1.5),
+        requests_per_second: Some(10.0),
+        errors_per_second: Some(0.0),
+        hit_ratio: Some(0.0),
+        in_flight: None,
+    };
+    assert_eq!(told, expected);
+    let errors = read(proto::LoadReport {
+        eps: 0.5,
+        ..proto::LoadReport::default()
+    });
+    assert_eq!(errors.errors_per_second, Some(narrow(0.5)));
+}
