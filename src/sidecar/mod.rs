@@ -2,8 +2,7 @@
 //!
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
 //! [`state`]. Reading side: [`listen`] accepts, [`grpc`] answers, [`wire`] converts; [`debug`], [`metrics`] and
-//! [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well.
-//! [`audit`] show. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to
+//! [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to
 //! the writer through the [`intake`]; [`tally`] counts.
 
 pub mod audit;

@@ -907,8 +907,9 @@ fn judge(
             cause.and_then(|cause| notes.breaker.trip(now, cause, &step))
         }
         State::HalfOpen { .. } => {
-            // Slow answers do not show that a node has recovered.
-            let fast = !notes.is_slow(outcome.first_byte_us, operation);
+            // Slow answers do not show that a node has recovered, unless they are slow for want of the object.
+            let fetched = outcome.cache == CacheResult::Miss;
+            let fast = fetched || !notes.is_slow(outcome.first_byte_us, operation);
             notes.breaker.probed(now, success && fast, &step)
         }
         State::Open { .. } => None,
