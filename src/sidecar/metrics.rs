@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::audit::Audit;
 use super::listen::counters::GateCounters;
+use super::probe::ProbeCounters;
 use super::state::{DocumentState, State};
 use super::tally::ReportSources;
 use crate::engine::decision::{Decision, Purity};
@@ -145,6 +146,8 @@ pub struct Sources {
     pub workers: Vec<Arc<DecisionCounters>>,
     /// What was told.
     pub reports: ReportSources,
+    /// What probes came to.
+    pub probes: Arc<ProbeCounters>,
     /// What the accept gate counts.
     pub gate: Arc<GateCounters>,
     /// What the debug door's listener counts.

@@ -21,6 +21,7 @@ pub mod settings;
 pub mod state;
 pub mod store;
 pub mod tally;
+pub mod view;
 pub mod watch;
 pub mod wire;
 pub mod writer;

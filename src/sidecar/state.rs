@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::view::FleetView;
 use super::wire::answer::EncodedNodes;
 use crate::engine::snapshot::Snapshot;
 
@@ -36,6 +37,8 @@ pub struct State {
     pub ready: watch::Sender<bool>,
     /// What reloads came to.
     pub reloads: ReloadCounters,
+    /// What the control loop knows, for people and metrics; a second old at most.
+    pub view: ArcSwap<FleetView>,
     /// The names of all pools ever served, by the row they are counted in.
     pub pool_names: ArcSwap<Vec<String>>,
 }

@@ -23,6 +23,8 @@ pub struct AdmissionNotes {
     isolation: Isolation,
     ladders: Vec<Ladder>,
     denied: BTreeSet<NodeIndex>,
+    /// Since when each node has not been well, by position: a breaker that is tried and opens again has not failed anew.
+    unwell_since: Vec<Option<Moment>>,
 }
 
 /// What a node's record says by itself, and since when.
@@ -136,6 +138,7 @@ impl AdmissionNotes {
     pub fn clear(&mut self) {
         self.ladders.clear();
         self.denied.clear();
+        self.unwell_since.clear();
     }
 
     /// What every node is admitted for.
@@ -151,13 +154,17 @@ impl AdmissionNotes {
             .iter()
             .map(|notes| verdict(now, notes, operation))
             .collect();
+        self.unwell_since.resize(verdicts.len(), None);
+        for (since, verdict) in self.unwell_since.iter_mut().zip(&verdicts) {
+            *since =
+                (verdict.admission != Admission::Admitted).then(|| since.unwrap_or(verdict.since));
+        }
         self.suspect_isolation(now, &verdicts, topology, events);
         let mut believed: Vec<Admission> = verdicts
             .iter()
-            .map(|verdict| {
-                let disbelieved = verdict.admission != Admission::Admitted
-                    && self.isolation.disbelieves(verdict.since);
-                if disbelieved {
+            .zip(&self.unwell_since)
+            .map(|(verdict, since)| {
+                if since.is_some_and(|since| self.isolation.disbelieves(since)) {
                     Admission::Admitted
                 } else {
                     verdict.admission
@@ -165,7 +172,7 @@ impl AdmissionNotes {
             })
             .collect();
         self.climb(now, &believed, (topology, policy), events);
-        self.keep_budget(&verdicts, &mut believed, (topology, policy), events);
+        self.keep_budget(&mut believed, (topology, policy), events);
         believed
     }
 
@@ -177,7 +184,8 @@ impl AdmissionNotes {
         events: &mut Vec<Event>,
     ) {
         let mut sites = vec![SiteHealth::default(); topology.sites().len()];
-        for (node, verdict) in topology.nodes().iter().zip(verdicts) {
+        let verdicts = verdicts.iter().zip(&self.unwell_since);
+        for (node, (verdict, since)) in topology.nodes().iter().zip(verdicts) {
             if let Some(site) = sites.get_mut(node.site.get())
                 && node.state == AdminState::Ready
             {
@@ -186,7 +194,7 @@ impl AdmissionNotes {
                     verdict.admission,
                     Admission::Admitted | Admission::Overloaded | Admission::Unknown
                 );
-                let lately = now.since(verdict.since) <= EVENT_MS;
+                let lately = since.is_some_and(|since| now.since(since) <= EVENT_MS);
                 site.failed_lately += u32::from(failed && lately);
             }
         }
@@ -232,7 +240,6 @@ impl AdmissionNotes {
     /// Takes back ejections by breakers that would take more of some pool than may be.
     fn keep_budget(
         &mut self,
-        verdicts: &[Verdict],
         believed: &mut [Admission],
         (topology, policy): (&Topology, &Policy),
         events: &mut Vec<Event>,
@@ -251,7 +258,7 @@ impl AdmissionNotes {
         let mut order: Vec<usize> = (0..believed.len())
             .filter(|at| believed.get(*at).is_some_and(by_breaker))
             .collect();
-        let since = |at: &usize| verdicts.get(*at).map(|verdict| verdict.since);
+        let since = |at: &usize| self.unwell_since.get(*at).copied().flatten();
         let was_denied = |at: &usize| {
             let index = NodeIndex(u32::try_from(*at).unwrap_or(u32::MAX));
             self.denied.contains(&index)

@@ -44,13 +44,14 @@ struct Notes {
 impl NetworkNotes {
     /// Takes in a round trip between a client of `cell` and `site`.
     pub(super) fn record(&mut self, now: Moment, pair: Pair, time_us: u32) {
-        if !self.pairs.contains_key(&pair) && self.pairs.len() >= MAX_PAIRS {
-            if let Some((_, oldest)) = self.by_use.pop_first() {
-                self.pairs.remove(&oldest);
-                self.evicted += 1;
-            }
-        }
         let is_new = !self.pairs.contains_key(&pair);
+        if is_new
+            && self.pairs.len() >= MAX_PAIRS
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            self.pairs.remove(&oldest);
+            self.evicted += 1;
+        }
         let notes = self.pairs.entry(pair).or_default();
         if is_new || now.since(notes.used) >= USE_STEP_MS {
             self.by_use.remove(&(notes.used, pair));

@@ -108,7 +108,7 @@ impl HitCounts {
 /// Makes the view of a site for a class.
 pub(super) fn view<'n>(
     now: Moment,
-    notes: &SiteNotes,
+    site: &SiteNotes,
     nodes: impl Iterator<Item = (&'n NodeNotes, f64)> + Clone,
     (class, tier_mean): (ClassIndex, f64),
     (model, operation): (&ScoreModel, &Operation),
@@ -116,7 +116,7 @@ pub(super) fn view<'n>(
     let (queue_ms, queue) = queue(now, nodes.clone(), operation);
     let hits = HitCounts::of(nodes.map(|(node, _)| node), class);
     let own = hits.estimate(now, tier_mean, operation);
-    let is_warming = notes
+    let is_warming = site
         .hits
         .get(class.get())
         .is_some_and(|counts| counts.rise() > WARMING_RISE);
@@ -129,19 +129,19 @@ pub(super) fn view<'n>(
     } else {
         (own.value, own.evidence)
     };
-    let fetched = notes.fetch.quantile_us(0.9).map(|us| us / 1_000.0);
+    let fetched = site.fetch.quantile_us(0.9).map(|us| us / 1_000.0);
     let fetch = Estimate::new(
-        fetched.map(|ms| (ms, notes.fetch.count())),
+        fetched.map(|ms| (ms, site.fetch.count())),
         (f64::from(model.fetch_ms), PRIOR_FETCHES),
-        now.since(notes.fetch.last()),
+        now.since(site.fetch.last()),
         operation.hit_max_age_ms,
     );
-    let (good, bad) = notes.attempts.known();
+    let (good, bad) = site.attempts.known();
     let ratio = from_u64(bad) / from_u64((good + bad).max(1));
     let error = Estimate::new(
         (good + bad > 0).then_some((ratio, good + bad)),
         (f64::from(PRIOR_ERROR_RATIO), PRIOR_ERRORS),
-        now.since(notes.attempts.last()),
+        now.since(site.attempts.last()),
         operation.hit_max_age_ms,
     );
     SiteView {

@@ -197,21 +197,15 @@ fn chosen_tier(
     }
     let in_scope = |node: NodeIndex, role: Role| {
         let home = request.snapshot.topology().site_of(node);
-        let mut scored = inside.iter().chain(&probed);
-        let scored = scored.find(|scored| scored.site == home);
+        let mut sites = inside.iter().chain(&probed);
+        let own = sites.find(|site| site.site == home);
         Pick {
             node,
-            expected_ms: scored.map_or(best_ms, |scored| scored.total_ms),
+            expected_ms: own.map_or(best_ms, |site| site.total_ms),
             role,
         }
     };
-    let first_role = match order.lead.reason {
-        Reason::HotCopy => Role::HotCopy,
-        Reason::Probe => Role::Probe,
-        _ if order.lead.node.is_some() => Role::NextInOrder,
-        _ => Role::Owner,
-    };
-    let roles = std::iter::once(first_role).chain(std::iter::repeat(Role::NextInOrder));
+    let roles = std::iter::once(order.lead.role()).chain(std::iter::repeat(Role::NextInOrder));
     let others = outside
         .iter()
         .filter(|site| in_reach(site))

@@ -10,7 +10,7 @@
 
 use super::fallback::Order;
 use super::sites::{ScoredSite, Scorer};
-use super::{Reason, Request, Stage};
+use super::{Reason, Request, Role, Stage};
 use crate::engine::hash::{KeyHash, NodeSeed};
 use crate::engine::model::NodeIndex;
 use crate::engine::policy::Affinity;
@@ -40,6 +40,16 @@ impl Lead {
         Self {
             node: Some(node),
             reason,
+        }
+    }
+
+    /// The role of the first in the list.
+    pub(super) fn role(self) -> Role {
+        match self.reason {
+            Reason::HotCopy => Role::HotCopy,
+            Reason::Probe => Role::Probe,
+            _ if self.node.is_some() => Role::NextInOrder,
+            _ => Role::Owner,
         }
     }
 }
@@ -184,7 +194,11 @@ pub(super) fn probe_tier(
     let positions = (0_u16..).take(table.sites().len());
     let (segment, site) = positions
         .filter_map(|position| Some((roster.probing(position)?, scorer.score_any(position)?.0)))
-        .min_by(|(_, a), (_, b)| a.total_ms.total_cmp(&b.total_ms).then(a.position.cmp(&b.position)))?;
+        .min_by(|(_, a), (_, b)| {
+            a.total_ms
+                .total_cmp(&b.total_ms)
+                .then(a.position.cmp(&b.position))
+        })?;
     let (node, _) = first_of(request, roster, key, segment)?;
     is_tried(request, node, key).then_some((node, site))
 }

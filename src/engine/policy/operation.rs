@@ -277,9 +277,9 @@ impl Operation {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of fields and their ranges")]
 fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
     let (breaker, probe, weights) = (&spec.breaker, &spec.probe, &spec.weights);
-    let margin = &spec.score.switch_margin;
     let count = |n: u32| f64::from(n);
     let percent = 0.0..=100.0;
     let numbers = [
@@ -361,10 +361,23 @@ fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
     for (section, field, value, allowed) in numbers {
         checker.in_range("P006", &path.field(section).field(field), value, &allowed);
     }
+    check_durations(checker, path, spec);
+    check_probe(checker, &path.field("probe"), spec);
+}
+
+#[expect(clippy::too_many_lines, reason = "a table of fields and their ranges")]
+fn check_durations(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
+    let (breaker, probe, weights) = (&spec.breaker, &spec.probe, &spec.weights);
+    let margin = &spec.score.switch_margin;
     let score = path.field("score");
     let switch = score.field("switch_margin");
     checker.in_range("P006", &switch.field("ms"), margin.ms, &(0.0..=1_000.0));
-    checker.in_range("P006", &switch.field("percent"), margin.percent, &percent);
+    checker.in_range(
+        "P006",
+        &switch.field("percent"),
+        margin.percent,
+        &(0.0..=100.0),
+    );
     let second = 1_000;
     let (minute, hour) = (60 * second, 3_600 * second);
     let sections = ["breaker", "probe", "weights", "signals"].map(|name| path.field(name));
@@ -433,7 +446,6 @@ fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
             checker.error("P006", &path, format!("{value} is out of range"), &help);
         }
     }
-    check_probe(checker, probe_path, spec);
 }
 
 fn check_probe(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {

@@ -90,10 +90,6 @@ impl HotTable {
 
 /// Where an id is looked for first.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the slots are far fewer than 2^32"
-)]
 fn start(id: u64, slots: usize) -> usize {
     (id.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as usize & (slots - 1)
 }

@@ -199,7 +199,7 @@ mod tests {
                 .wrapping_add(1);
             let u = crate::engine::number::from_u64(state >> 11) / 9_007_199_254_740_992.0;
             // 1/u over the keys: key k has a share of about 1 / (k ln n).
-            let key = (100_000_f64.powf(u)) as usize;
+            let key = usize::try_from(crate::engine::number::to_u64(100_000_f64.powf(u))).unwrap();
             drawn[key.min(99_999)] += 1;
             sketch.add(key.min(99_999) as u64);
         }

@@ -25,6 +25,7 @@ use super::listen::limits::{GateLimits, Limits};
 use super::listen::socket::{Endpoint, Listener};
 use super::listen::worker::Workers;
 use super::metrics::Sources;
+use super::probe::Prober;
 use super::settings::Settings;
 use super::state::State;
 use super::tally::ReportSources;
@@ -89,16 +90,20 @@ pub async fn serve(
         .collect();
     let watch = Watch::start(&files, mailbox.clone());
     writer.load();
-    let writer = writer.spawn().map_err(ServeError::Start)?;
     let (audit, samples) = Audit::new(settings.decisions_kept);
+    let desks = Desks::new(settings.workers, &state, &audit);
+    let intake = Arc::clone(&desks.intake);
+    writer.connect(Arc::clone(&intake));
+    let writer = writer.spawn().map_err(ServeError::Start)?;
+    let told = mailbox.clone();
+    let prober = Prober::spawn(Arc::clone(&state), move |probed| told.probed(probed));
+    let prober = prober.map_err(ServeError::Start)?;
     let keeper = tokio::spawn(Arc::clone(&audit).keep_all(samples));
     let reloader = tokio::spawn(reload_on_signal(
         mailbox.clone(),
         Duration::from_millis(settings.poll.as_ms()),
     ));
 
-    let desks = Desks::new(settings.workers, &state, &audit);
-    let intake = Arc::clone(&desks.intake);
     let (gate, endpoints) = open_gate(&settings, &desks).await?;
     let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),
@@ -107,6 +112,7 @@ pub async fn serve(
             workers: desks.reports,
             intake: Arc::clone(&intake),
         },
+        probes: Arc::clone(prober.counters()),
         gate: gate.counters(),
         debug: counters,
         audit,
@@ -135,6 +141,7 @@ pub async fn serve(
     drop(watch);
     reloader.abort();
     keeper.abort();
+    drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     mailbox.stop();
     drop(tokio::task::spawn_blocking(move || writer.join()).await);
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 //! for. Everybody else sends it events over a bounded channel.
 
 mod geo;
+mod pulse;
 mod settle;
 
 use std::ops::ControlFlow;
@@ -17,14 +18,20 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::intake::Intake;
+use super::probe::Probed;
 use super::settings::Settings;
 use super::state::{DocumentState, DocumentStatus, Published, State, Status};
 use super::store::{self, Store};
 use super::{clock, metrics};
+use crate::engine::control::Next;
 use crate::engine::document::Diagnostics;
+use crate::engine::geo::ranges::Ranges;
+use crate::engine::signal::Signals;
 use crate::engine::snapshot::{Parts, Snapshot};
 use crate::example;
 use geo::GeoSource;
+use pulse::Pulse;
 use settle::{Current, Settled, Wanted};
 
 /// Events that may wait; a full channel holds a "look again" already.
@@ -44,6 +51,8 @@ enum Event {
     LookAgain,
     /// Use this policy text with the topology in force; answers the revision or the faults.
     ApplyPolicy(String, oneshot::Sender<Result<u64, Diagnostics>>),
+    /// A probe came back.
+    Probed(Probed),
     /// Shutdown has begun.
     Draining,
     /// End.
@@ -88,6 +97,11 @@ impl Mailbox {
         answer.await.ok()
     }
 
+    /// Tells what a probe found. One that finds the channel full is lost: the next comes soon.
+    pub fn probed(&self, probed: Probed) {
+        drop(self.events.try_send(Event::Probed(probed)));
+    }
+
     /// Marks the status as draining.
     pub fn draining(&self) {
         drop(self.events.try_send(Event::Draining));
@@ -114,6 +128,9 @@ pub struct Writer {
     status: Status,
     generation: u64,
     revision: u64,
+    pulse: Pulse,
+    /// What the next snapshot holds of the fleet's behaviour.
+    signals: Arc<Signals>,
 }
 
 impl Writer {
@@ -150,8 +167,15 @@ impl Writer {
             status,
             generation: 0,
             revision: 0,
+            pulse: Pulse::new(),
+            signals: Arc::default(),
         };
         (writer, mailbox)
+    }
+
+    /// Takes in what workers hand over, from now on.
+    pub fn connect(&mut self, intake: Arc<Intake>) {
+        self.pulse.connect(intake);
     }
 
     /// Reads everything for the first time and publishes what can be served: the files, or the last good texts.
@@ -170,12 +194,56 @@ impl Writer {
         thread::Builder::new()
             .name("tradewind-writer".to_owned())
             .spawn(move || {
-                while let Ok(event) = self.events.recv() {
-                    if self.handle(event).is_break() {
-                        return;
+                loop {
+                    match self.events.recv_timeout(self.pulse.left()) {
+                        Ok(event) => {
+                            if self.handle(event).is_break() {
+                                return;
+                            }
+                        }
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Disconnected) => return,
                     }
+                    self.tick_if_due();
                 }
             })
+    }
+
+    /// Lets the control loop run when its time has come, and publishes what it changed.
+    fn tick_if_due(&mut self) {
+        if !self.pulse.is_due() {
+            return;
+        }
+        let Some(published) = self.state.published.load_full() else {
+            return;
+        };
+        if let Some(signals) = self.pulse.tick(&published.snapshot, self.revision) {
+            self.signals = signals;
+            self.publish_signals(&published);
+        }
+        if let Some(view) = self.pulse.view(&published.snapshot) {
+            self.state.view.store(Arc::new(view));
+        }
+    }
+
+    /// Publishes the snapshot in force with other signals: nothing else has changed.
+    fn publish_signals(&mut self, before: &Published) {
+        self.generation += 1;
+        let parts = Parts {
+            signals: Arc::clone(&self.signals),
+            ..before.snapshot.parts().clone()
+        };
+        let snapshot = Snapshot::build(self.generation, parts, Some(&before.snapshot));
+        self.pulse
+            .control
+            .published(&snapshot, Some(&before.snapshot));
+        self.state.published.store(Some(Arc::new(Published {
+            snapshot,
+            revision: before.revision,
+            policy_digest: before.policy_digest.clone(),
+            nodes: Arc::clone(&before.nodes),
+            pool_rows: before.pool_rows.clone(),
+        })));
     }
 
     /// Does what an event asks for; breaks when it is to end.
@@ -183,6 +251,11 @@ impl Writer {
         match event {
             Event::LookAgain => return self.look_again(),
             Event::ApplyPolicy(text, reply) => drop(reply.send(self.apply_policy(text))),
+            Event::Probed(probed) => {
+                if let Some(published) = self.state.published.load_full() {
+                    self.pulse.probed(&probed, &published.snapshot);
+                }
+            }
             Event::Draining => {
                 self.status.draining = true;
                 self.publish_status();
@@ -344,19 +417,22 @@ impl Writer {
         self.status.geo = self.geo.status();
         if let Some(current) = &self.current {
             self.generation += 1;
+            let before = self.state.published.load_full();
+            self.signals = adopt(
+                &mut self.pulse,
+                (current, self.geo.ranges(), self.generation),
+                before.as_deref(),
+            );
             let parts = Parts {
                 topology: Arc::clone(&current.topology),
                 policy: Arc::clone(&current.policy),
                 geo: Arc::clone(self.geo.ranges()),
                 geo_state: self.geo.state(),
-                signals: Arc::default(),
+                signals: Arc::clone(&self.signals),
             };
-            let before = self.state.published.load_full();
-            let snapshot = Snapshot::build(
-                self.generation,
-                parts,
-                before.as_deref().map(|p| &p.snapshot),
-            );
+            let before = before.as_deref().map(|published| &published.snapshot);
+            let snapshot = Snapshot::build(self.generation, parts, before);
+            self.pulse.control.published(&snapshot, before);
             let pool_rows = metrics::pool_rows(&self.state.pool_names, current.policy.pools());
             self.state.published.store(Some(Arc::new(Published {
                 snapshot,
@@ -374,6 +450,27 @@ impl Writer {
         self.state.ready.send_replace(ready);
         self.state.status.store(Arc::new(self.status.clone()));
     }
+}
+
+/// Makes the control loop go on with what is about to be published: another fleet or policy, or other geo tables.
+fn adopt(
+    pulse: &mut Pulse,
+    (current, geo, generation): (&Current, &Arc<Ranges>, u64),
+    before: Option<&Published>,
+) -> Arc<Signals> {
+    let parts = before.map(|published| published.snapshot.parts());
+    let same_geo = parts.is_none_or(|parts| Arc::ptr_eq(&parts.geo, geo));
+    if !same_geo {
+        pulse.control.forget_cells();
+    }
+    pulse.forget_gone(&current.topology);
+    let next = Next {
+        topology: &current.topology,
+        policy: &current.policy,
+        generation,
+    };
+    let now = pulse.now();
+    pulse.control.adopt(now, next)
 }
 
 /// What became of one document in a reload.
