@@ -31,7 +31,7 @@ use tradewind::engine::model::{AdminState, NodeIndex, SiteIndex};
 use tradewind::engine::policy::document::{
     Affinity, BiasDocument, CostTermDocument, MissTermDocument, NetworkTermDocument, PanicDocument,
     PanicMode, PolicyDocument, PolicySpec, PoolDocument, RuleDocument, ScoreDocument,
-    SelectDocument,
+    SelectDocument, SpreadDocument,
 };
 use tradewind::engine::query::{Client, Query};
 use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
@@ -287,6 +287,7 @@ fn world() -> impl Strategy<Value = World> {
                         },
                         affinity,
                         hash_balance_factor: None,
+                        spread: SpreadDocument::default(),
                     })
                     .collect();
                 pools.push(PoolDocument {

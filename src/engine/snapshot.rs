@@ -352,7 +352,7 @@ impl Roster {
                 Admission::Probing { .. } => return Place::Probing,
                 Admission::Unknown => Readmission::Unknown,
                 Admission::Overloaded => Readmission::Overloaded,
-                Admission::BreakerOpen if readmission >= Readmission::HalfOpen => {
+                Admission::BreakerOpen if readmission == Readmission::HalfOpen => {
                     return Place::Probing;
                 }
                 Admission::BreakerOpen | Admission::Unhealthy => return Place::Out,

@@ -35,6 +35,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/decisions/{id}", get(decision))
         .route("/debug/nodes", get(nodes))
         .route("/debug/sites", get(sites))
+        .route("/debug/hot", get(hot))
         .route("/debug/policy", get(policy))
         .fallback(|| async { fault(StatusCode::NOT_FOUND, &["no such page", PAGES]) })
         .with_state(Arc::new(sources))
@@ -231,19 +232,20 @@ async fn nodes(Shared(sources): SharedSources, UrlQuery(parameters): Parameters)
     };
     let topology = published.snapshot.topology();
     let wanted = parameters.get("site");
+    let view = sources.state.view.load();
     let listed = topology
-        .nodes()
-        .iter()
-        .filter(|node| wanted.is_none_or(|site| *topology.site(node.site).id == **site));
+        .indexed_nodes()
+        .filter(|(_, node)| wanted.is_none_or(|site| *topology.site(node.site).id == **site));
     let nodes: Vec<Value> = listed
         .clone()
         .take(MAX_LISTED)
-        .map(|node| {
+        .map(|(index, node)| {
             let site = topology.site(node.site);
             json!({
                 "id": node.id, "site": site.id, "tier": topology.tier_name(site.tier),
                 "address": node.address.to_string(), "capacity": node.capacity,
                 "state": node.state.name(), "labels": node.labels,
+                "health": view.node(&published.snapshot.parts().topology, index),
             })
         })
         .collect();
@@ -268,12 +270,14 @@ async fn sites(Shared(sources): SharedSources, UrlQuery(parameters): Parameters)
             *ready += usize::from(node.state == crate::engine::model::AdminState::Ready);
         }
     }
+    let view = sources.state.view.load();
     let sites: Vec<Value> = topology
         .sites()
         .iter()
         .zip(nodes_per_site)
+        .zip((0_u16..).map(crate::engine::model::SiteIndex))
         .take(MAX_LISTED)
-        .map(|(site, (all, ready))| {
+        .map(|((site, (all, ready)), index)| {
             let parents: Vec<&str> = site
                 .parents
                 .iter()
@@ -284,11 +288,30 @@ async fn sites(Shared(sources): SharedSources, UrlQuery(parameters): Parameters)
                 "latitude": site.location.latitude(), "longitude": site.location.longitude(),
                 "country": site.country.map(|c| c.to_string()), "parents": parents,
                 "price_usd_per_gb": site.price_usd_per_gb, "nodes": all, "ready_nodes": ready,
+                "signals": view.site(&published.snapshot.parts().topology, index),
             })
         })
         .collect();
     let not_shown = topology.sites().len() - sites.len();
     Json(json!({ "sites": sites, "not_shown": not_shown })).into_response()
+}
+
+/// The hot keys and what the disruption meter says.
+async fn hot(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, None);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
+    let view = sources.state.view.load();
+    let (last, totals) = view.disruption;
+    let disruption = |of: crate::engine::control::meter::Disruption| json!({ "moved_ratio": of.moved, "minimum_ratio": of.minimum, "excess_ratio": of.excess });
+    Json(json!({
+        "hot_keys": view.hot, "hot_keys_by_pool": view.hot_keys, "pools": view.pools,
+        "disruption": { "last_publication": disruption(last), "since_start": disruption(totals) },
+        "change_allowance_left_ratio": view.allowance_left, "isolated": view.isolated,
+        "network_pairs": view.network_pairs.0, "network_pairs_evicted": view.network_pairs.1,
+    }))
+    .into_response()
 }
 
 async fn policy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {

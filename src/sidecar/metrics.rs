@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::audit::Audit;
 use super::listen::counters::GateCounters;
 use super::probe::ProbeCounters;
+use super::signals;
 use super::state::{DocumentState, State};
 use super::tally::ReportSources;
 use crate::engine::decision::{Decision, Purity};
@@ -406,6 +407,7 @@ impl Collector for Sources {
         self.encode_sources(&mut encoder)?;
         self.encode_snapshot(&mut encoder)?;
         self.encode_gate(&mut encoder)?;
+        signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;
         self.reports.encode(&mut encoder)
     }
 }

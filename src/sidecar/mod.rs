@@ -18,6 +18,7 @@ pub mod probe;
 pub mod reporters;
 pub mod serve;
 pub mod settings;
+pub mod signals;
 pub mod state;
 pub mod store;
 pub mod tally;

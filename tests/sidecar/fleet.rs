@@ -75,17 +75,19 @@ spec:
     }
 }
 
-/// A policy whose only rule has this name; every decision is kept.
+/// A policy whose only rule has this name; every decision is kept. What a key's answer is does not depend on how often it
+/// was asked for, nor a node's weight on when it joined.
 pub(crate) fn policy(rule: &str) -> String {
     format!(
         "apiVersion: tradewind/v1
 kind: Policy
 spec:
   decision_log: {{sample_ratio: 1}}
+  slow_start_window: 0ms
   pools:
-    - {{name: edge, select: {{tier: edge}}}}
-    - {{name: regional, select: {{tier: regional}}}}
-    - {{name: origin, select: {{tier: origin}}}}
+    - {{name: edge, select: {{tier: edge}}, spread: {{max_copies: 1}}}}
+    - {{name: regional, select: {{tier: regional}}, spread: {{max_copies: 1}}}}
+    - {{name: origin, select: {{tier: origin}}, spread: {{max_copies: 1}}}}
   rules:
     - {{name: {rule}, owner: tests, rollback: none, pools: [edge, regional, origin]}}
 "

@@ -6,7 +6,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::cast_precision_loss,
-    reason = "a fleet that can not be made is a failure; counts are small"
+    clippy::print_stdout,
+    reason = "a fleet that can not be made is a failure; counts are small; figures and seeds are told"
 )]
 
 mod balance;

@@ -111,7 +111,36 @@ fn sites(why: &proto::Explanation) -> String {
         lines.add_row(row);
     }
     let rest = not_shown(why.sites_not_shown, "sites");
-    format!("\nsites, best first, in ms:\n{}{rest}", trimmed(&lines))
+    let rests_on = rests_on(why);
+    format!(
+        "\nsites, best first, in ms:\n{}{rest}{rests_on}",
+        trimmed(&lines)
+    )
+}
+
+/// What the terms of each site rest on; nothing while all are assumed.
+fn rests_on(why: &proto::Explanation) -> String {
+    let mut lines = table(&["site", "term", "samples", "age s", "assumed %"], &[0, 1]);
+    let mut any = false;
+    for site in &why.sites {
+        for (term, evidence) in &site.evidence {
+            if evidence.samples > 0 {
+                any = true;
+                lines.add_row([
+                    site.site.clone(),
+                    term.clone(),
+                    evidence.samples.to_string(),
+                    format!("{:.1}", f64::from(evidence.age_ms) / 1_000.0),
+                    format!("{:.0}", evidence.prior_share * 100.0),
+                ]);
+            }
+        }
+    }
+    if any {
+        format!("\nwhat was observed:\n{}", trimmed(&lines))
+    } else {
+        String::new()
+    }
 }
 
 fn nodes(why: &proto::Explanation) -> String {

@@ -22,6 +22,10 @@ const RISE: f64 = 0.03;
 /// Below this it is not any more.
 const STAY: f64 = 0.6 * RISE;
 
+/// Counts below which a key is never hot: some eight and five requests a second. So few need no levelling.
+const FAST_LEAST: f64 = 16.0;
+const SLOW_LEAST: f64 = 150.0;
+
 /// Copies of a key: enough that each carries at most this share of what one node should carry …
 const SHARE_PER_COPY: f64 = 0.25;
 
@@ -87,8 +91,9 @@ impl HotKeys {
         totals.slow += 1.0;
     }
 
-    /// Lets `passed_ms` pass and answers the hot keys, hottest first; `nodes_of` tells the nodes of a group.
-    pub fn tick(&mut self, passed_ms: f64, nodes_of: impl Fn(Group) -> usize) -> Vec<HotKey> {
+    /// Lets `passed_ms` pass and answers the hot keys, hottest first; `nodes_of` tells the nodes of a group, and most
+    /// copies of a key among them.
+    pub fn tick(&mut self, passed_ms: f64, nodes_of: impl Fn(Group) -> (usize, u8)) -> Vec<HotKey> {
         let mut hot = BTreeMap::new();
         for counter in self.slow.counters() {
             self.judge(counter, &nodes_of, &mut hot);
@@ -128,7 +133,7 @@ impl HotKeys {
     fn judge(
         &self,
         counter: &Counter<GroupKey>,
-        nodes_of: &impl Fn(Group) -> usize,
+        nodes_of: &impl Fn(Group) -> (usize, u8),
         hot: &mut BTreeMap<GroupKey, HotKey>,
     ) {
         let key = counter.key;
@@ -141,15 +146,16 @@ impl HotKeys {
         if known.is_none() && at_most < 8.0 {
             return;
         }
-        let nodes = from_u64(nodes_of(key.group) as u64);
-        if nodes < 2.0 {
+        let (nodes, max_copies) = nodes_of(key.group);
+        let nodes = from_u64(nodes as u64);
+        if nodes < 2.0 || max_copies < 2 {
             return;
         }
         let fast = self.fast.get(key).map_or(0.0, sure);
         let slow = self.slow.get(key).map_or(0.0, sure);
         // Counts are random: a fast one must be above the bar by three of its deviations.
-        let fast_is_high = fast - 3.0 * fast.sqrt() >= totals.fast * RISE / nodes && fast >= 16.0;
-        let slow_is_high = slow - slow.sqrt() >= totals.slow * RISE / nodes && slow >= 64.0;
+        let fast_is_high = fast - 3.0 * fast.sqrt() >= totals.fast * RISE / nodes && fast >= FAST_LEAST;
+        let slow_is_high = slow - slow.sqrt() >= totals.slow * RISE / nodes && slow >= SLOW_LEAST;
         let stays = slow >= totals.slow * STAY / nodes || fast_is_high;
         if !(fast_is_high || slow_is_high || (known.is_some() && stays)) {
             return;
@@ -171,7 +177,7 @@ impl HotKeys {
                 set,
                 site,
                 share: narrow(share),
-                copies: copies(share * nodes, known),
+                copies: copies(share * nodes, known).min(max_copies),
             },
         );
     }

@@ -91,7 +91,8 @@ impl BallastNotes {
         let nodes_of = |(set, site): Group| {
             let table = snapshot.table(set);
             let segment = position(table, site).and_then(|at| table.ready().segment(at));
-            segment.map_or(0, |segment| segment.len() as usize)
+            let nodes = segment.map_or(0, |segment| segment.len() as usize);
+            (nodes, snapshot.policy().max_copies(set))
         };
         let hot = self.keys.tick(passed_ms, nodes_of);
         self.shift_owners(&hot, snapshot);

@@ -193,7 +193,10 @@ impl NodeNotes {
         let Some(since) = self.ramp_since else {
             return 1.0;
         };
-        let eighths = 1 + now.since(since) * 8 / slow_start_ms.max(1);
+        let Some(eighths) = (now.since(since) * 8).checked_div(slow_start_ms) else {
+            return 1.0;
+        };
+        let eighths = 1 + eighths;
         from_u64(eighths.min(8)) / 8.0
     }
 }

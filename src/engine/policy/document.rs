@@ -273,10 +273,27 @@ pub struct PoolDocument {
     /// What keeps requests on one node: the object's key, the client, or nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub affinity: Affinity,
+    /// How hot keys are spread.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub spread: SpreadDocument,
     /// Above this percentage of the mean load, a node's keys begin to spill to the next in their order, 101 to 1000;
     /// default: only when its utilisation says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_balance_factor: Option<f64>,
+}
+
+/// How keys that are asked for very often are spread over several nodes of a site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpreadDocument {
+    /// Most nodes that carry one key, 1 to 24; 1 is off. Default 24.
+    pub max_copies: u8,
+}
+
+impl Default for SpreadDocument {
+    fn default() -> Self {
+        Self { max_copies: 24 }
+    }
 }
 
 /// Conditions on nodes.

@@ -48,6 +48,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     matcher: Matcher,
     node_sets: Vec<NodeSet>,
+    /// By set: most nodes that carry one hot key.
+    max_copies: Vec<u8>,
     overrides: Overrides,
     fallback_place: Known,
     nodes_by_id: HashMap<Box<str>, NodeIndex, FixedState>,
@@ -210,6 +212,11 @@ impl Policy {
     )]
     pub fn node_set(&self, index: SetIndex) -> &NodeSet {
         &self.node_sets[index.get()]
+    }
+
+    /// Most nodes of a set that carry one hot key; 1 is off. Where pools share a set, the least of theirs.
+    pub fn max_copies(&self, set: SetIndex) -> u8 {
+        self.max_copies.get(set.get()).copied().unwrap_or(1)
     }
 
     /// The pool's name; indices come from this policy only.

@@ -142,7 +142,7 @@ impl Topology {
     }
 
     /// All nodes with their indices.
-    pub fn indexed_nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
+    pub fn indexed_nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> + Clone {
         (0_u32..).map(NodeIndex).zip(&self.nodes)
     }
 }

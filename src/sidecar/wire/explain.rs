@@ -5,6 +5,7 @@ use crate::engine::decision::Decision;
 use crate::engine::evaluate::{MatchedBy, Rung, Verdict};
 use crate::engine::explanation::{Explanation, NodeLine, SiteLine, SiteStanding};
 use crate::engine::geo::place::Source;
+use crate::engine::signal::Evidence;
 use crate::engine::topology::Topology;
 
 /// Turns an explanation of `decision` into its message.
@@ -108,6 +109,20 @@ fn site(topology: &Topology, line: &SiteLine) -> proto::SiteScore {
         total_ms: line.terms.total_ms(),
         standing: line.standing.name().to_owned(),
         admitted_nodes: count_u32(line.admitted_nodes),
+        evidence: line
+            .evidence
+            .named()
+            .into_iter()
+            .map(|(term, evidence)| (term.to_owned(), term_evidence(evidence)))
+            .collect(),
+    }
+}
+
+fn term_evidence(evidence: Evidence) -> proto::TermEvidence {
+    proto::TermEvidence {
+        samples: evidence.samples,
+        age_ms: evidence.age_ms,
+        prior_share: evidence.prior_share,
     }
 }
 
@@ -156,9 +171,13 @@ fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
     }
     if evaluation.rung != Rung::Normal {
         lines.push(format!(
-            "degraded, rung `{}`: no ready node in an earlier tier",
-            evaluation.rung.name()
+            "degraded, rung `{}`: {}",
+            evaluation.rung.name(),
+            rung_words(evaluation.rung)
         ));
+    }
+    if decision.snapshot().signals().isolated {
+        lines.push("this sidecar may be cut off: verdicts are frozen for a minute".to_owned());
     }
     for line in explanation
         .sites
@@ -192,6 +211,24 @@ fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
     lines
 }
 
+/// What a rung means, in words.
+fn rung_words(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Normal => "nothing is wrong",
+        Rung::Unknown => {
+            "too little of the pool is well, nodes with old bad verdicts are used again"
+        }
+        Rung::Overloaded => {
+            "too little of the pool is well, nodes with too much load are used again"
+        }
+        Rung::HalfOpen => "too little of the pool is well, open breakers let a quarter through",
+        Rung::NextTier => "too little of an earlier tier is ready and well",
+        Rung::Panic => "too little is well anywhere, every node not in maintenance is used",
+        Rung::Origin => "only the origin is left",
+        Rung::Refuse => "no node is left",
+    }
+}
+
 /// `FRA: 6.3 network + 20.0 miss + 0.2 error = 26.5 ms at 78 km`.
 fn site_sentence(topology: &Topology, line: &SiteLine) -> String {
     let parts: Vec<String> = line
@@ -202,10 +239,27 @@ fn site_sentence(topology: &Topology, line: &SiteLine) -> String {
         .map(|(name, ms)| format!("{ms:.1} {name}"))
         .collect();
     format!(
-        "{}: {} = {:.1} ms at {:.0} km",
+        "{}: {} = {:.1} ms at {:.0} km{}",
         topology.site(line.site).id,
         parts.join(" + "),
         line.terms.total_ms(),
-        line.distance_km
+        line.distance_km,
+        observed(line)
     )
+}
+
+/// `; 1200 samples of miss, 3 s old` for the terms that are observed for the most part; nothing while all are assumed.
+fn observed(line: &SiteLine) -> String {
+    let named = line.evidence.named().into_iter();
+    let words: Vec<String> = named
+        .filter(|(_, evidence)| evidence.prior_share < 0.5)
+        .map(|(term, evidence)| {
+            let age_s = f64::from(evidence.age_ms) / 1_000.0;
+            format!("{} samples of {term}, {age_s:.0} s old", evidence.samples)
+        })
+        .collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    format!("; {}", words.join(", "))
 }

@@ -128,11 +128,24 @@ impl<'a, 's> Compiler<'a, 's> {
             classes,
             rules,
             matcher: Matcher::new(conditions),
+            max_copies: self.max_copies(),
             node_sets: self.sets,
             overrides,
             fallback_place: fallback_place?,
             nodes_by_id,
         })
+    }
+
+    /// For each set the least of the bounds of the pools it was made for.
+    fn max_copies(&self) -> Vec<u8> {
+        let mut bounds = vec![u8::MAX; self.sets.len()];
+        for (pool, _, set) in &self.known_sets {
+            let document = self.document.spec.pools.get(*pool);
+            if let (Some(bound), Some(pool)) = (bounds.get_mut(set.get()), document) {
+                *bound = pool.spread.max_copies.min(*bound);
+            }
+        }
+        bounds
     }
 
     fn addresses(&mut self, path: &Path<'_>) {
@@ -316,6 +329,10 @@ impl<'a, 's> Compiler<'a, 's> {
                 (tier.into_iter().collect(), demands),
                 &[],
             );
+            let copies = f64::from(document.spread.max_copies);
+            let copies_path = path.field("spread");
+            let copies_path = copies_path.field("max_copies");
+            self.checker.in_range("P006", &copies_path, copies, &(1.0..=24.0));
             if let Some(factor) = document.hash_balance_factor {
                 let path = path.field("hash_balance_factor");
                 self.checker
