@@ -141,8 +141,8 @@ fn scene(sites: usize) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(3_663))]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(3_154))]
+#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(4_016))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(3_548))]
 fn decision(scene: Scene) -> Scene {
     for ask in &scene.asks {
         black_box(evaluate(
@@ -154,8 +154,8 @@ fn decision(scene: Scene) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(4_881))]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(4_370))]
+#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(5_253))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(4_783))]
 fn decision_and_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
         answer(&scene.published, ask, &ask.query(&[]));
@@ -164,7 +164,7 @@ fn decision_and_answer(scene: Scene) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(5_038))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(5_452))]
 fn message_to_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
         let mut buffer = QueryBuffer::default();

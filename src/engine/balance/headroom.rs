@@ -13,9 +13,9 @@ use crate::engine::model::NodeIndex;
 /// Rounds of fitting at a tick. Loads change little between ticks, so few are needed.
 const ROUNDS: usize = 12;
 
-/// Bounds of a headroom, the mean being 1: beyond them a node that joins a key's copies would be flooded or left out.
-const LEAST: f64 = 0.005;
-const MOST: f64 = 20.0;
+/// Bounds of a headroom, the median being 1: beyond them a node that joins a key's copies would be flooded or left out.
+const LEAST: f64 = 0.001;
+const MOST: f64 = 50.0;
 
 /// A node among those that share load.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,19 +77,18 @@ pub fn fit(nodes: &[NodeLoad], keys: &[Carried], headroom: &mut Vec<f64>) {
     }
 }
 
-/// Brings the mean of those that carry something to 1, and all into their bounds.
+/// Brings the median of those that carry something to 1, and all into their bounds. The median, because a node that
+/// carries little whatever its headroom is must not push those of all others to their lower bound.
 fn normalise(headroom: &mut [f64], carried: &[f64]) {
-    let in_use = || {
-        headroom
-            .iter()
-            .zip(carried)
-            .filter(|(_, carried)| **carried > 0.0)
-    };
-    let count = crate::engine::number::from_u64(in_use().count() as u64);
-    let sum: f64 = in_use().map(|(room, _)| *room).sum();
-    let mean = (sum / count.max(1.0)).max(1e-9);
+    let pairs = headroom.iter().zip(carried);
+    let mut in_use: Vec<f64> = pairs
+        .filter(|(_, carried)| **carried > 0.0)
+        .map(|(room, _)| *room)
+        .collect();
+    in_use.sort_by(f64::total_cmp);
+    let median = in_use.get(in_use.len() / 2).copied().unwrap_or(1.0).max(1e-9);
     for room in headroom {
-        *room = (*room / mean).clamp(LEAST, MOST);
+        *room = (*room / median).clamp(LEAST, MOST);
     }
 }
 
