@@ -9,7 +9,12 @@ use tradewind::engine::simulate::{Setup, Simulation};
 use crate::fleet::{Fleet, seconds};
 
 /// 50 nodes at one place, 20,000 requests a second over 500,000 keys.
-fn simulation(exponent: f64, capacity: fn(usize) -> usize, chooser: Chooser, exact: bool) -> Simulation {
+fn simulation(
+    exponent: f64,
+    capacity: fn(usize) -> usize,
+    chooser: Chooser,
+    exact: bool,
+) -> Simulation {
     let fleet = Fleet {
         sites: 1,
         nodes_per_site: 50,

@@ -4,8 +4,8 @@ use tradewind::engine::control::event::Event;
 use tradewind::engine::evaluate::{Reason, Rung};
 use tradewind::engine::health::breaker::State;
 use tradewind::engine::model::NodeIndex;
-use tradewind::engine::simulate::node::Fault;
 use tradewind::engine::simulate::Simulation;
+use tradewind::engine::simulate::node::Fault;
 
 use crate::fleet::{Fleet, node, seconds};
 
@@ -33,7 +33,10 @@ fn left_and_back(fault: Fault, broken_s: u64, seed: u64) -> (f64, f64, usize) {
     simulation.take_report();
     simulation.run_until(seconds(60));
     let usual = simulation.take_report().share_of(bad);
-    assert!((0.02..0.05).contains(&usual), "a fair share is 1/30: {usual}");
+    assert!(
+        (0.02..0.05).contains(&usual),
+        "a fair share is 1/30: {usual}"
+    );
     simulation.set_fault(bad, fault);
     simulation.run_until(seconds(80));
     let left = share(&mut simulation, bad, 10, usual);
@@ -47,15 +50,25 @@ fn left_and_back(fault: Fault, broken_s: u64, seed: u64) -> (f64, f64, usize) {
         .filter(|event| matches!(event, Event::Breaker { to: State::Open { .. }, node, .. } if *node != bad))
         .count();
     let back = share(&mut simulation, bad, 20, usual);
-    println!("{fault:?} for {broken_s} s: {:.1} % of its fair share after 20 s, {:.1} % two minutes after", left * 100.0, back * 100.0);
+    println!(
+        "{fault:?} for {broken_s} s: {:.1} % of its fair share after 20 s, {:.1} % two minutes after",
+        left * 100.0,
+        back * 100.0
+    );
     (left, back, openings)
 }
 
 fn check(fault: Fault) {
     for (broken_s, seed) in [(60, 3), (200, 4)] {
         let (left, back, others) = left_and_back(fault, broken_s, seed);
-        assert!(left <= 0.10, "{fault:?}: still {left} of its fair share after 20 s");
-        assert!(back >= 0.90, "{fault:?}: only {back} of its fair share two minutes after");
+        assert!(
+            left <= 0.10,
+            "{fault:?}: still {left} of its fair share after 20 s"
+        );
+        assert!(
+            back >= 0.90,
+            "{fault:?}: only {back} of its fair share two minutes after"
+        );
         assert_eq!(others, 0, "no other node's breaker opened");
     }
 }
@@ -89,7 +102,15 @@ fn a_flapping_node_is_left_and_changes_few_answers() {
         let closings = report
             .events
             .iter()
-            .filter(|event| matches!(event, Event::Breaker { to: State::Closed, .. }))
+            .filter(|event| {
+                matches!(
+                    event,
+                    Event::Breaker {
+                        to: State::Closed,
+                        ..
+                    }
+                )
+            })
             .count();
         println!(
             "flapping at {hertz} Hz for 5 min: came back {closings} times, {:.2} % of keys moved",
@@ -126,7 +147,11 @@ fn a_pool_whose_nodes_all_fail_gives_way_to_the_next_tier() {
     assert_eq!(report.empty, 0);
     assert_eq!(report.unanswered, 0);
     let next_tier = report.reasons.get(&Reason::NextTier).copied().unwrap_or(0);
-    assert!(next_tier * 100 >= report.requests * 99, "{:?}", report.reasons);
+    assert!(
+        next_tier * 100 >= report.requests * 99,
+        "{:?}",
+        report.reasons
+    );
     for k in 0..9 {
         simulation.set_fault(NodeIndex(edge(&simulation, k)), Fault::None);
     }
@@ -141,8 +166,13 @@ fn a_pool_whose_nodes_all_fail_gives_way_to_the_next_tier() {
 /// The k-th edge node's position.
 fn edge(simulation: &Simulation, k: u32) -> u32 {
     let topology = simulation.snapshot().topology();
-    let edges = topology.indexed_nodes().filter(|(_, node)| topology.site(node.site).tier.get() == 0);
-    edges.map(|(index, _)| index.0).nth(k as usize).expect("nine edge nodes")
+    let edges = topology
+        .indexed_nodes()
+        .filter(|(_, node)| topology.site(node.site).tier.get() == 0);
+    edges
+        .map(|(index, _)| index.0)
+        .nth(k as usize)
+        .expect("nine edge nodes")
 }
 
 #[test]
@@ -156,7 +186,10 @@ fn everything_fails_and_something_is_named_still() {
     simulation.take_report();
     simulation.run_until(seconds(200));
     let report = simulation.take_report();
-    assert_eq!(report.empty, 0, "0 empty lists while any admitted node exists");
+    assert_eq!(
+        report.empty, 0,
+        "0 empty lists while any admitted node exists"
+    );
     let panicking = report.rungs.get(&Rung::Panic).copied().unwrap_or(0);
     assert!(panicking * 2 > report.requests, "{:?}", report.rungs);
 }
@@ -179,14 +212,26 @@ fn two_of_three_sites_fail_within_ten_seconds() {
     simulation.run_until(seconds(50));
     let report = simulation.take_report();
     assert_eq!(report.empty, 0);
-    assert!(report.events.contains(&Event::Isolated(true)), "{:?}", report.events);
+    assert!(
+        report.events.contains(&Event::Isolated(true)),
+        "{:?}",
+        report.events
+    );
     simulation.run_until(seconds(150));
     simulation.take_report();
     simulation.run_until(seconds(160));
     let report = simulation.take_report();
     assert_eq!(report.empty, 0);
-    assert!(!simulation.snapshot().signals().isolated, "a minute later the verdicts are believed");
-    assert!(report.unanswered * 20 < report.requests, "{} of {}", report.unanswered, report.requests);
+    assert!(
+        !simulation.snapshot().signals().isolated,
+        "a minute later the verdicts are believed"
+    );
+    assert!(
+        report.unanswered * 20 < report.requests,
+        "{} of {}",
+        report.unanswered,
+        report.requests
+    );
 }
 
 #[test]
@@ -200,15 +245,26 @@ fn signals_go_stale_for_a_day_and_fade_to_their_priors() {
     simulation.run_until(seconds(300 + 24 * 3_600));
     let report = simulation.take_report();
     assert_eq!(report.empty, 0);
-    assert_eq!(report.rungs.keys().copied().collect::<Vec<_>>(), [Rung::Normal]);
+    assert_eq!(
+        report.rungs.keys().copied().collect::<Vec<_>>(),
+        [Rung::Normal]
+    );
     let after: Vec<_> = (0..500).map(|key| first(&simulation, key)).collect();
     assert_eq!(before, after, "nothing was wrong, so nothing moved");
     let standing = &simulation.snapshot().signals().standing;
-    assert!(standing.iter().all(|site| site.miss.prior_share > 0.99 && site.error.prior_share > 0.99));
+    assert!(
+        standing
+            .iter()
+            .all(|site| site.miss.prior_share > 0.99 && site.error.prior_share > 0.99)
+    );
 }
 
 fn first(simulation: &Simulation, key: u64) -> Option<NodeIndex> {
-    simulation.ask(key, None).picks.first().map(|pick| pick.node)
+    simulation
+        .ask(key, None)
+        .picks
+        .first()
+        .map(|pick| pick.node)
 }
 
 #[test]
@@ -219,7 +275,18 @@ fn one_reporter_of_three_that_lies_ejects_nothing() {
     simulation.take_report();
     simulation.run_until(seconds(150));
     let report = simulation.take_report();
-    let openings = report.events.iter().filter(|event| matches!(event, Event::Breaker { .. })).count();
+    let openings = report
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Breaker { .. }))
+        .count();
     assert_eq!(openings, 0);
-    assert!(simulation.snapshot().signals().nodes.iter().all(|node| node.weight_factor >= 1.0));
+    assert!(
+        simulation
+            .snapshot()
+            .signals()
+            .nodes
+            .iter()
+            .all(|node| node.weight_factor >= 1.0)
+    );
 }

@@ -55,7 +55,8 @@ impl Fleet {
         );
         let places = PLACES.iter().take(self.sites);
         for (id, lat, lon) in places.clone() {
-            writeln!(text, "  - {{id: {id}, lat: {lat}, lon: {lon}, tier: edge}}").expect("written");
+            writeln!(text, "  - {{id: {id}, lat: {lat}, lon: {lon}, tier: edge}}")
+                .expect("written");
         }
         if self.has_regional {
             text.push_str("  - {id: reg, lat: 48.86, lon: 2.35, tier: regional}\n");
@@ -75,16 +76,27 @@ impl Fleet {
         }
         if self.has_regional {
             for k in 0..3 {
-                writeln!(text, "  - {{id: reg-{k}, site: reg, address: \"198.51.100.{k}:80\"}}").expect("written");
+                writeln!(
+                    text,
+                    "  - {{id: reg-{k}, site: reg, address: \"198.51.100.{k}:80\"}}"
+                )
+                .expect("written");
             }
         }
         let compiled = topology::compile("topology.yaml", &text);
-        Arc::new(compiled.topology.unwrap_or_else(|| panic!("{}", compiled.diagnostics.to_lines().join("\n"))))
+        Arc::new(
+            compiled
+                .topology
+                .unwrap_or_else(|| panic!("{}", compiled.diagnostics.to_lines().join("\n"))),
+        )
     }
 
     pub(crate) fn policy(&self, topology: &Topology) -> Arc<Policy> {
         let regional = if self.has_regional {
-            ("  - {name: regional, select: {tier: regional}}\n", "edge, regional")
+            (
+                "  - {name: regional, select: {tier: regional}}\n",
+                "edge, regional",
+            )
         } else {
             ("", "edge")
         };
@@ -94,12 +106,18 @@ impl Fleet {
             self.spec, regional.0, regional.1
         );
         let compiled = policy::compile("policy.yaml", &text, topology);
-        Arc::new(compiled.policy.unwrap_or_else(|| panic!("{}", compiled.diagnostics.to_lines().join("\n"))))
+        Arc::new(
+            compiled
+                .policy
+                .unwrap_or_else(|| panic!("{}", compiled.diagnostics.to_lines().join("\n"))),
+        )
     }
 
     /// A client beside each site.
     pub(crate) fn clients(&self) -> Vec<Location> {
-        let near = |(_, lat, lon): &(&str, f64, f64)| Location::new(lat + 0.3, lon + 0.3).expect("a place");
+        let near = |(_, lat, lon): &(&str, f64, f64)| {
+            Location::new(lat + 0.3, lon + 0.3).expect("a place")
+        };
         PLACES.iter().take(self.sites).map(near).collect()
     }
 
@@ -129,5 +147,9 @@ pub(crate) fn seconds(seconds: u64) -> Moment {
 }
 
 pub(crate) fn node(simulation: &Simulation, id: &str) -> NodeIndex {
-    simulation.snapshot().topology().find_node(id).expect("the node is there")
+    simulation
+        .snapshot()
+        .topology()
+        .find_node(id)
+        .expect("the node is there")
 }

@@ -14,7 +14,13 @@ fn answers(simulation: &Simulation) -> Vec<Option<NodeIndex>> {
     });
     clients
         .flat_map(|client| (0..64).map(move |key| (key, client)))
-        .map(|(key, client)| simulation.ask(1_000_000 + key, client).picks.first().map(|pick| pick.node))
+        .map(|(key, client)| {
+            simulation
+                .ask(1_000_000 + key, client)
+                .picks
+                .first()
+                .map(|pick| pick.node)
+        })
         .collect()
 }
 
@@ -90,6 +96,9 @@ fn a_joining_node_ramps_up_and_moves_only_its_own_keys() {
     let shares = [&at_once, &ramping, &settled].map(|now| moved_to_new(now));
     println!("a node joins each site: {shares:?} of keys at once, after 1 s, after 40 s");
     // An eighth of the weight of four nodes is 1 in 25.
-    assert!((0.02..0.07).contains(&shares[0]) && (0.02..0.07).contains(&shares[1]), "{shares:?}");
+    assert!(
+        (0.02..0.07).contains(&shares[0]) && (0.02..0.07).contains(&shares[1]),
+        "{shares:?}"
+    );
     assert!((0.2..0.3).contains(&shares[2]), "{shares:?}");
 }

@@ -584,7 +584,9 @@ impl Control {
             let means = self.tier_means(now, class, topology, operation);
             let seen = self.views(now, (class, &means), &members, next);
             let terms = |(view, at): (&SiteView, u16)| {
-                let terms = policy.score().standing_terms(SiteIndex(at), &view.estimates);
+                let terms = policy
+                    .score()
+                    .standing_terms(SiteIndex(at), &view.estimates);
                 (*view, terms)
             };
             let seen: Vec<(SiteView, Terms)> = seen.iter().zip(0_u16..).map(terms).collect();
@@ -656,7 +658,8 @@ impl Control {
         let mut taken = vec![false; signals.len()];
         for site in &mut self.sites {
             if site.bands.len() <= class.get() {
-                site.bands.resize(class.get() + 1, deadband::Deadband::default());
+                site.bands
+                    .resize(class.get() + 1, deadband::Deadband::default());
             }
         }
         for tier in 0..next.topology.tiers().len() {
@@ -688,7 +691,10 @@ impl Control {
                 let ratio = operation.moved_ratio_per_minute;
                 let allowance = self.allowance.get_or_insert(Allowance::new(now, ratio));
                 if due.is_some() && allowance.pay(now, share, ratio) {
-                    let band = self.sites.get_mut(at).and_then(|site| site.bands.get_mut(class.get()));
+                    let band = self
+                        .sites
+                        .get_mut(at)
+                        .and_then(|site| site.bands.get_mut(class.get()));
                     if let Some(band) = band {
                         band.set(*signal);
                     }

@@ -184,7 +184,11 @@ pub(super) fn probe_tier(
     let positions = (0_u16..).take(table.sites().len());
     let (segment, site) = positions
         .filter_map(|position| Some((roster.probing(position)?, scorer.score_any(position)?.0)))
-        .min_by(|(_, a), (_, b)| a.total_ms.total_cmp(&b.total_ms).then(a.position.cmp(&b.position)))?;
+        .min_by(|(_, a), (_, b)| {
+            a.total_ms
+                .total_cmp(&b.total_ms)
+                .then(a.position.cmp(&b.position))
+        })?;
     let (node, _) = first_of(request, roster, key, segment)?;
     is_tried(request, node, key).then_some((node, site))
 }

@@ -125,9 +125,10 @@ impl Ord for Pending {
 impl Simulation {
     /// A fleet that has just started.
     pub fn new(setup: Setup) -> Self {
-        let mut control = setup
-            .sketch_keys
-            .map_or_else(|| Control::new(setup.seed), |keys| Control::counting(setup.seed, keys));
+        let mut control = setup.sketch_keys.map_or_else(
+            || Control::new(setup.seed),
+            |keys| Control::counting(setup.seed, keys),
+        );
         let next = Next {
             topology: &setup.topology,
             policy: &setup.policy,
@@ -187,7 +188,8 @@ impl Simulation {
                 if let Some(request) = self.retries.remove(&(at_us, number)) {
                     self.attempt(number, request);
                 }
-            } else if self.next_request_us < tick_us.min(until_us) && self.setup.traffic.rate > 0.0 {
+            } else if self.next_request_us < tick_us.min(until_us) && self.setup.traffic.rate > 0.0
+            {
                 self.now_us = self.next_request_us;
                 self.request();
                 let mean_us = 1e6 / self.setup.traffic.rate;
@@ -252,7 +254,8 @@ impl Simulation {
             took_us: 1_000,
         };
         let now = self.now();
-        self.control.probed(now, result, Next::after(&self.snapshot));
+        self.control
+            .probed(now, result, Next::after(&self.snapshot));
     }
 
     /// Another fleet takes the place of this one, as when an operator changes the file; nodes are new where they have new
@@ -377,7 +380,9 @@ impl Simulation {
                 .located
                 .cell_index
                 .and_then(|cell| u32::try_from(cell).ok()),
-            class: decision.plan().map_or(ClassIndex(0), |plan| plan.class_index),
+            class: decision
+                .plan()
+                .map_or(ClassIndex(0), |plan| plan.class_index),
             hot: evaluation.reason == Reason::HotCopy,
         };
         self.control.dispatched(&dispatch, tier.affinity);

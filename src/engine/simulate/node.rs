@@ -82,7 +82,9 @@ impl CacheNode {
         Self {
             model,
             capacity: f64::from(capacity),
-            cache: LruCache::new(NonZeroUsize::new(model.cache_objects).unwrap_or(NonZeroUsize::MIN)),
+            cache: LruCache::new(
+                NonZeroUsize::new(model.cache_objects).unwrap_or(NonZeroUsize::MIN),
+            ),
             fault: Fault::None,
             busy_until_us: 0.0,
             worked_us: 0.0,
@@ -144,7 +146,11 @@ impl CacheNode {
             result: AttemptResult::Ok,
             status: 200,
             took_us,
-            cache: if hit { CacheResult::Hit } else { CacheResult::Miss },
+            cache: if hit {
+                CacheResult::Hit
+            } else {
+                CacheResult::Miss
+            },
         }
     }
 

@@ -123,7 +123,9 @@ impl Report {
                 *count += 1;
             }
         }
-        if evaluation.reason == Reason::Owner && plain_owner(snapshot, evaluation) != Some(first.node) {
+        if evaluation.reason == Reason::Owner
+            && plain_owner(snapshot, evaluation) != Some(first.node)
+        {
             self.strayed += 1;
         }
     }

@@ -51,7 +51,10 @@ impl Rival {
         for (index, node) in topology.indexed_nodes() {
             let points = f64::from(POINTS) * f64::from(node.capacity) / mean;
             for point in 0..crate::engine::number::to_u64(points.max(1.0)) {
-                ring.push((hash::key(&[node.id.as_bytes(), &point.to_le_bytes()]).0, index));
+                ring.push((
+                    hash::key(&[node.id.as_bytes(), &point.to_le_bytes()]).0,
+                    index,
+                ));
             }
         }
         ring.sort_unstable();
@@ -119,7 +122,9 @@ impl Rival {
         if self.has_room(first, bound) {
             return Some(first);
         }
-        round.find(|node| self.has_room(*node, bound)).or(Some(first))
+        round
+            .find(|node| self.has_room(*node, bound))
+            .or(Some(first))
     }
 }
 

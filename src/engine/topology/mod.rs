@@ -170,7 +170,9 @@ mod tests {
 
     #[test]
     fn a_state_laid_over_a_node_can_only_be_stricter() {
-        let fleet = compile("topology.yaml", example::TOPOLOGY).topology.unwrap();
+        let fleet = compile("topology.yaml", example::TOPOLOGY)
+            .topology
+            .unwrap();
         let id = |at: usize| fleet.nodes()[at].id.clone();
         let states = BTreeMap::from([
             (id(0), AdminState::Maintenance),
