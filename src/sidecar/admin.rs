@@ -165,12 +165,16 @@ async fn tell_of_changes(state: Arc<State>, tell: mpsc::Sender<proto::TopologyEv
         }
         told = Some(now);
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            news = changes.changed() => if news.is_err() { return },
             () = tell.closed() => return,
         }
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what errors are mapped with takes them"
+)]
 fn invalid(faults: Faults) -> Status {
     Status::invalid_argument(faults.join("; "))
 }
