@@ -402,12 +402,13 @@ impl Writer {
         let is_kept = self.keep_overlay();
         let after = self.admin.overlay.states(&fleet);
         self.show(before != after);
-        let differs = |(id, state): &(&Box<str>, &AdminState)| before.get(*id) != Some(*state);
+        let set = after.iter();
+        let set = set.filter(|(id, state)| before.get(*id) != Some(*state));
         let lifted = before.keys().filter(|id| !after.contains_key(*id)).count();
         Ok(StateChanged {
             previous,
             effective: self.state_of(&target, &fleet),
-            nodes_changed: after.iter().filter(differs).count() + lifted,
+            nodes_changed: set.count() + lifted,
             is_kept,
         })
     }
