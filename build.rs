@@ -17,10 +17,12 @@ const MESSAGE_CODEC: &str = "crate::sidecar::wire::answer::MessageCodec";
 const TOLD_CODEC: &str = "crate::sidecar::wire::told::ToldCodec";
 
 /// What the services are compiled from.
-const FILES: [&str; 3] = [
+const FILES: [&str; 5] = [
+    "tradewind/v1/admin.proto",
     "tradewind/v1/decision.proto",
     "tradewind/v1/feedback.proto",
     "tradewind/v1/telemetry.proto",
+    "tradewind/v1/topology.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     let duration = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_duration\")]";
     let verdict = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_verdict\")]";
+    let admin_state = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_admin_state\")]";
     tonic_prost_build::configure()
         .build_server(false)
         .type_attribute(".tradewind", "#[derive(serde::Serialize)]")
@@ -39,12 +42,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         .field_attribute("Outcome.time_to_first_byte", duration)
         .field_attribute("Outcome.total", duration)
         .field_attribute("Outcome.client_round_trip", duration)
+        .field_attribute("SetAdminStateRequest.until", duration)
+        .field_attribute("SetAdminStateRequest.state", admin_state)
+        .field_attribute("SetAdminStateResponse.previous", admin_state)
+        .field_attribute("SetAdminStateResponse.effective", admin_state)
+        .field_attribute("FleetNode.state", admin_state)
+        .field_attribute("AdminOverride.state", admin_state)
+        .field_attribute("AdminOverride.target", "#[serde(flatten)]")
+        .type_attribute(
+            "AdminOverride.target",
+            "#[serde(rename_all = \"snake_case\")]",
+        )
         .btree_map(".tradewind")
         .compile_fds(descriptors)?;
     manual::Builder::new().build_client(false).compile(&[
         decision_service(),
         feedback_service(),
         telemetry_service(),
+        topology_service(),
+        admin_service(),
     ]);
     Ok(())
 }
@@ -133,5 +149,43 @@ fn telemetry_service() -> manual::Service {
                 .build(),
         )
         .method(telling("report_histograms", "ReportHistograms", histograms).build())
+        .build()
+}
+
+/// A method of the admin door: a message in, a message out, and what can not be read is the caller's mistake.
+fn asking(name: &str, route: &str, (asked, answer): (&str, &str)) -> manual::MethodBuilder {
+    manual::Method::builder()
+        .name(name)
+        .route_name(route)
+        .input_type(format!("crate::sidecar::wire::proto::{asked}"))
+        .output_type(format!("crate::sidecar::wire::proto::{answer}"))
+        .codec_path(MESSAGE_CODEC)
+}
+
+/// The topology service as the server implements it.
+fn topology_service() -> manual::Service {
+    let apply = ("ApplyTopologyRequest", "ApplyTopologyResponse");
+    let get = ("GetTopologyRequest", "GetTopologyResponse");
+    let watch = ("WatchTopologyRequest", "TopologyEvent");
+    let set = ("SetAdminStateRequest", "SetAdminStateResponse");
+    manual::Service::builder()
+        .name("TopologyService")
+        .package("tradewind.v1")
+        .comment("The fleet at run time.")
+        .method(asking("apply", "Apply", apply).build())
+        .method(asking("get", "Get", get).build())
+        .method(asking("watch", "Watch", watch).server_streaming().build())
+        .method(asking("set_admin_state", "SetAdminState", set).build())
+        .build()
+}
+
+/// The admin service as the server implements it.
+fn admin_service() -> manual::Service {
+    let reset = ("ResetBreakerRequest", "ResetBreakerResponse");
+    manual::Service::builder()
+        .name("AdminService")
+        .package("tradewind.v1")
+        .comment("What operators do to a running sidecar.")
+        .method(asking("reset_breaker", "ResetBreaker", reset).build())
         .build()
 }

@@ -53,6 +53,22 @@ pub enum ServerError {
         /// What it said.
         status: Box<Status>,
     },
+    /// It refused what an operator asked for.
+    #[error("{server} refuses: {}, {}", code_name(status), status.message())]
+    Refused {
+        /// Who.
+        server: Server,
+        /// What it said.
+        status: Box<Status>,
+    },
+    /// It could not do what an operator asked for.
+    #[error("{server} can not do this: {}, {}", code_name(status), status.message())]
+    Failed {
+        /// Who.
+        server: Server,
+        /// What it said.
+        status: Box<Status>,
+    },
     /// It answered with something else.
     #[error("{server} left out the {part} of its answer")]
     Incomplete {
@@ -75,6 +91,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub(super) struct Connection {
     runtime: Runtime,
+    pub(super) channel: Channel,
     pub(super) client: DecisionServiceClient<Channel>,
     pub(super) server: Server,
 }
@@ -131,7 +148,8 @@ impl Connection {
         let channel = runtime.block_on(endpoint.connect()).map_err(failed)?;
         Ok(Self {
             runtime,
-            client: DecisionServiceClient::new(channel),
+            client: DecisionServiceClient::new(channel.clone()),
+            channel,
             server: server.clone(),
         })
     }

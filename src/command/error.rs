@@ -78,10 +78,12 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The exit status it stands for: 1 for documents that are refused, else 2.
+    /// The exit status it stands for: 1 for what is refused, else 2.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Refused { .. } | Self::Sites(_) => Exit::Refused,
+            Self::Refused { .. } | Self::Sites(_) | Self::Server(ServerError::Refused { .. }) => {
+                Exit::Refused
+            }
             _ => Exit::Usage,
         }
     }

@@ -8,11 +8,14 @@ pub mod check;
 mod client;
 pub mod completions;
 pub mod date;
+pub mod drain;
 mod error;
 mod offline;
+pub mod operator;
 mod output;
 pub mod replay;
 pub mod request;
+pub mod reset_breaker;
 pub mod route;
 pub mod schema;
 pub mod serve;
@@ -70,12 +73,16 @@ pub enum Tool {
     Check(check::Args),
     /// Print the JSON Schema of a document
     Schema(schema::Args),
-    /// Make topology files
+    /// Make topology files, apply and show topologies
     Topology(topology::Args),
     /// Decide one request, offline or by a running sidecar, and say why
     Route(Box<route::Args>),
     /// Decide every request of an access log and report what came out
     Replay(Box<replay::Args>),
+    /// Take a node or site of a running sidecar out of service, or back
+    Drain(Box<drain::Args>),
+    /// Forget what a node's breaker holds against it
+    ResetBreaker(reset_breaker::Args),
     /// Print a shell's completion script
     Completions(completions::Args),
 }
@@ -122,6 +129,8 @@ pub fn run(tool: &Tool, context: &Context, out: &mut impl Write) -> Result<Exit,
         Tool::Topology(args) => topology::run(args, out),
         Tool::Route(args) => route::run(args, out),
         Tool::Replay(args) => replay::run(args, context, out),
+        Tool::Drain(args) => drain::run(args, out),
+        Tool::ResetBreaker(args) => reset_breaker::run(args, out),
         Tool::Completions(args) => completions::run(args, out),
     }?;
     out.flush().map_err(CommandError::Output)?;

@@ -91,6 +91,7 @@ fn announce(
         out,
         "  debug  http://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
     )?;
+    writeln!(out, "  admin  {}", running.admin)?;
     let client = if is_example {
         "198.18.0.1"
     } else {

@@ -8,7 +8,8 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Wall time in milliseconds since 1970, for people only: no decision or expiry depends on it.
+/// Wall time in milliseconds since 1970, for people, and for the ends of admin states, which must hold over a restart: no
+/// decision reads it.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now()

@@ -22,6 +22,9 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
 /// Where the debug door is unless said otherwise.
 const DEFAULT_DEBUG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7071);
 
+/// Where the services for operators are unless said otherwise.
+const DEFAULT_ADMIN: &str = "127.0.0.1:7072";
+
 /// The settings as given, on the command line or in the settings file; whatever is absent has a default.
 #[derive(Debug, Clone, Default, ClapArgs, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -56,7 +59,10 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_DEBUG")]
     #[schemars(with = "Option<String>")]
     pub debug: Option<SocketAddr>,
-    /// Keep the last good policy and topology here [default: .tradewind beside the policy file]
+    /// Serve operators (drain, topology, breakers) over gRPC here, ADDR:PORT or unix:PATH [default: 127.0.0.1:7072]
+    #[arg(long, value_name = "ADDR", env = "TRADEWIND_ADMIN")]
+    pub admin: Option<String>,
+    /// Keep the last good policy and topology, and what operators set, here [default: .tradewind beside the policy file]
     #[arg(long, value_name = "DIR", env = "TRADEWIND_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Worker threads, 1 to 256 [default: one per core]
@@ -95,7 +101,9 @@ pub struct Settings {
     pub listen: Vec<Endpoint>,
     /// Where the debug door is served.
     pub debug: SocketAddr,
-    /// Where the last good policy and topology are kept; `None` when both are embedded.
+    /// Where the services for operators are.
+    pub admin: Endpoint,
+    /// Where the last good policy and topology, and what operators set, are kept; `None` when both are embedded.
     pub state_dir: Option<PathBuf>,
     /// Worker threads, at least 1.
     pub workers: usize,
@@ -178,6 +186,7 @@ impl Args {
             geo: longer(self.geo, file.geo),
             listen: longer(self.listen, file.listen),
             debug: self.debug.or(file.debug),
+            admin: self.admin.or(file.admin),
             state_dir: self.state_dir.or(file.state_dir),
             workers: self.workers.or(file.workers),
             max_connections: self.max_connections.or(file.max_connections),
@@ -213,16 +222,24 @@ impl Args {
         let ms = DurationMs::from_ms;
         faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
         faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
+        // Where it can not be read, the fault keeps these settings from being used.
+        let admin = endpoint(
+            "admin",
+            self.admin.as_deref().unwrap_or(DEFAULT_ADMIN),
+            faults,
+        )
+        .unwrap_or(Endpoint::Tcp(DEFAULT_DEBUG));
         Settings {
             listen: listen
                 .iter()
-                .filter_map(|text| endpoint(text, faults))
+                .filter_map(|text| endpoint("listen", text, faults))
                 .collect(),
             state_dir: self.state_dir.or(state_dir),
             policy: self.policy,
             topology: self.topology,
             geo: self.geo,
             debug: self.debug.unwrap_or(DEFAULT_DEBUG),
+            admin,
             workers,
             max_connections: connections,
             drain_deadline,
@@ -274,14 +291,14 @@ fn read_file(path: &Path) -> Result<Args, SettingsError> {
     }
 }
 
-fn endpoint(text: &str, faults: &mut Faults) -> Option<Endpoint> {
+fn endpoint(name: &str, text: &str, faults: &mut Faults) -> Option<Endpoint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Some(Endpoint::Unix(PathBuf::from(path)));
     }
     let address = text.parse().ok();
     if address.is_none() {
         faults.add(format!(
-            "listen is `{text}`, must be ADDRESS:PORT or unix:PATH"
+            "{name} is `{text}`, must be ADDRESS:PORT or unix:PATH"
         ));
     }
     address.map(Endpoint::Tcp)
@@ -307,6 +324,7 @@ mod tests {
         let args = Args {
             policy: Some("p.yaml".into()),
             listen: vec!["nowhere".into()],
+            admin: Some("here".into()),
             workers: Some(0),
             poll: Some(DurationMs::from_ms(1)),
             ..Args::default()
@@ -315,6 +333,7 @@ mod tests {
         for part in [
             "only one of policy and topology",
             "listen is `nowhere`",
+            "admin is `here`",
             "workers is 0",
             "poll is 1ms, must be 100ms to 1h",
         ] {

@@ -7,9 +7,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::overlay::Entries;
 use super::view::FleetView;
 use super::wire::answer::EncodedNodes;
+use crate::engine::model::Digest;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::topology::Topology;
+use crate::engine::topology::removal::Removal;
 
 /// A snapshot and what answers need beside it; swapped as one, so that no answer mixes two.
 #[derive(Debug)]
@@ -35,12 +39,66 @@ pub struct State {
     pub status: ArcSwap<Status>,
     /// Whether traffic should come here; for those who wait for a change.
     pub ready: watch::Sender<bool>,
+    /// The fleet and what operators set, for those who wait for a change.
+    pub fleet: watch::Sender<Fleet>,
     /// What reloads came to.
     pub reloads: ReloadCounters,
     /// What the control loop knows, for people and metrics; a second old at most.
     pub view: ArcSwap<FleetView>,
     /// The names of all pools ever served, by the row they are counted in.
     pub pool_names: ArcSwap<Vec<String>>,
+}
+
+/// The fleet, and what operators set at run time.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    /// As its text says, without what operators set; `None` before the first good one.
+    pub topology: Option<Arc<Topology>>,
+    /// Counts policies and topologies that took effect.
+    pub revision: u64,
+    /// The admin states that are set.
+    pub overrides: Arc<Entries>,
+    /// A topology that waits to be confirmed.
+    pub held: Option<Arc<Held>>,
+    /// True from the moment shutdown begins.
+    pub draining: bool,
+}
+
+impl Fleet {
+    /// Whether nothing in it has changed: the very same parts.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let topologies = (&self.topology, &other.topology);
+        let same_topology = match topologies {
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (own, others) => own.is_none() && others.is_none(),
+        };
+        let same_held = match (&self.held, &other.held) {
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (own, others) => own.is_none() && others.is_none(),
+        };
+        same_topology
+            && same_held
+            && self.revision == other.revision
+            && Arc::ptr_eq(&self.overrides, &other.overrides)
+            && self.draining == other.draining
+    }
+}
+
+/// A topology that takes away so much that somebody must confirm it.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Its text.
+    pub text: String,
+    /// The digest of its text.
+    pub digest: Digest,
+    /// What it takes away.
+    pub removal: Removal,
+    /// Why it is held, in words.
+    pub because: String,
+    /// Where it came from: the path of a file, or `apply`.
+    pub source: String,
+    /// Since when it is held, ms since 1970.
+    pub since_unix_ms: u64,
 }
 
 /// What reloads came to, counted.
@@ -90,6 +148,9 @@ pub struct DocumentStatus {
     pub faults: Vec<String>,
     /// What an operator should look at; does not stop the text from being served.
     pub warnings: Vec<String>,
+    /// Why a good text waits to be confirmed, with its digest; topologies only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
 }
 
 /// Whether what is served is what the source says.

@@ -10,6 +10,7 @@
 mod binary;
 mod check;
 mod fleet_of_the_world;
+mod operator;
 mod print;
 mod replay;
 mod route;

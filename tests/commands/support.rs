@@ -112,6 +112,8 @@ pub(crate) fn note(text: &str) {
 /// A sidecar with the embedded example (or what `args` say), until the end of the test.
 pub(crate) struct Sidecar {
     pub(crate) server: String,
+    /// Where its admin door is.
+    pub(crate) admin: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -126,6 +128,7 @@ impl Sidecar {
         let args = Args {
             listen,
             debug: Some("127.0.0.1:0".parse().unwrap()),
+            admin: Some("127.0.0.1:0".to_owned()),
             workers: Some(1),
             ..args
         };
@@ -135,15 +138,18 @@ impl Sidecar {
             let settings = Settings::new(args).unwrap();
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let announce = |running: &serve::Running| {
-                tell.send(running.grpc[0].to_string()).unwrap();
+                let addresses = (running.grpc[0].to_string(), running.admin.to_string());
+                tell.send(addresses).unwrap();
             };
             let shutdown = async move { drop(stopped.await) };
             runtime
                 .block_on(serve::serve(settings, announce, shutdown))
                 .unwrap();
         });
+        let (server, admin) = told.recv().unwrap();
         Self {
-            server: told.recv().unwrap(),
+            server,
+            admin,
             stop: Some(stop),
             thread: Some(thread),
         }

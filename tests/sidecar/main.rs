@@ -12,6 +12,7 @@
     reason = "a test's helpers may fail like the test itself"
 )]
 
+mod admin;
 mod client;
 mod crash;
 mod debug_door;

@@ -101,6 +101,7 @@ impl Setup {
         }
         .with("listen", "127.0.0.1:0")
         .with("debug", "127.0.0.1:0")
+        .with("admin", "127.0.0.1:0")
         .with("workers", "2")
         .with("poll", "1h")
         .with("drain-deadline", "2s")
@@ -132,7 +133,8 @@ impl Setup {
         let tcp = |option: &&(String, OsString)| {
             option.0 == "listen" && !option.1.to_string_lossy().starts_with("unix:")
         };
-        let expected = self.options.iter().filter(tcp).count() + 1;
+        // The debug and the admin door beside them.
+        let expected = self.options.iter().filter(tcp).count() + 2;
         let Spawned {
             child,
             log,
@@ -142,6 +144,7 @@ impl Setup {
             child,
             grpc: Vec::new(),
             debug: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
         };
         let mut told = Vec::new();
@@ -151,7 +154,8 @@ impl Setup {
                 Err(error) => panic!("no addresses, only {told:?}: {error}\n{}", server.log()),
             }
         }
-        // The debug door comes last.
+        // The admin door comes last, the debug door before it.
+        server.admin = told.pop().unwrap();
         server.debug = told.pop().unwrap();
         server.grpc = told;
         server
@@ -246,6 +250,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) grpc: Vec<SocketAddr>,
     pub(crate) debug: SocketAddr,
+    pub(crate) admin: SocketAddr,
     log: Arc<Mutex<String>>,
 }
 

@@ -84,7 +84,7 @@ async fn two_servers_do_not_share_a_unix_socket() {
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for option in ["listen", "debug"] {
+    for option in ["listen", "debug", "admin"] {
         let (status, said) = Setup::example().with(option, &address).refused();
         assert!(!status.success(), "{option}");
         assert!(

@@ -52,7 +52,11 @@ impl Side {
         (candidates, ttl_s, attempt_ms): (usize, i64, i32),
         topology: &Topology,
     ) -> Self {
-        let affinity = if cache_hint == "store" { "key" } else { "client" };
+        let affinity = if cache_hint == "store" {
+            "key"
+        } else {
+            "client"
+        };
         let text = format!(
             "apiVersion: tradewind/v1
 kind: Policy
@@ -304,6 +308,7 @@ async fn quiet_and_swapped(quiet: Duration, swapped: Duration) -> [Run; 2] {
         state_dir: Some(files.state()),
         listen: vec!["127.0.0.1:0".to_owned()],
         debug: Some("127.0.0.1:0".parse().unwrap()),
+        admin: Some("127.0.0.1:0".to_owned()),
         workers: Some(2),
         ..Args::default()
     });

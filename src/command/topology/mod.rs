@@ -1,5 +1,6 @@
-//! `tradewind topology`: topology files from what operators have already.
+//! `tradewind topology`: topology files from what operators have already, and the topology of a running sidecar.
 
+mod fleet;
 mod import;
 mod sites;
 
@@ -9,6 +10,7 @@ use clap::Subcommand;
 
 use super::{CommandError, Exit};
 
+pub use fleet::{ApplyArgs, GetArgs};
 pub use import::{Args as ImportArgs, ImportError, Point, PointError};
 pub use sites::{SiteFault, SiteFaults};
 
@@ -25,11 +27,17 @@ pub struct Args {
 pub enum Command {
     /// Turn a list of sites with coordinates (CSV) into a topology file
     Import(Box<ImportArgs>),
+    /// Put a topology in force at a running sidecar, or confirm one that it holds
+    Apply(Box<ApplyArgs>),
+    /// Show the fleet of a running sidecar
+    Get(GetArgs),
 }
 
 /// Runs the one that was asked for.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
     match &args.command {
         Command::Import(args) => import::run(args, out),
+        Command::Apply(args) => fleet::apply(args, out),
+        Command::Get(args) => fleet::get(args, out),
     }
 }

@@ -86,7 +86,11 @@ fn normalise(headroom: &mut [f64], carried: &[f64]) {
         .map(|(room, _)| *room)
         .collect();
     in_use.sort_by(f64::total_cmp);
-    let median = in_use.get(in_use.len() / 2).copied().unwrap_or(1.0).max(1e-9);
+    let median = in_use
+        .get(in_use.len() / 2)
+        .copied()
+        .unwrap_or(1.0)
+        .max(1e-9);
     for room in headroom {
         *room = (*room / median).clamp(LEAST, MOST);
     }

@@ -3,6 +3,7 @@
 mod address;
 mod compile;
 pub mod document;
+pub mod removal;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use super::hash::NodeSeed;
 use super::model::{AdminState, Digest, NodeIndex, SiteIndex, TierIndex};
 
 /// A fleet that is known to be valid: at least one node, every reference resolved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Topology {
     digest: Digest,
     name: String,
@@ -29,7 +30,7 @@ pub struct Topology {
 }
 
 /// A place where nodes stand.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Site {
     /// The unique name.
     pub id: Box<str>,
@@ -50,7 +51,7 @@ pub struct Site {
 }
 
 /// A cache node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     /// The unique, stable name.
     pub id: Box<str>,
@@ -144,5 +145,49 @@ impl Topology {
     /// All nodes with their indices.
     pub fn indexed_nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> + Clone {
         (0_u32..).map(NodeIndex).zip(&self.nodes)
+    }
+
+    /// The same fleet, with the nodes named in `states` in the stricter of their own state and the one given there.
+    ///
+    /// Digest and indices stay what they are, so a policy that was compiled against this fleet fits that one too:
+    /// compiling never asks for states. Names that no node has are passed over.
+    #[must_use]
+    pub fn with_states(&self, states: &BTreeMap<Box<str>, AdminState>) -> Self {
+        let mut fleet = self.clone();
+        for node in &mut fleet.nodes {
+            if let Some(state) = states.get(&node.id) {
+                node.state = node.state.max(*state);
+            }
+        }
+        fleet
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn a_state_laid_over_a_node_can_only_be_stricter() {
+        let fleet = compile("topology.yaml", example::TOPOLOGY)
+            .topology
+            .unwrap();
+        let id = |at: usize| fleet.nodes()[at].id.clone();
+        let states = BTreeMap::from([
+            (id(0), AdminState::Maintenance),
+            (id(1), AdminState::Drain),
+            ("nobody".into(), AdminState::Drain),
+        ]);
+        let laid_over = fleet.with_states(&states);
+        assert_eq!(laid_over.digest(), fleet.digest());
+        for ((index, before), after) in fleet.indexed_nodes().zip(laid_over.nodes()) {
+            assert_eq!((&before.id, before.site), (&after.id, after.site));
+            assert_eq!(laid_over.site_of(index), fleet.site_of(index));
+            let asked = states.get(&before.id).copied().unwrap_or_default();
+            assert_eq!(after.state, before.state.max(asked), "{}", before.id);
+        }
+        let eased = laid_over.with_states(&BTreeMap::from([(id(0), AdminState::Ready)]));
+        assert_eq!(eased.nodes()[0].state, AdminState::Maintenance);
     }
 }

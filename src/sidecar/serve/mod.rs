@@ -1,5 +1,6 @@
 //! `serve`: starts every part, waits for a signal, and ends every part.
 
+mod admin;
 mod services;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::services::{Desks, is_streaming, is_told, report_health};
+use super::admin::AdminDesk;
 use super::audit::Audit;
 use super::debug;
 use super::intake::Intake;
@@ -53,6 +55,8 @@ pub struct Running {
     pub grpc: Vec<Endpoint>,
     /// Where the debug door is.
     pub debug: Endpoint,
+    /// Where the services for operators are.
+    pub admin: Endpoint,
     /// For asking the writer.
     pub mailbox: Mailbox,
     /// What is published.
@@ -105,6 +109,8 @@ pub async fn serve(
     ));
 
     let (gate, endpoints) = open_gate(&settings, &desks).await?;
+    let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state));
+    let (admin_gate, admin) = admin::open(&settings, desk).await?;
     let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),
         workers: desks.decisions,
@@ -122,6 +128,7 @@ pub async fn serve(
     announce(&Running {
         grpc: endpoints,
         debug: debug_door.endpoint.clone(),
+        admin,
         mailbox: mailbox.clone(),
         state: Arc::clone(&state),
         intake,
@@ -130,7 +137,7 @@ pub async fn serve(
 
     tracing::info!("draining");
     mailbox.draining();
-    let report = gate.drain().await;
+    let (report, _of_admin) = tokio::join!(gate.drain(), admin_gate.drain());
     tracing::info!(
         drained = report.drained,
         cut = report.cut,

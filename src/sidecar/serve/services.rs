@@ -147,7 +147,13 @@ fn others(health: HealthServer<impl Health>) -> axum::Router {
     routes.add_service(health);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    // The descriptors are of all services; only these are served here.
+    let reflection = SERVED_HERE
+        .iter()
+        .fold(reflection, |reflection, name| {
+            reflection.with_service_name(*name)
+        })
         .build_v1();
     match reflection {
         Ok(reflection) => drop(routes.add_service(reflection)),
@@ -182,6 +188,14 @@ pub(super) async fn report_health(reporter: HealthReporter, mut ready: watch::Re
         }
     }
 }
+
+/// The services of these doors, for reflection.
+const SERVED_HERE: [&str; 4] = [
+    "grpc.health.v1.Health",
+    "tradewind.v1.DecisionService",
+    "tradewind.v1.FeedbackService",
+    "tradewind.v1.TelemetryService",
+];
 
 /// What the paths of the decision service begin with.
 const DECISION_PATHS: &str = "/tradewind.v1.DecisionService/";

@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod explain;
+pub mod fleet;
 mod histogram;
 mod query;
 pub mod report;
@@ -38,6 +39,8 @@ pub mod proto {
             env!("OUT_DIR"),
             "/tradewind.v1.TelemetryService.rs"
         ));
+        include!(concat!(env!("OUT_DIR"), "/tradewind.v1.TopologyService.rs"));
+        include!(concat!(env!("OUT_DIR"), "/tradewind.v1.AdminService.rs"));
     }
 }
 
@@ -70,4 +73,20 @@ pub(crate) fn serialize_verdict<S: Serializer>(
             .unwrap_or_default()
             .as_str_name(),
     )
+}
+
+/// An admin state in JSON: the word that documents use.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+pub(crate) fn serialize_admin_state<S: Serializer>(
+    state: &i32,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let state = proto::AdminState::try_from(*state).unwrap_or_default();
+    match fleet::state(state) {
+        Some(state) => serializer.serialize_str(state.name()),
+        None => serializer.serialize_none(),
+    }
 }

@@ -4,6 +4,7 @@
 //! them. It runs on a thread of its own, because compiling a large fleet takes milliseconds that no request should wait
 //! for. Everybody else sends it events over a bounded channel.
 
+pub mod admin;
 mod geo;
 mod pulse;
 mod settle;
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 use super::intake::Intake;
 use super::probe::Probed;
 use super::settings::Settings;
-use super::state::{DocumentState, DocumentStatus, Published, State, Status};
+use super::state::{DocumentState, DocumentStatus, Held, Published, State, Status};
 use super::store::{self, Store};
 use super::{clock, metrics};
 use crate::engine::control::Next;
@@ -30,6 +31,7 @@ use crate::engine::geo::ranges::Ranges;
 use crate::engine::signal::Signals;
 use crate::engine::snapshot::{Parts, Snapshot};
 use crate::example;
+use admin::Admin;
 use geo::GeoSource;
 use pulse::Pulse;
 use settle::{Current, Settled, Wanted};
@@ -53,6 +55,10 @@ enum Event {
     ApplyPolicy(String, oneshot::Sender<Result<u64, Diagnostics>>),
     /// A probe came back.
     Probed(Probed),
+    /// Something about the fleet.
+    Fleet(admin::Ask),
+    /// Forget what this node's breaker holds against it; answers whether there is such a node.
+    ResetBreaker(String, oneshot::Sender<bool>),
     /// Shutdown has begun.
     Draining,
     /// End.
@@ -80,8 +86,13 @@ impl Mailbox {
     ///
     /// Answers the revision it became, or all its faults; `None` when the writer has ended.
     pub async fn apply_policy(&self, text: String) -> Option<Result<u64, Diagnostics>> {
+        self.ask(|reply| Event::ApplyPolicy(text, reply)).await
+    }
+
+    /// Sends what `event` makes of a place for the answer, and waits for that; `None` when the writer has ended.
+    async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        let event = Event::ApplyPolicy(text, reply);
+        let event = event(reply);
         // The channel is full only while the writer is behind; give it a moment rather than block a runtime.
         let mut event = Some(event);
         while let Some(unsent) = event.take() {
@@ -123,6 +134,7 @@ pub struct Writer {
     look_pending: Arc<AtomicBool>,
     store: Option<Store>,
     geo: GeoSource,
+    admin: Admin,
     current: Option<Current>,
     last_tried: Option<Wanted>,
     status: Status,
@@ -162,6 +174,7 @@ impl Writer {
             look_pending,
             store: settings.state_dir.clone().map(Store::new),
             geo: GeoSource::new(settings),
+            admin: Admin::new(settings.state_dir.clone()),
             current: None,
             last_tried: None,
             status,
@@ -195,15 +208,15 @@ impl Writer {
             .name("tradewind-writer".to_owned())
             .spawn(move || {
                 loop {
-                    match self.events.recv_timeout(self.pulse.left()) {
-                        Ok(event) => {
-                            if self.handle(event).is_break() {
-                                return;
-                            }
-                        }
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => return,
+                    let flow = match self.events.recv_timeout(self.pulse.left()) {
+                        Ok(event) => self.handle(event),
+                        Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+                        Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
+                    };
+                    if flow.is_break() {
+                        return;
                     }
+                    self.end_admin_states();
                     self.tick_if_due();
                 }
             })
@@ -256,6 +269,8 @@ impl Writer {
                     self.pulse.probed(&probed, &published.snapshot);
                 }
             }
+            Event::Fleet(ask) => self.answer(ask),
+            Event::ResetBreaker(node, reply) => drop(reply.send(self.control_reset(&node))),
             Event::Draining => {
                 self.status.draining = true;
                 self.publish_status();
@@ -290,7 +305,8 @@ impl Writer {
         let is_new = self.last_tried.as_ref() != Some(&wanted);
         if is_new {
             let base = self.current.as_ref().map(|current| current.texts.clone());
-            let settled = settle::settle(&wanted, base.as_ref(), self.current.as_ref());
+            let asked = self.unless_applied(&wanted);
+            let settled = settle::settle(&asked, base.as_ref(), self.current.as_ref());
             self.last_tried = Some(wanted);
             self.take(settled);
         }
@@ -348,6 +364,7 @@ impl Writer {
             &topology,
             (&reloads.topology_applied, &reloads.topology_refused),
         );
+        self.admin.hold(&topology);
         let changed = current.is_some();
         if let Some(current) = current {
             self.current = Some(current);
@@ -418,13 +435,19 @@ impl Writer {
         if let Some(current) = &self.current {
             self.generation += 1;
             let before = self.state.published.load_full();
+            let topology = self.admin.lay_over(&current.topology);
+            let next = Next {
+                topology: &topology,
+                policy: &current.policy,
+                generation: self.generation,
+            };
             self.signals = adopt(
                 &mut self.pulse,
-                (current, self.geo.ranges(), self.generation),
+                (next, self.geo.ranges()),
                 before.as_deref(),
             );
             let parts = Parts {
-                topology: Arc::clone(&current.topology),
+                topology,
                 policy: Arc::clone(&current.policy),
                 geo: Arc::clone(self.geo.ranges()),
                 geo_state: self.geo.state(),
@@ -449,13 +472,14 @@ impl Writer {
         let ready = self.current.is_some() && !self.status.draining;
         self.state.ready.send_replace(ready);
         self.state.status.store(Arc::new(self.status.clone()));
+        self.tell_of_the_fleet();
     }
 }
 
 /// Makes the control loop go on with what is about to be published: another fleet or policy, or other geo tables.
 fn adopt(
     pulse: &mut Pulse,
-    (current, geo, generation): (&Current, &Arc<Ranges>, u64),
+    (next, geo): (Next<'_>, &Arc<Ranges>),
     before: Option<&Published>,
 ) -> Arc<Signals> {
     let parts = before.map(|published| published.snapshot.parts());
@@ -463,12 +487,7 @@ fn adopt(
     if !same_geo {
         pulse.control.forget_cells();
     }
-    pulse.forget_gone(&current.topology);
-    let next = Next {
-        topology: &current.topology,
-        policy: &current.policy,
-        generation,
-    };
+    pulse.forget_gone(next.topology);
     let now = pulse.now();
     pulse.control.adopt(now, next)
 }
@@ -479,6 +498,7 @@ struct Outcome {
     fate: Fate,
     faults: Diagnostics,
     warnings: Diagnostics,
+    held: Option<Held>,
 }
 
 /// Whether a document's text took effect.
@@ -491,6 +511,8 @@ enum Fate {
     Applied,
     /// The text is refused; an earlier one is in force.
     LastGood,
+    /// The text is good and waits to be confirmed; an earlier one is in force.
+    Held,
     /// The text is refused and there is no earlier one.
     Missing,
 }
@@ -501,6 +523,11 @@ fn report(kind: &'static str, outcome: &Outcome, (applied, refused): (&AtomicU64
         Fate::Applied => {
             applied.fetch_add(1, Ordering::Relaxed);
             tracing::info!(kind, "a new text took effect");
+        }
+        Fate::Held => {
+            refused.fetch_add(1, Ordering::Relaxed);
+            let because = outcome.held.as_ref().map(|held| held.because.as_str());
+            tracing::warn!(kind, because, "a text is held until it is confirmed");
         }
         Fate::LastGood | Fate::Missing => {
             refused.fetch_add(1, Ordering::Relaxed);
@@ -529,12 +556,13 @@ fn report(kind: &'static str, outcome: &Outcome, (applied, refused): (&AtomicU64
 
 fn update(status: &mut DocumentStatus, outcome: &Outcome, digest: String) {
     status.faults = outcome.faults.to_lines();
+    status.held = outcome.held.as_ref().map(admin::words_on_held);
     match outcome.fate {
         Fate::Unchanged | Fate::Applied => {
             status.state = DocumentState::Serving;
             status.warnings = outcome.warnings.to_lines();
         }
-        Fate::LastGood => status.state = DocumentState::LastGood,
+        Fate::LastGood | Fate::Held => status.state = DocumentState::LastGood,
         Fate::Missing => status.state = DocumentState::Missing,
     }
     if status.serving_digest != digest {

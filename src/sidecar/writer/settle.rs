@@ -1,14 +1,18 @@
 //! Which policy and which topology to use, when some of what is wanted may be bad.
 //!
 //! Each document is taken if it can be; where it can not, the last good one stands in for it alone. So a broken policy
-//! does not keep a node from being drained, and a broken topology does not keep a policy from being changed.
+//! does not keep a node from being drained, and a broken topology does not keep a policy from being changed. A topology that
+//! takes away too much of the running one is held: that one stays until the other is confirmed.
 
 use std::sync::Arc;
 
 use super::{Fate, Outcome};
 use crate::engine::document::{Diagnostics, Severity, Source};
 use crate::engine::policy::{self, Policy};
+use crate::engine::topology::removal::{Removal, percent};
 use crate::engine::topology::{self, Topology};
+use crate::sidecar::clock;
+use crate::sidecar::state::Held;
 use crate::sidecar::store::Texts;
 use crate::sidecar::wire::answer::EncodedNodes;
 
@@ -89,6 +93,49 @@ pub(super) fn with_policy(running: &Current, text: String) -> Result<Current, Di
     })
 }
 
+/// The pair with another topology text, and what may be said of it.
+pub(super) struct Candidate {
+    pub(super) current: Current,
+    pub(super) warnings: Diagnostics,
+    pub(super) removal: Removal,
+    /// Why it must be confirmed, if it must.
+    pub(super) because: Option<String>,
+}
+
+/// The running policy with another topology text.
+pub(super) fn with_topology(running: &Current, text: String) -> Result<Candidate, Diagnostics> {
+    let compiled = topology::compile("topology", &text);
+    let topology = Arc::new(compiled.topology.ok_or(compiled.diagnostics.clone())?);
+    let policy = policy::compile("policy", &running.texts.policy, &topology);
+    let policy = policy.policy.ok_or(policy.diagnostics)?;
+    let removal = Removal::between(&running.topology, &topology);
+    Ok(Candidate {
+        warnings: compiled.diagnostics,
+        removal,
+        because: too_much(running, removal),
+        current: Current {
+            nodes: Arc::new(EncodedNodes::new(&topology)),
+            topology,
+            policy: Arc::new(policy),
+            texts: Texts {
+                topology: text,
+                policy: running.texts.policy.clone(),
+            },
+        },
+    })
+}
+
+/// Why a removal must be confirmed; `None` if it need not be.
+fn too_much(running: &Current, removal: Removal) -> Option<String> {
+    let most = running.policy.operation().max_removed_ratio;
+    removal.exceeds(most).then(|| {
+        format!(
+            "{removal}, at most {} % are taken unconfirmed",
+            percent(most)
+        )
+    })
+}
+
 fn compile_pair(texts: &Texts) -> Option<Current> {
     let topology = Arc::new(topology::compile("last good topology", &texts.topology).topology?);
     let policy = policy::compile("last good policy", &texts.policy, &topology).policy?;
@@ -119,6 +166,14 @@ fn settle_topology(
             }
             let compiled = topology::compile(&wanted.topology_name, text);
             if let Some(topology) = compiled.topology {
+                if let Some(running) = running
+                    && let Some(held) = held(running, &topology, (&wanted.topology_name, text))
+                {
+                    outcome.fate = Fate::Held;
+                    outcome.held = Some(held);
+                    let in_force = Arc::clone(&running.topology);
+                    return Some((running.texts.topology.clone(), in_force));
+                }
                 outcome.fate = Fate::Applied;
                 outcome.warnings = compiled.diagnostics;
                 return Some((text.clone(), Arc::new(topology)));
@@ -144,6 +199,19 @@ fn settle_topology(
         Fate::Missing
     };
     standing_in
+}
+
+/// A topology of a source as one that is held, if it takes away too much of the running one.
+fn held(running: &Current, topology: &Topology, (source, text): (&str, &str)) -> Option<Held> {
+    let removal = Removal::between(&running.topology, topology);
+    Some(Held {
+        text: text.to_owned(),
+        digest: topology.digest(),
+        removal,
+        because: too_much(running, removal)?,
+        source: source.to_owned(),
+        since_unix_ms: clock::unix_ms(),
+    })
 }
 
 fn settle_policy(

@@ -1,0 +1,77 @@
+//! What the commands for operators share: the admin door of a running sidecar, and who asks why.
+
+use std::future::Future;
+
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+use super::client::{Connection, Server, ServerError};
+use crate::sidecar::wire::proto::admin_service_client::AdminServiceClient;
+use crate::sidecar::wire::proto::topology_service_client::TopologyServiceClient;
+
+/// Largest answer taken, in bytes: a document of 32 MiB and 50,000 nodes.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Where to ask.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DoorArgs {
+    /// The sidecar's admin door, HOST:PORT or unix:PATH
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7072",
+        env = "TRADEWIND_ADMIN"
+    )]
+    pub server: Server,
+}
+
+/// Who asks, and why: for the log, and for whoever finds the node drained.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WordsArgs {
+    /// Why, up to 256 characters
+    #[arg(long, value_name = "TEXT", env = "TRADEWIND_WHY")]
+    pub why: String,
+    /// Who asks, up to 256 characters
+    #[arg(long, value_name = "NAME", default_value = "", env = "TRADEWIND_WHO")]
+    pub who: String,
+}
+
+/// A connection to an admin door.
+#[derive(Debug)]
+pub(super) struct Door {
+    connection: Connection,
+}
+
+impl Door {
+    pub(super) fn open(args: &DoorArgs) -> Result<Self, ServerError> {
+        let connection = Connection::open(&args.server)?;
+        Ok(Self { connection })
+    }
+
+    pub(super) fn topology(&self) -> TopologyServiceClient<Channel> {
+        TopologyServiceClient::new(self.connection.channel.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub(super) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.connection.channel.clone())
+    }
+
+    /// Waits for an answer.
+    pub(super) fn wait<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, ServerError> {
+        let answered = self.connection.wait(call);
+        answered.map(Response::into_inner).map_err(|status| {
+            let server = self.connection.server.clone();
+            let status = Box::new(status);
+            match status.code() {
+                Code::InvalidArgument | Code::NotFound | Code::Aborted => {
+                    ServerError::Refused { server, status }
+                }
+                _ => ServerError::Failed { server, status },
+            }
+        })
+    }
+}
