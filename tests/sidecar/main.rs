@@ -23,6 +23,7 @@ mod fleet;
 mod fleet_changes;
 mod geo;
 mod handover;
+mod loopback;
 mod misuse;
 mod openmetrics;
 mod page;

@@ -73,6 +73,36 @@ fn one_to_four(node: usize) -> usize {
     25 * (1 + node % 4)
 }
 
+#[test]
+fn a_flash_crowd_is_spread_within_three_seconds() {
+    let mut simulation = simulation(0.8, alike, Chooser::Tradewind, false);
+    // A quarter of the traffic is enough to see it, and quicker.
+    simulation.traffic().rate = 5_000.0;
+    simulation.run_until(seconds(20));
+    simulation.traffic().flash_share = 0.2;
+    simulation.run_until(seconds(23));
+    simulation.take_report();
+    simulation.run_until(seconds(33));
+    let report = simulation.take_report();
+    println!(
+        "flash crowd of 20 %: the fullest node has {:.2} times its fair share from the third second on, at most {:.2}",
+        report.mean_imbalance(),
+        report.p99_imbalance()
+    );
+    assert!(report.p99_imbalance() <= 2.0, "{}", report.p99_imbalance());
+}
+
+#[test]
+fn load_comes_out_even_and_ordinary_keys_keep_their_node() {
+    let m = measure(simulation(1.0, alike, Chooser::Tradewind, false), 12, 8);
+    println!(
+        "Zipf 1.0: max/avg {:.3}, p99 {:.3}, {} hot keys",
+        m.mean, m.p99, m.hot_keys
+    );
+    assert!(m.mean <= 1.17 && m.p99 <= 1.35, "{} {}", m.mean, m.p99);
+    assert_eq!(m.strayed, 0, "no key outside the hot table left its owner");
+}
+
 /// `cargo test --release --test simulation -- --ignored --nocapture table_of_balance`
 #[test]
 #[ignore = "takes minutes in release; the table of docs/benchmarks.md"]

@@ -4,6 +4,7 @@ use tradewind::engine::control::event::Event;
 use tradewind::engine::evaluate::{Reason, Rung};
 use tradewind::engine::health::breaker::State;
 use tradewind::engine::model::NodeIndex;
+use tradewind::engine::signal::{Admission, NodeSignals};
 use tradewind::engine::simulate::Simulation;
 use tradewind::engine::simulate::node::Fault;
 
@@ -293,4 +294,31 @@ fn one_reporter_of_three_that_lies_ejects_nothing() {
             .iter()
             .all(|node| node.weight_factor >= 1.0)
     );
+}
+
+#[test]
+fn f47_a_clock_that_jumps_ejects_nothing() {
+    const HOUR_MS: i64 = 3_600_000;
+    for jump_ms in [HOUR_MS, -HOUR_MS, 24 * HOUR_MS, -24 * HOUR_MS] {
+        let mut simulation = Fleet::default().simulate(300.0, 15);
+        // Two days in, so that there is room to jump back.
+        simulation.clock_offset_ms = 48 * HOUR_MS;
+        simulation.run_until(seconds(60));
+        simulation.take_report();
+        simulation.clock_offset_ms += jump_ms;
+        simulation.run_until(seconds(120));
+        let report = simulation.take_report();
+        let changes = report
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::Breaker { .. } | Event::Isolated(_)));
+        assert_eq!(changes.count(), 0, "{jump_ms} ms: {:?}", report.events);
+        assert_eq!(
+            report.rungs.keys().copied().collect::<Vec<_>>(),
+            [Rung::Normal]
+        );
+        let admitted =
+            |node: &NodeSignals| node.admission == Admission::Admitted && node.weight_factor >= 1.0;
+        assert!(simulation.snapshot().signals().nodes.iter().all(admitted));
+    }
 }

@@ -85,6 +85,8 @@ pub struct Simulation {
     pub is_deaf: bool,
     /// Says of every node that it fails, with a voice of its own.
     pub has_liar: bool,
+    /// How far the clock that the control loop is told is from the simulation's, in ms; may change at any time.
+    pub clock_offset_ms: i64,
 }
 
 /// A request on its way down its list.
@@ -166,6 +168,7 @@ impl Simulation {
             requests: 0,
             is_deaf: false,
             has_liar: false,
+            clock_offset_ms: 0,
             setup,
         }
     }
@@ -206,6 +209,11 @@ impl Simulation {
     /// The time.
     pub fn now(&self) -> Moment {
         Moment(self.now_us / 1_000)
+    }
+
+    /// The time that the control loop is told.
+    fn told(&self, us: u64) -> Moment {
+        Moment((us / 1_000).saturating_add_signed(self.clock_offset_ms))
     }
 
     /// The snapshot in force.
@@ -395,9 +403,9 @@ impl Simulation {
         self.deliver();
         if now >= self.next_load_report {
             self.next_load_report = now.plus(LOAD_REPORT_MS);
-            self.report_load(now);
+            self.report_load();
         }
-        let signals = self.control.tick(now, &self.snapshot);
+        let signals = self.control.tick(self.told(self.now_us), &self.snapshot);
         if self.setup.chooser != Chooser::Tradewind {
             self.report.tick_window();
             return;
@@ -443,7 +451,7 @@ impl Simulation {
                 bytes: 10_000,
                 client_round_trip_us: 0,
             };
-            let (at, next) = (Moment(pending.at_us / 1_000), Next::after(&self.snapshot));
+            let (at, next) = (self.told(pending.at_us), Next::after(&self.snapshot));
             self.control.outcome(at, &outcome, next);
             if self.has_liar {
                 let lie = Outcome {
@@ -457,7 +465,8 @@ impl Simulation {
         }
     }
 
-    fn report_load(&mut self, now: Moment) {
+    fn report_load(&mut self) {
+        let now = self.told(self.now_us);
         let passed_us = from_u64(LOAD_REPORT_MS) * 1_000.0;
         for (node, at) in self.nodes.iter_mut().zip(0_u32..) {
             let utilisation = node.utilisation(passed_us, &mut self.random);
