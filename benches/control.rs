@@ -1,0 +1,195 @@
+//! What the control loop costs, off the request path: taking in a decision and an outcome, and a tick, by fleet size.
+//!
+//! `cargo bench --bench control` prints a table; with `-- --test` everything runs once, quickly. Goals (performance.md P9):
+//! quantiles of 10,000 nodes within 20 ms a tick and 64 MB; under 1 % of a core for 1,000 nodes that report once a second.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a benchmark reads the clock, prints a table, and has small numbers"
+)]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tradewind::engine::control::{Control, Next};
+use tradewind::engine::geo::ranges::Ranges;
+use tradewind::engine::hash::KeyHash;
+use tradewind::engine::model::{ClassIndex, NodeIndex};
+use tradewind::engine::policy::{self, Affinity, SetIndex};
+use tradewind::engine::signal::observation::{
+    AttemptResult, CacheResult, DecisionNumber, Dispatch, LoadReport, Outcome, Reporter,
+};
+use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
+use tradewind::engine::time::Moment;
+use tradewind::engine::topology;
+
+/// Outcomes recorded for each node before ticks are timed.
+const WARM: u32 = 200;
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--test");
+    println!(
+        "{:>6}{:>14}{:>14}{:>16}{:>18}{:>14}",
+        "nodes", "dispatch ns", "outcome ns", "tick us", "each second's us", "MB"
+    );
+    let sizes: &[u32] = if quick { &[100] } else { &[100, 1_000, 10_000] };
+    for nodes in sizes {
+        row(*nodes);
+    }
+}
+
+struct Bench {
+    control: Control,
+    snapshot: Snapshot,
+    nodes: u32,
+    number: u64,
+}
+
+impl Bench {
+    fn new(nodes: u32) -> Self {
+        let mut text = String::from("apiVersion: tradewind/v1\nkind: Topology\nspec:\n  sites:\n");
+        for site in 0..nodes / 10 {
+            let (lat, lon) = (f64::from(site % 120) - 60.0, f64::from(site % 350) - 175.0);
+            writeln!(text, "  - {{id: s{site}, lat: {lat}, lon: {lon}}}").unwrap();
+        }
+        text.push_str("  nodes:\n");
+        for node in 0..nodes {
+            let site = node % (nodes / 10);
+            writeln!(
+                text,
+                "  - {{id: n{node}, site: s{site}, address: \"n{node}.example.net:80\"}}"
+            )
+            .unwrap();
+        }
+        let topology = Arc::new(topology::compile("topology", &text).topology.unwrap());
+        let text = "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  pools: [{name: edge, select: {tier: edge}}]\n  \
+                    rules: [{name: all, owner: bench, rollback: none, pools: [edge]}]\n";
+        let policy = Arc::new(policy::compile("policy", text, &topology).policy.unwrap());
+        let mut control = Control::new(1);
+        let next = Next {
+            topology: &topology,
+            policy: &policy,
+            generation: 1,
+        };
+        let signals = control.adopt(Moment(0), next);
+        let parts = Parts {
+            topology,
+            policy,
+            geo: Arc::new(Ranges::default()),
+            geo_state: GeoState::NotConfigured,
+            signals,
+        };
+        Self {
+            control,
+            snapshot: Snapshot::build(1, parts, None),
+            nodes,
+            number: 0,
+        }
+    }
+
+    fn dispatch(&mut self, count: u64) {
+        for _ in 0..count {
+            self.number += 1;
+            let node = NodeIndex(u32::try_from(self.number % u64::from(self.nodes)).unwrap());
+            let dispatch = Dispatch {
+                number: DecisionNumber(self.number),
+                generation: 1,
+                key: KeyHash(self.number.wrapping_mul(self.number) % 100_003),
+                set: SetIndex::new(0),
+                site: self.snapshot.topology().site_of(node),
+                node,
+                cell: None,
+                class: ClassIndex(0),
+                hot: false,
+            };
+            self.control.dispatched(&dispatch, Affinity::Key);
+        }
+    }
+
+    fn outcomes(&mut self, now: Moment, count: u64) {
+        let from = self.number - count;
+        for number in from + 1..=self.number {
+            let outcome = Outcome {
+                decision: Some(DecisionNumber(number)),
+                reporter: Reporter(0),
+                node: NodeIndex(u32::try_from(number % u64::from(self.nodes)).unwrap()),
+                result: AttemptResult::Ok,
+                status: 200,
+                first_byte_us: 1_500 + u32::try_from(number * 7_919 % 1_000).unwrap(),
+                cache: CacheResult::Hit,
+                bytes: 10_000,
+                client_round_trip_us: 0,
+            };
+            self.control
+                .outcome(now, &outcome, Next::after(&self.snapshot));
+        }
+    }
+
+    fn tick(&mut self, now: Moment) -> f64 {
+        let started = Instant::now();
+        std::hint::black_box(self.control.tick(now, &self.snapshot));
+        started.elapsed().as_secs_f64() * 1e6
+    }
+}
+
+fn row(nodes: u32) {
+    let before = resident_mb();
+    let mut bench = Bench::new(nodes);
+    let count = u64::from(nodes.min(1_000));
+    let (mut dispatch_ns, mut outcome_ns) = (Vec::new(), Vec::new());
+    for round in 0..u64::from(WARM * nodes) / count {
+        let now = Moment(round % 9_000);
+        let started = Instant::now();
+        bench.dispatch(count);
+        dispatch_ns.push(started.elapsed().as_nanos() as f64 / count as f64);
+        let started = Instant::now();
+        bench.outcomes(now, count);
+        outcome_ns.push(started.elapsed().as_nanos() as f64 / count as f64);
+    }
+    let (mut ticks, mut slow_ticks) = (Vec::new(), Vec::new());
+    for tick in 0..60_u64 {
+        for node in 0..nodes.min(if tick % 10 == 0 { nodes } else { 0 }) {
+            let report = LoadReport {
+                utilisation: Some(0.5),
+                ..LoadReport::default()
+            };
+            bench
+                .control
+                .load(Moment(9_000 + tick * 100), NodeIndex(node), report);
+        }
+        let took = bench.tick(Moment(9_000 + tick * 100));
+        if tick % 10 == 0 {
+            slow_ticks.push(took);
+        } else {
+            ticks.push(took);
+        }
+    }
+    println!(
+        "{nodes:>6}{:>14.0}{:>14.0}{:>16.0}{:>18.0}{:>14.1}",
+        median(&mut dispatch_ns),
+        median(&mut outcome_ns),
+        median(&mut ticks),
+        median(&mut slow_ticks),
+        resident_mb() - before
+    );
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Memory of this process, in MB; 0 where the system does not tell.
+fn resident_mb() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let resident = pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<f64>().ok());
+    resident.unwrap_or(0.0) * 4_096.0 / 1e6
+}
