@@ -154,7 +154,8 @@ impl HotKeys {
         let fast = self.fast.get(key).map_or(0.0, sure);
         let slow = self.slow.get(key).map_or(0.0, sure);
         // Counts are random: a fast one must be above the bar by three of its deviations.
-        let fast_is_high = fast - 3.0 * fast.sqrt() >= totals.fast * RISE / nodes && fast >= FAST_LEAST;
+        let fast_is_high =
+            fast - 3.0 * fast.sqrt() >= totals.fast * RISE / nodes && fast >= FAST_LEAST;
         let slow_is_high = slow - slow.sqrt() >= totals.slow * RISE / nodes && slow >= SLOW_LEAST;
         let stays = slow >= totals.slow * STAY / nodes || fast_is_high;
         if !(fast_is_high || slow_is_high || (known.is_some() && stays)) {

@@ -332,7 +332,8 @@ impl<'a, 's> Compiler<'a, 's> {
             let copies = f64::from(document.spread.max_copies);
             let copies_path = path.field("spread");
             let copies_path = copies_path.field("max_copies");
-            self.checker.in_range("P006", &copies_path, copies, &(1.0..=24.0));
+            self.checker
+                .in_range("P006", &copies_path, copies, &(1.0..=24.0));
             if let Some(factor) = document.hash_balance_factor {
                 let path = path.field("hash_balance_factor");
                 self.checker
