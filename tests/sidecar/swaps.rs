@@ -52,7 +52,11 @@ impl Side {
         (candidates, ttl_s, attempt_ms): (usize, i64, i32),
         topology: &Topology,
     ) -> Self {
-        let affinity = if cache_hint == "store" { "key" } else { "client" };
+        let affinity = if cache_hint == "store" {
+            "key"
+        } else {
+            "client"
+        };
         let text = format!(
             "apiVersion: tradewind/v1
 kind: Policy
