@@ -442,6 +442,11 @@ impl Run {
     }
 
     fn outcome(&mut self, number: u64, node: NodeIndex, success: bool) {
+        self.timed(number, node, (success, 1_000));
+    }
+
+    /// An outcome that took so many microseconds.
+    fn timed(&mut self, number: u64, node: NodeIndex, (success, first_byte_us): (bool, u32)) {
         let outcome = Outcome {
             decision: Some(DecisionNumber(number)),
             reporter: Reporter(0),
@@ -452,7 +457,7 @@ impl Run {
                 AttemptResult::Timeout
             },
             status: if success { 200 } else { 0 },
-            first_byte_us: 1_000,
+            first_byte_us,
             cache: CacheResult::Hit,
             bytes: 1_000,
             client_round_trip_us: 0,
@@ -607,5 +612,44 @@ proptest! {
         prop_assert_eq!(&before, &run.image());
         run.tick(100);
         prop_assert_eq!(before, run.image());
+    }
+}
+
+/// B3 for slowness: answers of decisions made before a breaker closed do not open it again, however slow and many.
+#[test]
+fn late_slow_answers_change_nothing() {
+    let mut run = Run::new(&[100; 3]);
+    let node = NodeIndex(1);
+    for _ in 0..30 {
+        for _ in 0..20 {
+            let number = run.dispatch(node);
+            run.outcome(number, node, true);
+        }
+        run.tick(1_000);
+    }
+    let old: Vec<u64> = (0..400).map(|_| run.dispatch(node)).collect();
+    for _ in 0..5 {
+        let number = run.dispatch(node);
+        run.outcome(number, node, false);
+    }
+    run.tick(100);
+    run.tick(12_500);
+    for _ in 0..3 {
+        let number = run.dispatch(node);
+        run.outcome(number, node, true);
+    }
+    run.tick(100);
+    for late in old.chunks(10) {
+        for number in late {
+            run.timed(*number, node, (true, 100_000));
+        }
+        run.tick(1_000);
+        let operation = run.snapshot.policy().operation();
+        let report = run.control.node_report(run.now, node, operation);
+        let breaker = report.expect("a node").notes.breaker;
+        assert_eq!(
+            (breaker.state(), breaker.cause()),
+            (State::Closed, Cause::Recovered)
+        );
     }
 }
