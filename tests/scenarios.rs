@@ -6,7 +6,9 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    reason = "a scenario that can not be read is a failure"
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a scenario that can not be read is a failure, and its numbers are small"
 )]
 
 use std::fmt::Write as _;
@@ -26,6 +28,9 @@ use tradewind::engine::query::{Client, Query};
 use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::topology::TopologyDocument;
 use tradewind::engine::{policy, topology};
+
+#[path = "scenarios/signals.rs"]
+mod signals;
 
 /// What a scenario's `[policy]` leaves out.
 const DEFAULT_POOLS: &str = "pools:
@@ -133,6 +138,7 @@ struct Stage {
     topology: Option<String>,
     states: String,
     policy: String,
+    signals: String,
     geo: Option<String>,
     geo_is_degraded: bool,
     snapshot: Option<Snapshot>,
@@ -153,6 +159,10 @@ impl Stage {
             }
             "policy" => {
                 body.clone_into(&mut self.policy);
+                true
+            }
+            "signals" => {
+                body.clone_into(&mut self.signals);
                 true
             }
             "geo" => {
@@ -239,7 +249,16 @@ impl Stage {
             geo_state,
             signals: Arc::default(),
         };
-        Snapshot::build(1, parts, None)
+        let untold = Snapshot::build(1, parts, None);
+        if self.signals.trim().is_empty() {
+            return untold;
+        }
+        let told = signals::read(name, &self.signals, &untold);
+        let parts = Parts {
+            signals: Arc::new(told),
+            ..untold.parts().clone()
+        };
+        Snapshot::build(2, parts, None)
     }
 }
 
@@ -454,6 +473,16 @@ fn explanation(snapshot: &Snapshot, query: &Query<'_>) -> String {
             sum(line)
         )
         .expect("a string takes all");
+        let evidence = line.evidence.named();
+        for (term, known) in evidence.iter().filter(|(_, known)| known.samples > 0) {
+            let (samples, age) = (known.samples, f64::from(known.age_ms) / 1_000.0);
+            let assumed = known.prior_share * 100.0;
+            writeln!(
+                text,
+                "  {term}: {samples} samples, {age} s old, {assumed:.0} % assumed"
+            )
+            .expect("a string takes all");
+        }
     }
     if let Some(other) = explanation.runner_up {
         let id = &topology.site(other.site).id;

@@ -362,8 +362,10 @@ impl<'a> Context<'a> {
 
     fn runner_up(&self, sites: &[SiteLine]) -> Option<RunnerUp> {
         let best_ms = self.evaluation.sites.first()?.total_ms;
-        let other = sites
-            .iter()
+        // A better one has given the client away; a little is left for rounding.
+        let is_behind = |line: &&SiteLine| line.terms.total_ms() > best_ms - 0.01;
+        let mut others = sites.iter().filter(is_behind);
+        let other = others
             .find(|line| !matches!(line.standing, SiteStanding::InScope | SiteStanding::NoNode))?;
         Some(RunnerUp {
             site: other.site,

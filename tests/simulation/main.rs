@@ -13,4 +13,5 @@
 mod balance;
 mod failures;
 mod fleet;
+mod shifts;
 mod steady;

@@ -86,16 +86,19 @@ impl NodeNotes {
         }
     }
 
-    /// Takes in an answer's time and what its cache did. `class` is a position among the counts.
+    /// Takes in an answer's time and what its cache did. `class` is a position among the counts; `generation` is of the
+    /// snapshot that the decision was made on. Times of an earlier term of the breaker do not count: slow answers open it.
     pub fn answered(
         &mut self,
         now: Moment,
         outcome: &Outcome,
-        (class, operation): (usize, &Operation),
+        (class, generation): (usize, Option<u64>),
+        operation: &Operation,
     ) {
         self.last_outcome = Some(now);
         let fetched = outcome.cache == CacheResult::Miss;
-        if outcome.succeeded() && outcome.first_byte_us > 0 && !fetched {
+        let counts = !fetched && self.breaker.concerns(generation);
+        if outcome.succeeded() && outcome.first_byte_us > 0 && counts {
             self.service
                 .record(now, SERVICE_HALF_MS, outcome.first_byte_us);
             self.slow
@@ -107,8 +110,8 @@ impl NodeNotes {
         if self.hits.len() <= class {
             self.hits.resize(class + 1, Counts::default());
         }
-        if let Some(counts) = self.hits.get_mut(class) {
-            counts.add(
+        if let Some(hits) = self.hits.get_mut(class) {
+            hits.add(
                 now,
                 operation.hit_max_age_ms,
                 u32::from(hit),

@@ -36,8 +36,8 @@ impl Control {
         };
         let operation = next.policy.operation();
         let class = recent.map_or(0, |recent| recent.class.get());
-        notes.answered(now, outcome, (class, operation));
         let generation = recent.map(|recent| recent.generation);
+        notes.answered(now, outcome, (class, generation), operation);
         let transition = judge(now, notes, outcome, (generation, salt), next);
         let site = next.topology.site_of(outcome.node);
         let fetch_us = (outcome.cache == CacheResult::Miss && outcome.first_byte_us > 0)

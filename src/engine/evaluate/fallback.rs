@@ -104,12 +104,17 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
         1 + request.wanted.div_ceil(2) + request.tried.len()
     };
     let mut sites = scorer.best(sites_wanted);
-    let site_spilled = spill_site(request, &mut sites);
-    let best_ms = sites.first().map_or(0.0, |site| site.total_ms);
-    let scope = sites
+    let site_spilled = is_given_away(request, &sites);
+    let usable = sites.get(usize::from(site_spilled)..).unwrap_or_default();
+    let best_ms = usable.first().map_or(0.0, |site| site.total_ms);
+    let scope = usable
         .iter()
         .take_while(|site| site.total_ms <= best_ms + plan.spread_ms)
         .count();
+    if site_spilled && let Some(better) = sites.get_mut(..=scope) {
+        // The site that gives the client away is not of the scope; it is the first to stand in.
+        better.rotate_left(1);
+    }
     let later = later_tiers(request, &stage);
     let (mut picks, owner_was_tried, lead) = chosen_tier(
         request,
@@ -118,6 +123,8 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
         sites.split_at(scope),
     );
     if let Some(probe) = earlier_probe(request, &stage) {
+        // A node may be of both tiers.
+        picks.retain(|pick| pick.node != probe.node);
         picks.truncate(request.wanted - 1);
         picks.insert(0, probe);
     }
@@ -146,11 +153,8 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
     }
 }
 
-/// Puts the second best site first for a client whose group is of the share that a site with too much load gives away.
-fn spill_site(
-    request: &Request<'_, '_>,
-    sites: &mut ArrayVec<ScoredSite, MAX_SCORED_SITES>,
-) -> bool {
+/// Whether the client's group is of the share that the best site gives to the next, for it has too much load.
+fn is_given_away(request: &Request<'_, '_>, sites: &[ScoredSite]) -> bool {
     let signals = request.snapshot.signals();
     let cell = request.located.cell.id().to_le_bytes();
     let spills = |site: &ScoredSite| {
@@ -158,14 +162,10 @@ fn spill_site(
         let id = || request.snapshot.topology().site(site.site).id.as_bytes();
         spill > 0 && hash::key(&[&cell, id()]).0 & 0xff < u64::from(spill)
     };
-    let [best, next, ..] = sites.as_mut_slice() else {
+    let [best, next, ..] = sites else {
         return false;
     };
-    let moves = spills(best) && !spills(next);
-    if moves {
-        std::mem::swap(best, next);
-    }
-    moves
+    spills(best) && !spills(next)
 }
 
 /// The chosen tier's share of the list, from the sites inside and outside the scope; whether the key's owner was left
@@ -184,7 +184,8 @@ fn chosen_tier(
         detour.is_none_or(|detour| site.total_ms <= best_ms + detour)
     };
     let width = lead::width(request, stage, (key, inside.first()));
-    let mut top = request.room_for(request.wanted.max(width));
+    // Two at least: the owner of a key that spills is followed by the node that it spills to.
+    let mut top = request.room_for(request.wanted.max(width).max(2));
     let mut order = Order::new(&mut top, ranked, inside.iter().filter_map(segment), key);
     order.lead = lead::lead(request, stage, (key, width), &order);
     let mut probed = None;
