@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tradewind::sidecar::clock;
 use tradewind::sidecar::wire::proto::feedback_service_client::FeedbackServiceClient;
 use tradewind::sidecar::wire::proto::{
     AttemptResult, CacheStatus, DecideResponse, Outcome, ReportRequest,
@@ -63,7 +64,7 @@ async fn answer(mut stream: TcpStream, behaviour: Arc<AtomicU8>) {
 
 /// Fetches from a node with 200 ms of patience: the status, or `None` for a timeout; and how long it took.
 async fn fetch(address: &str) -> (Option<u32>, Duration) {
-    let began = Instant::now();
+    let began = clock::now();
     let asked = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let get = b"GET /object HTTP/1.1\r\nhost: www.example.com\r\nconnection: close\r\n\r\n";
@@ -108,8 +109,8 @@ async fn proxied(client: &mut Client, path: &str, outcomes: &mut Vec<Outcome>) -
 /// Requests for a while, told in batches: how often each node was named first, and how many were not served.
 async fn traffic(client: &mut Client, lasting: Duration) -> (BTreeMap<String, u32>, u32, u32) {
     let (mut first, mut unserved, mut all) = (BTreeMap::new(), 0, 0);
-    let end = Instant::now() + lasting;
-    while Instant::now() < end {
+    let end = clock::now() + lasting;
+    while clock::now() < end {
         let mut outcomes = Vec::new();
         for _ in 0..20 {
             all += 1;
@@ -180,13 +181,13 @@ async fn goes_bad_and_recovers(behaviour: u8) {
     assert!(server.count("tradewind_breaker_transitions_total{node=\"fra-2\",to=\"open\",cause=\"consecutive_failures\"}") >= 1);
 
     nodes[2].behaviour.store(WELL, Ordering::Relaxed);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = clock::now() + Duration::from_secs(20);
     loop {
         let (now, _, all) = traffic(&mut client, Duration::from_secs(1)).await;
         if now.get("fra-2").unwrap_or(&0) * 12 > all {
             break;
         }
-        assert!(Instant::now() < deadline, "it does not come back: {now:?}");
+        assert!(clock::now() < deadline, "it does not come back: {now:?}");
     }
 }
 
