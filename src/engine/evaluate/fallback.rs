@@ -12,7 +12,7 @@ use super::sites::{MAX_SCORED_SITES, ScoredSite, Scorer};
 use super::{Evaluation, MatchedBy, Pick, Reason, Request, Role, Rung, Stage, Tried, Verdict};
 use crate::engine::hash::{self, KeyHash};
 use crate::engine::model::{NodeIndex, SiteIndex};
-use crate::engine::policy::PlanTier;
+use crate::engine::policy::{Affinity, PlanTier};
 use crate::engine::query::MAX_CANDIDATES;
 use crate::engine::rank::{self, Segment, Top};
 use crate::engine::snapshot::{RankTable, Roster};
@@ -189,8 +189,10 @@ fn chosen_tier(
     let mut order = Order::new(&mut top, ranked, inside.iter().filter_map(segment), key);
     order.lead = lead::lead(request, stage, (key, width), &order);
     let mut probed = None;
+    // Keys that are hot are not tried: a slice of keys must be a slice of requests.
+    let is_hot = width > 1 && stage.plan_tier.affinity != Affinity::None;
     if stage.roster.has_probing()
-        && width == 1
+        && !is_hot
         && let Some((lead, site)) = lead::probe(request, stage, key, (scorer, inside), &order)
     {
         order.lead = lead;

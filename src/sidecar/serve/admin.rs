@@ -152,6 +152,7 @@ fn reflection() -> axum::Router {
     let mut routes = Routes::builder();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+        .with_service_name("grpc.reflection.v1.ServerReflection")
         .with_service_name("tradewind.v1.TopologyService")
         .with_service_name("tradewind.v1.AdminService")
         .build_v1();

@@ -190,7 +190,8 @@ pub(super) async fn report_health(reporter: HealthReporter, mut ready: watch::Re
 }
 
 /// The services of these doors, for reflection.
-const SERVED_HERE: [&str; 4] = [
+const SERVED_HERE: [&str; 5] = [
+    "grpc.reflection.v1.ServerReflection",
     "grpc.health.v1.Health",
     "tradewind.v1.DecisionService",
     "tradewind.v1.FeedbackService",
