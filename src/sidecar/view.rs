@@ -299,10 +299,6 @@ impl FleetView {
 fn node_view(now: Moment, report: &NodeReport<'_>) -> NodeView {
     let (notes, verdict) = (report.notes, &report.verdict);
     let breaker = &notes.breaker;
-    let quantile_ms = |quantile| {
-        let us = notes.service.quantile_us(quantile)?;
-        Some(us_to_ms(to_u64(us)))
-    };
     let sums = notes.hits.iter().map(Counts::known);
     let (hits, misses) = sums.fold((0, 0), |(a, b), (hit, miss)| (a + hit, b + miss));
     NodeView {
@@ -328,8 +324,8 @@ fn node_view(now: Moment, report: &NodeReport<'_>) -> NodeView {
         headroom: report.signals.headroom,
         spill_ratio: f64::from(report.signals.spill) / 256.0,
         requests_per_second: notes.rate,
-        service_p50_ms: quantile_ms(0.5),
-        service_p99_ms: quantile_ms(0.99),
+        service_p50_ms: notes.median_ms(),
+        service_p99_ms: notes.recent.map(|recent| us_to_ms(to_u64(recent.p99_us))),
         service_samples: notes.service.count(),
         usual_p50_ms: notes.usual.map(|usual| us_to_ms(to_u64(usual.median_us))),
         utilisation: notes.load.and_then(|(load, _)| load.utilisation),

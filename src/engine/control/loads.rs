@@ -44,6 +44,7 @@ impl Control {
             .zip(next.topology.nodes())
             .zip(0_usize..)
         {
+            notes.refresh();
             let good_times = notes.breaker.state() == State::Closed
                 && notes.condition.level() == 0
                 && notes.slowdown(now) < 1.5;

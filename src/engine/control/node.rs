@@ -39,8 +39,10 @@ pub struct NodeNotes {
     pub ramp_since: Option<Moment>,
     /// Times to the first byte of answers that needed no fetch.
     pub service: Window,
-    /// What is usual for it, in microseconds.
-    pub usual: Option<Usual>,
+    /// The median and 99th percentile of those, as of the last second.
+    pub recent: Option<ServiceTimes>,
+    /// What is usual for it.
+    pub usual: Option<ServiceTimes>,
     slow: SlowAnswers,
     /// Hits and misses by content class, where any were told.
     pub hits: Vec<Counts>,
@@ -58,9 +60,9 @@ pub struct NodeNotes {
     pub exhausted_since: Option<Moment>,
 }
 
-/// A node's usual service times, in microseconds.
+/// Quantiles of a node's service times, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Usual {
+pub struct ServiceTimes {
     /// Half of the answers are faster.
     pub median_us: f64,
     /// 99 of 100 are.
@@ -134,12 +136,11 @@ impl NodeNotes {
     /// How many times slower than usual its median is; 1 where that is not known.
     pub fn slowdown(&self, now: Moment) -> f64 {
         let fresh = now.since(self.service.last()) <= 2 * SERVICE_HALF_MS;
-        let (Some(usual), Some(median), true) = (self.usual, self.service.quantile_us(0.5), fresh)
-        else {
+        let (Some(usual), Some(recent), true) = (self.usual, self.recent, fresh) else {
             return 1.0;
         };
         // Below a tenth of a millisecond it is the measuring that differs.
-        median.max(100.0) / usual.median_us.max(100.0)
+        recent.median_us.max(100.0) / usual.median_us.max(100.0)
     }
 
     /// What it deserves, 0 to 1, by its times and its success ratio.
@@ -151,21 +152,25 @@ impl NodeNotes {
         success * condition::by_slowness(self.slowdown(now))
     }
 
+    /// Takes the quantiles of the service times anew, once a second: walking the histograms is what costs most.
+    pub fn refresh(&mut self) {
+        let [median, p99] = self.service.quantiles_us([0.5, 0.99]);
+        self.recent = median
+            .zip(p99)
+            .map(|(median_us, p99_us)| ServiceTimes { median_us, p99_us });
+    }
+
     /// Learns what is usual, once a second, in good times.
     pub fn learn(&mut self) {
         if self.service.count() < LEARN_FROM {
             return;
         }
-        let quantiles = (
-            self.service.quantile_us(0.5),
-            self.service.quantile_us(0.99),
-        );
-        let (Some(median_us), Some(p99_us)) = quantiles else {
+        let Some(recent) = self.recent else {
             return;
         };
-        let usual = self.usual.get_or_insert(Usual { median_us, p99_us });
-        usual.median_us += (median_us - usual.median_us) * LEARN_SHARE;
-        usual.p99_us += (p99_us - usual.p99_us) * LEARN_SHARE;
+        let usual = self.usual.get_or_insert(recent);
+        usual.median_us += (recent.median_us - usual.median_us) * LEARN_SHARE;
+        usual.p99_us += (recent.p99_us - usual.p99_us) * LEARN_SHARE;
     }
 
     /// Forgets what was said before: a new term of the breaker has begun.
@@ -187,8 +192,8 @@ impl NodeNotes {
 
     /// Median service time in ms.
     pub fn median_ms(&self) -> Option<f32> {
-        let us = self.service.quantile_us(0.5)?;
-        Some(us_to_ms(crate::engine::number::to_u64(us)))
+        let median_us = self.recent?.median_us;
+        Some(us_to_ms(crate::engine::number::to_u64(median_us)))
     }
 
     /// Share of the full weight, 1/8 to 1 in eighths, `slow_start_ms` after the start.

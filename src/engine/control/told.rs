@@ -185,5 +185,6 @@ pub(super) fn settle(now: Moment, notes: &mut NodeNotes, transition: Option<Tran
         notes.ramp_since = Some(now);
         notes.condition.set(0);
         notes.service.clear();
+        notes.recent = None;
     }
 }

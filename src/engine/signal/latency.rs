@@ -4,6 +4,7 @@
 //! last known stays, and its age makes it fade (see [`Estimate`](super::Estimate)).
 
 use hdrhistogram::Histogram;
+use hdrhistogram::iterators::IterationValue;
 
 use crate::engine::time::Moment;
 
@@ -71,34 +72,39 @@ impl Window {
     /// The time in microseconds that a share `quantile` of the recorded ones does not exceed; `None` when nothing was
     /// recorded.
     pub fn quantile_us(&self, quantile: f64) -> Option<f64> {
-        let count = self.count();
-        if count == 0 {
-            return None;
-        }
-        let halves = || self.filling.iter().chain(&self.full);
-        let rank = (quantile * crate::engine::number::from_u64(count)).ceil();
-        // One histogram mostly holds all; both together are walked by value.
-        let mut walks: Vec<_> = halves()
-            .map(|half| half.iter_recorded().peekable())
-            .collect();
+        let [value] = self.quantiles_us([quantile]);
+        value
+    }
+
+    /// Several of them in one walk; `quantiles` rise.
+    pub fn quantiles_us<const N: usize>(&self, quantiles: [f64; N]) -> [Option<f64>; N] {
+        let count = crate::engine::number::from_u64(self.count());
+        let mut values = [None; N];
+        let mut wanted = quantiles
+            .iter()
+            .map(|quantile| (quantile * count).ceil())
+            .zip(&mut values)
+            .peekable();
+        // Both halves are walked side by side, by value.
+        let mut walks = [&self.filling, &self.full]
+            .map(|half| half.as_ref().map(|half| half.iter_recorded().peekable()));
         let mut seen = 0_u64;
-        loop {
-            let least = walks
-                .iter_mut()
-                .filter_map(|walk| {
-                    walk.peek()
-                        .map(hdrhistogram::iterators::IterationValue::value_iterated_to)
-                })
-                .min()?;
-            for walk in &mut walks {
+        while wanted.peek().is_some() {
+            let heads = walks.iter_mut().flatten().filter_map(|walk| walk.peek());
+            let Some(least) = heads.map(IterationValue::value_iterated_to).min() else {
+                break;
+            };
+            for walk in walks.iter_mut().flatten() {
                 if let Some(step) = walk.next_if(|step| step.value_iterated_to() == least) {
                     seen += u64::from(step.count_at_value());
                 }
             }
-            if crate::engine::number::from_u64(seen) >= rank {
-                return Some(crate::engine::number::from_u64(least));
+            let reached = crate::engine::number::from_u64(seen);
+            while let Some((_, value)) = wanted.next_if(|(rank, _)| reached >= *rank) {
+                *value = Some(crate::engine::number::from_u64(least));
             }
         }
+        values
     }
 
     /// How many times were recorded in the window.
