@@ -35,6 +35,7 @@ fn f02_a_drain_lets_calls_in_flight_finish() {
     let client = server.client();
     let reply = client.begin("Sleep", Request::new(Bytes::from("300")));
     let mut idle = Peer::greet(server.address(), &[]);
+    idle.read_until_greeted();
     while server.in_flight() < 1 {
         thread::yield_now();
     }
@@ -58,6 +59,7 @@ fn f03_a_drain_cuts_stuck_peers_at_its_deadline() {
     let mut server = Setup::gate(|gate| gate.drain_deadline = Duration::from_millis(400)).start();
     let mut stuck = Peer::greet(server.address(), &[]);
     stuck.call(1, "/test.Echo/Watch", b"").unwrap();
+    assert!(stuck.read_until(peer::HEADERS).is_some());
     let _wordless = Peer::silent(server.address());
     let client = server.client();
     client.assert_served();

@@ -114,6 +114,14 @@ impl Peer {
         None
     }
 
+    /// Reads until the server has taken our settings. A connection that is drained before that is closed without a word.
+    pub(crate) fn read_until_greeted(&mut self) {
+        let mut flags = 0;
+        while flags & ACK == 0 {
+            flags = self.read_until(SETTINGS).expect("the greeting").flags;
+        }
+    }
+
     /// Reads on until the stream ends.
     pub(crate) fn read_to_end(&mut self) {
         while self.read().unwrap().is_some() {}
