@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::grpc;
+use super::decider;
 use super::metrics::Sources;
 use super::state::{Published, Status};
 use super::wire::proto;
@@ -112,7 +112,7 @@ async fn explain(Shared(sources): SharedSources, UrlQuery(parameters): Parameter
         Ok(published) => published,
         Err(response) => return response,
     };
-    match grpc::explain(&published, &request) {
+    match decider::explain(&published, &request) {
         Ok(explained) => Json(explained).into_response(),
         Err(error) => fault(StatusCode::BAD_REQUEST, &[&error.to_string()]),
     }

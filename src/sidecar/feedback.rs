@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::clock;
+use super::decider::NO_POLICY;
 use super::intake::{Lane, Report, Reported};
 use super::listen::socket::Peer;
 use super::reporters::Reporters;
@@ -282,7 +283,7 @@ impl Call {
 }
 
 fn no_policy() -> Status {
-    Status::failed_precondition("no policy is in force yet, see /readyz on the debug door")
+    Status::failed_precondition(NO_POLICY)
 }
 
 #[tonic::async_trait]

@@ -17,8 +17,9 @@ use tower::Service;
 
 use crate::sidecar::audit::Audit;
 use crate::sidecar::clock;
+use crate::sidecar::decider::Decider;
 use crate::sidecar::feedback::{self, Feedback};
-use crate::sidecar::grpc::{self, Decider};
+use crate::sidecar::grpc;
 use crate::sidecar::intake::Intake;
 use crate::sidecar::metrics::DecisionCounters;
 use crate::sidecar::reporters::{Quota, Reporters};
