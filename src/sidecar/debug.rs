@@ -37,12 +37,13 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/sites", get(sites))
         .route("/debug/hot", get(hot))
         .route("/debug/policy", get(policy))
+        .route("/debug/envoy", get(envoy))
         .fallback(|| async { fault(StatusCode::NOT_FOUND, &["no such page", PAGES]) })
         .with_state(Arc::new(sources))
 }
 
 const PAGES: &str = "pages: /livez /readyz /metrics /debug/explain /debug/decisions /debug/decisions/{id} \
-                     /debug/nodes /debug/sites /debug/policy";
+                     /debug/nodes /debug/sites /debug/hot /debug/policy /debug/envoy";
 
 type SharedSources = Shared<Arc<Sources>>;
 type Parameters = UrlQuery<BTreeMap<String, String>>;
@@ -138,6 +139,7 @@ fn request_from(
             "request_id" => request.request_id = text,
             "key" => request.key = text.into_bytes(),
             "tried" => request.tried_nodes = text.split(',').map(str::to_owned).collect(),
+            "only" => request.only_nodes = text.split(',').map(str::to_owned).collect(),
             "client" => client.ip = text,
             "country" => client.country = text,
             "candidates" => number(name, value, &mut request.candidates, &mut faults),
@@ -172,7 +174,7 @@ fn request_from(
     }
 }
 
-const PARAMETERS: &str = "allowed are pool, host, path, query, method, class, request_id, key, tried, client, \
+const PARAMETERS: &str = "allowed are pool, host, path, query, method, class, request_id, key, tried, only, client, \
                           country, candidates, size, asn, lat, lon and header.NAME";
 
 fn number<T: std::str::FromStr>(name: &str, value: &str, target: &mut T, faults: &mut Vec<String>) {
@@ -312,6 +314,17 @@ async fn hot(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -
         "network_pairs": view.network_pairs.0, "network_pairs_evicted": view.network_pairs.1,
     }))
     .into_response()
+}
+
+/// The Envoys that subscribe to endpoints, and what became of what was pushed to them.
+async fn envoy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, None);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
+    let mut subscribers = sources.envoys.subscribers.list();
+    subscribers.truncate(MAX_LISTED);
+    Json(json!({ "subscribers": subscribers })).into_response()
 }
 
 async fn policy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {

@@ -88,6 +88,33 @@ impl Feedback {
             }),
         }
     }
+
+    /// Whoever calls with `request`, as somebody who tells.
+    pub fn telling<M>(&self, request: &Request<M>) -> Telling {
+        Telling {
+            feedback: self.clone(),
+            call: Call::new(request),
+        }
+    }
+}
+
+/// Somebody who tells through a door of another protocol, piece by piece. What is refused is counted like any other.
+#[derive(Debug)]
+pub struct Telling {
+    feedback: Feedback,
+    call: Call,
+}
+
+impl Telling {
+    /// Takes outcomes; none before the first good policy.
+    pub fn outcomes(&mut self, batch: &ReportRequest) {
+        drop(self.feedback.shared.take_outcomes(&mut self.call, batch));
+    }
+
+    /// Takes a load report; none before the first good policy.
+    pub fn load(&mut self, report: &LoadReport) {
+        drop(self.feedback.shared.take_load(&mut self.call, report));
+    }
 }
 
 impl Shared {

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::audit::Audit;
+use super::envoy::metrics::EnvoySources;
 use super::listen::counters::GateCounters;
 use super::probe::ProbeCounters;
 use super::signals;
@@ -147,6 +148,8 @@ pub struct Sources {
     pub workers: Vec<Arc<DecisionCounters>>,
     /// What was told.
     pub reports: ReportSources,
+    /// What Envoys told and were told.
+    pub envoys: EnvoySources,
     /// What probes came to.
     pub probes: Arc<ProbeCounters>,
     /// What the accept gate counts.
@@ -408,7 +411,8 @@ impl Collector for Sources {
         self.encode_snapshot(&mut encoder)?;
         self.encode_gate(&mut encoder)?;
         signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;
-        self.reports.encode(&mut encoder)
+        self.reports.encode(&mut encoder)?;
+        self.envoys.encode(&mut encoder)
     }
 }
 

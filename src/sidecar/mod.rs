@@ -11,6 +11,7 @@ pub mod audit;
 pub mod clock;
 pub mod debug;
 pub mod decider;
+pub mod envoy;
 pub mod feedback;
 pub mod geoip;
 pub mod grpc;

@@ -1,6 +1,7 @@
 //! `serve`: starts every part, waits for a signal, and ends every part.
 
 mod admin;
+mod envoy;
 mod services;
 
 use std::collections::BTreeMap;
@@ -114,6 +115,7 @@ pub async fn serve(
     let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),
         workers: desks.decisions,
+        envoys: desks.envoys,
         reports: ReportSources {
             workers: desks.reports,
             intake: Arc::clone(&intake),

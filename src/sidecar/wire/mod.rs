@@ -1,5 +1,6 @@
 //! The only room that names generated messages: conversions between the wire and the engine.
 
+pub mod addresses;
 pub mod answer;
 mod explain;
 pub mod fleet;
@@ -11,7 +12,19 @@ pub mod told;
 pub use explain::explanation;
 pub use query::{QueryBuffer, WireError, mask};
 
+use http::StatusCode;
 use serde::Serializer;
+
+use crate::engine::evaluate::Reason;
+
+/// The HTTP status that a refused request is answered with, by those who speak HTTP.
+pub const fn refusal_status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::RefusedByRule => StatusCode::FORBIDDEN,
+        Reason::NoRule | Reason::UnknownPool => StatusCode::NOT_FOUND,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
 
 /// The messages and the client, generated from `proto/`.
 #[allow(
