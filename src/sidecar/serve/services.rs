@@ -20,6 +20,7 @@ use crate::sidecar::clock;
 use crate::sidecar::decider::Decider;
 use crate::sidecar::feedback::{self, Feedback};
 use crate::sidecar::grpc;
+use crate::sidecar::http::HttpDesk;
 use crate::sidecar::intake::Intake;
 use crate::sidecar::metrics::DecisionCounters;
 use crate::sidecar::reporters::{Quota, Reporters};
@@ -60,8 +61,9 @@ impl Desks {
         }
     }
 
-    /// The services of a worker. Every door it serves has clones of the same, so that its decisions are numbered once.
-    pub(super) fn services(&self, worker: usize, health: &HealthServer<impl Health>) -> Services {
+    /// What a worker's services are made of. To be called once for each worker: every door it serves has clones of the
+    /// same, so that its decisions are numbered once.
+    pub(super) fn desk(&self, worker: usize) -> Desk {
         let state = || Arc::clone(&self.state);
         let lane = || self.intake.lane(worker);
         let decisions = self.decisions.get(worker);
@@ -72,7 +74,7 @@ impl Desks {
             lane(),
             (self.instance, worker),
         );
-        let told = Feedback::new(
+        let feedback = Feedback::new(
             state(),
             Arc::clone(&self.reporters),
             lane(),
@@ -81,7 +83,25 @@ impl Desks {
                 .map_or_else(Arc::default, Arc::clone),
             self.instance,
         );
-        Services::new(&decider, &told, health.clone())
+        Desk { decider, feedback }
+    }
+}
+
+/// What all services of one worker are made of.
+pub(super) struct Desk {
+    decider: Decider,
+    feedback: Feedback,
+}
+
+impl Desk {
+    /// The gRPC services.
+    pub(super) fn services(&self, health: &HealthServer<impl Health>) -> Services {
+        Services::new(&self.decider, &self.feedback, health.clone())
+    }
+
+    /// The plain HTTP service.
+    pub(super) fn http(&self) -> HttpDesk {
+        HttpDesk::new(self.decider.clone(), self.feedback.clone())
     }
 }
 
