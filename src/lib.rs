@@ -44,6 +44,7 @@
 //! docs/architecture.md is the map, with the invariants.
 
 pub mod command;
+pub mod demo;
 pub mod engine;
 pub mod example;
 pub mod sidecar;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// What the engine must not name: the shell, its crates, and every way to the world outside its arguments.
 const NOT_IN_ENGINE: &[&str] = &[
     "sidecar",
+    "demo",
     "command",
     "tokio",
     "tonic",
@@ -182,10 +183,12 @@ fn a_cycle_would_be_found() {
 #[test]
 fn the_shell_points_down_and_keeps_the_wire_in_one_place() {
     for (file, code) in sources("src/sidecar") {
-        assert!(
-            !words(&code).contains("command"),
-            "src/sidecar/{file} names `command`"
-        );
+        for above in ["command", "demo"] {
+            assert!(
+                !words(&code).contains(above),
+                "src/sidecar/{file} names `{above}`"
+            );
+        }
         // Converting is the wire's alone; these hand whole messages on: they answer, keep and show them.
         let may_name = [
             "wire", "envoy", "decider", "grpc", "admin", "audit", "debug", "feedback", "serve",
@@ -194,6 +197,18 @@ fn the_shell_points_down_and_keeps_the_wire_in_one_place() {
         assert!(
             !names || may_name.iter().any(|room| file.starts_with(room)),
             "src/sidecar/{file} names generated messages"
+        );
+    }
+}
+
+#[test]
+fn the_demo_stands_between_the_sidecar_and_the_commands() {
+    let demo = sources("src/demo");
+    assert!(!demo.is_empty(), "the demo is seen");
+    for (file, code) in demo {
+        assert!(
+            !words(&code).contains("command"),
+            "src/demo/{file} names `command`"
         );
     }
 }
