@@ -75,6 +75,13 @@ impl Decider {
         self.shared.state.published.load().as_ref().map(ask)
     }
 
+    /// Counts a request that could not be read, and gives all that is wrong with it: these faults and those of what of it
+    /// could be read.
+    pub fn reject(&self, request: &DecideRequest, faults: Vec<String>) -> WireError {
+        self.shared.counters.count_rejected();
+        WireError::of(request, faults)
+    }
+
     /// Decides one request, counts and samples it, and gives what `answer` makes of it.
     pub fn decide_on<A>(
         &self,

@@ -154,6 +154,8 @@ pub struct Sources {
     pub probes: Arc<ProbeCounters>,
     /// What the accept gate counts.
     pub gate: Arc<GateCounters>,
+    /// What the query door's gate counts.
+    pub http: Arc<GateCounters>,
     /// What the debug door's listener counts.
     pub debug: Arc<GateCounters>,
     /// Recent decisions.
@@ -345,12 +347,12 @@ impl Sources {
     }
 
     fn encode_gate(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        for (door, gate) in [("grpc", &self.gate), ("debug", &self.debug)] {
-            let prefix = if door == "grpc" {
-                "connections"
-            } else {
-                "debug_connections"
-            };
+        let doors = [
+            ("connections", &self.gate),
+            ("http_connections", &self.http),
+            ("debug_connections", &self.debug),
+        ];
+        for (prefix, gate) in doors {
             let counters = [
                 ("accepted", "Connections accepted", &gate.accepted),
                 (

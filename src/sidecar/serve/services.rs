@@ -28,6 +28,7 @@ use crate::sidecar::envoy::process::Processor;
 use crate::sidecar::envoy::subscribers::Subscribers;
 use crate::sidecar::feedback::{self, Feedback};
 use crate::sidecar::grpc;
+use crate::sidecar::http::HttpDesk;
 use crate::sidecar::intake::Intake;
 use crate::sidecar::metrics::DecisionCounters;
 use crate::sidecar::reporters::{Quota, Reporters};
@@ -74,8 +75,9 @@ impl Desks {
         }
     }
 
-    /// The services of a worker. Every door it serves has clones of the same, so that its decisions are numbered once.
-    pub(super) fn services(&self, worker: usize, health: &HealthServer<impl Health>) -> Services {
+    /// What a worker's services are made of. To be called once for each worker: every door it serves has clones of the
+    /// same, so that its decisions are numbered once.
+    pub(super) fn desk(&self, worker: usize) -> Desk {
         let state = || Arc::clone(&self.state);
         let lane = || self.intake.lane(worker);
         let decisions = self.decisions.get(worker);
@@ -86,7 +88,7 @@ impl Desks {
             lane(),
             (self.instance, worker),
         );
-        let told = Feedback::new(
+        let feedback = Feedback::new(
             state(),
             Arc::clone(&self.reporters),
             lane(),
@@ -95,23 +97,52 @@ impl Desks {
                 .map_or_else(Arc::default, Arc::clone),
             self.instance,
         );
-        let logged: Arc<AccessLogCounters> = self
-            .envoys
-            .access_logs
-            .get(worker)
-            .map_or_else(Arc::default, Arc::clone);
-        let envoys = EnvoyServices::new(
+        let logged = self.envoys.access_logs.get(worker);
+        Desk {
+            state: state(),
+            decider,
+            feedback,
+            logged: logged.map_or_else(Arc::default, Arc::clone),
+            subscribers: Arc::clone(&self.envoys.subscribers),
+        }
+    }
+}
+
+/// What all services of one worker are made of.
+pub(super) struct Desk {
+    state: Arc<State>,
+    decider: Decider,
+    feedback: Feedback,
+    logged: Arc<AccessLogCounters>,
+    subscribers: Arc<Subscribers>,
+}
+
+impl Desk {
+    /// The gRPC services.
+    pub(super) fn services(&self, health: &HealthServer<impl Health>) -> Services {
+        Services::new(&self.decider, &self.feedback, self.envoys(), health.clone())
+    }
+
+    /// Envoy's own services.
+    fn envoys(&self) -> EnvoyServices {
+        let state = || Arc::clone(&self.state);
+        let (decider, told) = (&self.decider, &self.feedback);
+        EnvoyServices::new(
             (
                 Authorizer::new(decider.clone()),
                 Processor::new(decider.clone(), told.clone()),
             ),
             (
-                AccessLogs::new(state(), told.clone(), logged),
+                AccessLogs::new(state(), told.clone(), Arc::clone(&self.logged)),
                 LoadStats::new(state(), told.clone()),
             ),
-            &Endpoints::new(state(), Arc::clone(&self.envoys.subscribers)),
-        );
-        Services::new(&decider, &told, envoys, health.clone())
+            &Endpoints::new(state(), Arc::clone(&self.subscribers)),
+        )
+    }
+
+    /// The plain HTTP service.
+    pub(super) fn http(&self) -> HttpDesk {
+        HttpDesk::new(self.decider.clone(), self.feedback.clone())
     }
 }
 

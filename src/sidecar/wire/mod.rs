@@ -4,27 +4,25 @@ pub mod addresses;
 pub mod answer;
 mod explain;
 pub mod fleet;
+mod forwarded;
 mod histogram;
+pub mod json;
+mod parameters;
 mod query;
+mod refusal;
 pub mod report;
 pub mod told;
 
 pub use explain::explanation;
+pub use forwarded::from_headers;
+pub use parameters::{from_parameters, number};
 pub use query::{QueryBuffer, WireError, mask};
+pub use refusal::refusal_status;
 
-use http::StatusCode;
 use serde::Serializer;
 
-use crate::engine::evaluate::Reason;
-
-/// The HTTP status that a refused request is answered with, by those who speak HTTP.
-pub const fn refusal_status(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::RefusedByRule => StatusCode::FORBIDDEN,
-        Reason::NoRule | Reason::UnknownPool => StatusCode::NOT_FOUND,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
+/// A request as it was put in words, and all that is wrong with them.
+pub type Asked = (proto::DecideRequest, Vec<String>);
 
 /// The messages and the client, generated from `proto/`.
 #[allow(

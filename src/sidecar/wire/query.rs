@@ -36,6 +36,17 @@ pub struct WireError {
 }
 
 impl WireError {
+    /// These faults, and those that `request` has besides.
+    pub fn of(request: &proto::DecideRequest, faults: Vec<String>) -> Self {
+        let others = QueryBuffer::default()
+            .read(request)
+            .err()
+            .unwrap_or_default();
+        Self {
+            faults: [faults, others.faults].concat(),
+        }
+    }
+
     fn add(&mut self, field: &str, message: impl fmt::Display) {
         self.faults.push(format!("{field}: {message}"));
     }
