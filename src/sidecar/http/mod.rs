@@ -140,13 +140,11 @@ fn closing(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// A JSON answer that nobody may keep.
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    let Ok(body) = serde_json::to_vec(body) else {
-        // Messages are plain data, which always can be written; a decision without its body is still one.
-        return Response::new(Body::empty());
-    };
-    let mut answer = Response::new(Body::from(body));
+/// A JSON answer that nobody may keep; without a body where none is given.
+fn json(status: StatusCode, body: Option<&impl Serialize>) -> Response<Body> {
+    // Messages are plain data, which always can be written.
+    let body = body.map(|body| serde_json::to_vec(body).unwrap_or_default());
+    let mut answer = Response::new(body.map_or_else(Body::empty, Body::from));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.reserve(16);
@@ -156,7 +154,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
 }
 
 fn fault(status: StatusCode, words: &str) -> Response<Body> {
-    json(status, &serde_json::json!({ "error": words }))
+    json(status, Some(&serde_json::json!({ "error": words })))
 }
 
 fn not_allowed(allowed: &'static str) -> Response<Body> {

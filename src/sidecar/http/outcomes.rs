@@ -47,7 +47,7 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
     } else {
         StatusCode::BAD_REQUEST
     };
-    json(status, &summary)
+    json(status, Some(&summary))
 }
 
 /// Who tells, by the only parameter there is.

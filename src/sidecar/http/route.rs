@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::Query;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{RETRY_AFTER, fault, json, no_policy, read_body};
 use crate::sidecar::decider::{Decider, Ruling};
@@ -35,11 +35,12 @@ static FALLBACKS: [HeaderName; 7] = [
 
 /// A request in the URL's parameters if it has any, else in headers.
 pub(super) fn get(decider: &Decider, request: &Request<Body>) -> Response<Body> {
+    let body = request.method() != Method::HEAD;
     if request.uri().query().is_none() {
-        return decide(decider, wire::from_headers(request.headers()));
+        return decide(decider, wire::from_headers(request.headers()), body);
     }
     match Query::<BTreeMap<String, String>>::try_from_uri(request.uri()) {
-        Ok(Query(parameters)) => decide(decider, wire::from_parameters(&parameters)),
+        Ok(Query(parameters)) => decide(decider, wire::from_parameters(&parameters), body),
         Err(rejection) => fault(StatusCode::BAD_REQUEST, &rejection.body_text()),
     }
 }
@@ -51,16 +52,17 @@ pub(super) async fn post(decider: Decider, request: Request<Body>) -> Response<B
         return fault(StatusCode::BAD_REQUEST, words);
     }
     match read_body(request.into_body(), MAX_QUERY_BYTES).await {
-        Ok(body) => decide(&decider, wire::json::request(&body)),
+        Ok(body) => decide(&decider, wire::json::request(&body), true),
         Err(answer) => *answer,
     }
 }
 
-/// Decides what was asked, or answers with everything that is wrong with it.
-fn decide(decider: &Decider, (request, faults): Asked) -> Response<Body> {
+/// Decides what was asked, or answers with everything that is wrong with it. Proxies ask for heads: who reads headers only
+/// need not wait for a body, nor close the connection because of one that it did not read.
+fn decide(decider: &Decider, (request, faults): Asked, body: bool) -> Response<Body> {
     let decided = decider.on_published(|published| {
         if faults.is_empty() {
-            decider.decide_on(published, request, respond)
+            decider.decide_on(published, request, |ruling| respond(ruling, body))
         } else {
             Err(decider.reject(&request, faults))
         }
@@ -72,11 +74,11 @@ fn decide(decider: &Decider, (request, faults): Asked) -> Response<Body> {
     }
 }
 
-fn respond(ruling: &Ruling<'_>) -> Response<Body> {
+fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
     let reason = ruling.decision.evaluation().reason;
     let message = answer::message(&ruling.decision, &ruling.envelope);
     let status = refusal_status(reason);
-    let mut answer = json(status, &message);
+    let mut answer = json(status, body.then_some(&message));
     let headers = answer.headers_mut();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER);
