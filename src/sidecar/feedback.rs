@@ -79,6 +79,9 @@ struct Call {
     summary: Summary,
 }
 
+/// What the number of an item is, given its position.
+type NumberOf<M> = fn(usize, &M) -> usize;
+
 /// Items of one kind in one message.
 struct Batch<'a, M> {
     kind: ReportKind,
@@ -89,7 +92,7 @@ struct Batch<'a, M> {
     /// What each costs of its reporter's quota.
     cost: u64,
     /// What an item is called, and its number by its position.
-    place: (&'static str, fn(usize, &M) -> usize),
+    place: (&'static str, NumberOf<M>),
 }
 
 impl Feedback {

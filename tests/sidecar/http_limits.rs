@@ -52,7 +52,7 @@ async fn requests_over_the_bounds_are_refused() {
             request(
                 "GET",
                 "/v1/route",
-                &[("X-Original-URI", &format!("/{}", &long[..8_192]))],
+                &[("X-Original-URI", &format!("/{}", "x".repeat(8_192)))],
                 b"",
             ),
             &[400],
@@ -206,8 +206,7 @@ async fn f02_no_request_is_lost_over_the_end() {
                 let mut answered = 0;
                 // Each answered request counts; what fails must be a connection that is told to be closed.
                 while let Ok(mut http) = Connection::tcp(address) {
-                    loop {
-                        let Ok(reply) = http.get(ASK, &[]) else { break };
+                    while let Ok(reply) = http.get(ASK, &[]) {
                         assert_eq!(reply.status, 200);
                         answered += 1;
                         if reply.header("connection") == Some("close") {

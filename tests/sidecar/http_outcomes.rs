@@ -94,7 +94,7 @@ async fn lines_and_reporters_are_bounded() {
     let files = Files::new();
     let server = files.setup().start().await;
     let short = r#"{"node":"fra-1","result":"ok"}"#;
-    let reply = tell(&server, "/v1/outcomes", &[short; 1_030].join("\n"));
+    let reply = tell(&server, "/v1/outcomes", &vec![short; 1_030].join("\n"));
     let summary = reply.json();
     assert_eq!((reply.status, &summary["accepted"]), (200, &1_024.into()));
     assert_eq!(summary["refused"]["too_many"], 6);

@@ -82,12 +82,15 @@ impl Service<Request<Body>> for HttpDesk {
     }
 }
 
+/// An answer that comes later.
+pub type BoxFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
 /// An answer, at hand already unless a body must be read first.
 pub enum Answering {
     /// Taken when it is asked for.
     Now(Option<Response<Body>>),
     /// After the body.
-    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+    Later(BoxFuture),
 }
 
 impl std::fmt::Debug for Answering {

@@ -60,14 +60,14 @@ pub(super) async fn post(decider: Decider, request: Request<Body>) -> Response<B
 /// Decides what was asked, or answers with everything that is wrong with it. Proxies ask for heads: who reads headers only
 /// need not wait for a body, nor close the connection because of one that it did not read.
 fn decide(decider: &Decider, (request, faults): Asked, body: bool) -> Response<Body> {
-    let decided = decider.on_published(|published| {
+    let answer = decider.on_published(|published| {
         if faults.is_empty() {
             decider.decide_on(published, request, |ruling| respond(ruling, body))
         } else {
             Err(decider.reject(&request, faults))
         }
     });
-    match decided {
+    match answer {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => fault(StatusCode::BAD_REQUEST, &error.to_string()),
         None => no_policy(),

@@ -6,6 +6,7 @@ mod services;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,13 +91,7 @@ pub async fn serve(
     let state = Arc::new(State::default());
     let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
     // Watched before they are read: a change in between would be seen by the slow poll only.
-    let files: Vec<_> = [&settings.policy, &settings.topology]
-        .into_iter()
-        .flatten()
-        .chain(&settings.geo)
-        .cloned()
-        .collect();
-    let watch = Watch::start(&files, mailbox.clone());
+    let watch = Watch::start(&files(&settings), mailbox.clone());
     writer.load();
     let (audit, samples) = Audit::new(settings.decisions_kept);
     let desks = Desks::new(settings.workers, &state, &audit);
@@ -146,18 +141,7 @@ pub async fn serve(
 
     tracing::info!("draining");
     mailbox.draining();
-    let drains = (
-        queries.grpc.drain(),
-        queries.http.drain(),
-        admin_gate.drain(),
-    );
-    let (grpc, http, _of_admin) = tokio::join!(drains.0, drains.1, drains.2);
-    tracing::info!(
-        drained = grpc.drained + http.drained,
-        cut = grpc.cut + http.cut,
-        took_ms = grpc.took.max(http.took).as_millis(),
-        "drained"
-    );
+    tokio::join!(queries.drain(), admin_gate.drain());
     debug_door.close().await;
     drop(watch);
     reloader.abort();
@@ -166,6 +150,13 @@ pub async fn serve(
     mailbox.stop();
     drop(tokio::task::spawn_blocking(move || writer.join()).await);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every file that the settings name.
+fn files(settings: &Settings) -> Vec<PathBuf> {
+    let documents = [&settings.policy, &settings.topology];
+    let documents = documents.into_iter().flatten();
+    documents.chain(&settings.geo).cloned().collect()
 }
 
 /// The debug door, served by a task of the control runtime.
@@ -218,6 +209,17 @@ struct Queries {
 }
 
 impl Queries {
+    /// Lets calls in flight finish, and says how that went.
+    async fn drain(self) {
+        let (grpc, http) = tokio::join!(self.grpc.drain(), self.http.drain());
+        tracing::info!(
+            drained = grpc.drained + http.drained,
+            cut = grpc.cut + http.cut,
+            took_ms = grpc.took.max(http.took).as_millis(),
+            "drained"
+        );
+    }
+
     fn start(settings: &Settings) -> Result<Self, ListenError> {
         let drain_deadline = Duration::from_millis(settings.drain_deadline.as_ms());
         let limits = |max_connections| GateLimits {

@@ -108,15 +108,12 @@ fn take_text<'a>(
     faults: &mut Vec<String>,
 ) {
     if let Some(value) = values.next() {
-        match std::str::from_utf8(value.as_bytes()) {
-            Ok(text) => text.clone_into(target),
-            Err(_) => {
-                let shown = String::from_utf8_lossy(value.as_bytes());
-                faults.push(format!(
-                    "{name} is `{}`, must be UTF-8",
-                    printable(&shown, 64)
-                ));
-            }
+        if let Ok(text) = std::str::from_utf8(value.as_bytes()) {
+            text.clone_into(target);
+        } else {
+            let shown = String::from_utf8_lossy(value.as_bytes());
+            let shown = printable(&shown, 64);
+            faults.push(format!("{name} is `{shown}`, must be UTF-8"));
         }
     }
     refuse_second(name, values.next(), faults);

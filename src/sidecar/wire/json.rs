@@ -42,9 +42,8 @@ pub fn request(bytes: &[u8]) -> Asked {
             "only_nodes" => reader.texts(name, value, &mut request.only_nodes),
             "tried_nodes" => reader.texts(name, value, &mut request.tried_nodes),
             "dry_run" => reader.take(
-                name,
+                (name, "true or false"),
                 value,
-                "true or false",
                 Value::as_bool,
                 &mut request.dry_run,
             ),
@@ -99,6 +98,9 @@ struct Reader {
     faults: Vec<String>,
 }
 
+/// The number of an enumeration's value, by its name.
+type Named = fn(&str) -> Option<i32>;
+
 impl Reader {
     fn document(&mut self, bytes: &[u8]) -> Option<Map<String, Value>> {
         match serde_json::from_slice(bytes) {
@@ -117,9 +119,8 @@ impl Reader {
     /// Sets `target` if the value is what is wanted; `null` leaves it alone.
     fn take<'v, T>(
         &mut self,
-        field: &str,
+        (field, wanted): (&str, &str),
         value: &'v Value,
-        wanted: &str,
         read: impl FnOnce(&'v Value) -> Option<T>,
         target: &mut T,
     ) {
@@ -138,7 +139,7 @@ impl Reader {
 
     fn text(&mut self, field: &str, value: &Value, target: &mut String) {
         let read = |value: &Value| value.as_str().map(str::to_owned);
-        self.take(field, value, "a text", read, target);
+        self.take((field, "a text"), value, read, target);
     }
 
     fn texts(&mut self, field: &str, value: &Value, target: &mut Vec<String>) {
@@ -146,7 +147,7 @@ impl Reader {
             let texts = value.as_array()?.iter();
             texts.map(|text| text.as_str().map(str::to_owned)).collect()
         };
-        self.take(field, value, "a list of texts", read, target);
+        self.take((field, "a list of texts"), value, read, target);
     }
 
     fn number<T: TryFrom<u64>>(&mut self, field: &str, value: &Value, target: &mut T) {
@@ -160,9 +161,8 @@ impl Reader {
             "2^32 - 1"
         };
         self.take(
-            field,
+            (field, &format!("a whole number of 0 to {most}")),
             value,
-            &format!("a whole number of 0 to {most}"),
             read,
             target,
         );
@@ -170,7 +170,7 @@ impl Reader {
 
     fn duration(&mut self, field: &str, value: &Value, target: &mut Option<prost_types::Duration>) {
         let read = |value: &Value| value.as_str()?.parse().ok().map(Some);
-        self.take(field, value, "a duration like \"0.012s\"", read, target);
+        self.take((field, "a duration like \"0.012s\""), value, read, target);
     }
 
     /// A value by its name, or by the end of its name in any case.
@@ -178,7 +178,7 @@ impl Reader {
         &mut self,
         field: &str,
         value: &Value,
-        (prefix, named): (&str, fn(&str) -> Option<i32>),
+        (prefix, named): (&str, Named),
         target: &mut i32,
     ) {
         let read = |value: &Value| {
@@ -186,9 +186,8 @@ impl Reader {
             named(text).or_else(|| named(&format!("{prefix}{}", text.to_ascii_uppercase())))
         };
         self.take(
-            field,
+            (field, &format!("a name like {prefix}…, or its end")),
             value,
-            &format!("a name like {prefix}…, or its end"),
             read,
             target,
         );
@@ -197,7 +196,7 @@ impl Reader {
     fn headers(&mut self, value: &Value, target: &mut Vec<proto::Header>) {
         let empty = Vec::new();
         let mut list = &empty;
-        self.take("headers", value, "a list", Value::as_array, &mut list);
+        self.take(("headers", "a list"), value, Value::as_array, &mut list);
         for (at, header) in list.iter().enumerate() {
             let mut read = proto::Header::default();
             for (name, value) in self.object(&format!("headers[{at}]"), header) {
@@ -233,8 +232,8 @@ impl Reader {
         for (name, value) in self.object("client.location", value) {
             let field = format!("client.location.{name}");
             match name.as_str() {
-                "latitude" => self.take(&field, value, "a number", Value::as_f64, &mut place.0),
-                "longitude" => self.take(&field, value, "a number", Value::as_f64, &mut place.1),
+                "latitude" => self.take((&field, "a number"), value, Value::as_f64, &mut place.0),
+                "longitude" => self.take((&field, "a number"), value, Value::as_f64, &mut place.1),
                 _ => self.unknown(&field),
             }
         }
@@ -253,7 +252,7 @@ impl Reader {
     ) -> impl Iterator<Item = (&'v String, &'v Value)> + use<'v> {
         let mut fields = None;
         let read = |value: &'v Value| value.as_object().map(Some);
-        self.take(field, value, "an object", read, &mut fields);
+        self.take((field, "an object"), value, read, &mut fields);
         fields.into_iter().flatten()
     }
 }
