@@ -9,6 +9,8 @@ use super::Exit;
 use super::client::ServerError;
 use super::request::RequestError;
 use super::topology::{ImportError, SiteFaults};
+use crate::demo::nodes::NodesError;
+use crate::demo::show::DemoError;
 use crate::engine::document::Diagnostics;
 use crate::sidecar::geoip::error::GeoError;
 
@@ -69,6 +71,15 @@ pub enum CommandError {
     /// A sidecar that can not be asked.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// A demo that can not run.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// Demo nodes that can not be started.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
+    /// Traffic that can not be sent.
+    #[error("no traffic in this process")]
+    Traffic(#[source] io::Error),
     /// A list of sites with faulty rows.
     #[error("the list of sites is refused, with {} faults", .0.len())]
     Sites(SiteFaults),

@@ -8,6 +8,7 @@ pub mod check;
 mod client;
 pub mod completions;
 pub mod date;
+pub mod demo;
 pub mod drain;
 mod error;
 mod offline;
@@ -79,6 +80,8 @@ pub enum Tool {
     Route(Box<route::Args>),
     /// Decide every request of an access log and report what came out
     Replay(Box<replay::Args>),
+    /// See it work: a fleet, a sidecar and clients on this machine, and what happens when nodes fail
+    Demo(Box<demo::Args>),
     /// Take a node or site of a running sidecar out of service, or back
     Drain(Box<drain::Args>),
     /// Forget what a node's breaker holds against it
@@ -129,6 +132,7 @@ pub fn run(tool: &Tool, context: &Context, out: &mut impl Write) -> Result<Exit,
         Tool::Topology(args) => topology::run(args, out),
         Tool::Route(args) => route::run(args, out),
         Tool::Replay(args) => replay::run(args, context, out),
+        Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
         Tool::ResetBreaker(args) => reset_breaker::run(args, out),
         Tool::Completions(args) => completions::run(args, out),

@@ -60,6 +60,9 @@ fn every_command_has_help_that_ends_in_a_line() {
         &["route"],
         &["replay"],
         &["completions"],
+        &["demo"],
+        &["demo", "nodes"],
+        &["demo", "traffic"],
         &["serve"],
     ] {
         let args: Vec<&str> = args.iter().copied().chain(["--help"]).collect();
