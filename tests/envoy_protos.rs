@@ -3,11 +3,20 @@
 //! The originals come with the crate `envoy-types`. It is named in Cargo.toml so that its version is fixed, but never
 //! compiled: cargo is asked where its source lies, and only its `.proto` files are read.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a file that is not as expected is a failure"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto,
+    FileDescriptorSet, MethodDescriptorProto,
+};
 use serde_json::Value;
 
 /// Our files, and the files of Envoy that they are subsets of.
@@ -48,8 +57,8 @@ fn originals() -> PathBuf {
 struct Declared {
     messages: BTreeMap<String, DescriptorProto>,
     enums: BTreeMap<String, EnumDescriptorProto>,
-    /// Input, output and streaming of each method.
-    methods: BTreeMap<String, (String, String, bool, bool)>,
+    /// By service and name.
+    methods: BTreeMap<String, MethodDescriptorProto>,
 }
 
 impl Declared {
@@ -67,12 +76,11 @@ impl Declared {
             }
             for service in &file.service {
                 for method in &service.method {
-                    let signature = (
-                        method.input_type().to_owned(),
-                        method.output_type().to_owned(),
-                        method.client_streaming(),
-                        method.server_streaming(),
-                    );
+                    // Only what reaches the wire: options are for others.
+                    let signature = MethodDescriptorProto {
+                        options: None,
+                        ..method.clone()
+                    };
                     let name = format!("{package}.{}/{}", service.name(), method.name());
                     declared.methods.insert(name, signature);
                 }
@@ -164,7 +172,7 @@ fn every_field_enum_and_method_is_as_in_envoys_own_files() {
                 .iter()
                 .find(|other| other.name() == value.name());
             assert_eq!(
-                same.map(|same| same.number()),
+                same.map(EnumValueDescriptorProto::number),
                 Some(value.number()),
                 "{name}.{}",
                 value.name()

@@ -138,7 +138,7 @@ fn nginx_falls_back_in_the_sidecars_order() {
         let decision = grpc.decide((HOST, &path), &client);
         let order = addresses(&decision);
         assert_eq!(order.len(), 3);
-        for failing in 0..3 {
+        for (failing, address) in order.iter().enumerate() {
             let answer = nginx.get(&path, &client);
             let wanted = &decision.candidates[failing].node;
             assert_eq!(answer.status, 200, "{behaviour} {failing}: {answer:?}");
@@ -147,7 +147,7 @@ fn nginx_falls_back_in_the_sidecars_order() {
                 Some(&**wanted),
                 "{behaviour} {failing}"
             );
-            nginx.rig.behave(&order[failing], behaviour);
+            nginx.rig.behave(address, behaviour);
         }
         // All three fail: nginx does not go on to nodes of its own choice.
         let answer = nginx.get(&path, &client);

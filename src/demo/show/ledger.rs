@@ -255,7 +255,8 @@ mod tests {
     use super::*;
 
     fn ledger() -> Ledger {
-        let nodes = ["a-1", "a-2", "b-1"].map(|id| NodePlan::on_any_port(id, &id[..1]));
+        let nodes = [("a-1", "a"), ("a-2", "a"), ("b-1", "b")]
+            .map(|(id, site)| NodePlan::on_any_port(id, site));
         Ledger::new(&nodes, 1)
     }
 
