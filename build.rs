@@ -16,7 +16,17 @@ const ANSWER_CODEC: &str = "crate::sidecar::wire::answer::AnswerCodec";
 const MESSAGE_CODEC: &str = "crate::sidecar::wire::answer::MessageCodec";
 const TOLD_CODEC: &str = "crate::sidecar::wire::told::ToldCodec";
 
-/// What the services are compiled from.
+/// What Envoy's services are compiled from.
+const ENVOY_FILES: [&str; 6] = [
+    "envoy/service/accesslog/v3/als.proto",
+    "envoy/service/auth/v3/external_auth.proto",
+    "envoy/service/discovery/v3/discovery.proto",
+    "envoy/service/endpoint/v3/eds.proto",
+    "envoy/service/ext_proc/v3/external_processor.proto",
+    "envoy/service/load_stats/v3/lrs.proto",
+];
+
+/// What our own services are compiled from.
 const FILES: [&str; 5] = [
     "tradewind/v1/admin.proto",
     "tradewind/v1/decision.proto",
@@ -27,9 +37,17 @@ const FILES: [&str; 5] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(FILES, ["proto"])?;
+    let all = protox::compile(FILES.iter().chain(&ENVOY_FILES), ["proto"])?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    std::fs::write(out.join("descriptors.bin"), all.encode_to_vec())?;
+    own_services()?;
+    envoy_services()?;
+    Ok(())
+}
+
+/// Messages, clients and servers of our own services.
+fn own_services() -> Result<(), Box<dyn Error>> {
+    let descriptors = protox::compile(FILES, ["proto"])?;
     let duration = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_duration\")]";
     let verdict = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_verdict\")]";
     let admin_state = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_admin_state\")]";
@@ -62,6 +80,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         topology_service(),
         admin_service(),
     ]);
+    Ok(())
+}
+
+/// Messages, clients and servers of Envoy's services, in modules named after its packages.
+///
+/// What can not be read is the caller's mistake there too, so they have the same codec.
+fn envoy_services() -> Result<(), Box<dyn Error>> {
+    tonic_prost_build::configure()
+        .codec_path(MESSAGE_CODEC)
+        .include_file("envoy.rs")
+        .btree_map(".")
+        .compile_fds(protox::compile(ENVOY_FILES, ["proto"])?)?;
     Ok(())
 }
 

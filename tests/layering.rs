@@ -191,7 +191,7 @@ fn the_shell_points_down_and_keeps_the_wire_in_one_place() {
         }
         // Converting is the wire's alone; these hand whole messages on: they answer, keep and show them.
         let may_name = [
-            "wire", "envoy", "grpc", "admin", "audit", "debug", "feedback", "serve",
+            "wire", "envoy", "decider", "grpc", "admin", "audit", "debug", "feedback", "serve",
         ];
         let names = words(&code).contains("proto");
         assert!(

@@ -199,6 +199,7 @@ impl Stage {
             .map(|(n, v)| (n.as_str(), v.as_str()))
             .collect();
         let tried: Vec<&str> = words.tried.iter().map(String::as_str).collect();
+        let only: Vec<&str> = words.only.iter().map(String::as_str).collect();
         let query = Query {
             pool: words.pool.as_deref(),
             host: &words.host,
@@ -211,6 +212,7 @@ impl Stage {
             size_bytes: words.size_bytes,
             version_floor: 0,
             tried: &tried,
+            only: &only,
             candidates: words.candidates,
             request_id: words.request_id.as_bytes(),
             client: words.client,
@@ -364,6 +366,7 @@ struct QueryWords {
     class: Option<String>,
     size_bytes: Option<u64>,
     tried: Vec<String>,
+    only: Vec<String>,
     candidates: Option<u8>,
     request_id: String,
     client: Client,
@@ -392,6 +395,7 @@ impl QueryWords {
                 "class" => words.class = Some(value),
                 "size_bytes" => words.size_bytes = Some(number()),
                 "tried" => words.tried = value.split(", ").map(str::to_owned).collect(),
+                "only" => words.only = value.split(", ").map(str::to_owned).collect(),
                 "candidates" => words.candidates = u8::try_from(number()).ok(),
                 "request_id" => words.request_id = value,
                 "ip" => words.client.ip = Some(value.parse().expect("an address")),

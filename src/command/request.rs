@@ -72,6 +72,14 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub tried: Vec<String>,
+    /// A node to choose among; may be given several times
+    #[arg(
+        long,
+        value_name = "NODE",
+        env = "TRADEWIND_ONLY",
+        value_delimiter = ','
+    )]
+    pub only: Vec<String>,
     /// How many nodes to name, 1 to 8 [default: the rule's number]
     #[arg(long, value_name = "N", env = "TRADEWIND_CANDIDATES")]
     pub candidates: Option<u32>,
@@ -143,6 +151,7 @@ impl Args {
             size_hint_bytes: self.size.unwrap_or_default(),
             object_version_floor: 0,
             tried_nodes: self.tried.clone(),
+            only_nodes: self.only.clone(),
             candidates: self.candidates.unwrap_or_default(),
             dry_run: true,
         })

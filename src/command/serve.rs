@@ -86,6 +86,12 @@ fn announce(
     for endpoint in &running.grpc {
         writeln!(out, "  gRPC   {endpoint}")?;
     }
+    match &running.http {
+        Endpoint::Tcp(address) => {
+            writeln!(out, "  HTTP   http://{address}/v1/route  /v1/outcomes")?;
+        }
+        Endpoint::Unix(_) => writeln!(out, "  HTTP   {}", running.http)?,
+    }
     let debug = &running.debug;
     writeln!(
         out,

@@ -121,7 +121,7 @@ pub struct NodeLine {
 /// Why a node could not be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Elimination {
-    /// The caller tried it already.
+    /// The caller tried it already, or can not use it.
     ExcludedByCaller,
     /// Operators took it out of service.
     Maintenance,
@@ -229,6 +229,8 @@ struct Context<'a> {
     table: &'a RankTable,
     roster: &'a Roster,
     tried: Vec<NodeIndex>,
+    /// Those that the caller can use; empty for all.
+    only: Vec<NodeIndex>,
 }
 
 impl<'a> Context<'a> {
@@ -255,6 +257,11 @@ impl<'a> Context<'a> {
                 _ => table.ready(),
             },
             tried: tried.filter_map(|id| policy.find_node(id)).collect(),
+            only: query
+                .only
+                .iter()
+                .filter_map(|id| policy.find_node(id))
+                .collect(),
         })
     }
 
@@ -418,7 +425,8 @@ impl<'a> Context<'a> {
         let demands = &self.plan.demands;
         let signals = self.snapshot.signals();
         let admitted = self.position_of(index, node).is_some();
-        if self.tried.contains(&index) {
+        let is_usable = self.only.is_empty() || self.only.contains(&index);
+        if self.tried.contains(&index) || !is_usable {
             Some(Elimination::ExcludedByCaller)
         } else if !demands.capable(node) {
             Some(Elimination::Capability)

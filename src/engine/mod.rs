@@ -4,6 +4,7 @@
 //! [`decision`] and [`explanation`] (two views of the outcome). Below them: [`policy`] and [`topology`] (documents
 //! turned into tables), [`score`] (where), [`rank`] and [`mod@hash`] (who), [`geo`] (places).
 
+pub mod assignment;
 pub mod balance;
 pub mod control;
 pub mod decision;

@@ -10,6 +10,9 @@ use super::geo::place::{Asn, Country};
 /// Most nodes a query may exclude as already tried.
 pub const MAX_TRIED: usize = 16;
 
+/// Most nodes a query may name as the ones to choose among.
+pub const MAX_ONLY: usize = 256;
+
 /// Most nodes an answer names.
 pub const MAX_CANDIDATES: usize = 8;
 
@@ -38,6 +41,8 @@ pub struct Query<'a> {
     pub version_floor: u64,
     /// Ids of nodes that were tried already, at most [`MAX_TRIED`].
     pub tried: &'a [&'a str],
+    /// Ids of the nodes to choose among, at most [`MAX_ONLY`]; empty for all.
+    pub only: &'a [&'a str],
     /// How many nodes to name instead of the rule's number, 1 to [`MAX_CANDIDATES`].
     pub candidates: Option<u8>,
     /// What spreads requests in pools without affinity.

@@ -13,10 +13,10 @@ use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::grpc;
+use super::decider;
 use super::metrics::Sources;
 use super::state::{Published, Status};
-use super::wire::proto;
+use super::wire::{self, number};
 
 /// Most nodes, sites or decisions in one answer.
 const MAX_LISTED: usize = 1_000;
@@ -37,12 +37,13 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/sites", get(sites))
         .route("/debug/hot", get(hot))
         .route("/debug/policy", get(policy))
+        .route("/debug/envoy", get(envoy))
         .fallback(|| async { fault(StatusCode::NOT_FOUND, &["no such page", PAGES]) })
         .with_state(Arc::new(sources))
 }
 
 const PAGES: &str = "pages: /livez /readyz /metrics /debug/explain /debug/decisions /debug/decisions/{id} \
-                     /debug/nodes /debug/sites /debug/policy";
+                     /debug/nodes /debug/sites /debug/hot /debug/policy /debug/envoy";
 
 type SharedSources = Shared<Arc<Sources>>;
 type Parameters = UrlQuery<BTreeMap<String, String>>;
@@ -104,81 +105,17 @@ async fn metrics(Shared(sources): SharedSources) -> Response {
 }
 
 async fn explain(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let request = match request_from(&parameters) {
-        Ok(request) => request,
-        Err(faults) => return refuse(&faults),
-    };
+    let (request, faults) = wire::from_parameters(&parameters);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
     let published = match published(&sources) {
         Ok(published) => published,
         Err(response) => return response,
     };
-    match grpc::explain(&published, &request) {
+    match decider::explain(&published, &request) {
         Ok(explained) => Json(explained).into_response(),
         Err(error) => fault(StatusCode::BAD_REQUEST, &[&error.to_string()]),
-    }
-}
-
-/// A request from `?host=…&path=…&client=…` and the like; all faults at once.
-fn request_from(
-    parameters: &BTreeMap<String, String>,
-) -> Result<proto::DecideRequest, Vec<String>> {
-    let mut request = proto::DecideRequest::default();
-    let mut client = proto::Client::default();
-    let mut place = (None, None);
-    let mut faults = Vec::new();
-    for (name, value) in parameters {
-        let text = value.clone();
-        match name.as_str() {
-            "pool" => request.pool = text,
-            "host" => request.host = text,
-            "path" => request.path = text,
-            "query" => request.query = text,
-            "method" => request.method = text,
-            "class" => request.class = text,
-            "request_id" => request.request_id = text,
-            "key" => request.key = text.into_bytes(),
-            "tried" => request.tried_nodes = text.split(',').map(str::to_owned).collect(),
-            "client" => client.ip = text,
-            "country" => client.country = text,
-            "candidates" => number(name, value, &mut request.candidates, &mut faults),
-            "size" => number(name, value, &mut request.size_hint_bytes, &mut faults),
-            "asn" => number(name, value, &mut client.asn, &mut faults),
-            "lat" => number(name, value, place.0.insert(0.0), &mut faults),
-            "lon" => number(name, value, place.1.insert(0.0), &mut faults),
-            _ => match name.strip_prefix("header.") {
-                Some(header) => request.headers.push(proto::Header {
-                    name: header.to_owned(),
-                    value: text,
-                }),
-                None => faults.push(format!("unknown parameter `{name}`, {PARAMETERS}")),
-            },
-        }
-    }
-    match place {
-        (Some(latitude), Some(longitude)) => {
-            client.location = Some(proto::Location {
-                latitude,
-                longitude,
-            });
-        }
-        (None, None) => {}
-        _ => faults.push("lat and lon go together".to_owned()),
-    }
-    request.client = Some(client);
-    if faults.is_empty() {
-        Ok(request)
-    } else {
-        Err(faults)
-    }
-}
-
-const PARAMETERS: &str = "allowed are pool, host, path, query, method, class, request_id, key, tried, client, \
-                          country, candidates, size, asn, lat, lon and header.NAME";
-
-fn number<T: std::str::FromStr>(name: &str, value: &str, target: &mut T, faults: &mut Vec<String>) {
-    match value.parse() {
-        Ok(parsed) => *target = parsed,
-        Err(_) => faults.push(format!("{name} is `{value}`, must be a number")),
     }
 }
 
@@ -312,6 +249,17 @@ async fn hot(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -
         "network_pairs": view.network_pairs.0, "network_pairs_evicted": view.network_pairs.1,
     }))
     .into_response()
+}
+
+/// The Envoys that subscribe to endpoints, and what became of what was pushed to them.
+async fn envoy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, None);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
+    let mut subscribers = sources.envoys.subscribers.list();
+    subscribers.truncate(MAX_LISTED);
+    Json(json!({ "subscribers": subscribers })).into_response()
 }
 
 async fn policy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {

@@ -1,6 +1,7 @@
 //! The feedback and the telemetry service: what is told to the sidecar, on its way to the writer.
 //!
-//! One value for each worker, so that it fills only that worker's lane. Nothing told is an error of its call: an item that
+//! The query door hands over what it is told in lines ([`Feedback::take_lines`]), so both ways have the same quotas,
+//! bounds and counters. One value for each worker, so that it fills only that worker's lane. Nothing told is an error of its call: an item that
 //! can not be believed is counted with its reason and the others are taken. The answer says what became of all.
 
 use std::slice;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::clock;
+use super::decider::NO_POLICY;
 use super::intake::{Lane, Report, Reported};
 use super::listen::socket::Peer;
 use super::reporters::Reporters;
@@ -16,7 +18,9 @@ use super::state::{Published, State};
 use super::tally::{ReportCounters, ReportKind};
 use super::wire::proto::server::feedback_service_server::FeedbackService;
 use super::wire::proto::server::telemetry_service_server::TelemetryService;
-use super::wire::proto::{LoadReport, ReportHistogramsRequest, ReportRequest, ReportResponse};
+use super::wire::proto::{
+    LoadReport, Outcome, ReportHistogramsRequest, ReportRequest, ReportResponse,
+};
 use super::wire::report::{Context, Fault, RefusedReason, Summary, reporter_name};
 use super::wire::told::Told;
 
@@ -47,6 +51,25 @@ struct Shared {
     instance: u16,
 }
 
+/// Why nothing is taken: no policy is in force yet.
+#[derive(Debug)]
+struct NoPolicy;
+
+impl From<NoPolicy> for Status {
+    fn from(_: NoPolicy) -> Self {
+        Self::failed_precondition(NO_POLICY)
+    }
+}
+
+/// A line of text that tells an outcome, or why it can not be read.
+#[derive(Debug)]
+pub struct OutcomeLine {
+    /// Its number in the text.
+    pub number: usize,
+    /// What it says.
+    pub outcome: Result<Outcome, Fault>,
+}
+
 /// One call: who tells, and what became of it so far.
 #[derive(Debug)]
 struct Call {
@@ -55,6 +78,9 @@ struct Call {
     message: Option<u64>,
     summary: Summary,
 }
+
+/// What the number of an item is, given its position.
+type NumberOf<M> = fn(usize, &M) -> usize;
 
 /// Items of one kind in one message.
 struct Batch<'a, M> {
@@ -65,6 +91,8 @@ struct Batch<'a, M> {
     bound: usize,
     /// What each costs of its reporter's quota.
     cost: u64,
+    /// What an item is called, and its number by its position.
+    place: (&'static str, NumberOf<M>),
 }
 
 impl Feedback {
@@ -87,33 +115,90 @@ impl Feedback {
             }),
         }
     }
+
+    /// Whoever calls with `request`, as somebody who tells.
+    pub fn telling<M>(&self, request: &Request<M>) -> Telling {
+        Telling {
+            feedback: self.clone(),
+            call: Call::new(request),
+        }
+    }
+
+    /// Takes outcomes told by `peer` as lines of text; `None` before the first good policy.
+    pub fn take_lines(
+        &self,
+        peer: Peer,
+        reporter: &str,
+        lines: &[OutcomeLine],
+    ) -> Option<ReportResponse> {
+        let mut call = Call::of(peer);
+        let batch = Batch {
+            kind: ReportKind::Outcome,
+            reporter,
+            items: lines,
+            bound: MAX_OUTCOMES,
+            cost: 1,
+            place: ("line", |_at, line| line.number),
+        };
+        let taken = self.shared.take(&mut call, &batch, |context, line| {
+            let told = line.outcome.as_ref().map_err(Clone::clone)?;
+            self.shared.read_outcome(context, told)
+        });
+        taken.ok().map(|()| call.summary.into_message())
+    }
+}
+
+/// Somebody who tells through a door of another protocol, piece by piece. What is refused is counted like any other.
+#[derive(Debug)]
+pub struct Telling {
+    feedback: Feedback,
+    call: Call,
+}
+
+impl Telling {
+    /// Takes outcomes; none before the first good policy.
+    pub fn outcomes(&mut self, batch: &ReportRequest) {
+        drop(self.feedback.shared.take_outcomes(&mut self.call, batch));
+    }
+
+    /// Takes a load report; none before the first good policy.
+    pub fn load(&mut self, report: &LoadReport) {
+        drop(self.feedback.shared.take_load(&mut self.call, report));
+    }
 }
 
 impl Shared {
     /// Takes a batch of outcomes.
-    fn take_outcomes(&self, call: &mut Call, batch: &ReportRequest) -> Result<(), Status> {
+    fn take_outcomes(&self, call: &mut Call, batch: &ReportRequest) -> Result<(), NoPolicy> {
         let batch = Batch {
             kind: ReportKind::Outcome,
             reporter: &batch.reporter,
             items: &batch.outcomes,
             bound: MAX_OUTCOMES,
             cost: 1,
+            place: ("item", |at, _item| at),
         };
-        self.take(call, &batch, |context, outcome| {
-            let outcome = context.outcome(outcome)?;
-            self.counters.count_outcome(outcome.result);
-            Ok(Report::Outcome(outcome))
+        self.take(call, &batch, |context, told| {
+            self.read_outcome(context, told)
         })
     }
 
+    /// Reads an outcome and counts it.
+    fn read_outcome(&self, context: &Context<'_>, told: &Outcome) -> Result<Report, Fault> {
+        let outcome = context.outcome(told)?;
+        self.counters.count_outcome(outcome.result);
+        Ok(Report::Outcome(outcome))
+    }
+
     /// Takes a load report.
-    fn take_load(&self, call: &mut Call, report: &LoadReport) -> Result<(), Status> {
+    fn take_load(&self, call: &mut Call, report: &LoadReport) -> Result<(), NoPolicy> {
         let batch = Batch {
             kind: ReportKind::Load,
             reporter: "",
             items: slice::from_ref(report),
             bound: 1,
             cost: 1,
+            place: ("item", |at, _item| at),
         };
         self.take(call, &batch, |context, report| {
             let (node, report) = context.load(report)?;
@@ -126,13 +211,14 @@ impl Shared {
         &self,
         call: &mut Call,
         batch: &ReportHistogramsRequest,
-    ) -> Result<(), Status> {
+    ) -> Result<(), NoPolicy> {
         let batch = Batch {
             kind: ReportKind::Histogram,
             reporter: &batch.reporter,
             items: &batch.histograms,
             bound: MAX_HISTOGRAMS,
             cost: HISTOGRAM_COST,
+            place: ("item", |at, _item| at),
         };
         self.take(call, &batch, |context, histogram| {
             let (node, times) = context.histogram(histogram)?;
@@ -146,9 +232,9 @@ impl Shared {
         call: &mut Call,
         batch: &Batch<'_, M>,
         read: impl Fn(&Context<'_>, &M) -> Result<Report, Fault>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), NoPolicy> {
         let published = self.state.published.load();
-        let published = published.as_ref().ok_or_else(no_policy)?;
+        let published = published.as_ref().ok_or(NoPolicy)?;
         let name = match reporter_name(batch.reporter) {
             Ok(name) => name,
             Err(fault) => {
@@ -171,7 +257,11 @@ impl Shared {
                     self.hand_over(published, report);
                     call.summary.accept();
                 }
-                Err(fault) => self.refuse(call, batch.kind, (1, &fault), format_args!("item {at}")),
+                Err(fault) => {
+                    let (word, number) = batch.place;
+                    let place = format_args!("{word} {}", number(at, item));
+                    self.refuse(call, batch.kind, (1, &fault), place);
+                }
             }
         }
         Ok(())
@@ -234,7 +324,7 @@ impl Shared {
         &self,
         request: Request<Told<M>>,
         kind: ReportKind,
-        take: impl Fn(&mut Call, &M) -> Result<(), Status>,
+        take: impl Fn(&mut Call, &M) -> Result<(), NoPolicy>,
     ) -> Result<Response<ReportResponse>, Status> {
         let mut call = Call::new(&request);
         match request.into_inner().0 {
@@ -252,10 +342,10 @@ impl Shared {
         &self,
         request: Request<Streaming<Told<M>>>,
         kind: ReportKind,
-        take: impl Fn(&mut Call, &M) -> Result<(), Status>,
+        take: impl Fn(&mut Call, &M) -> Result<(), NoPolicy>,
     ) -> Result<Response<ReportResponse>, Status> {
         if self.state.published.load().is_none() {
-            return Err(no_policy());
+            return Err(NoPolicy.into());
         }
         let mut call = Call::new(&request);
         let mut messages = request.into_inner();
@@ -272,17 +362,17 @@ impl Shared {
 
 impl Call {
     fn new<M>(request: &Request<M>) -> Self {
+        // The gate tells of everybody; without a gate there is no address.
+        Self::of(request.extensions().get().copied().unwrap_or(Peer::Unix))
+    }
+
+    fn of(peer: Peer) -> Self {
         Self {
-            // The gate tells of everybody; without a gate there is no address.
-            peer: request.extensions().get().copied().unwrap_or(Peer::Unix),
+            peer,
             message: None,
             summary: Summary::default(),
         }
     }
-}
-
-fn no_policy() -> Status {
-    Status::failed_precondition("no policy is in force yet, see /readyz on the debug door")
 }
 
 #[tonic::async_trait]

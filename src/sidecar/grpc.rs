@@ -1,26 +1,16 @@
-//! The decision service: one value for each worker, so that what it counts is shared with nobody.
+//! The decision service.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::audit::{self, Audit, Sample};
-use super::clock;
-use super::intake::{Dispatched, Lane};
-use super::metrics::{DecisionCounters, TIMED_EVERY};
-use super::state::{Published, State};
-use super::wire::answer::{self, Answer, Envelope};
+use super::decider::{self, Decider, NO_POLICY, Ruling};
+use super::wire::WireError;
+use super::wire::answer::Answer;
 use super::wire::proto::server::decision_service_server::DecisionService;
 use super::wire::proto::{DecideBatchRequest, DecideRequest, ExplainRequest, ExplainResponse};
-use super::wire::{QueryBuffer, WireError, explanation};
-use crate::engine::decision::{Decision, Purity};
-use crate::engine::evaluate::{Evaluation, Reason, Verdict, evaluate};
-use crate::engine::explanation::Explanation;
-use crate::engine::signal::observation::{DecisionNumber, Dispatch};
 
 /// Most requests in one batch.
 pub const MAX_BATCH: usize = 128;
@@ -34,226 +24,35 @@ pub const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// Largest batch, asked or answered, in bytes: 128 answers that name 8 nodes each have some 150 KiB.
 pub const MAX_BATCH_BYTES: usize = 256 << 10;
 
-/// Answers decisions on one worker.
-#[derive(Debug, Clone)]
-pub struct Decider {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Arc<State>,
-    counters: Arc<DecisionCounters>,
-    audit: Arc<Audit>,
-    lane: Arc<Lane>,
-    /// The upper bits of every decision id of this worker: they tell processes (16 bits) and workers (8 bits) apart.
-    id_prefix: u64,
-    decisions: AtomicU64,
-}
-
-/// A request decided, with what it was decided on.
-struct Decided {
-    evaluation: Evaluation,
-    answer: Answer,
-}
-
-impl Decider {
-    /// A decider for worker number `worker`, whose decisions go to `lane`. `instance` is a number unlike those of other
-    /// processes. A worker has one, however many doors it serves: its ids must not come twice.
-    pub fn new(
-        state: Arc<State>,
-        counters: Arc<DecisionCounters>,
-        audit: Arc<Audit>,
-        lane: Arc<Lane>,
-        (instance, worker): (u16, usize),
-    ) -> Self {
-        let id_prefix = (u64::from(instance) << 48) | ((worker as u64 & 0xff) << 40);
-        Self {
-            shared: Arc::new(Shared {
-                state,
-                counters,
-                audit,
-                lane,
-                id_prefix,
-                decisions: AtomicU64::new(0),
-            }),
-        }
-    }
-
-    /// Runs `ask` on the snapshot in force, loaded once.
-    fn on_published<T>(
-        &self,
-        ask: impl FnOnce(&Arc<Published>) -> Result<T, Status>,
-    ) -> Result<T, Status> {
-        match self.shared.state.published.load().as_ref() {
-            Some(published) => ask(published),
-            None => Err(Status::failed_precondition(
-                "no policy is in force yet, see /readyz on the debug door",
-            )),
-        }
-    }
-
-    /// Decides, counts and samples one request.
-    fn decide_on(
-        &self,
-        published: &Arc<Published>,
-        request: DecideRequest,
-    ) -> Result<Answer, WireError> {
-        let shared = &*self.shared;
-        // One worker counts, so a load and a store are enough.
-        let number = shared.decisions.load(Ordering::Relaxed);
-        shared.decisions.store(number + 1, Ordering::Relaxed);
-        let started = number.is_multiple_of(TIMED_EVERY).then(clock::now);
-        let id_number = shared.id_prefix | (number & 0xff_ffff_ffff);
-        let id = DecisionId::new(id_number);
-        let decided = answer_request(published, &request, id.as_str());
-        let Decided { evaluation, answer } = match decided {
-            Ok(decided) => decided,
-            Err(error) => {
-                shared.counters.count_rejected();
-                return Err(error);
-            }
-        };
-        if let Some(started) = started {
-            shared.counters.time(started.elapsed());
-        }
-        if !request.dry_run {
-            let decision = Decision::new(&published.snapshot, &evaluation);
-            shared.counters.count(&decision, &published.pool_rows);
-            if let Some(dispatched) = dispatched(published, &decision, id_number) {
-                shared.lane.dispatched(dispatched);
-            }
-            let notable =
-                evaluation.verdict == Verdict::Refuse || decision.purity() != Purity::Pure;
-            if audit::is_sampled(number, published.snapshot.policy().sample_ratio(), notable) {
-                let decision_id = id.as_str().to_owned();
-                shared.audit.offer(Sample {
-                    decision_id,
-                    request,
-                    evaluation,
-                    published: Arc::clone(published),
-                });
-            }
-        }
-        Ok(answer)
-    }
-
-    /// Decides one request of a stream; a bad one is answered with its faults, and the stream lives on.
-    fn decide_in_stream(&self, request: DecideRequest) -> Result<Answer, Status> {
-        self.on_published(|published| {
-            let request_id = request.request_id.clone();
-            let decided = self.decide_on(published, request);
-            Ok(decided.unwrap_or_else(|error| Answer::error(&request_id, &error.to_string())))
-        })
-    }
-}
-
-fn answer_request(
-    published: &Published,
-    request: &DecideRequest,
-    id: &str,
-) -> Result<Decided, WireError> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request)?;
-    let evaluation = evaluate(&published.snapshot, &query);
-    let decision = Decision::new(&published.snapshot, &evaluation);
-    let answer = Answer::single(
-        &decision,
-        &envelope(published, request, id),
-        &published.nodes,
-    );
-    Ok(Decided { evaluation, answer })
-}
-
-/// What the writer is told of a decision: nothing of one that names no node.
-#[inline]
-fn dispatched(published: &Published, decision: &Decision<'_>, id: u64) -> Option<Dispatched> {
-    let evaluation = decision.evaluation();
-    if evaluation.verdict != Verdict::Route {
-        return None;
-    }
-    let plan = decision.plan()?;
-    let tier = plan.tiers.get(usize::from(evaluation.tier))?;
-    let cell = evaluation.located.cell_index;
-    Some(Dispatched {
-        fleet: published.revision,
-        dispatch: Dispatch {
-            number: DecisionNumber::of(id),
-            generation: published.snapshot.generation(),
-            key: evaluation.key,
-            set: tier.set,
-            site: evaluation.sites.first()?.site,
-            node: evaluation.picks.first()?.node,
-            cell: cell.and_then(|cell| u32::try_from(cell).ok()),
-            class: plan.class_index,
-            hot: evaluation.reason == Reason::HotCopy,
-        },
-        affinity: tier.affinity,
-    })
-}
-
-fn envelope<'a>(
-    published: &'a Published,
-    request: &'a DecideRequest,
-    decision_id: &'a str,
-) -> Envelope<'a> {
-    Envelope {
-        request_id: &request.request_id,
-        decision_id,
-        revision: published.revision,
-        policy_digest: &published.policy_digest,
-        freshness_floor: request.object_version_floor,
-    }
-}
-
-/// Decides and explains a request; neither counted nor kept.
-pub fn explain(
-    published: &Published,
-    request: &DecideRequest,
-) -> Result<ExplainResponse, WireError> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request)?;
-    let evaluation = evaluate(&published.snapshot, &query);
-    let decision = Decision::new(&published.snapshot, &evaluation);
-    let why = Explanation::new(&published.snapshot, &query, &evaluation);
-    Ok(ExplainResponse {
-        decision: Some(answer::message(
-            &decision,
-            &envelope(published, request, ""),
-        )),
-        explanation: Some(explanation(&decision, &why)),
-    })
-}
-
-/// A decision's name: 16 hexadecimal digits, on the stack.
-struct DecisionId([u8; 16]);
-
-impl DecisionId {
-    fn new(number: u64) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |at: usize| {
-            let nibble = (number >> (60 - 4 * at)) & 0xf;
-            DIGITS.get(nibble as usize).copied().unwrap_or(b'0')
-        };
-        Self(std::array::from_fn(digit))
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
 fn invalid(error: &WireError) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+fn no_policy() -> Status {
+    Status::failed_precondition(NO_POLICY)
+}
+
+/// An answer of this service.
+fn encode(ruling: &Ruling<'_>) -> Answer {
+    Answer::single(&ruling.decision, &ruling.envelope, &ruling.published.nodes)
+}
+
+/// Decides one request of a stream; a bad one is answered with its faults, and the stream lives on.
+fn decide_in_stream(decider: &Decider, request: DecideRequest) -> Result<Answer, Status> {
+    let request_id = request.request_id.clone();
+    let answer = decider.on_published(|published| decider.decide_on(published, request, encode));
+    let answer = answer.ok_or_else(no_policy)?;
+    Ok(answer.unwrap_or_else(|error| Answer::error(&request_id, &error.to_string())))
 }
 
 #[tonic::async_trait]
 impl DecisionService for Decider {
     async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<Answer>, Status> {
         self.on_published(|published| {
-            let decided = self.decide_on(published, request.into_inner());
+            let decided = self.decide_on(published, request.into_inner(), encode);
             decided.map(Response::new).map_err(|error| invalid(&error))
         })
+        .ok_or_else(no_policy)?
     }
 
     async fn decide_batch(
@@ -270,7 +69,7 @@ impl DecisionService for Decider {
             let mut batch = Answer::default();
             let mut faults = Vec::new();
             for (index, request) in requests.into_iter().enumerate() {
-                match self.decide_on(published, request) {
+                match self.decide_on(published, request, encode) {
                     Ok(answer) => batch.push(&answer),
                     Err(error) => faults.push(format!("requests[{index}]: {error}")),
                 }
@@ -281,6 +80,7 @@ impl DecisionService for Decider {
                 Err(Status::invalid_argument(faults.join("; ")))
             }
         })
+        .ok_or_else(no_policy)?
     }
 
     type DecideStreamStream = Decisions;
@@ -301,11 +101,12 @@ impl DecisionService for Decider {
     ) -> Result<Response<ExplainResponse>, Status> {
         let request = request.into_inner().request.unwrap_or_default();
         self.on_published(|published| {
-            let explained = explain(published, &request);
+            let explained = decider::explain(published, &request);
             explained
                 .map(Response::new)
                 .map_err(|error| invalid(&error))
         })
+        .ok_or_else(no_policy)?
     }
 }
 
@@ -321,6 +122,6 @@ impl Stream for Decisions {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = Pin::new(&mut self.requests).poll_next(context);
-        polled.map(|next| next.map(|request| self.decider.decide_in_stream(request?)))
+        polled.map(|next| next.map(|request| decide_in_stream(&self.decider, request?)))
     }
 }

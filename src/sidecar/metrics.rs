@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::audit::Audit;
+use super::envoy::metrics::EnvoySources;
 use super::listen::counters::GateCounters;
 use super::probe::ProbeCounters;
 use super::signals;
@@ -147,10 +148,14 @@ pub struct Sources {
     pub workers: Vec<Arc<DecisionCounters>>,
     /// What was told.
     pub reports: ReportSources,
+    /// What Envoys told and were told.
+    pub envoys: EnvoySources,
     /// What probes came to.
     pub probes: Arc<ProbeCounters>,
     /// What the accept gate counts.
     pub gate: Arc<GateCounters>,
+    /// What the query door's gate counts.
+    pub http: Arc<GateCounters>,
     /// What the debug door's listener counts.
     pub debug: Arc<GateCounters>,
     /// Recent decisions.
@@ -342,12 +347,12 @@ impl Sources {
     }
 
     fn encode_gate(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        for (door, gate) in [("grpc", &self.gate), ("debug", &self.debug)] {
-            let prefix = if door == "grpc" {
-                "connections"
-            } else {
-                "debug_connections"
-            };
+        let doors = [
+            ("connections", &self.gate),
+            ("http_connections", &self.http),
+            ("debug_connections", &self.debug),
+        ];
+        for (prefix, gate) in doors {
             let counters = [
                 ("accepted", "Connections accepted", &gate.accepted),
                 (
@@ -408,7 +413,8 @@ impl Collector for Sources {
         self.encode_snapshot(&mut encoder)?;
         self.encode_gate(&mut encoder)?;
         signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;
-        self.reports.encode(&mut encoder)
+        self.reports.encode(&mut encoder)?;
+        self.envoys.encode(&mut encoder)
     }
 }
 

@@ -1,18 +1,21 @@
 //! The asynchronous shell: sockets, files, tasks, time.
 //!
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
-//! [`state`]. Reading side: [`listen`] accepts, [`grpc`] answers, [`wire`] converts; [`debug`], [`metrics`] and
-//! [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to
-//! the writer through the [`intake`]; [`tally`] counts. Operators: [`admin`] hands what they ask to the writer, which keeps
-//! the states they set in the [`overlay`].
+//! [`state`]. Reading side: [`listen`] accepts, [`grpc`] and [`http`] take calls, [`decider`] decides, [`wire`] converts; [`debug`],
+//! [`metrics`] and [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes
+//! what is told, within the quotas of [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`]
+//! counts. Operators: [`admin`] hands what they ask to the writer, which keeps the states they set in the [`overlay`].
 
 pub mod admin;
 pub mod audit;
 pub mod clock;
 pub mod debug;
+pub mod decider;
+pub mod envoy;
 pub mod feedback;
 pub mod geoip;
 pub mod grpc;
+pub mod http;
 pub mod intake;
 pub mod listen;
 pub mod metrics;

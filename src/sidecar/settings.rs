@@ -25,6 +25,9 @@ const DEFAULT_DEBUG: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
 /// Where the services for operators are unless said otherwise.
 const DEFAULT_ADMIN: &str = "127.0.0.1:7072";
 
+/// Where plain HTTP queries are answered unless said otherwise.
+const DEFAULT_HTTP: &str = "127.0.0.1:7073";
+
 /// The settings as given, on the command line or in the settings file; whatever is absent has a default.
 #[derive(Debug, Clone, Default, ClapArgs, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -62,6 +65,9 @@ pub struct Args {
     /// Serve operators (drain, topology, breakers) over gRPC here, ADDR:PORT or unix:PATH [default: 127.0.0.1:7072]
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_ADMIN")]
     pub admin: Option<String>,
+    /// Answer plain HTTP (/v1/route, /v1/outcomes) here, ADDR:PORT or unix:PATH [default: 127.0.0.1:7073]
+    #[arg(long, value_name = "ADDR", env = "TRADEWIND_HTTP")]
+    pub http: Option<String>,
     /// Keep the last good policy and topology, and what operators set, here [default: .tradewind beside the policy file]
     #[arg(long, value_name = "DIR", env = "TRADEWIND_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
@@ -103,6 +109,8 @@ pub struct Settings {
     pub debug: SocketAddr,
     /// Where the services for operators are.
     pub admin: Endpoint,
+    /// Where plain HTTP queries are answered.
+    pub http: Endpoint,
     /// Where the last good policy and topology, and what operators set, are kept; `None` when both are embedded.
     pub state_dir: Option<PathBuf>,
     /// Worker threads, at least 1.
@@ -187,6 +195,7 @@ impl Args {
             listen: longer(self.listen, file.listen),
             debug: self.debug.or(file.debug),
             admin: self.admin.or(file.admin),
+            http: self.http.or(file.http),
             state_dir: self.state_dir.or(file.state_dir),
             workers: self.workers.or(file.workers),
             max_connections: self.max_connections.or(file.max_connections),
@@ -222,13 +231,13 @@ impl Args {
         let ms = DurationMs::from_ms;
         faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
         faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
-        // Where it can not be read, the fault keeps these settings from being used.
-        let admin = endpoint(
-            "admin",
-            self.admin.as_deref().unwrap_or(DEFAULT_ADMIN),
-            faults,
-        )
-        .unwrap_or(Endpoint::Tcp(DEFAULT_DEBUG));
+        let mut one = |name, given: Option<&str>, default| {
+            let read = endpoint(name, given.unwrap_or(default), faults);
+            // Where it can not be read, the fault keeps these settings from being used.
+            read.unwrap_or(Endpoint::Tcp(DEFAULT_DEBUG))
+        };
+        let admin = one("admin", self.admin.as_deref(), DEFAULT_ADMIN);
+        let http = one("http", self.http.as_deref(), DEFAULT_HTTP);
         Settings {
             listen: listen
                 .iter()
@@ -240,6 +249,7 @@ impl Args {
             geo: self.geo,
             debug: self.debug.unwrap_or(DEFAULT_DEBUG),
             admin,
+            http,
             workers,
             max_connections: connections,
             drain_deadline,
@@ -325,6 +335,7 @@ mod tests {
             policy: Some("p.yaml".into()),
             listen: vec!["nowhere".into()],
             admin: Some("here".into()),
+            http: Some("there".into()),
             workers: Some(0),
             poll: Some(DurationMs::from_ms(1)),
             ..Args::default()
@@ -334,6 +345,7 @@ mod tests {
             "only one of policy and topology",
             "listen is `nowhere`",
             "admin is `here`",
+            "http is `there`",
             "workers is 0",
             "poll is 1ms, must be 100ms to 1h",
         ] {

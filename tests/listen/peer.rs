@@ -118,7 +118,7 @@ impl Peer {
     pub(crate) fn read_until_greeted(&mut self) {
         let mut flags = 0;
         while flags & ACK == 0 {
-            flags = self.read_until(SETTINGS).expect("the greeting").flags;
+            flags = self.read_until(SETTINGS).unwrap().flags;
         }
     }
 

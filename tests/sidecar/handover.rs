@@ -10,8 +10,8 @@ use tradewind::engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, LoadReport, Outcome, Reporter,
 };
 use tradewind::sidecar::audit::Audit;
+use tradewind::sidecar::decider::Decider;
 use tradewind::sidecar::feedback::Feedback;
-use tradewind::sidecar::grpc::Decider;
 use tradewind::sidecar::intake::{Dispatched, Lane, Report, Reported};
 use tradewind::sidecar::reporters::{Quota, Reporters};
 use tradewind::sidecar::settings::{Args, Settings};

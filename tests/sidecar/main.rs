@@ -23,6 +23,11 @@ mod fleet;
 mod fleet_changes;
 mod geo;
 mod handover;
+#[path = "../support/http.rs"]
+mod http;
+mod http_door;
+mod http_limits;
+mod http_outcomes;
 mod loopback;
 mod misuse;
 mod openmetrics;

@@ -102,6 +102,7 @@ impl Setup {
         .with("listen", "127.0.0.1:0")
         .with("debug", "127.0.0.1:0")
         .with("admin", "127.0.0.1:0")
+        .with("http", "127.0.0.1:0")
         .with("workers", "2")
         .with("poll", "1h")
         .with("drain-deadline", "2s")
@@ -130,11 +131,14 @@ impl Setup {
 
     /// Starts and waits until it is alive.
     pub(crate) async fn start_unready(self) -> Server {
-        let tcp = |option: &&(String, OsString)| {
-            option.0 == "listen" && !option.1.to_string_lossy().starts_with("unix:")
+        let tcp = |door: &str| {
+            let options = self.options.iter().filter(|(name, _)| name == door);
+            let tcp = options.filter(|(_, at)| !at.to_string_lossy().starts_with("unix:"));
+            tcp.count()
         };
+        let has_http = tcp("http") > 0;
         // The debug and the admin door beside them.
-        let expected = self.options.iter().filter(tcp).count() + 2;
+        let expected = tcp("listen") + usize::from(has_http) + 2;
         let Spawned {
             child,
             log,
@@ -145,6 +149,7 @@ impl Setup {
             grpc: Vec::new(),
             debug: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http: None,
             log,
         };
         let mut told = Vec::new();
@@ -154,9 +159,10 @@ impl Setup {
                 Err(error) => panic!("no addresses, only {told:?}: {error}\n{}", server.log()),
             }
         }
-        // The admin door comes last, the debug door before it.
+        // The admin door comes last, the debug door before it, and before that the query door.
         server.admin = told.pop().unwrap();
         server.debug = told.pop().unwrap();
+        server.http = if has_http { told.pop() } else { None };
         server.grpc = told;
         server
             .until("it is alive", || server.get("/livez").status == 200)
@@ -251,6 +257,8 @@ pub(crate) struct Server {
     pub(crate) grpc: Vec<SocketAddr>,
     pub(crate) debug: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// `None` when it is at a Unix socket.
+    pub(crate) http: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
 }
 

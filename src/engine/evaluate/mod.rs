@@ -5,6 +5,7 @@
 
 mod fallback;
 mod lead;
+mod restriction;
 mod sites;
 
 use arrayvec::ArrayVec;
@@ -17,7 +18,7 @@ use super::query::{HostRoom, MAX_CANDIDATES, MAX_TRIED, Query, normal_host};
 use super::signal::Readmission;
 use super::snapshot::{RankTable, Roster, Snapshot};
 
-pub use sites::{MAX_SCORED_SITES, ScoredSite};
+pub use sites::{MAX_SCORED_SITES, ScoredSite, score_sites};
 
 /// The outcome of one query, from which answers and explanations are made.
 #[derive(Debug, Clone)]
@@ -74,6 +75,8 @@ pub enum Reason {
     OwnerTried,
     /// Every node of the best site was tried already; the owner at another site.
     SiteTried,
+    /// The first of the nodes that the caller can use.
+    Restricted,
     /// Too little of the pool is well: nodes are used again that would otherwise not be.
     Readmitted,
     /// Too little of an earlier tier is well.
@@ -180,6 +183,7 @@ names! { Reason {
     LessLoaded = "less_loaded",
     OwnerTried = "owner_tried",
     SiteTried = "site_tried",
+    Restricted = "restricted",
     Readmitted = "readmitted",
     NextTier = "next_tier",
     Panic = "panic",
@@ -261,7 +265,11 @@ pub fn evaluate(snapshot: &Snapshot, query: &Query<'_>) -> Evaluation {
         wanted: usize::from(query.candidates.unwrap_or(plan.candidates)).clamp(1, MAX_CANDIDATES),
         expected_gb: super::number::gigabytes(query.size_bytes.unwrap_or(plan.expected_bytes)),
     };
-    fallback::list(&request, stage, matched_by)
+    let mut evaluation = fallback::list(&request, stage, matched_by);
+    if !query.only.is_empty() {
+        restriction::restrict(&request, query.only, &mut evaluation);
+    }
+    evaluation
 }
 
 /// A query that found its plan, with all that is the same for every step.

@@ -3,11 +3,14 @@
 use arrayvec::ArrayVec;
 
 use crate::engine::geo::distance::chord_squared;
-use crate::engine::locate::Located;
+use crate::engine::locate::{self, Located};
 use crate::engine::model::{ClassIndex, SiteIndex};
+use crate::engine::number;
+use crate::engine::policy::{Plan, SetIndex};
+use crate::engine::query::Query;
 use crate::engine::score::ScoreModel;
 use crate::engine::signal::network::Measured;
-use crate::engine::snapshot::{RankTable, Roster};
+use crate::engine::snapshot::{RankTable, Roster, Snapshot};
 
 /// Most sites kept for one decision; so a scope holds at most this many.
 pub const MAX_SCORED_SITES: usize = 8;
@@ -21,6 +24,32 @@ pub struct ScoredSite {
     pub position: u16,
     /// What it is expected to cost this client, in ms.
     pub total_ms: f32,
+}
+
+/// Every site of a set with what it is expected to cost a client, best first, whether or not it has a node to name.
+pub fn score_sites(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    set: SetIndex,
+    query: &Query<'_>,
+) -> Vec<ScoredSite> {
+    let located = locate::locate(snapshot, query);
+    let table = snapshot.table(set);
+    let network = &snapshot.signals().network;
+    let scorer = Scorer {
+        model: snapshot.policy().score(),
+        table,
+        roster: table.ready(),
+        located: &located,
+        expected_gb: number::gigabytes(plan.expected_bytes),
+        class: plan.class_index,
+        measured: located.cell_index.map_or(&[], |cell| network.of_cell(cell)),
+    };
+    let positions = (0_u16..).take(table.sites().len());
+    let all = positions.filter_map(|position| scorer.score_any(position));
+    let mut sites: Vec<ScoredSite> = all.map(|(site, _)| site).collect();
+    sites.sort_by(|a, b| a.total_ms.total_cmp(&b.total_ms).then(a.site.cmp(&b.site)));
+    sites
 }
 
 /// Scores sites for one client.

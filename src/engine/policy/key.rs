@@ -85,6 +85,11 @@ impl KeyRecipe {
         }
     }
 
+    /// The headers it is made of, in lower case.
+    pub(super) fn headers(&self) -> &[Box<str>] {
+        &self.headers
+    }
+
     /// The key of a request. `host` is the request's host in lower case, without port.
     pub fn key_of(&self, query: &Query<'_>, host: &str) -> KeyHash {
         if let Some(key) = query.key {

@@ -53,6 +53,7 @@ pub struct Policy {
     overrides: Overrides,
     fallback_place: Known,
     nodes_by_id: HashMap<Box<str>, NodeIndex, FixedState>,
+    header_names: Vec<Box<str>>,
 }
 
 /// A named set of nodes, and how to use it when a caller names it instead of matching rules.
@@ -222,6 +223,11 @@ impl Policy {
     /// The pool's name; indices come from this policy only.
     pub fn pool_name(&self, pool: PoolIndex) -> &str {
         self.pools.get(pool.get()).map_or("", |pool| &pool.name)
+    }
+
+    /// The headers that rules and key recipes look at, in lower case, each once, sorted: no others can change a decision.
+    pub fn header_names(&self) -> &[Box<str>] {
+        &self.header_names
     }
 
     /// The node that callers call `id`.

@@ -5,7 +5,7 @@
 //! way to reach its own host or a cloud's metadata service are refused unless a policy lists them.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -121,6 +121,22 @@ impl Address {
     /// The host.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// The host as text, an IPv6 address without brackets.
+    pub fn host_text(&self) -> String {
+        match &self.host {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.to_string(),
+        }
+    }
+
+    /// The address to connect to; `None` for a host name.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self.host {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port)),
+            Host::Name(_) => None,
+        }
     }
 
     /// The port, 1 to 65535.

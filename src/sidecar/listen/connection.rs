@@ -5,65 +5,69 @@ use std::sync::Arc;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time;
 
 use super::counters;
 use super::executor::{Batch, WorkerExecutor};
 use super::guard::{CallTerms, Guard};
 use super::limits::Limits;
+use super::porter::{Arrival, Host};
 use super::preface::Prefaced;
 use super::service::WorkerService;
-use super::socket::Peer;
 use super::warden::{self, Control, Phase, Terms};
 use super::watched::{self, Watched};
 
-/// What a connection is served under.
-#[derive(Debug)]
-pub(crate) struct ConnectionTerms {
+/// Speaks HTTP/2 on a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Http2Host<S> {
+    /// What it serves.
+    pub(crate) service: S,
     /// The door's limits.
     pub(crate) limits: Limits,
-    /// Who is at the other end.
-    pub(crate) peer: Peer,
-    /// Numbers the gate's connections; sets the age at which this one leaves.
-    pub(crate) serial: u64,
-    /// The gate's life.
-    pub(crate) phase: watch::Receiver<Phase>,
-    /// What its calls have in common.
+    /// What calls have in common.
     pub(crate) calls: Arc<CallTerms>,
 }
 
+impl<S: WorkerService> Host for Http2Host<S> {
+    async fn serve<T>(self, stream: T, arrival: Arrival)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        serve(stream, self, arrival).await;
+    }
+}
+
 /// Serves one connection until its peer, its age, a fault or the gate ends it.
-pub(crate) async fn serve<T, S>(stream: T, service: S, mut terms: ConnectionTerms)
+async fn serve<T, S>(stream: T, host: Http2Host<S>, mut arrival: Arrival)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: WorkerService,
 {
-    let counters = Arc::clone(&terms.calls.counters);
-    let preface = time::timeout(terms.limits.preface_deadline, Prefaced::read(stream));
+    let Http2Host {
+        service,
+        limits,
+        calls,
+    } = host;
+    let counters = Arc::clone(&calls.counters);
+    let preface = time::timeout(limits.preface_deadline, Prefaced::read(stream));
     let stream = tokio::select! {
         preface = preface => if let Ok(Ok(stream)) = preface { stream } else {
             counters::count(&counters.refused_preface);
             return;
         },
         // Who has not said a word when the drain begins has nothing in flight.
-        _ = terms.phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+        _ = arrival.phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
     let control = Arc::new(Control::default());
     let watch = Terms {
-        max_age: terms.limits.age_of(terms.serial),
-        send_deadline: terms.limits.send_deadline,
+        max_age: limits.age_of(arrival.serial),
+        send_deadline: limits.send_deadline,
     };
-    let _warden = warden::spawn(&control, watch, terms.phase.clone(), &counters);
+    let _warden = warden::spawn(&control, watch, arrival.phase.clone(), &counters);
     let watched = Watched::new(stream, &control);
-    let guard = Guard::new(
-        service,
-        Arc::clone(&terms.calls),
-        Arc::clone(&control),
-        terms.peer,
-    );
+    let guard = Guard::new(service, calls, Arc::clone(&control), arrival.peer);
     let mut batch = Batch::new();
-    let builder = builder(batch.executor(), &terms.limits);
+    let builder = builder(batch.executor(), &limits);
     let connection = builder.serve_connection(TokioIo::new(watched), guard);
     watched::drive(
         connection,
@@ -72,7 +76,7 @@ where
         || batch.run(),
     )
     .await
-    .count(&counters, &terms.phase);
+    .count(&counters, &arrival.phase);
 }
 
 /// Every knob is set: one left out would be unlimited or another version's default.

@@ -1,25 +1,23 @@
 //! The gate: listening sockets on the control runtime, connections on the workers, and the way out.
 
-use std::io;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{self, Instant};
 
 use super::ListenError;
 use super::accept::Acceptor;
-use super::connection::{self, ConnectionTerms};
-use super::counters::{self, GateCounters, WorkerGauges};
+use super::connection::Http2Host;
+use super::counters::{self, GateCounters};
 use super::guard::CallTerms;
+use super::http1::{Http1Host, Http1Limits, HttpService};
 use super::limits::{self, GateLimits, Limits};
+use super::porter::{Host, Porter, Shared};
 use super::service::WorkerService;
-use super::socket::{Accepted, Endpoint, Listener};
+use super::socket::{Endpoint, Listener};
 use super::warden::Phase;
 use super::worker::{WorkerIndex, Workers};
 
@@ -39,6 +37,18 @@ pub struct Door {
     pub streaming: fn(&str) -> bool,
     /// Says of a request path that its service wants to know who asks: the request's extensions then hold a
     /// [`Peer`](super::socket::Peer). Not for every path, because that costs an allocation.
+    pub names_peer: fn(&str) -> bool,
+}
+
+/// One HTTP/1.1 surface on the workers.
+#[derive(Clone, Debug)]
+pub struct PlainDoor {
+    /// Where to listen.
+    pub endpoint: Endpoint,
+    /// Bounds of its connections and requests. Those of the door as a whole (connections, pause after errors, deadline of
+    /// the drain) are the gate's.
+    pub limits: Http1Limits,
+    /// As of a [`Door`].
     pub names_peer: fn(&str) -> bool,
 }
 
@@ -72,23 +82,9 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Gate {
     shared: Arc<Shared>,
-    workers: Workers,
+    workers: Arc<Workers>,
     doors: Vec<JoinHandle<()>>,
     phase: watch::Sender<Phase>,
-}
-
-/// What the doors share.
-#[derive(Debug)]
-struct Shared {
-    limits: GateLimits,
-    counters: Arc<GateCounters>,
-    runtimes: Vec<Handle>,
-    /// Where the search for the least busy worker starts, so that ties go round.
-    cursor: AtomicUsize,
-    /// Numbers the connections.
-    serial: AtomicU64,
-    /// Told when the last connection ends.
-    empty: Notify,
 }
 
 /// What [`Gate::drain`] did.
@@ -117,16 +113,20 @@ impl Gate {
                 "fewer connections than wanted: the limit on open files is low"
             );
         }
-        let shared = Arc::new(Shared {
-            limits: fitted,
-            counters: Arc::new(GateCounters::new(workers.count())),
-            runtimes: workers.runtimes(),
-            cursor: AtomicUsize::new(0),
-            serial: AtomicU64::new(0),
-            empty: Notify::new(),
-        });
+        Self::over(Arc::new(workers), fitted)
+    }
+
+    /// Another gate over the same workers, with limits and counters of its own: for doors whose connections must not
+    /// take the place of others. Give it limits that fit ([`limits::fit_together`]). Both gates must be drained; the
+    /// one that is done last stops the workers.
+    #[must_use]
+    pub fn beside(&self, limits: GateLimits) -> Self {
+        Self::over(Arc::clone(&self.workers), limits)
+    }
+
+    fn over(workers: Arc<Workers>, limits: GateLimits) -> Self {
         Self {
-            shared,
+            shared: Arc::new(Shared::new(limits, workers.runtimes())),
             workers,
             doors: Vec::new(),
             phase: watch::Sender::new(Phase::Serving),
@@ -151,30 +151,61 @@ impl Gate {
         S: WorkerService,
         F: FnMut(WorkerIndex) -> S,
     {
-        let listener = Listener::bind(&door.endpoint).await?;
-        let endpoint = listener.endpoint().clone();
         let counters = &self.shared.counters;
         let share = self.shared.limits.max_in_flight / self.workers.count();
-        let desks = counters
+        let hosts = counters
             .workers
             .iter()
-            .zip(&self.shared.runtimes)
-            .enumerate();
-        let desks = desks.map(|(index, (gauges, runtime))| Desk {
+            .enumerate()
+            .map(|(index, gauges)| Http2Host {
+                service: service(WorkerIndex(index)),
+                limits: door.limits,
+                calls: Arc::new(CallTerms {
+                    request_deadline: door.limits.request_deadline,
+                    streaming: door.streaming,
+                    names_peer: door.names_peer,
+                    max_in_flight: u64::try_from(share.max(1)).unwrap_or(u64::MAX),
+                    counters: Arc::clone(counters),
+                    gauges: Arc::clone(gauges),
+                }),
+            });
+        let hosts = hosts.collect();
+        self.receive(&door.endpoint, hosts).await
+    }
+
+    /// Like [`Gate::open`], for HTTP/1.1. A worker's connections have one request in flight each, so the gate's bound on
+    /// connections is the bound on requests too.
+    pub async fn open_http1<S, F>(
+        &mut self,
+        door: PlainDoor,
+        mut service: F,
+    ) -> Result<Endpoint, ListenError>
+    where
+        S: HttpService,
+        F: FnMut(WorkerIndex) -> S,
+    {
+        let counters = &self.shared.counters;
+        let workers = 0..self.workers.count();
+        let hosts = workers.map(|index| Http1Host {
             service: service(WorkerIndex(index)),
-            runtime: runtime.clone(),
-            calls: Arc::new(CallTerms {
-                request_deadline: door.limits.request_deadline,
-                streaming: door.streaming,
-                names_peer: door.names_peer,
-                max_in_flight: u64::try_from(share.max(1)).unwrap_or(u64::MAX),
-                counters: Arc::clone(counters),
-                gauges: Arc::clone(gauges),
-            }),
-        });
-        let porter = Porter {
-            desks: desks.collect(),
             limits: door.limits,
+            names_peer: door.names_peer,
+            counters: Arc::clone(counters),
+        });
+        let hosts = hosts.collect();
+        self.receive(&door.endpoint, hosts).await
+    }
+
+    /// Binds a door and starts to accept for these hosts, one for each worker.
+    async fn receive<H: Host>(
+        &mut self,
+        endpoint: &Endpoint,
+        hosts: Vec<H>,
+    ) -> Result<Endpoint, ListenError> {
+        let listener = Listener::bind(endpoint).await?;
+        let endpoint = listener.endpoint().clone();
+        let porter = Porter {
+            hosts,
             shared: Arc::clone(&self.shared),
             phase: self.phase.subscribe(),
         };
@@ -185,7 +216,7 @@ impl Gate {
     }
 
     /// Stops accepting, asks every connection to leave, waits for calls in flight up to the drain
-    /// deadline, cuts what is left and stops the workers.
+    /// deadline, cuts what is left and stops the workers, unless another gate still needs them.
     pub async fn drain(self) -> DrainReport {
         let started = Instant::now();
         let counters = &self.shared.counters;
@@ -209,153 +240,19 @@ impl Gate {
         counters
             .drained
             .store(open.saturating_sub(cut), Ordering::Relaxed);
-        let workers = self.workers;
-        let stopped = tokio::task::spawn_blocking(move || workers.stop(CUT_PATIENCE));
+        // While another gate over the same workers has not drained, they must run on.
+        let workers_stuck = match Arc::into_inner(self.workers) {
+            Some(workers) => {
+                let stopped = tokio::task::spawn_blocking(move || workers.stop(CUT_PATIENCE));
+                stopped.await.unwrap_or(0)
+            }
+            None => 0,
+        };
         DrainReport {
             drained: counters::read(&counters.drained),
             cut,
-            workers_stuck: stopped.await.unwrap_or(0),
+            workers_stuck,
             took: started.elapsed(),
-        }
-    }
-}
-
-impl Shared {
-    /// Waits until no connection is open.
-    async fn emptied(&self) {
-        while counters::read(&self.counters.open) > 0 {
-            self.empty.notified().await;
-        }
-    }
-
-    /// The worker with the fewest open connections; among equals, the next in turn.
-    fn least_busy(&self) -> usize {
-        let gauges = &self.counters.workers;
-        let first = self.cursor.fetch_add(1, Ordering::Relaxed) % gauges.len().max(1);
-        let turn = (first..gauges.len()).chain(0..first);
-        let open = |index: &usize| {
-            gauges
-                .get(*index)
-                .map(|worker| counters::read(&worker.open))
-        };
-        turn.min_by_key(open).unwrap_or(0)
-    }
-}
-
-/// A worker as one door sees it.
-#[derive(Debug)]
-struct Desk<S> {
-    service: S,
-    runtime: Handle,
-    calls: Arc<CallTerms>,
-}
-
-/// Takes the connections of one door to the workers.
-#[derive(Debug)]
-struct Porter<S> {
-    desks: Vec<Desk<S>>,
-    limits: Limits,
-    shared: Arc<Shared>,
-    /// Never marked as seen beyond [`Phase::Serving`], so that each connection's copy sees the change.
-    phase: watch::Receiver<Phase>,
-}
-
-impl<S: WorkerService> Porter<S> {
-    async fn admit_all(self, mut acceptor: Acceptor) {
-        let mut phase = self.phase.clone();
-        let counters = Arc::clone(&self.shared.counters);
-        loop {
-            tokio::select! {
-                biased;
-                _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
-                accepted = acceptor.next(&counters.accept_errors) => self.admit(accepted),
-            }
-        }
-    }
-
-    fn admit(&self, accepted: Accepted) {
-        let counters = &self.shared.counters;
-        counters::count(&counters.accepted);
-        let index = self.shared.least_busy();
-        let Some(desk) = self.desks.get(index) else {
-            return;
-        };
-        let Some(visit) = Visit::begin(&self.shared, &desk.calls.gauges) else {
-            counters::count(&counters.refused_cap);
-            return;
-        };
-        // A socket error here and below means that the peer is gone already.
-        let Some(peer) = accepted.peer() else {
-            return;
-        };
-        let terms = ConnectionTerms {
-            peer,
-            limits: self.limits,
-            serial: self.shared.serial.fetch_add(1, Ordering::Relaxed),
-            phase: self.phase.clone(),
-            calls: Arc::clone(&desk.calls),
-        };
-        let service = desk.service.clone();
-        match accepted {
-            Accepted::Tcp(stream) => {
-                if let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) {
-                    desk.runtime.spawn(visit.over(async move {
-                        connection::serve(TcpStream::from_std(stream)?, service, terms).await;
-                        Ok(())
-                    }));
-                }
-            }
-            Accepted::Unix(stream) => {
-                if let Ok(stream) = stream.into_std() {
-                    let stream: StdUnixStream = stream;
-                    desk.runtime.spawn(visit.over(async move {
-                        connection::serve(UnixStream::from_std(stream)?, service, terms).await;
-                        Ok(())
-                    }));
-                }
-            }
-        }
-    }
-}
-
-/// A connection's place among the open ones, given back on drop.
-#[derive(Debug)]
-struct Visit {
-    shared: Arc<Shared>,
-    gauges: Arc<WorkerGauges>,
-}
-
-impl Visit {
-    /// `None` if the gate is full.
-    fn begin(shared: &Arc<Shared>, gauges: &Arc<WorkerGauges>) -> Option<Self> {
-        let cap = u64::try_from(shared.limits.max_connections).unwrap_or(u64::MAX);
-        let grown = |open: u64| (open < cap).then_some(open + 1);
-        shared
-            .counters
-            .open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
-            .ok()?;
-        counters::count(&gauges.open);
-        Some(Self {
-            shared: Arc::clone(shared),
-            gauges: Arc::clone(gauges),
-        })
-    }
-
-    /// Runs a connection and ends the visit with it, also if it panics or its worker stops.
-    async fn over(self, connection: impl Future<Output = io::Result<()>>) {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "cannot take over a connection");
-        }
-        drop(self);
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        counters::uncount(&self.gauges.open);
-        if self.shared.counters.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.shared.empty.notify_one();
         }
     }
 }

@@ -1,5 +1,8 @@
-//! The small HTTP/1.1 door: debug pages, metrics, and plain HTTP queries. It runs on the control runtime
-//! and is not made for speed; it is made so that nobody can exhaust the process through it.
+//! HTTP/1.1: one connection, and the small door of the debug pages and metrics.
+//!
+//! That door runs on the control runtime and is not made for speed; it is made so that nobody can exhaust the process
+//! through it. Plain HTTP queries come through a [`gate`](super::gate::Gate::open_http1), on the workers, under the
+//! same bounds with other numbers ([`Http1Limits::query`]).
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,32 +27,35 @@ use tower::{Service, ServiceExt};
 use super::accept::Acceptor;
 use super::counters::{self, GateCounters};
 use super::gate::DrainReport;
-use super::socket::{Accepted, Listener};
+use super::porter::{Arrival, Host};
+use super::socket::{Accepted, Listener, Peer};
 use super::warden::{self, Control, Phase, Terms};
 use super::watched::{self, Watched};
 
-/// Bounds of the HTTP/1.1 door.
+/// Bounds of an HTTP/1.1 door. The first number is that of the debug door, the second that of the query door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http1Limits {
-    /// Open connections; 64. More are closed as soon as they are accepted.
+    /// Open connections; 64, 1,024: the pools of a proxy's workers. More are closed as soon as they are accepted.
     pub max_connections: usize,
-    /// Time for a request's head to arrive, and for which an idle connection is kept; 5 s.
+    /// Time for a request's head to arrive, and for which an idle connection is kept; 5 s, 30 s: a proxy's pool should
+    /// outlive a lull.
     pub header_read_timeout: Duration,
-    /// Largest head of a request; 16 KiB. Above it 431.
+    /// Largest head of a request; 16 KiB, 40 KiB: proxies hand on what the client sent (nginx takes 32 KiB) and add to it.
+    /// Above it 431. The read buffer has twice that at most.
     pub max_header_bytes: usize,
-    /// Most headers of a request; 64. Above it 431.
+    /// Most headers of a request; 64, 128: what the client sent, and what the proxy adds. Above it 431.
     pub max_headers: usize,
-    /// Largest body of a request; 256 KiB. Above it 413.
+    /// Largest body of a request; 256 KiB both. Above it 413.
     pub max_body_bytes: usize,
-    /// Time for a request's body to arrive and its answer to begin; 5 s. Afterwards 503.
+    /// Time for a request's body to arrive and its answer to begin; 5 s, 500 ms. Afterwards 503.
     pub request_deadline: Duration,
-    /// Time in which a peer must take some of an answer; 5 s. Afterwards the connection is closed.
+    /// Time in which a peer must take some of an answer; 5 s both. Afterwards the connection is closed.
     pub send_deadline: Duration,
-    /// Age at which a connection is closed after the answer in hand; 5 min.
+    /// Age at which a connection is closed after the answer in hand; 5 min both.
     pub max_age: Duration,
-    /// Pause after an accept error; 50 ms.
+    /// Pause after an accept error; 50 ms both.
     pub accept_backoff: Duration,
-    /// Time for requests in flight at shutdown; 5 s.
+    /// Time for requests in flight at shutdown; 5 s both.
     pub drain_deadline: Duration,
 }
 
@@ -66,6 +72,20 @@ impl Default for Http1Limits {
             max_age: Duration::from_mins(5),
             accept_backoff: Duration::from_millis(50),
             drain_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Http1Limits {
+    /// For a proxy's queries: more and longer-lived connections, larger heads, and an answer soon or never.
+    pub fn query() -> Self {
+        Self {
+            max_connections: 1_024,
+            header_read_timeout: Duration::from_secs(30),
+            max_header_bytes: 40 * 1_024,
+            max_headers: 128,
+            request_deadline: Duration::from_millis(500),
+            ..Self::default()
         }
     }
 }
@@ -111,15 +131,21 @@ where
                     continue;
                 }
                 counters::count(&counters.open);
-                let counters = Arc::clone(&counters);
-                let client = Client { limits, counters, phase: pristine.clone(), service: service.clone() };
+                // Nobody here asks who it is.
+                let arrival = Arrival { peer: Peer::Unix, serial: 0, phase: pristine.clone() };
+                let host = Http1Host {
+                    service: service.clone(),
+                    limits,
+                    names_peer: |_path| false,
+                    counters: Arc::clone(&counters),
+                };
                 match accepted {
                     // Without Nagle's delay where the socket allows it; a gone peer shows at the first read.
                     Accepted::Tcp(stream) => {
                         drop(stream.set_nodelay(true));
-                        open.spawn(client.serve(stream))
+                        open.spawn(host.serve(stream, arrival))
                     }
-                    Accepted::Unix(stream) => open.spawn(client.serve(stream)),
+                    Accepted::Unix(stream) => open.spawn(host.serve(stream, arrival)),
                 };
             }
         }
@@ -187,26 +213,31 @@ impl<S> HttpService for S where
 {
 }
 
-/// One connection's part of the door.
-#[derive(Debug)]
-struct Client<S> {
-    limits: Http1Limits,
-    counters: Arc<GateCounters>,
-    phase: watch::Receiver<Phase>,
-    service: S,
+/// Speaks HTTP/1.1.
+#[derive(Clone, Debug)]
+pub(crate) struct Http1Host<S> {
+    /// What it serves.
+    pub(crate) service: S,
+    /// The door's limits.
+    pub(crate) limits: Http1Limits,
+    /// Which paths are told who asks.
+    pub(crate) names_peer: fn(&str) -> bool,
+    /// Where faults are counted.
+    pub(crate) counters: Arc<GateCounters>,
 }
 
-impl<S: HttpService> Client<S> {
-    async fn serve<T>(self, stream: T)
+impl<S: HttpService> Host for Http1Host<S> {
+    async fn serve<T>(self, stream: T, arrival: Arrival)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self {
-            limits,
-            counters,
-            phase,
             service,
+            limits,
+            names_peer,
+            counters,
         } = self;
+        let Arrival { peer, phase, .. } = arrival;
         let control = Arc::new(Control::default());
         let terms = Terms {
             max_age: limits.max_age,
@@ -215,7 +246,10 @@ impl<S: HttpService> Client<S> {
         let _warden = warden::spawn(&control, terms, phase.clone(), &counters);
         let service = {
             let counters = Arc::clone(&counters);
-            service_fn(move |request| {
+            service_fn(move |mut request: Request<Incoming>| {
+                if names_peer(request.uri().path()) {
+                    request.extensions_mut().insert(peer);
+                }
                 answer(service.clone(), request, limits, Arc::clone(&counters))
             })
         };

@@ -154,6 +154,25 @@ impl GateLimits {
     }
 }
 
+/// The limits of gates of one process, with connections capped so that all of them together fit into `descriptors` open
+/// files; each gives up the same part.
+#[must_use]
+pub fn fit_together<const N: usize>(gates: [GateLimits; N], descriptors: usize) -> [GateLimits; N] {
+    let wanted: usize = gates.iter().map(|gate| gate.max_connections).sum();
+    gates.map(|gate| {
+        let fitted = GateLimits {
+            max_connections: wanted,
+            ..gate
+        };
+        let all = fitted.fitted_to(descriptors).max_connections;
+        let part = gate.max_connections * all / wanted.max(1);
+        GateLimits {
+            max_connections: part.clamp(1, gate.max_connections.max(1)),
+            ..gate
+        }
+    })
+}
+
 /// The number of files this process may have open, or `None` where the system does not tell.
 pub fn descriptor_limit() -> Option<usize> {
     parse_descriptor_limit(&fs::read_to_string("/proc/self/limits").ok()?)
@@ -227,6 +246,21 @@ mod tests {
         assert_eq!(cap(1_024), 960);
         assert_eq!(cap(64), 48);
         assert_eq!(cap(0), 1);
+    }
+
+    #[test]
+    fn gates_share_the_files_there_are() {
+        let gate = |max_connections| GateLimits {
+            max_connections,
+            ..GateLimits::default()
+        };
+        let caps = |descriptors| {
+            let fitted = fit_together([gate(2_000), gate(1_024)], descriptors);
+            fitted.map(|gate| gate.max_connections)
+        };
+        assert_eq!(caps(100_000), [2_000, 1_024]);
+        assert_eq!(caps(1_024), [634, 325]);
+        assert_eq!(caps(0), [1, 1]);
     }
 
     #[test]

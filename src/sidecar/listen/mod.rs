@@ -7,8 +7,9 @@
 //! batches the answers of a connection into few writes; [`limits`] holds every bound with its reason;
 //! [`counters::GateCounters`] shows what was refused and why.
 //!
-//! Reading order: [`limits`], [`gate`], `connection` (one HTTP/2 connection), `guard` (one call),
-//! `warden` (age, stalls, drain), [`worker`], [`socket`], [`http1`] (the debug and query door).
+//! Reading order: [`limits`], [`gate`], `porter` (who gets a connection), `connection` (one HTTP/2 connection),
+//! `guard` (one call), `warden` (age, stalls, drain), [`worker`], [`socket`], [`http1`] (HTTP/1.1: the debug door on the
+//! control runtime, the query door on the workers).
 //!
 //! Not here: TLS, identity and quotas per peer, and anything that knows a gRPC method by name: the
 //! caller says which paths stream, see [`gate::Door::streaming`].
@@ -25,6 +26,7 @@ mod accept;
 mod connection;
 mod executor;
 mod guard;
+mod porter;
 mod preface;
 mod warden;
 mod watched;

@@ -5,7 +5,7 @@
 //! A runtime that has one thread runs all handlers of a batch first and writes their answers together.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ struct Worker {
     runtime: Handle,
     /// Dropping it stops the thread.
     _stop: oneshot::Sender<()>,
-    /// Disconnected once the thread has left.
-    left: mpsc::Receiver<()>,
+    /// Disconnected once the thread has left. Locked by nobody: it makes the workers something that gates can share.
+    left: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Workers {
@@ -64,7 +64,14 @@ impl Workers {
     ///
     /// Blocks the calling thread: call it where that is allowed.
     pub fn stop(self, patience: Duration) -> usize {
-        let waiting: Vec<_> = self.threads.into_iter().map(|worker| worker.left).collect();
+        let waiting: Vec<_> = self
+            .threads
+            .into_iter()
+            .map(|worker| {
+                let left = worker.left.into_inner();
+                left.unwrap_or_else(PoisonError::into_inner)
+            })
+            .collect();
         let slice = patience / u32::try_from(waiting.len()).unwrap_or(u32::MAX).max(1);
         waiting
             .into_iter()
@@ -90,7 +97,7 @@ impl Worker {
         Ok(Self {
             runtime: handle,
             _stop: stop,
-            left,
+            left: Mutex::new(left),
         })
     }
 }

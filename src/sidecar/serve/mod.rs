@@ -1,10 +1,12 @@
 //! `serve`: starts every part, waits for a signal, and ends every part.
 
 mod admin;
+mod envoy;
 mod services;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +16,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use self::services::{Desks, is_streaming, is_told, report_health};
+use self::services::{Desk, Desks, is_streaming, is_told, report_health};
 use super::admin::AdminDesk;
 use super::audit::Audit;
 use super::debug;
+use super::http;
 use super::intake::Intake;
 use super::listen::ListenError;
 use super::listen::counters::GateCounters;
-use super::listen::gate::{Door, DrainReport, Gate};
+use super::listen::gate::{Door, DrainReport, Gate, PlainDoor};
 use super::listen::http1::{self, Http1Door, Http1Limits};
-use super::listen::limits::{GateLimits, Limits};
+use super::listen::limits::{self, GateLimits, Limits};
 use super::listen::socket::{Endpoint, Listener};
 use super::listen::worker::Workers;
 use super::metrics::Sources;
@@ -53,6 +56,8 @@ pub enum ServeError {
 pub struct Running {
     /// Where gRPC is served, with the ports the system chose.
     pub grpc: Vec<Endpoint>,
+    /// Where plain HTTP queries are answered.
+    pub http: Endpoint,
     /// Where the debug door is.
     pub debug: Endpoint,
     /// Where the services for operators are.
@@ -86,13 +91,7 @@ pub async fn serve(
     let state = Arc::new(State::default());
     let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
     // Watched before they are read: a change in between would be seen by the slow poll only.
-    let files: Vec<_> = [&settings.policy, &settings.topology]
-        .into_iter()
-        .flatten()
-        .chain(&settings.geo)
-        .cloned()
-        .collect();
-    let watch = Watch::start(&files, mailbox.clone());
+    let watch = Watch::start(&files(&settings), mailbox.clone());
     writer.load();
     let (audit, samples) = Audit::new(settings.decisions_kept);
     let desks = Desks::new(settings.workers, &state, &audit);
@@ -108,18 +107,22 @@ pub async fn serve(
         Duration::from_millis(settings.poll.as_ms()),
     ));
 
-    let (gate, endpoints) = open_gate(&settings, &desks).await?;
+    let mut queries = Queries::start(&settings)?;
+    let endpoints = queries.open_grpc(&settings, &desks).await?;
+    let http = queries.open_http(&settings, &desks).await?;
     let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state));
     let (admin_gate, admin) = admin::open(&settings, desk).await?;
     let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),
         workers: desks.decisions,
+        envoys: desks.envoys,
         reports: ReportSources {
             workers: desks.reports,
             intake: Arc::clone(&intake),
         },
         probes: Arc::clone(prober.counters()),
-        gate: gate.counters(),
+        gate: queries.grpc.counters(),
+        http: queries.http.counters(),
         debug: counters,
         audit,
     })
@@ -127,6 +130,7 @@ pub async fn serve(
 
     announce(&Running {
         grpc: endpoints,
+        http,
         debug: debug_door.endpoint.clone(),
         admin,
         mailbox: mailbox.clone(),
@@ -137,13 +141,7 @@ pub async fn serve(
 
     tracing::info!("draining");
     mailbox.draining();
-    let (report, _of_admin) = tokio::join!(gate.drain(), admin_gate.drain());
-    tracing::info!(
-        drained = report.drained,
-        cut = report.cut,
-        took_ms = report.took.as_millis(),
-        "drained"
-    );
+    tokio::join!(queries.drain(), admin_gate.drain());
     debug_door.close().await;
     drop(watch);
     reloader.abort();
@@ -152,6 +150,13 @@ pub async fn serve(
     mailbox.stop();
     drop(tokio::task::spawn_blocking(move || writer.join()).await);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every file that the settings name.
+fn files(settings: &Settings) -> Vec<PathBuf> {
+    let documents = [&settings.policy, &settings.topology];
+    let documents = documents.into_iter().flatten();
+    documents.chain(&settings.geo).cloned().collect()
 }
 
 /// The debug door, served by a task of the control runtime.
@@ -195,42 +200,101 @@ impl DebugDoor {
     }
 }
 
-/// Opens the gRPC doors on the workers.
-async fn open_gate(
-    settings: &Settings,
-    desks: &Desks,
-) -> Result<(Gate, Vec<Endpoint>), ListenError> {
-    let limits = GateLimits {
-        max_connections: settings.max_connections,
-        drain_deadline: Duration::from_millis(settings.drain_deadline.as_ms()),
-        ..GateLimits::default()
-    };
-    let mut gate = Gate::new(Workers::start(settings.workers)?, limits);
-    let (reporter, health) = tonic_health::server::health_reporter();
-    tokio::spawn(report_health(reporter, desks.state.ready.subscribe()));
-    let mut services = BTreeMap::new();
-    let mut endpoints = Vec::new();
-    for endpoint in &settings.listen {
-        let limits = match endpoint {
-            Endpoint::Tcp(_) => Limits::network(),
-            Endpoint::Unix(_) => Limits::trusted(),
-        };
-        let door = Door {
-            endpoint: endpoint.clone(),
-            limits,
-            streaming: is_streaming,
-            names_peer: is_told,
-        };
-        let opened = gate
-            .open(door, |worker| {
-                let own = services.entry(worker.0);
-                own.or_insert_with(|| desks.services(worker.0, &health))
-                    .clone()
-            })
-            .await?;
-        endpoints.push(opened);
+/// The doors that proxies ask at, on the workers: gRPC, and plain HTTP with connections of its own number.
+struct Queries {
+    grpc: Gate,
+    http: Gate,
+    /// By worker: both gates have clones of the same.
+    workers: BTreeMap<usize, Desk>,
+}
+
+impl Queries {
+    /// Lets calls in flight finish, and says how that went.
+    async fn drain(self) {
+        let (grpc, http) = tokio::join!(self.grpc.drain(), self.http.drain());
+        tracing::info!(
+            drained = grpc.drained + http.drained,
+            cut = grpc.cut + http.cut,
+            took_ms = grpc.took.max(http.took).as_millis(),
+            "drained"
+        );
     }
-    Ok((gate, endpoints))
+
+    fn start(settings: &Settings) -> Result<Self, ListenError> {
+        let drain_deadline = Duration::from_millis(settings.drain_deadline.as_ms());
+        let limits = |max_connections| GateLimits {
+            max_connections,
+            drain_deadline,
+            ..GateLimits::default()
+        };
+        let wanted = [
+            settings.max_connections,
+            Http1Limits::query().max_connections,
+        ]
+        .map(limits);
+        let descriptors = limits::descriptor_limit();
+        let [grpc, http] = descriptors.map_or(wanted, |files| limits::fit_together(wanted, files));
+        if [grpc, http] != wanted {
+            tracing::warn!(
+                grpc = grpc.max_connections,
+                http = http.max_connections,
+                "fewer connections than wanted: the limit on open files is low"
+            );
+        }
+        let gate = Gate::new(Workers::start(settings.workers)?, grpc);
+        Ok(Self {
+            http: gate.beside(http),
+            grpc: gate,
+            workers: BTreeMap::new(),
+        })
+    }
+
+    async fn open_grpc(
+        &mut self,
+        settings: &Settings,
+        desks: &Desks,
+    ) -> Result<Vec<Endpoint>, ListenError> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        tokio::spawn(report_health(reporter, desks.state.ready.subscribe()));
+        let mut endpoints = Vec::new();
+        for endpoint in &settings.listen {
+            let door = Door {
+                endpoint: endpoint.clone(),
+                limits: match endpoint {
+                    Endpoint::Tcp(_) => Limits::network(),
+                    Endpoint::Unix(_) => Limits::trusted(),
+                },
+                streaming: is_streaming,
+                names_peer: is_told,
+            };
+            let workers = &mut self.workers;
+            let opened = self.grpc.open(door, |worker| {
+                let desk = workers.entry(worker.0);
+                let desk = desk.or_insert_with(|| desks.desk(worker.0));
+                desk.services(&health)
+            });
+            endpoints.push(opened.await?);
+        }
+        Ok(endpoints)
+    }
+
+    async fn open_http(
+        &mut self,
+        settings: &Settings,
+        desks: &Desks,
+    ) -> Result<Endpoint, ListenError> {
+        let door = PlainDoor {
+            endpoint: settings.http.clone(),
+            limits: Http1Limits::query(),
+            names_peer: http::names_peer,
+        };
+        let workers = &mut self.workers;
+        let opened = self.http.open_http1(door, |worker| {
+            let desk = workers.entry(worker.0);
+            desk.or_insert_with(|| desks.desk(worker.0)).http()
+        });
+        opened.await
+    }
 }
 
 /// Asks the writer to look again on SIGHUP and every `poll`.

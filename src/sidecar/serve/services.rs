@@ -15,10 +15,20 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 use tower::Service;
 
+use super::envoy::{self, EnvoyService, EnvoyServices};
 use crate::sidecar::audit::Audit;
 use crate::sidecar::clock;
+use crate::sidecar::decider::Decider;
+use crate::sidecar::envoy::access_log::{AccessLogCounters, AccessLogs};
+use crate::sidecar::envoy::authorize::Authorizer;
+use crate::sidecar::envoy::endpoints::Endpoints;
+use crate::sidecar::envoy::load_stats::LoadStats;
+use crate::sidecar::envoy::metrics::EnvoySources;
+use crate::sidecar::envoy::process::Processor;
+use crate::sidecar::envoy::subscribers::Subscribers;
 use crate::sidecar::feedback::{self, Feedback};
-use crate::sidecar::grpc::{self, Decider};
+use crate::sidecar::grpc;
+use crate::sidecar::http::HttpDesk;
 use crate::sidecar::intake::Intake;
 use crate::sidecar::metrics::DecisionCounters;
 use crate::sidecar::reporters::{Quota, Reporters};
@@ -42,6 +52,8 @@ pub(super) struct Desks {
     pub(super) decisions: Vec<Arc<DecisionCounters>>,
     /// One for each worker.
     pub(super) reports: Vec<Arc<ReportCounters>>,
+    /// What Envoys told and were told.
+    pub(super) envoys: EnvoySources,
 }
 
 impl Desks {
@@ -56,11 +68,16 @@ impl Desks {
             instance: u16::from_be_bytes([high, low]),
             decisions: (0..workers).map(|_| Arc::default()).collect(),
             reports: (0..workers).map(|_| Arc::default()).collect(),
+            envoys: EnvoySources {
+                access_logs: (0..workers).map(|_| Arc::default()).collect(),
+                subscribers: Arc::new(Subscribers::default()),
+            },
         }
     }
 
-    /// The services of a worker. Every door it serves has clones of the same, so that its decisions are numbered once.
-    pub(super) fn services(&self, worker: usize, health: &HealthServer<impl Health>) -> Services {
+    /// What a worker's services are made of. To be called once for each worker: every door it serves has clones of the
+    /// same, so that its decisions are numbered once.
+    pub(super) fn desk(&self, worker: usize) -> Desk {
         let state = || Arc::clone(&self.state);
         let lane = || self.intake.lane(worker);
         let decisions = self.decisions.get(worker);
@@ -71,7 +88,7 @@ impl Desks {
             lane(),
             (self.instance, worker),
         );
-        let told = Feedback::new(
+        let feedback = Feedback::new(
             state(),
             Arc::clone(&self.reporters),
             lane(),
@@ -80,7 +97,52 @@ impl Desks {
                 .map_or_else(Arc::default, Arc::clone),
             self.instance,
         );
-        Services::new(&decider, &told, health.clone())
+        let logged = self.envoys.access_logs.get(worker);
+        Desk {
+            state: state(),
+            decider,
+            feedback,
+            logged: logged.map_or_else(Arc::default, Arc::clone),
+            subscribers: Arc::clone(&self.envoys.subscribers),
+        }
+    }
+}
+
+/// What all services of one worker are made of.
+pub(super) struct Desk {
+    state: Arc<State>,
+    decider: Decider,
+    feedback: Feedback,
+    logged: Arc<AccessLogCounters>,
+    subscribers: Arc<Subscribers>,
+}
+
+impl Desk {
+    /// The gRPC services.
+    pub(super) fn services(&self, health: &HealthServer<impl Health>) -> Services {
+        Services::new(&self.decider, &self.feedback, self.envoys(), health.clone())
+    }
+
+    /// Envoy's own services.
+    fn envoys(&self) -> EnvoyServices {
+        let state = || Arc::clone(&self.state);
+        let (decider, told) = (&self.decider, &self.feedback);
+        EnvoyServices::new(
+            (
+                Authorizer::new(decider.clone()),
+                Processor::new(decider.clone(), told.clone()),
+            ),
+            (
+                AccessLogs::new(state(), told.clone(), Arc::clone(&self.logged)),
+                LoadStats::new(state(), told.clone()),
+            ),
+            &Endpoints::new(state(), Arc::clone(&self.subscribers)),
+        )
+    }
+
+    /// The plain HTTP service.
+    pub(super) fn http(&self) -> HttpDesk {
+        HttpDesk::new(self.decider.clone(), self.feedback.clone())
     }
 }
 
@@ -93,11 +155,17 @@ pub(super) struct Services {
     batch: DecisionServiceServer<Decider>,
     feedback: FeedbackServiceServer<Feedback>,
     telemetry: TelemetryServiceServer<Feedback>,
+    envoys: EnvoyServices,
     others: axum::Router,
 }
 
 impl Services {
-    fn new(decider: &Decider, told: &Feedback, health: HealthServer<impl Health>) -> Self {
+    fn new(
+        decider: &Decider,
+        told: &Feedback,
+        envoys: EnvoyServices,
+        health: HealthServer<impl Health>,
+    ) -> Self {
         let server = |max_request: usize, max_answer: usize| {
             DecisionServiceServer::new(decider.clone())
                 .max_decoding_message_size(max_request)
@@ -110,6 +178,7 @@ impl Services {
                 .max_decoding_message_size(feedback::MAX_REPORT_BYTES),
             telemetry: TelemetryServiceServer::new(told.clone())
                 .max_decoding_message_size(feedback::MAX_REPORT_BYTES),
+            envoys,
             others: others(health),
         }
     }
@@ -129,6 +198,9 @@ impl Service<Request<Incoming>> for Services {
             Some("DecideBatch") => return self.batch.call(request),
             Some(_) => return self.single.call(request),
             None => {}
+        }
+        if let Some(service) = EnvoyService::of(request.uri().path()) {
+            return self.envoys.call(service, request);
         }
         if request.uri().path().starts_with(FEEDBACK_PATHS) {
             return self.feedback.call(request);
@@ -151,6 +223,7 @@ fn others(health: HealthServer<impl Health>) -> axum::Router {
     // The descriptors are of all services; only these are served here.
     let reflection = SERVED_HERE
         .iter()
+        .chain(&envoy::NAMES)
         .fold(reflection, |reflection, name| {
             reflection.with_service_name(*name)
         })
@@ -180,7 +253,7 @@ pub(super) async fn report_health(reporter: HealthReporter, mut ready: watch::Re
             "tradewind.v1.FeedbackService",
             "tradewind.v1.TelemetryService",
         ];
-        for service in names {
+        for service in names.into_iter().chain(envoy::NAMES) {
             reporter.set_service_status(service, status).await;
         }
         if ready.changed().await.is_err() {
@@ -207,7 +280,9 @@ const TELEMETRY_PATHS: &str = "/tradewind.v1.TelemetryService/";
 
 /// Whether the service of this path wants to know who calls.
 pub(super) fn is_told(path: &str) -> bool {
-    path.starts_with(FEEDBACK_PATHS) || path.starts_with(TELEMETRY_PATHS)
+    path.starts_with(FEEDBACK_PATHS)
+        || path.starts_with(TELEMETRY_PATHS)
+        || EnvoyService::of(path).is_some_and(EnvoyService::is_told)
 }
 
 /// Whether calls of this path live as long as their streams.
@@ -219,5 +294,5 @@ pub(super) fn is_streaming(path: &str) -> bool {
             | "/tradewind.v1.TelemetryService/ReportLoad"
             | "/grpc.health.v1.Health/Watch"
             | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-    )
+    ) || EnvoyService::of(path).is_some_and(EnvoyService::is_streaming)
 }

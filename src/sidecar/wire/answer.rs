@@ -11,6 +11,7 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic_prost::ProstCodec;
 
+use super::addresses::NodeAddresses;
 use super::proto;
 use crate::engine::decision::{Candidate, Decision};
 use crate::engine::evaluate::{Pick, Verdict};
@@ -39,21 +40,25 @@ pub struct Envelope<'a> {
     pub freshness_floor: u64,
 }
 
-/// The unchanging fields of every node, encoded.
+/// The unchanging fields of every node, encoded, and their addresses as text.
 #[derive(Debug, Default)]
 pub struct EncodedNodes {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    addresses: NodeAddresses,
 }
 
 impl EncodedNodes {
     /// Encodes every node of a topology.
     pub fn new(topology: &Topology) -> Self {
-        let mut encoded = Self::default();
-        for node in topology.nodes() {
+        let mut encoded = Self {
+            addresses: NodeAddresses::new(topology),
+            ..Self::default()
+        };
+        for (index, node) in topology.indexed_nodes() {
             let site = topology.site(node.site);
             put_text(&mut encoded.bytes, 1, &node.id);
-            put_text(&mut encoded.bytes, 2, &node.address.to_string());
+            put_text(&mut encoded.bytes, 2, encoded.addresses.text(index));
             put_text(&mut encoded.bytes, 3, &site.id);
             put_text(&mut encoded.bytes, 4, topology.tier_name(site.tier));
             encoded.ends.push(encoded.bytes.len());
@@ -73,9 +78,14 @@ impl EncodedNodes {
             .unwrap_or_default()
     }
 
+    /// The addresses of all nodes.
+    pub fn addresses(&self) -> &NodeAddresses {
+        &self.addresses
+    }
+
     /// Heap memory in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.len() + size_of_val(self.ends.as_slice())
+        self.bytes.len() + size_of_val(self.ends.as_slice()) + self.addresses.memory_bytes()
     }
 }
 

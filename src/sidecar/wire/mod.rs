@@ -1,17 +1,28 @@
 //! The only room that names generated messages: conversions between the wire and the engine.
 
+pub mod addresses;
 pub mod answer;
 mod explain;
 pub mod fleet;
+mod forwarded;
 mod histogram;
+pub mod json;
+mod parameters;
 mod query;
+mod refusal;
 pub mod report;
 pub mod told;
 
 pub use explain::explanation;
+pub use forwarded::from_headers;
+pub use parameters::{from_parameters, number};
 pub use query::{QueryBuffer, WireError, mask};
+pub use refusal::refusal_status;
 
 use serde::Serializer;
+
+/// A request as it was put in words, and all that is wrong with them.
+pub type Asked = (proto::DecideRequest, Vec<String>);
 
 /// The messages and the client, generated from `proto/`.
 #[allow(

@@ -9,7 +9,7 @@ use super::proto;
 use crate::engine::geo::Location;
 use crate::engine::geo::place::{Asn, Country};
 use crate::engine::model::{MAX_ID_BYTES, printable};
-use crate::engine::query::{Client, MAX_CANDIDATES, MAX_TRIED, Query};
+use crate::engine::query::{Client, MAX_CANDIDATES, MAX_ONLY, MAX_TRIED, Query};
 
 /// Longest host in bytes.
 const MAX_HOST_BYTES: usize = 255;
@@ -36,6 +36,17 @@ pub struct WireError {
 }
 
 impl WireError {
+    /// These faults, and those that `request` has besides.
+    pub fn of(request: &proto::DecideRequest, faults: Vec<String>) -> Self {
+        let others = QueryBuffer::default()
+            .read(request)
+            .err()
+            .unwrap_or_default();
+        Self {
+            faults: [faults, others.faults].concat(),
+        }
+    }
+
     fn add(&mut self, field: &str, message: impl fmt::Display) {
         self.faults.push(format!("{field}: {message}"));
     }
@@ -65,6 +76,7 @@ impl fmt::Display for WireError {
 pub struct QueryBuffer<'m> {
     headers: Vec<(&'m str, &'m str)>,
     tried: ArrayVec<&'m str, MAX_TRIED>,
+    only: Vec<&'m str>,
 }
 
 impl<'m> QueryBuffer<'m> {
@@ -100,6 +112,9 @@ impl<'m> QueryBuffer<'m> {
                 .map(String::as_str)
                 .take(MAX_TRIED),
         );
+        self.only.clear();
+        self.only
+            .extend(message.only_nodes.iter().map(String::as_str));
         let (path, query_string) = match message.path.split_once('?') {
             Some((path, rest)) if message.query.is_empty() => (path, rest),
             Some((path, _)) => (path, message.query.as_str()),
@@ -123,6 +138,7 @@ impl<'m> QueryBuffer<'m> {
             size_bytes: (message.size_hint_bytes > 0).then_some(message.size_hint_bytes),
             version_floor: message.object_version_floor,
             tried: &self.tried,
+            only: &self.only,
             candidates: candidates.filter(|n| *n > 0),
             request_id: message.request_id.as_bytes(),
             client,
@@ -172,6 +188,14 @@ fn check_lengths(error: &mut WireError, message: &proto::DecideRequest) {
     }
     for node in &message.tried_nodes {
         error.at_most("tried_nodes", node.len(), MAX_ID_BYTES);
+    }
+    let only = message.only_nodes.len();
+    if only > MAX_ONLY {
+        let message = format_args!("{only} given, at most {MAX_ONLY} are allowed");
+        error.add("only_nodes", message);
+    }
+    for node in &message.only_nodes {
+        error.at_most("only_nodes", node.len(), MAX_ID_BYTES);
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
@@ -11,10 +11,10 @@ use super::document::{
 };
 use super::key::KeyRecipe;
 use super::limits::{self, MAX_NODE_SETS};
-use super::matcher::Matcher;
+use super::matcher::{Conditions, Matcher};
 use super::node_set::{self, Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
-use super::{Class, Known, Operation, Plan, PlanTier, Policy, Pool, conditions, scoring};
+use super::{Class, Known, Operation, Plan, PlanTier, Policy, Pool, Rule, conditions, scoring};
 use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::engine::geo::Location;
 use crate::engine::model::{ClassIndex, Digest, NodeIndex, PoolIndex};
@@ -126,6 +126,7 @@ impl<'a, 's> Compiler<'a, 's> {
             sample_ratio: spec.decision_log.sample_ratio,
             pools,
             classes,
+            header_names: header_names(&rules, &conditions),
             rules,
             matcher: Matcher::new(conditions),
             max_copies: self.max_copies(),
@@ -453,6 +454,15 @@ impl<'a, 's> Compiler<'a, 's> {
         }
         u16::try_from(position).ok().map(SetIndex)
     }
+}
+
+/// The headers that any rule looks at, each once.
+fn header_names(rules: &[Rule], conditions: &[Conditions]) -> Vec<Box<str>> {
+    let matched = conditions.iter().flat_map(|conditions| &conditions.headers);
+    let matched = matched.map(|(name, _)| name);
+    let keyed = rules.iter().flat_map(|rule| rule.plan.key.headers());
+    let names: BTreeSet<&Box<str>> = matched.chain(keyed).collect();
+    names.into_iter().cloned().collect()
 }
 
 /// Bounds and recipes of a rule, with what the policy says where the rule does not.

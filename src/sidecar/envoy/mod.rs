@@ -1,0 +1,55 @@
+//! Envoy's own services, so that a stock Envoy can ask and tell: nothing is built into it.
+//!
+//! Two doors ask before a request is routed, [`authorize`] (`ext_authz`) and [`process`] (`ext_proc`, which follows the
+//! endpoint-picker protocol of the Kubernetes Gateway API). Both are thin: [`ask`] reads the request, [`told`] says what
+//! Envoy is told, and the [`decider`](super::decider) decides as for any other door. Two more tell how it went:
+//! [`access_log`], one entry for each attempt, and [`load_stats`]. And [`endpoints`] pushes weights and priorities to those
+//! who can not pay a call for each request.
+//!
+//! The messages are compiled from a subset of Envoy's files in `proto/envoy`; `tests/envoy_protos.rs` compares it with the
+//! originals field by field.
+
+pub mod access_log;
+mod ask;
+pub mod authorize;
+mod cache;
+pub mod endpoints;
+pub mod load_stats;
+pub mod metrics;
+pub mod process;
+pub mod subscribers;
+mod told;
+
+/// The messages, clients and servers, generated from `proto/envoy`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unnameable_types,
+    unused_qualifications,
+    missing_debug_implementations,
+    elided_lifetimes_in_paths,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::let_underscore_must_use,
+    reason = "generated code"
+)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/envoy.rs"));
+}
+
+/// The header, and the key of dynamic metadata, that names the nodes to use, in order: `ip:port,ip:port`.
+pub const DESTINATION: &str = "x-gateway-destination-endpoint";
+
+/// The key of dynamic metadata that names the node that served, when Envoy tells.
+pub const SERVED: &str = "x-gateway-destination-endpoint-served";
+
+/// The header that names the decision.
+pub const DECISION_ID: &str = "x-decision-id";
+
+/// Largest message that Envoy may send when it asks, in bytes: its own bound for headers is 60 KiB.
+pub const MAX_ASKED_BYTES: usize = 96 << 10;
+
+/// Largest message that Envoy may send when it tells or subscribes, in bytes.
+pub const MAX_TOLD_BYTES: usize = 1 << 20;

@@ -1,0 +1,66 @@
+//! `/v1/outcomes`: how attempts went, a JSON object a line.
+//!
+//! A line that can not be read or believed is counted with its reason, as an outcome told over gRPC is, and the others
+//! are taken. Lines are numbered from 1 in what is said of them.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::Query;
+use http::{Request, Response, StatusCode};
+
+use super::{fault, json, no_policy, read_body};
+use crate::sidecar::feedback::{Feedback, MAX_REPORT_BYTES, OutcomeLine};
+use crate::sidecar::listen::socket::Peer;
+use crate::sidecar::wire;
+
+/// Takes the lines of the body.
+pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response<Body> {
+    let reporter = match reporter(&request) {
+        Ok(reporter) => reporter,
+        Err(words) => return fault(StatusCode::BAD_REQUEST, &words),
+    };
+    // The gate tells of everybody who comes to this path.
+    let peer = request.extensions().get().copied().unwrap_or(Peer::Unix);
+    let body = match read_body(request.into_body(), MAX_REPORT_BYTES).await {
+        Ok(body) => body,
+        Err(answer) => return *answer,
+    };
+    let lines: Vec<OutcomeLine> = (1..)
+        .zip(body.split(|byte| *byte == b'\n'))
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+        .map(|(number, line)| OutcomeLine {
+            number,
+            outcome: wire::json::outcome(line),
+        })
+        .collect();
+    if lines.is_empty() {
+        let words = "no outcome is given; a JSON object a line is expected";
+        return fault(StatusCode::BAD_REQUEST, words);
+    }
+    let Some(summary) = feedback.take_lines(peer, &reporter, &lines) else {
+        return no_policy();
+    };
+    let readable = lines.iter().any(|line| line.outcome.is_ok());
+    let status = if readable {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    json(status, Some(&summary))
+}
+
+/// Who tells, by the only parameter there is.
+fn reporter(request: &Request<Body>) -> Result<String, String> {
+    let parameters = Query::<BTreeMap<String, String>>::try_from_uri(request.uri());
+    let Query(mut parameters) = parameters.map_err(|rejection| rejection.body_text())?;
+    let reporter = parameters.remove("reporter").unwrap_or_default();
+    if parameters.is_empty() {
+        return Ok(reporter);
+    }
+    let unknown: Vec<_> = parameters.into_keys().collect();
+    Err(format!(
+        "unknown parameters: {}; allowed is reporter",
+        unknown.join(", ")
+    ))
+}

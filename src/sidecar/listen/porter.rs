@@ -1,0 +1,195 @@
+//! Taking a door's connections to the workers, whatever is spoken on them.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use super::accept::Acceptor;
+use super::counters::{self, GateCounters, WorkerGauges};
+use super::limits::GateLimits;
+use super::socket::{Accepted, Peer};
+use super::warden::Phase;
+
+/// What the doors of a gate share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: GateLimits,
+    pub(crate) counters: Arc<GateCounters>,
+    /// By worker.
+    pub(crate) runtimes: Vec<Handle>,
+    /// Where the search for the least busy worker starts, so that ties go round.
+    cursor: AtomicUsize,
+    /// Numbers the connections.
+    serial: AtomicU64,
+    /// Told when the last connection ends.
+    empty: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: GateLimits, runtimes: Vec<Handle>) -> Self {
+        Self {
+            limits,
+            counters: Arc::new(GateCounters::new(runtimes.len())),
+            runtimes,
+            cursor: AtomicUsize::new(0),
+            serial: AtomicU64::new(0),
+            empty: Notify::new(),
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn emptied(&self) {
+        while counters::read(&self.counters.open) > 0 {
+            self.empty.notified().await;
+        }
+    }
+
+    /// The worker with the fewest open connections; among equals, the next in turn.
+    fn least_busy(&self) -> usize {
+        let gauges = &self.counters.workers;
+        let first = self.cursor.fetch_add(1, Ordering::Relaxed) % gauges.len().max(1);
+        let turn = (first..gauges.len()).chain(0..first);
+        let open = |index: &usize| {
+            gauges
+                .get(*index)
+                .map(|worker| counters::read(&worker.open))
+        };
+        turn.min_by_key(open).unwrap_or(0)
+    }
+}
+
+/// A connection that has just come.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// Who is at the other end.
+    pub(crate) peer: Peer,
+    /// Numbers the gate's connections.
+    pub(crate) serial: u64,
+    /// The gate's life.
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// Receives connections on one worker and speaks their protocol.
+pub(crate) trait Host: Clone + Send + 'static {
+    /// Serves one connection to its end.
+    fn serve<T>(self, stream: T, arrival: Arrival) -> impl Future<Output = ()> + Send
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+}
+
+/// Takes the connections of one door to the workers.
+#[derive(Debug)]
+pub(crate) struct Porter<H> {
+    /// By worker.
+    pub(crate) hosts: Vec<H>,
+    pub(crate) shared: Arc<Shared>,
+    /// Never marked as seen beyond [`Phase::Serving`], so that each connection's copy sees the change.
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl<H: Host> Porter<H> {
+    /// Takes connections until the gate closes.
+    pub(crate) async fn admit_all(self, mut acceptor: Acceptor) {
+        let mut phase = self.phase.clone();
+        let counters = Arc::clone(&self.shared.counters);
+        loop {
+            tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+                accepted = acceptor.next(&counters.accept_errors) => self.admit(accepted),
+            }
+        }
+    }
+
+    fn admit(&self, accepted: Accepted) {
+        let counters = &self.shared.counters;
+        counters::count(&counters.accepted);
+        let index = self.shared.least_busy();
+        let place = (self.hosts.get(index), self.shared.runtimes.get(index));
+        let ((Some(host), Some(runtime)), Some(gauges)) = (place, counters.workers.get(index))
+        else {
+            return;
+        };
+        let Some(visit) = Visit::begin(&self.shared, gauges) else {
+            counters::count(&counters.refused_cap);
+            return;
+        };
+        // A socket error here and below means that the peer is gone already.
+        let Some(peer) = accepted.peer() else {
+            return;
+        };
+        let arrival = Arrival {
+            peer,
+            serial: self.shared.serial.fetch_add(1, Ordering::Relaxed),
+            phase: self.phase.clone(),
+        };
+        let host = host.clone();
+        match accepted {
+            Accepted::Tcp(stream) => {
+                if let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+                    runtime.spawn(visit.over(async move {
+                        host.serve(TcpStream::from_std(stream)?, arrival).await;
+                        Ok(())
+                    }));
+                }
+            }
+            Accepted::Unix(stream) => {
+                if let Ok(stream) = stream.into_std() {
+                    let stream: StdUnixStream = stream;
+                    runtime.spawn(visit.over(async move {
+                        host.serve(UnixStream::from_std(stream)?, arrival).await;
+                        Ok(())
+                    }));
+                }
+            }
+        }
+    }
+}
+
+/// A connection's place among the open ones, given back on drop.
+#[derive(Debug)]
+struct Visit {
+    shared: Arc<Shared>,
+    gauges: Arc<WorkerGauges>,
+}
+
+impl Visit {
+    /// `None` if the gate is full.
+    fn begin(shared: &Arc<Shared>, gauges: &Arc<WorkerGauges>) -> Option<Self> {
+        let cap = u64::try_from(shared.limits.max_connections).unwrap_or(u64::MAX);
+        let grown = |open: u64| (open < cap).then_some(open + 1);
+        shared
+            .counters
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
+            .ok()?;
+        counters::count(&gauges.open);
+        Some(Self {
+            shared: Arc::clone(shared),
+            gauges: Arc::clone(gauges),
+        })
+    }
+
+    /// Runs a connection and ends the visit with it, also if it panics or its worker stops.
+    async fn over(self, connection: impl Future<Output = io::Result<()>>) {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "cannot take over a connection");
+        }
+        drop(self);
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        counters::uncount(&self.gauges.open);
+        if self.shared.counters.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.shared.empty.notify_one();
+        }
+    }
+}

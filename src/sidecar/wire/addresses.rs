@@ -1,0 +1,61 @@
+//! Node addresses as proxies write them, both ways.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::engine::model::NodeIndex;
+use crate::engine::topology::Topology;
+
+/// The addresses of every node of a topology, made once for it.
+#[derive(Debug, Default)]
+pub struct NodeAddresses {
+    /// `ip:port`, `[ip]:port` or `name:port`, by [`NodeIndex`].
+    texts: Vec<Box<str>>,
+    /// Nodes that are given by an IP address; of several on one address the first.
+    by_socket: BTreeMap<SocketAddr, NodeIndex>,
+}
+
+impl NodeAddresses {
+    /// Writes out the address of every node.
+    pub fn new(topology: &Topology) -> Self {
+        let mut addresses = Self::default();
+        for (index, node) in topology.indexed_nodes() {
+            addresses.texts.push(node.address.to_string().into());
+            if let Some(socket) = node.address.socket() {
+                addresses.by_socket.entry(socket).or_insert(index);
+            }
+        }
+        addresses
+    }
+
+    /// The address of a node.
+    #[inline]
+    pub fn text(&self, node: NodeIndex) -> &str {
+        self.texts.get(node.get()).map_or("", |text| text)
+    }
+
+    /// The node at a socket address.
+    pub fn at(&self, address: SocketAddr) -> Option<NodeIndex> {
+        self.by_socket.get(&address).copied()
+    }
+
+    /// The node of an address in the form of [`NodeAddresses::text`].
+    pub fn find(&self, text: &str) -> Option<NodeIndex> {
+        match text.parse() {
+            Ok(socket) => self.at(socket),
+            Err(_) => self
+                .texts
+                .iter()
+                .position(|known| **known == *text)
+                .and_then(|at| u32::try_from(at).ok())
+                .map(NodeIndex),
+        }
+    }
+
+    /// Heap memory in bytes, about.
+    pub fn memory_bytes(&self) -> usize {
+        let texts: usize = self.texts.iter().map(|text| text.len()).sum();
+        let entry = size_of::<(SocketAddr, NodeIndex)>();
+        texts + size_of_val(self.texts.as_slice()) + self.by_socket.len() * entry
+    }
+}

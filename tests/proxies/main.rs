@@ -1,0 +1,22 @@
+//! Real proxies in front of real nodes, with a real sidecar beside them, on the very files of `examples/`.
+//!
+//! [`tools`] finds or installs the programs, [`rig`] starts everything. Where a program can not be had, its tests say so
+//! in one line and pass; with `TRADEWIND_NO_SKIP=1` they fail instead.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test's helpers may fail like the test itself"
+)]
+
+mod haproxy;
+#[path = "../support/http.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod http;
+mod nginx;
+mod places;
+mod process;
+mod rig;
+mod tools;
+mod visits;

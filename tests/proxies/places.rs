@@ -1,0 +1,85 @@
+//! Free ports in place of those that the examples name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// The file of an example, as it is in the repository.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name)
+}
+
+/// A port of 127.0.0.1 that nobody uses, and that this function gave to nobody else in this process.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
+}
+
+/// Which port stands for which one of the examples.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places(BTreeMap<u16, u16>);
+
+impl Places {
+    /// `port` stands for what the examples call `named`.
+    pub(crate) fn put(&mut self, named: u16, port: u16) {
+        self.0.insert(named, port);
+    }
+
+    /// The address that stands for `127.0.0.1:named`; a free port is taken when it is first asked for.
+    pub(crate) fn address(&mut self, named: u16) -> SocketAddr {
+        let port = *self.0.entry(named).or_insert_with(free_port);
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// A text with every `127.0.0.1:port` in its place, all at once.
+    pub(crate) fn rewrite(&mut self, text: &str) -> String {
+        const HOST: &str = "127.0.0.1:";
+        let mut parts = text.split(HOST);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let end = part
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(part.len());
+            let (port, rest) = part.split_at(end);
+            match port.parse() {
+                Ok(named) => write!(out, "{}{rest}", self.address(named)).unwrap(),
+                Err(_) => write!(out, "{HOST}{part}").unwrap(),
+            }
+        }
+        out
+    }
+
+    /// Copies files of an example into `folder`, every port in its place.
+    pub(crate) fn copy(&mut self, names: &[&str], folder: &Path) {
+        for name in names {
+            let path = example(name);
+            let text = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let target = folder.join(path.file_name().unwrap());
+            fs::write(target, self.rewrite(&text)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn ports_are_put_in_their_places_all_at_once() {
+    let mut places = Places::default();
+    places.put(9001, 9002);
+    places.put(9002, 9001);
+    let text = "a 127.0.0.1:9001, \"127.0.0.1:9002\"; 127.0.0.1: 127.0.0.0/8 127.0.0.1:9001";
+    assert_eq!(
+        places.rewrite(text),
+        "a 127.0.0.1:9002, \"127.0.0.1:9001\"; 127.0.0.1: 127.0.0.0/8 127.0.0.1:9002"
+    );
+}

@@ -1,0 +1,97 @@
+//! A child process that ends with its owner, and what it says.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tradewind::sidecar::clock;
+
+/// How long anything may take that is awaited; generous, because other work may keep the cores busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running process; killed when dropped, and what it said is shown if the test fails.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; what it says goes to the file `log`.
+    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, log }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends a signal: TERM, STOP, CONT and so on.
+    pub(crate) fn signal(&self, name: &str) {
+        // The shell's own `kill`, because not every system has it as a program.
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name])
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Waits until a condition holds; fails at once if the process ends.
+    pub(crate) fn until(&mut self, what: &str, holds: impl FnMut() -> bool) {
+        let (log, child) = (&self.log, &mut self.child);
+        let said = || fs::read_to_string(log).unwrap_or_default();
+        let ended = || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("it ended with {status}:\n{}", said());
+            }
+        };
+        assert!(
+            wait(holds, ended),
+            "waited in vain until {what}:\n{}",
+            said()
+        );
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("{}:\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+/// Waits until a condition holds; false when that takes too long.
+fn wait(mut holds: impl FnMut() -> bool, mut each_time: impl FnMut()) -> bool {
+    let give_up: Instant = clock::now() + PATIENCE;
+    while !holds() {
+        each_time();
+        if clock::now() > give_up {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    true
+}

@@ -1,0 +1,127 @@
+//! The query door: `/v1/outcomes`, a JSON object a line.
+
+use crate::client::request;
+use crate::http::Reply;
+use crate::server::{Files, Server};
+
+fn tell(server: &Server, path: &str, lines: &str) -> Reply {
+    let asked = server.query().ask(("POST", path), &[], lines.as_bytes());
+    asked.unwrap()
+}
+
+const GOOD: &str = r#"{"node": "fra-1", "result": "ok", "status": 200, "time_to_first_byte": "0.012s", "total": "0.5s", "cache_status": "HIT", "bytes": 1000, "attempt": 1}"#;
+
+#[tokio::test]
+async fn outcomes_are_taken_line_by_line() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    let decided = server.client().await.decide(request("/a")).await;
+    let node = &decided.candidates[0].node;
+    let of_decision = format!(
+        r#"{{"decision_id": "{}", "node": "{node}", "result": "ATTEMPT_RESULT_ERROR"}}"#,
+        decided.decision_id
+    );
+    let reply = tell(
+        &server,
+        "/v1/outcomes",
+        &format!("{GOOD}\n\n{of_decision}\r\n{GOOD}"),
+    );
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let summary = reply.json();
+    assert_eq!(summary["accepted"], 3);
+    assert_eq!(summary["refused"], serde_json::json!({}));
+    assert_eq!(server.count("tradewind_outcomes_total{result=\"ok\"}"), 2);
+    assert_eq!(
+        server.count("tradewind_outcomes_total{result=\"error\"}"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_bad_line_is_refused_with_its_reason_and_the_others_are_taken() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    let lines = [
+        GOOD,
+        "not json",
+        "",
+        r#"{"node": "nowhere", "result": "ok"}"#,
+        r#"{"node": "fra-1"}"#,
+        r#"{"node": "fra-1", "result": "ok", "total": 12, "colour": "red"}"#,
+        r#"{"node": "fra-1", "result": "ok", "total": "-1s"}"#,
+        GOOD,
+    ];
+    let reply = tell(&server, "/v1/outcomes?reporter=edge-1", &lines.join("\n"));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let summary = reply.json();
+    assert_eq!(summary["accepted"], 2);
+    let refused = serde_json::json!({ "undecodable": 2, "unknown_node": 1, "unknown_value": 1, "negative": 1 });
+    assert_eq!(summary["refused"], refused);
+    let faults = summary["faults"].to_string();
+    for part in [
+        "line 2: not JSON",
+        "line 4: node: `nowhere`",
+        "line 5: result",
+        "line 6: unknown field `colour`, total: is `12`",
+        "`colour`",
+        "line 7: total",
+    ] {
+        assert!(faults.contains(part), "{part} in {faults}");
+    }
+    let counted = "tradewind_reports_refused_total{kind=\"outcome\",reason=\"undecodable\"}";
+    assert_eq!(server.count(counted), 2);
+}
+
+#[tokio::test]
+async fn what_is_wholly_unreadable_is_the_callers_mistake() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    for (path, lines) in [
+        ("/v1/outcomes", ""),
+        ("/v1/outcomes", "\n\r\n"),
+        ("/v1/outcomes", "[]\nnull"),
+        ("/v1/outcomes?repotrer=a", GOOD),
+    ] {
+        let reply = tell(&server, path, lines);
+        assert_eq!(reply.status, 400, "{path} {lines:?}: {reply:?}");
+        reply.json();
+    }
+    assert_eq!(server.count("tradewind_outcomes_total{result=\"ok\"}"), 0);
+}
+
+#[tokio::test]
+async fn lines_and_reporters_are_bounded() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    let short = r#"{"node":"fra-1","result":"ok"}"#;
+    let reply = tell(&server, "/v1/outcomes", &vec![short; 1_030].join("\n"));
+    let summary = reply.json();
+    assert_eq!((reply.status, &summary["accepted"]), (200, &1_024.into()));
+    assert_eq!(summary["refused"]["too_many"], 6);
+    let long_name = format!("/v1/outcomes?reporter={}", "r".repeat(65));
+    let summary = tell(&server, &long_name, short).json();
+    assert_eq!(summary["refused"]["too_long"], 1);
+    let reply = tell(&server, "/v1/outcomes", &" ".repeat((256 << 10) + 1));
+    assert_eq!(reply.status, 413, "{reply:?}");
+}
+
+#[tokio::test]
+async fn f39_both_ways_to_tell_share_a_reporters_quota() {
+    let files = Files::new();
+    let server = files.setup().with("workers", "1").start().await;
+    let short = r#"{"node":"fra-1","result":"ok"}"#;
+    let batch = [short; 1_024].join("\n");
+    let mut http = server.query();
+    let mut refused = 0;
+    // Three times what may be told at once.
+    for _ in 0..300 {
+        let reply = http
+            .ask(("POST", "/v1/outcomes"), &[], batch.as_bytes())
+            .unwrap();
+        assert_eq!(reply.status, 200);
+        refused += reply.json()["refused"]["quota"].as_u64().unwrap_or(0);
+    }
+    let counted = "tradewind_reports_refused_total{kind=\"outcome\",reason=\"quota\"}";
+    assert_eq!(server.count(counted), i64::try_from(refused).unwrap());
+    assert!(refused > 0);
+}
