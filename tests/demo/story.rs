@@ -54,7 +54,7 @@ fn a_site_fails_and_heals_and_all_expectations_hold() {
             "{events:#?}"
         );
     }
-    said(Voice::Explanation, "now it goes to");
+    said(Voice::Explanation, "'s and goes to ");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What became of all requests, second by second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::proxy::{Done, Served};
@@ -10,6 +10,9 @@ use crate::demo::measure::{microseconds, quantile_ms, ratio};
 use crate::demo::nodes::NodePlan;
 use crate::engine::simulate::random::Random;
 use crate::sidecar::wire::proto::DecideRequest;
+
+/// Requests kept for each node, to ask about once it is left. A node with little weight still owns one of them by chance.
+const WITNESSES: usize = 4;
 
 /// Counts of some time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,8 +64,8 @@ pub(super) struct Ledger {
     seconds: Vec<Tally>,
     /// The second that is under way.
     open: Tally,
-    /// For each node, a request that it owns.
-    witnesses: Vec<Option<DecideRequest>>,
+    /// For each node, the last requests that it owned while all was well.
+    witnesses: Vec<VecDeque<DecideRequest>>,
     shadow: Shadow,
 }
 
@@ -80,7 +83,7 @@ impl Ledger {
                 .collect(),
             open: Tally::of(nodes.len()),
             seconds: Vec::new(),
-            witnesses: vec![None; nodes.len()],
+            witnesses: vec![VecDeque::new(); nodes.len()],
             shadow: Shadow {
                 random: Random::new(seed),
                 shared: BTreeSet::new(),
@@ -105,9 +108,10 @@ impl Ledger {
         let peers = self.sites.get(site).map_or(&[][..], Vec::as_slice);
         self.shadow.add((site, peers), done.object, hit);
         if done.by_owner
-            && let Some(witness) = self.witnesses.get_mut(node)
+            && let Some(witnesses) = self.witnesses.get_mut(node)
         {
-            *witness = Some(done.request);
+            witnesses.truncate(WITNESSES - 1);
+            witnesses.push_front(done.request);
         }
     }
 
@@ -142,9 +146,10 @@ impl Ledger {
         &self.nodes
     }
 
-    /// A request that the node owns.
-    pub(super) fn witness(&self, node: usize) -> Option<&DecideRequest> {
-        self.witnesses.get(node)?.as_ref()
+    /// Requests that the node owned while all was well, the last first.
+    pub(super) fn witnesses(&self, node: usize) -> Vec<DecideRequest> {
+        let kept = self.witnesses.get(node);
+        kept.map_or_else(Vec::new, |kept| kept.iter().cloned().collect())
     }
 
     /// The sum of some seconds.
@@ -255,8 +260,8 @@ mod tests {
     use super::*;
 
     fn ledger() -> Ledger {
-        let nodes = [("a-1", "a"), ("a-2", "a"), ("b-1", "b")]
-            .map(|(id, site)| NodePlan::on_any_port(id, site));
+        let nodes = [("a-1", "a"), ("a-2", "a"), ("b-1", "b")];
+        let nodes = nodes.map(|(id, site)| NodePlan::on_any_port(id, site));
         Ledger::new(&nodes, 1)
     }
 
@@ -285,7 +290,10 @@ mod tests {
         assert_eq!(second.hit_ratio, Some(2.0 / 3.0));
         assert_eq!((second.p50_ms, second.p99_ms), (Some(10.0), Some(10.0)));
         assert!((ledger.sum(0..1).share(0) - 0.6).abs() < 1e-9);
-        assert!(ledger.witness(0).is_some() && ledger.witness(1).is_none());
+        assert_eq!(
+            (ledger.witnesses(0).len(), ledger.witnesses(1).len()),
+            (2, 0)
+        );
         assert!((ledger.relative(0, 0..1, 0..1) - 1.0).abs() < 1e-9);
         assert_eq!(ledger.close_second().p50_ms, None);
         assert_eq!(ledger.last(5), 0..2);

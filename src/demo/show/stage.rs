@@ -14,7 +14,7 @@ use super::ledger::Ledger;
 use super::proxy::{Done, Proxy};
 use super::story::{Act, LOST_SITE, Pace, SLOW_NODE, Story};
 use super::told::{Begin, End, Event, Tell, Told, Voice};
-use super::watch::{self, Watch};
+use super::watch::{Watch, who_takes_over};
 use super::{DemoError, Plan, expectations};
 use crate::demo::audience::Audience;
 use crate::demo::fleet::{self, Files};
@@ -185,17 +185,16 @@ impl<'t> Stage<'t> {
         }
         let Some(left) = left else { return Ok(()) };
         let position = self.ledger.nodes().iter().position(|n| n.id == left);
-        let witness = position.and_then(|node| self.ledger.witness(node)).cloned();
-        let Some(request) = witness else {
-            return Ok(());
-        };
-        let answer = self.proxy.explain(request.clone()).await;
-        let event =
-            answer.and_then(|answer| watch::who_takes_over(self.now_s(), &left, &request, &answer));
-        match event {
-            Some(event) => self.told(&Told::Event(event)),
-            None => Ok(()),
+        let witnesses = position.map_or_else(Vec::new, |node| self.ledger.witnesses(node));
+        for request in witnesses {
+            let answer = self.proxy.explain(request.clone()).await;
+            let event =
+                answer.and_then(|answer| who_takes_over(self.now_s(), &left, &request, &answer));
+            if let Some(event) = event {
+                return self.told(&Told::Event(event));
+            }
         }
+        Ok(())
     }
 
     /// Does to the nodes what an act asks for.
