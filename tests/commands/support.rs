@@ -129,6 +129,7 @@ impl Sidecar {
             listen,
             debug: Some("127.0.0.1:0".parse().unwrap()),
             admin: Some("127.0.0.1:0".to_owned()),
+            http: Some("127.0.0.1:0".to_owned()),
             workers: Some(1),
             ..args
         };

@@ -309,6 +309,7 @@ async fn quiet_and_swapped(quiet: Duration, swapped: Duration) -> [Run; 2] {
         listen: vec!["127.0.0.1:0".to_owned()],
         debug: Some("127.0.0.1:0".parse().unwrap()),
         admin: Some("127.0.0.1:0".to_owned()),
+        http: Some("127.0.0.1:0".to_owned()),
         workers: Some(2),
         ..Args::default()
     });

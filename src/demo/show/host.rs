@@ -36,6 +36,7 @@ impl Host {
             listen: vec![ANY_PORT.to_owned()],
             debug: ANY_PORT.parse().ok(),
             admin: Some(ANY_PORT.to_owned()),
+            http: Some(ANY_PORT.to_owned()),
             state_dir: Some(files.directory().join("state")),
             workers: Some(WORKERS),
             ..Args::default()
