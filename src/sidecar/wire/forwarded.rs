@@ -207,6 +207,7 @@ mod tests {
     fn empty_headers_are_absent() {
         let (request, faults) = from_headers(&headers(&[
             ("host", b"www.example.com"),
+            ("x-original-uri", b"/a"),
             ("x-original-host", b""),
             ("x-route-candidates", b""),
         ]));
