@@ -22,8 +22,10 @@ async fn health(client: &Client, service: &str) -> Result<HealthCheckResponse, t
     answered.map(tonic::Response::into_inner)
 }
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 8] = [
     "",
+    "envoy.service.auth.v3.Authorization",
+    "envoy.service.ext_proc.v3.ExternalProcessor",
     "liveness",
     "readiness",
     "tradewind.v1.DecisionService",
@@ -85,6 +87,12 @@ async fn reflection_lists_the_services_and_describes_ours() {
     assert_eq!(
         names,
         [
+            "envoy.service.accesslog.v3.AccessLogService",
+            "envoy.service.auth.v3.Authorization",
+            "envoy.service.discovery.v3.AggregatedDiscoveryService",
+            "envoy.service.endpoint.v3.EndpointDiscoveryService",
+            "envoy.service.ext_proc.v3.ExternalProcessor",
+            "envoy.service.load_stats.v3.LoadReportingService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "tradewind.v1.DecisionService",

@@ -64,7 +64,7 @@ impl EnvoyServices {
         }
     }
 
-    /// Answers a call of [`service_of`] these.
+    /// Answers a call of one of these.
     pub(super) fn call(
         &mut self,
         service: EnvoyService,
