@@ -141,7 +141,7 @@ fn scene(sites: usize) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(4_016))]
+#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(4_097))]
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(3_548))]
 fn decision(scene: Scene) -> Scene {
     for ask in &scene.asks {
