@@ -10,6 +10,7 @@
     reason = "a test's helpers may fail like the test itself"
 )]
 
+mod envoy;
 mod haproxy;
 #[path = "../support/http.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]

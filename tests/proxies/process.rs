@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,21 @@ impl Process {
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn until_it_ends(&mut self) -> ExitStatus {
+        let mut ended = None;
+        let child = &mut self.child;
+        let has_ended = wait(
+            || {
+                ended = child.try_wait().unwrap();
+                ended.is_some()
+            },
+            || {},
+        );
+        assert!(has_ended, "it does not end:\n{}", self.log());
+        ended.unwrap()
     }
 
     /// Waits until a condition holds; fails at once if the process ends.

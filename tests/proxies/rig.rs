@@ -22,6 +22,31 @@ const DEBUG: u16 = 7071;
 const ADMIN: u16 = 7072;
 const HTTP: u16 = 7073;
 
+/// What a test wants otherwise than the examples have it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setup {
+    /// Texts to replace in the policy; each must be there.
+    pub(crate) policy: Vec<(&'static str, &'static str)>,
+    /// How the nodes serve.
+    pub(crate) nodes: NodeOptions,
+    /// More arguments for the sidecar.
+    pub(crate) args: Vec<String>,
+}
+
+/// Replaces texts in a file; each must be there.
+#[track_caller]
+pub(crate) fn edit(path: &Path, edits: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(path).unwrap();
+    for (from, to) in edits {
+        assert!(text.contains(from), "{} has no `{from}`", path.display());
+        text = text.replace(from, to);
+    }
+    // As editors do it: whoever watches never sees half of it.
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, path).unwrap();
+}
+
 /// Nine nodes and a sidecar, with the files of `examples/fleet`. Everything ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Rig {
@@ -35,6 +60,11 @@ pub(crate) struct Rig {
 impl Rig {
     /// Starts everything and waits until the sidecar is ready.
     pub(crate) fn start() -> Self {
+        Self::start_with(Setup::default())
+    }
+
+    /// The same, with what a test wants otherwise.
+    pub(crate) fn start_with(setup: Setup) -> Self {
         let root = tempfile::tempdir().unwrap();
         let text = std::fs::read_to_string(example("fleet/topology.yaml")).unwrap();
         let topology = topology::compile("topology.yaml", &text).topology.unwrap();
@@ -42,13 +72,14 @@ impl Rig {
         let plans = named
             .iter()
             .map(|plan| NodePlan::on_any_port(&plan.id, &plan.site));
-        let nodes = Nodes::start(&plans.collect::<Vec<_>>(), NodeOptions::default()).unwrap();
+        let nodes = Nodes::start(&plans.collect::<Vec<_>>(), setup.nodes).unwrap();
         let mut places = Places::default();
         for plan in &named {
             places.put(plan.address.port(), nodes.address(&plan.id).unwrap().port());
         }
         places.copy(&["fleet/policy.yaml", "fleet/topology.yaml"], root.path());
-        let sidecar = Sidecar::start(root.path(), &mut places);
+        edit(&root.path().join("policy.yaml"), &setup.policy);
+        let sidecar = Sidecar::start(root.path(), &mut places, setup.args);
         Self {
             places,
             nodes,
@@ -63,6 +94,11 @@ impl Rig {
         std::fs::create_dir_all(&folder).unwrap();
         self.places.copy(names, &folder);
         folder
+    }
+
+    /// One of the sidecar's own two files, `policy.yaml` or `topology.yaml`.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
     }
 
     /// Makes the node at this address behave in some way.
@@ -90,6 +126,7 @@ impl Rig {
 pub(crate) struct Sidecar {
     process: Process,
     folder: PathBuf,
+    args: Vec<String>,
     pub(crate) grpc: SocketAddr,
     pub(crate) debug: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -98,13 +135,14 @@ pub(crate) struct Sidecar {
 
 impl Sidecar {
     /// Starts one on `policy.yaml` and `topology.yaml` of a folder, and waits until it is ready.
-    pub(crate) fn start(folder: &Path, places: &mut Places) -> Self {
+    pub(crate) fn start(folder: &Path, places: &mut Places, args: Vec<String>) -> Self {
         let [grpc, debug, admin, http] =
             [GRPC, DEBUG, ADMIN, HTTP].map(|port| places.address(port));
-        let process = serve(folder, [grpc, debug, admin, http]);
+        let process = serve(folder, [grpc, debug, admin, http], &args);
         let mut sidecar = Self {
             process,
             folder: folder.to_owned(),
+            args,
             grpc,
             debug,
             admin,
@@ -140,9 +178,32 @@ impl Sidecar {
     /// Starts it again on the same ports, after [`Sidecar::kill`].
     pub(crate) fn restart(&mut self) {
         self.process.kill();
+        self.start_again();
+    }
+
+    /// Ends it as an operator would (SIGTERM), waits until it has, and starts it again on the same ports.
+    pub(crate) fn roll(&mut self) {
+        self.process.signal("TERM");
+        let status = self.process.until_it_ends();
+        assert!(status.success(), "{status}");
+        self.start_again();
+    }
+
+    /// Has it read its files again (SIGHUP).
+    pub(crate) fn reload(&self) {
+        self.process.signal("HUP");
+    }
+
+    fn start_again(&mut self) {
         let doors = [self.grpc, self.debug, self.admin, self.http];
-        self.process = serve(&self.folder, doors);
+        self.process = serve(&self.folder, doors, &self.args);
         self.until_ready();
+    }
+
+    /// Waits until something holds of it.
+    pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Pages) -> bool) {
+        let pages = Pages(self.debug);
+        self.process.until(what, || holds(&pages));
     }
 
     /// A connection to the query door.
@@ -150,13 +211,29 @@ impl Sidecar {
         Connection::tcp(self.http).unwrap()
     }
 
+    /// The value of a metric's sample, which is given as it is written; 0 while it is absent.
+    pub(crate) fn metric(&self, sample: &str) -> f64 {
+        Pages(self.debug).metric(sample)
+    }
+
     /// A page of the debug door.
     pub(crate) fn page(&self, path: &str) -> Reply {
-        Connection::tcp(self.debug).unwrap().get(path, &[]).unwrap()
+        Pages(self.debug).page(path)
+    }
+}
+
+/// A sidecar's debug door.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pages(SocketAddr);
+
+impl Pages {
+    /// A page.
+    pub(crate) fn page(self, path: &str) -> Reply {
+        Connection::tcp(self.0).unwrap().get(path, &[]).unwrap()
     }
 
     /// The value of a metric's sample, which is given as it is written; 0 while it is absent.
-    pub(crate) fn metric(&self, sample: &str) -> f64 {
+    pub(crate) fn metric(self, sample: &str) -> f64 {
         let page = self.page("/metrics").text();
         let line = page
             .lines()
@@ -165,7 +242,7 @@ impl Sidecar {
     }
 }
 
-fn serve(folder: &Path, [grpc, debug, admin, http]: [SocketAddr; 4]) -> Process {
+fn serve(folder: &Path, [grpc, debug, admin, http]: [SocketAddr; 4], args: &[String]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
     // Settings come from the environment too: a test has only those it gives.
     command.env_clear().arg("serve");
@@ -185,7 +262,8 @@ fn serve(folder: &Path, [grpc, debug, admin, http]: [SocketAddr; 4]) -> Process 
     command
         .arg("--state-dir")
         .arg(folder.join("state"))
-        .args(["--workers", "2"]);
+        .args(["--workers", "2"])
+        .args(args);
     Process::start(command, folder.join("sidecar.log"))
 }
 

@@ -55,14 +55,18 @@ impl Tool {
         )]
         let no_skip = std::env::var("TRADEWIND_NO_SKIP").is_ok_and(|value| value == "1");
         assert!(!no_skip, "{test} can not run: {why}");
-        // Not `eprintln!`, which the harness keeps to itself while tests pass.
-        let line = format!("skipped: {test} because {why}\n");
-        drop(std::io::Write::write_all(
-            &mut std::io::stderr(),
-            line.as_bytes(),
-        ));
+        note(&format!("skipped: {test} because {why}"));
         None
     }
+}
+
+/// Says something to whoever runs the tests: not by `eprintln!`, which the harness keeps to itself while tests pass.
+pub(crate) fn note(line: &str) {
+    let line = format!("{line}\n");
+    drop(std::io::Write::write_all(
+        &mut std::io::stderr(),
+        line.as_bytes(),
+    ));
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! What the sidecar learns from Envoy's log of attempts, and how soon it acts on it.
+
+use tradewind::demo::nodes::Behaviour;
+
+use super::traffic::{self, Visit};
+use super::{Envoy, TELL_THE_LIST};
+use crate::rig::Setup;
+
+/// A node fails: how many requests meet it before it is no longer named?
+fn opens_within_five(test: &str, behaviour: Behaviour, result: &str) {
+    let setup = Setup {
+        policy: vec![(
+            "      candidates: 3\n",
+            "      candidates: 3\n      attempt_timeout: 100ms\n",
+        )],
+        ..Setup::default()
+    };
+    let Some(mut envoy) = Envoy::start_with(test, "envoy.yaml", &[TELL_THE_LIST], setup) else {
+        return;
+    };
+    let mut proxy = envoy.connect();
+    // Objects that Frankfurt's clients find at one node of Frankfurt.
+    let mut of_frankfurt = traffic::made_up(400).into_iter().step_by(3);
+    let one = of_frankfurt.next().unwrap();
+    let first = traffic::visit(&envoy, &mut proxy, &one).listed.remove(0);
+    let mut own: Vec<Visit> = of_frankfurt.collect();
+    own.retain(|visit| traffic::visit(&envoy, &mut proxy, visit).listed[0] == first);
+    assert!(own.len() > 5, "{}", own.len());
+    envoy.rig.behave(&first, behaviour);
+    // One at a time: the next request comes when the sidecar has been told of this one.
+    let sample = format!("tradewind_outcomes_total{{result=\"{result}\"}}");
+    let mut failures = 0;
+    for visit in own.iter().take(5) {
+        let seen = traffic::visit(&envoy, &mut proxy, visit);
+        assert_eq!(seen.status, 200, "{seen:?}");
+        if seen.listed[0] != first {
+            break;
+        }
+        assert_eq!(
+            (&seen.node, seen.attempts),
+            (&seen.listed[1], 2),
+            "{seen:?}"
+        );
+        failures += 1;
+        let told = f64::from(failures);
+        let sidecar = &mut envoy.rig.sidecar;
+        sidecar.until("the failure is told", |pages| pages.metric(&sample) >= told);
+    }
+    let state = format!(
+        "tradewind_breaker_state{{node=\"{}\"}}",
+        envoy.rig.node_at(&first)
+    );
+    let sidecar = &mut envoy.rig.sidecar;
+    sidecar.until("the breaker is open", |pages| pages.metric(&state) > 1.5);
+    let seen = traffic::visit(&envoy, &mut proxy, &own[5]);
+    assert!(
+        !seen.listed.contains(&first) && seen.attempts == 1,
+        "{seen:?}"
+    );
+    crate::tools::note(&format!(
+        "envoy: the breaker opened after {failures} failures of `{behaviour}`"
+    ));
+}
+
+#[test]
+fn envoy_tells_of_refused_connections_until_the_breaker_opens() {
+    opens_within_five(
+        "envoy_tells_of_refused_connections_until_the_breaker_opens",
+        Behaviour::Refuse,
+        "error",
+    );
+}
+
+#[test]
+fn envoy_tells_of_errors_until_the_breaker_opens() {
+    opens_within_five(
+        "envoy_tells_of_errors_until_the_breaker_opens",
+        Behaviour::Error,
+        "error",
+    );
+}
+
+#[test]
+fn envoy_tells_of_timeouts_until_the_breaker_opens() {
+    opens_within_five(
+        "envoy_tells_of_timeouts_until_the_breaker_opens",
+        Behaviour::Hang,
+        "timeout",
+    );
+}

@@ -1,0 +1,147 @@
+//! A stock Envoy with the configurations of `examples/envoy`.
+
+mod endpoints;
+mod failures;
+mod order;
+mod outages;
+mod processor;
+mod strangers;
+mod traffic;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::http::{Connection, Reply};
+use crate::places::example;
+use crate::process::Process;
+use crate::rig::{Rig, Setup, edit, is_open};
+use crate::tools::Tool;
+
+/// Where the examples' Envoy listens, and where its own admin pages are.
+const LISTENER: u16 = 10_000;
+const ADMIN: u16 = 9_901;
+
+/// Has Envoy tell the client which nodes it was told to use, in order, and how many it tried.
+const TELL_THE_LIST: (&str, &str) = (
+    "              domains: [\"*\"]\n",
+    "              domains: [\"*\"]
+              response_headers_to_add:
+              - header: { key: x-listed, value: \"%REQ(x-gateway-destination-endpoint)%\" }
+              - header: { key: x-attempts, value: \"%UPSTREAM_REQUEST_ATTEMPT_COUNT%\" }\n",
+);
+
+/// Keeps the sidecar from learning how attempts went: it takes no log of this name.
+const TELL_NOTHING: (&str, &str) = ("log_name: attempts", "log_name: unheard");
+
+/// Envoy in front of a rig.
+pub(crate) struct Envoy {
+    pub(crate) rig: Rig,
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// Envoy's program on a configuration. It is a child that must not outlive the thread that starts it: it would end.
+fn envoy(program: &Path, config: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("-c").arg(config);
+    // Several at once on one machine, as tests are; one worker, so that its connections are few and known.
+    command.args([
+        "--disable-hot-restart",
+        "--concurrency",
+        "1",
+        "-l",
+        "warning",
+    ]);
+    command
+}
+
+impl Envoy {
+    /// Starts everything with the configuration of the example; `None` where Envoy can not be had.
+    #[track_caller]
+    fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, "envoy.yaml", &[], Setup::default())
+    }
+
+    /// The same, with another configuration and what the test wants otherwise.
+    #[track_caller]
+    fn start_with(test: &str, config: &str, edits: &[(&str, &str)], setup: Setup) -> Option<Self> {
+        let program = Tool::Envoy.path(test)?;
+        let mut rig = Rig::start_with(setup);
+        let folder = rig.copy(&[&format!("envoy/{config}")], "envoy");
+        let [address, admin] = [LISTENER, ADMIN].map(|port| rig.places.address(port));
+        let config = configure(&mut rig, &folder.join(config), edits);
+        let mut process = Process::start(envoy(&program, &config), folder.join("envoy.log"));
+        process.until("Envoy listens", || is_open(address) && is_open(admin));
+        Some(Self {
+            rig,
+            process,
+            address,
+            admin,
+        })
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::tcp(self.address).unwrap()
+    }
+
+    /// A page of Envoy's own.
+    fn page(&self, path: &str) -> Reply {
+        Connection::tcp(self.admin).unwrap().get(path, &[]).unwrap()
+    }
+
+    /// A counter or gauge of Envoy's own; 0 while it is absent.
+    fn stat(&self, name: &str) -> u64 {
+        let page = self.page(&format!("/stats?filter=^{name}$")).text();
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+/// Puts every port of a configuration in its place. Envoy's configurations have addresses and ports apart, so the ports are
+/// those behind `port_value`.
+fn configure(rig: &mut Rig, path: &Path, edits: &[(&str, &str)]) -> PathBuf {
+    const PORT: &str = "port_value: ";
+    edit(path, edits);
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut parts = text.split(PORT);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(part.len());
+        let (port, rest) = part.split_at(end);
+        let port = rig.places.address(port.parse().unwrap()).port();
+        out.push_str(&format!("{PORT}{port}{rest}"));
+    }
+    std::fs::write(path, out).unwrap();
+    path.to_owned()
+}
+
+#[test]
+fn envoy_takes_every_configuration() {
+    let Some(program) = Tool::Envoy.path("envoy_takes_every_configuration") else {
+        return;
+    };
+    let configs = std::fs::read_dir(example("envoy")).unwrap();
+    let configs = configs.map(|entry| entry.unwrap().path());
+    let mut tried = 0;
+    for config in configs.filter(|path| path.extension().is_some_and(|end| end == "yaml")) {
+        let ran = envoy(&program, &config)
+            .args(["--mode", "validate"])
+            .output();
+        let ran = ran.unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        // A warning is a fault too: of a field that will go, or of one that is not what it seems.
+        assert!(
+            ran.status.success() && !said.contains("[warning]"),
+            "{}: {said}",
+            config.display()
+        );
+        tried += 1;
+    }
+    assert_eq!(tried, 3);
+}
