@@ -42,10 +42,17 @@ impl Places {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
-    /// A text with every `127.0.0.1:port` in its place, all at once.
+    /// A text with the port of every `127.0.0.1:port` and `port_value: port` in its place, all at once.
     pub(crate) fn rewrite(&mut self, text: &str) -> String {
-        const HOST: &str = "127.0.0.1:";
-        let mut parts = text.split(HOST);
+        ["127.0.0.1:", "port_value: "]
+            .iter()
+            .fold(text.to_owned(), |text, before| {
+                self.rewrite_after(before, &text)
+            })
+    }
+
+    fn rewrite_after(&mut self, before: &str, text: &str) -> String {
+        let mut parts = text.split(before);
         let mut out = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let end = part
@@ -53,8 +60,8 @@ impl Places {
                 .unwrap_or(part.len());
             let (port, rest) = part.split_at(end);
             match port.parse() {
-                Ok(named) => write!(out, "{}{rest}", self.address(named)).unwrap(),
-                Err(_) => write!(out, "{HOST}{part}").unwrap(),
+                Ok(named) => write!(out, "{before}{}{rest}", self.address(named).port()).unwrap(),
+                Err(_) => write!(out, "{before}{part}").unwrap(),
             }
         }
         out
@@ -77,9 +84,9 @@ fn ports_are_put_in_their_places_all_at_once() {
     let mut places = Places::default();
     places.put(9001, 9002);
     places.put(9002, 9001);
-    let text = "a 127.0.0.1:9001, \"127.0.0.1:9002\"; 127.0.0.1: 127.0.0.0/8 127.0.0.1:9001";
+    let text = "a 127.0.0.1:9001, \"127.0.0.1:9002\"; 127.0.0.1: 127.0.0.0/8 port_value: 9001 }";
     assert_eq!(
         places.rewrite(text),
-        "a 127.0.0.1:9002, \"127.0.0.1:9001\"; 127.0.0.1: 127.0.0.0/8 127.0.0.1:9002"
+        "a 127.0.0.1:9002, \"127.0.0.1:9001\"; 127.0.0.1: 127.0.0.0/8 port_value: 9002 }"
     );
 }

@@ -9,7 +9,7 @@ mod strangers;
 mod traffic;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::http::{Connection, Reply};
@@ -71,7 +71,8 @@ impl Envoy {
         let mut rig = Rig::start_with(setup);
         let folder = rig.copy(&[&format!("envoy/{config}")], "envoy");
         let [address, admin] = [LISTENER, ADMIN].map(|port| rig.places.address(port));
-        let config = configure(&mut rig, &folder.join(config), edits);
+        let config = folder.join(config);
+        edit(&config, edits);
         let mut process = Process::start(envoy(&program, &config), folder.join("envoy.log"));
         process.until("Envoy listens", || is_open(address) && is_open(admin));
         Some(Self {
@@ -99,26 +100,6 @@ impl Envoy {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         value.map_or(0, |value| value.parse().unwrap())
     }
-}
-
-/// Puts every port of a configuration in its place. Envoy's configurations have addresses and ports apart, so the ports are
-/// those behind `port_value`.
-fn configure(rig: &mut Rig, path: &Path, edits: &[(&str, &str)]) -> PathBuf {
-    const PORT: &str = "port_value: ";
-    edit(path, edits);
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut parts = text.split(PORT);
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(part.len());
-        let (port, rest) = part.split_at(end);
-        let port = rig.places.address(port.parse().unwrap()).port();
-        out.push_str(&format!("{PORT}{port}{rest}"));
-    }
-    std::fs::write(path, out).unwrap();
-    path.to_owned()
 }
 
 #[test]

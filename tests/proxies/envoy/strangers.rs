@@ -130,6 +130,15 @@ fn envoy_refuses_what_is_no_request() {
     ] {
         assert_eq!(status(&bytes), wanted, "{what}");
     }
+}
+
+#[test]
+fn line_ends_make_no_headers_for_envoy() {
+    let test = "line_ends_make_no_headers_for_envoy";
+    let Some(envoy) = Envoy::start_with(test, "envoy.yaml", &[TELL_THE_LIST], Setup::default())
+    else {
+        return;
+    };
     // A lone CR in a value is dropped by Envoy, a lone LF ends a line: neither makes a header that counts.
     let mut proxy = envoy.connect();
     for end in ["\r", "\n", "\r\n "] {

@@ -50,10 +50,10 @@ pub(crate) fn shared(test: &str, name: &str) -> Option<PathBuf> {
 /// The 10,000 requests of the real access log.
 pub(crate) fn access_log(test: &str) -> Option<Vec<Visit>> {
     let file = std::fs::File::open(shared(test, "traces/apache_logs.gz")?).unwrap();
-    let mut text = Vec::new();
-    GzDecoder::new(file).read_to_end(&mut text).unwrap();
-    let text = String::from_utf8_lossy(&text);
-    let visits = text.lines().map(|line| {
+    let mut log = Vec::new();
+    GzDecoder::new(file).read_to_end(&mut log).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    let visits = log.lines().map(|line| {
         let mut words = line.split('"').nth(1).unwrap().split(' ');
         Visit {
             method: words.next().unwrap().to_owned(),
@@ -156,16 +156,13 @@ pub(crate) fn under_load<T>(
                 break;
             }
             load.requests += 1;
-            match ask(&mut connection, wanted) {
-                Ok(reply) => {
-                    load.lost += u64::from(reply.status >= 500);
-                    load.routed +=
-                        u64::from(reply.header("x-listed").is_some_and(|list| list.len() > 1));
-                }
-                Err(_) => {
-                    load.lost += 1;
-                    connection = Connection::tcp(address).unwrap();
-                }
+            if let Ok(reply) = ask(&mut connection, wanted) {
+                let listed = reply.header("x-listed");
+                load.lost += u64::from(reply.status >= 500);
+                load.routed += u64::from(listed.is_some_and(|list| list.len() > 1));
+            } else {
+                load.lost += 1;
+                connection = Connection::tcp(address).unwrap();
             }
         }
         load
