@@ -104,16 +104,26 @@ async fn take_all(
 }
 
 /// One report for each node, summed over the clusters and places it is of.
+///
+/// Envoy reports on all of its clusters. One that has no node of the fleet is none of ours (our own address is in one);
+/// an address that stands beside nodes of the fleet is told all the same, and refused as an unknown node.
 fn reports(clusters: &[ClusterStats], published: &Published) -> Vec<LoadReport> {
+    let known = published.nodes.addresses();
     let mut nodes: BTreeMap<String, Sums> = BTreeMap::new();
     for cluster in clusters {
         let seconds = cluster.load_report_interval.map_or(0.0, seconds);
         let places = cluster.upstream_locality_stats.iter();
-        for endpoint in places.flat_map(|place| &place.upstream_endpoint_stats) {
-            let Some(address) = ask::socket_of(endpoint.address.as_ref()) else {
-                continue;
-            };
-            let node = published.nodes.addresses().at(address).map_or_else(
+        let endpoints = places.flat_map(|place| &place.upstream_endpoint_stats);
+        let addressed = endpoints.filter_map(|endpoint| {
+            let address = ask::socket_of(endpoint.address.as_ref())?;
+            Some((endpoint, address, known.at(address)))
+        });
+        let addressed: Vec<_> = addressed.collect();
+        if addressed.iter().all(|(_, _, node)| node.is_none()) {
+            continue;
+        }
+        for (endpoint, address, node) in addressed {
+            let node = node.map_or_else(
                 || address.to_string(),
                 |node| published.snapshot.topology().node(node).id.to_string(),
             );

@@ -1,4 +1,4 @@
-//! What the sidecar learns from Envoy's log of attempts, and how soon it acts on it.
+//! What the sidecar learns from Envoy's log of attempts and from its load reports, and how soon it acts on it.
 
 use tradewind::demo::nodes::Behaviour;
 
@@ -87,4 +87,28 @@ fn envoy_tells_of_timeouts_until_the_breaker_opens() {
         Behaviour::Hang,
         "timeout",
     );
+}
+
+#[test]
+fn envoy_tells_what_nodes_say_of_their_load() {
+    let test = "envoy_tells_what_nodes_say_of_their_load";
+    let Some(mut envoy) = Envoy::start(test) else {
+        return;
+    };
+    let mut proxy = envoy.connect();
+    let visits = traffic::made_up(90);
+    for visit in &visits {
+        traffic::visit(&envoy, &mut proxy, visit);
+    }
+    let Envoy { rig, process, .. } = &mut envoy;
+    process.until("load and hit ratio of a node are known", || {
+        let nodes = rig.sidecar.page("/debug/nodes").json();
+        let mut nodes = nodes["nodes"].as_array().unwrap().iter();
+        nodes.any(|node| {
+            let health = &node["health"];
+            health["utilisation"].as_f64() > Some(0.0) && health["hit_ratio"].is_number()
+        })
+    });
+    let refused = "tradewind_reports_refused_total{kind=\"load\",reason=\"unknown_node\"}";
+    assert!(rig.sidecar.metric(refused) < 0.5);
 }
