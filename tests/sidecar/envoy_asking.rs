@@ -1,0 +1,507 @@
+//! Envoy's two ways to ask, `ext_authz` and `ext_proc`, message by message: what a real Envoy does not show (its tests are
+//! in `tests/proxies`), such as the hints of a gateway.
+
+use std::collections::BTreeMap;
+
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Status};
+use tradewind::sidecar::envoy::proto::envoy as api;
+use tradewind::sidecar::envoy::{DECISION_ID, DESTINATION, SERVED};
+use tradewind::sidecar::wire::proto::DecideResponse;
+
+use api::config::core::v3::address::Address as Place;
+use api::config::core::v3::socket_address::PortSpecifier;
+use api::config::core::v3::{
+    Address, HeaderMap, HeaderValue, HeaderValueOption, Metadata, SocketAddress,
+};
+use api::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
+use api::service::auth::v3::attribute_context::{HttpRequest, Peer, Request as Asked};
+use api::service::auth::v3::authorization_client::AuthorizationClient;
+use api::service::auth::v3::check_response::HttpResponse;
+use api::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use api::service::ext_proc::v3::body_mutation::Mutation;
+use api::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
+use api::service::ext_proc::v3::processing_request::Request as Part;
+use api::service::ext_proc::v3::processing_response::Response as Answer;
+use api::service::ext_proc::v3::{
+    HttpBody, HttpHeaders, HttpTrailers, ProcessingRequest, ProcessingResponse,
+    ProtocolConfiguration,
+};
+
+use crate::client::{Client, from_ip, refusal, request};
+use crate::server::{Files, Server};
+
+/// Three rules, one of which looks at a header, and clients placed by the policy itself.
+const POLICY: &str = "apiVersion: tradewind/v1
+kind: Policy
+spec:
+  slow_start_window: 0ms
+  geo:
+    overrides: [{cidr: 198.18.0.0/16, lat: 49.0, lon: 2.5}]
+    default: {lat: 50.1, lon: 8.7}
+  pools:
+    - {name: edge, select: {tier: edge}, spread: {max_copies: 1}}
+    - {name: origin, select: {tier: origin}}
+  rules:
+    - {name: closed, owner: tests, rollback: none, match: {paths: [{value: /closed}]}, action: refuse}
+    - {name: beta, owner: tests, rollback: none, match: {headers: [{name: x-beta, exact: \"1\"}]}, pools: [origin]}
+    - {name: all, owner: tests, rollback: none, match: {hosts: [video.example.com]}, pools: [edge], attempt_timeout: 250ms}
+";
+
+async fn start() -> (Server, Client) {
+    let files = Files::new();
+    files.write("policy.yaml", POLICY);
+    let server = files.setup().start().await;
+    let client = server.client().await;
+    (server, client)
+}
+
+/// What the decision service says of the same request.
+async fn decided(client: &mut Client, path: &str, ip: &str) -> DecideResponse {
+    let mut asked = request(path);
+    asked.client = Some(from_ip(ip));
+    asked.dry_run = true;
+    client.decide(asked).await
+}
+
+fn list(decision: &DecideResponse) -> String {
+    let addresses = decision.candidates.iter();
+    let addresses: Vec<&str> = addresses.map(|node| &*node.address).collect();
+    addresses.join(",")
+}
+
+// --- ext_authz
+
+fn check(path: &str, peer: &str, headers: &[(&str, &str)]) -> CheckRequest {
+    let headers = headers.iter();
+    let headers = headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let address = Place::SocketAddress(SocketAddress {
+        address: peer.to_owned(),
+        port_specifier: Some(PortSpecifier::PortValue(40_000)),
+    });
+    CheckRequest {
+        attributes: Some(AttributeContext {
+            source: Some(Peer {
+                address: Some(Address {
+                    address: Some(address),
+                }),
+            }),
+            request: Some(Asked {
+                http: Some(HttpRequest {
+                    method: "GET".to_owned(),
+                    host: "video.example.com".to_owned(),
+                    path: path.to_owned(),
+                    headers: headers.collect(),
+                    ..HttpRequest::default()
+                }),
+            }),
+            ..AttributeContext::default()
+        }),
+    }
+}
+
+/// Asks, with what Envoy's configuration adds to each call.
+async fn ask(
+    client: &Client,
+    asked: CheckRequest,
+    wishes: &[(&'static str, &str)],
+) -> Result<CheckResponse, Status> {
+    let mut call = Request::new(asked);
+    for (name, value) in wishes {
+        let value = MetadataValue::try_from(*value).unwrap();
+        call.metadata_mut().insert(*name, value);
+    }
+    let mut authorization = AuthorizationClient::new(client.channel.clone());
+    authorization
+        .check(call)
+        .await
+        .map(tonic::Response::into_inner)
+}
+
+/// Headers by name, wherever their values stand.
+fn by_name(headers: Vec<HeaderValueOption>) -> BTreeMap<String, String> {
+    let headers = headers.into_iter().map(|option| {
+        let header = option.header.unwrap();
+        let raw = String::from_utf8(header.raw_value).unwrap();
+        (header.key, if raw.is_empty() { header.value } else { raw })
+    });
+    headers.collect()
+}
+
+fn allowed(answer: CheckResponse) -> BTreeMap<String, String> {
+    assert_eq!(answer.status.unwrap().code, 0);
+    match answer.http_response.unwrap() {
+        HttpResponse::OkResponse(ok) => by_name(ok.headers),
+        HttpResponse::DeniedResponse(denied) => panic!("{denied:?}"),
+    }
+}
+
+fn denied(answer: CheckResponse) -> (i32, BTreeMap<String, String>) {
+    assert_ne!(answer.status.unwrap().code, 0);
+    match answer.http_response.unwrap() {
+        HttpResponse::DeniedResponse(denied) => {
+            (denied.status.unwrap().code, by_name(denied.headers))
+        }
+        HttpResponse::OkResponse(ok) => panic!("{ok:?}"),
+    }
+}
+
+#[tokio::test]
+async fn ext_authz_answers_with_the_list_in_header_and_metadata() {
+    let (server, mut client) = start().await;
+    let decision = decided(&mut client, "/a?b=1", "198.18.0.9").await;
+    let answer = ask(&client, check("/a?b=1", "198.18.0.9", &[]), &[])
+        .await
+        .unwrap();
+    let metadata = answer.dynamic_metadata.clone().unwrap();
+    let headers = allowed(answer);
+    assert_eq!(headers[DESTINATION], list(&decision));
+    assert_eq!(headers["x-envoy-upstream-rq-per-try-timeout-ms"], "250");
+    assert_eq!(metadata.fields[DESTINATION], text(&list(&decision)));
+    // The decision it names can be looked up, as that of any other door.
+    let id = &headers[DECISION_ID];
+    assert_eq!(metadata.fields[DECISION_ID], text(id));
+    assert_eq!(id.len(), 16);
+    let counted = server.count("tradewind_decisions_total{pool=\"edge\",verdict=\"route\",reason=\"owner\",purity=\"pure\"}");
+    assert_eq!(counted, 1, "{}", server.get("/metrics").body);
+}
+
+#[tokio::test]
+async fn ext_authz_believes_the_header_that_the_configuration_names_and_no_other() {
+    let (_server, mut client) = start().await;
+    let here = decided(&mut client, "/a", "203.0.113.1").await;
+    let paris = decided(&mut client, "/a", "198.18.0.9").await;
+    assert_ne!(list(&here), list(&paris));
+    let headers = [("x-forwarded-for", "198.18.0.9"), ("x-real", "198.18.0.9")];
+    let asked = || check("/a", "203.0.113.1", &headers);
+    let plain = ask(&client, asked(), &[]).await.unwrap();
+    assert_eq!(allowed(plain)[DESTINATION], list(&here));
+    let told = [("x-tradewind-client-header", "X-Real")];
+    let told = ask(&client, asked(), &told).await.unwrap();
+    assert_eq!(allowed(told)[DESTINATION], list(&paris));
+    let absent = [("x-tradewind-client-header", "x-absent")];
+    let absent = ask(&client, asked(), &absent).await.unwrap();
+    assert_eq!(allowed(absent)[DESTINATION], list(&here));
+}
+
+#[tokio::test]
+async fn ext_authz_matches_rules_by_header_and_takes_wishes_of_the_configuration() {
+    let (_server, client) = start().await;
+    let beta = ask(&client, check("/a", "203.0.113.1", &[("x-beta", "1")]), &[])
+        .await
+        .unwrap();
+    assert_eq!(allowed(beta)[DESTINATION], "dub-1.cache.example.net:8080");
+    let pool = [("x-tradewind-pool", "origin")];
+    let pool = ask(&client, check("/a", "203.0.113.1", &[]), &pool)
+        .await
+        .unwrap();
+    assert_eq!(allowed(pool)[DESTINATION], "dub-1.cache.example.net:8080");
+    let two = [("x-tradewind-candidates", "2")];
+    let two = ask(&client, check("/a", "203.0.113.1", &[]), &two)
+        .await
+        .unwrap();
+    assert_eq!(allowed(two)[DESTINATION].split(',').count(), 2);
+}
+
+#[tokio::test]
+async fn ext_authz_refuses_in_the_same_words_as_the_policy() {
+    let (server, client) = start().await;
+    let closed = ask(&client, check("/closed/a", "203.0.113.1", &[]), &[])
+        .await
+        .unwrap();
+    let (status, headers) = denied(closed);
+    assert_eq!(
+        (status, &*headers["x-route-reason"]),
+        (403, "refused_by_rule")
+    );
+    let mut nowhere = check("/a", "203.0.113.1", &[]);
+    let attributes = nowhere.attributes.as_mut().unwrap();
+    let http = attributes.request.as_mut().unwrap().http.as_mut().unwrap();
+    http.host = "other.example.com".to_owned();
+    let (status, headers) = denied(ask(&client, nowhere, &[]).await.unwrap());
+    assert_eq!((status, &*headers["x-route-reason"]), (404, "no_rule"));
+    // What can not be decided is an error of the call: Envoy's own setting says what becomes of the request.
+    for (odd, wishes, names) in [
+        (
+            check(&"/".repeat(9_000), "203.0.113.1", &[]),
+            vec![],
+            "path",
+        ),
+        (check("/a", "nobody", &[]), vec![], "client.ip"),
+        (
+            check("/a", "203.0.113.1", &[]),
+            vec![("x-tradewind-candidates", "many")],
+            "candidates",
+        ),
+    ] {
+        let said = refusal(ask(&client, odd, &wishes).await, Code::InvalidArgument);
+        assert!(said.contains(names), "{said}");
+    }
+    assert_eq!(server.count("tradewind_decide_rejected_total"), 3);
+}
+
+// --- ext_proc
+
+fn text(text: &str) -> Value {
+    Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    }
+}
+
+fn fields(fields: &[(&str, Value)]) -> Struct {
+    let fields = fields.iter();
+    Struct {
+        fields: fields
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+    }
+}
+
+fn headers(headers: &[(&str, &str)]) -> HttpHeaders {
+    let headers = headers.iter().map(|(name, value)| HeaderValue {
+        key: (*name).to_owned(),
+        raw_value: value.as_bytes().to_vec(),
+        ..HeaderValue::default()
+    });
+    HttpHeaders {
+        headers: Some(HeaderMap {
+            headers: headers.collect(),
+        }),
+        end_of_stream: true,
+    }
+}
+
+fn asking(path: &str) -> ProcessingRequest {
+    let shown = headers(&[
+        (":authority", "video.example.com"),
+        (":path", path),
+        (":method", "GET"),
+    ]);
+    let source = fields(&[("source.address", text("198.18.0.9:40000"))]);
+    ProcessingRequest {
+        request: Some(Part::RequestHeaders(shown)),
+        attributes: BTreeMap::from([("envoy.filters.http.ext_proc".to_owned(), source)]),
+        ..ProcessingRequest::default()
+    }
+}
+
+/// The same, by a gateway that allows these addresses only.
+fn among(path: &str, subset: Value) -> ProcessingRequest {
+    let hint = fields(&[("x-gateway-destination-endpoint-subset", subset)]);
+    ProcessingRequest {
+        metadata_context: Some(Metadata {
+            filter_metadata: BTreeMap::from([("envoy.lb.subset_hint".to_owned(), hint)]),
+        }),
+        ..asking(path)
+    }
+}
+
+async fn process(client: &Client, parts: Vec<ProcessingRequest>) -> Vec<ProcessingResponse> {
+    let mut processor = ExternalProcessorClient::new(client.channel.clone());
+    let answers = processor.process(tokio_stream::iter(parts)).await.unwrap();
+    let mut answers = answers.into_inner();
+    let mut all = Vec::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        all.push(answer);
+    }
+    all
+}
+
+async fn process_one(client: &Client, part: ProcessingRequest) -> ProcessingResponse {
+    let mut answers = process(client, vec![part]).await;
+    assert_eq!(answers.len(), 1);
+    answers.remove(0)
+}
+
+/// The nodes named, which header and metadata must name alike.
+fn named(answer: ProcessingResponse) -> String {
+    let metadata = answer.dynamic_metadata.unwrap();
+    let Some(Kind::StructValue(inner)) = metadata.fields["envoy.lb"].kind.clone() else {
+        panic!("{metadata:?}");
+    };
+    let Some(Answer::RequestHeaders(answer)) = answer.response else {
+        panic!("no headers");
+    };
+    let set = by_name(
+        answer
+            .response
+            .unwrap()
+            .header_mutation
+            .unwrap()
+            .set_headers,
+    );
+    assert_eq!(inner.fields[DESTINATION], text(&set[DESTINATION]));
+    assert_eq!(inner.fields[DECISION_ID], text(&set[DECISION_ID]));
+    set[DESTINATION].clone()
+}
+
+fn immediate(answer: ProcessingResponse) -> (i32, BTreeMap<String, String>) {
+    let Some(Answer::ImmediateResponse(answer)) = answer.response else {
+        panic!("{answer:?}");
+    };
+    let status = answer.status.unwrap().code;
+    (status, by_name(answer.headers.unwrap().set_headers))
+}
+
+#[tokio::test]
+async fn ext_proc_names_the_same_nodes_in_header_and_metadata() {
+    let (_server, mut client) = start().await;
+    for path in ["/a", "/b?c=1"] {
+        let decision = decided(&mut client, path, "198.18.0.9").await;
+        assert_eq!(
+            named(process_one(&client, asking(path)).await),
+            list(&decision)
+        );
+    }
+}
+
+#[tokio::test]
+async fn ext_proc_keeps_to_the_subset_that_a_gateway_hints_at() {
+    let (_server, mut client) = start().await;
+    let order = list(&decided(&mut client, "/a", "198.18.0.9").await);
+    let order: Vec<&str> = order.split(',').collect();
+    let [second, third] = [order[1], order[2]];
+    let stranger = "192.0.2.7:80";
+    let values = vec![text(third), text(stranger), text(second)];
+    let as_list = Value {
+        kind: Some(Kind::ListValue(ListValue { values })),
+    };
+    // Our order, whatever the hint's.
+    let wanted = format!("{second},{third}");
+    assert_eq!(
+        named(process_one(&client, among("/a", as_list)).await),
+        wanted
+    );
+    let as_text = text(&format!("{third}, {second}"));
+    assert_eq!(
+        named(process_one(&client, among("/a", as_text)).await),
+        wanted
+    );
+    // None of them is ours, or none is named: no node may be used, and that is said at once.
+    let empty = Value {
+        kind: Some(Kind::ListValue(ListValue::default())),
+    };
+    for hint in [text(stranger), text(""), empty] {
+        let (status, headers) = immediate(process_one(&client, among("/a", hint)).await);
+        assert_eq!((status, &*headers["x-route-reason"]), (503, "no_node"));
+    }
+}
+
+#[tokio::test]
+async fn ext_proc_answers_at_once_where_no_node_serves() {
+    let (_server, client) = start().await;
+    let (status, headers) = immediate(process_one(&client, asking("/closed")).await);
+    assert_eq!(
+        (status, &*headers["x-route-reason"]),
+        (403, "refused_by_rule")
+    );
+}
+
+#[tokio::test]
+async fn ext_proc_passes_bodies_and_trailers_on() {
+    let (_server, client) = start().await;
+    let body = |text: &str, end_of_stream| HttpBody {
+        body: text.as_bytes().to_vec(),
+        end_of_stream,
+    };
+    let part = |part| ProcessingRequest {
+        request: Some(part),
+        ..ProcessingRequest::default()
+    };
+    let parts = |mode: BodySendMode| {
+        let first = ProcessingRequest {
+            protocol_config: Some(ProtocolConfiguration {
+                request_body_mode: mode.into(),
+                response_body_mode: mode.into(),
+            }),
+            ..asking("/a")
+        };
+        vec![
+            first,
+            part(Part::RequestBody(body("one", false))),
+            part(Part::RequestBody(body("two", true))),
+            part(Part::RequestTrailers(HttpTrailers {})),
+            part(Part::ResponseHeaders(headers(&[(":status", "200")]))),
+            part(Part::ResponseBody(body("three", true))),
+            part(Part::ResponseTrailers(HttpTrailers {})),
+        ]
+    };
+    // What Envoy has let go of comes back as it was; what it holds itself needs no word.
+    for (mode, comes_back) in [
+        (BodySendMode::FullDuplexStreamed, true),
+        (BodySendMode::Streamed, false),
+        (BodySendMode::Buffered, false),
+    ] {
+        let answers = process(&client, parts(mode)).await;
+        let pieces: Vec<(String, bool)> = answers
+            .into_iter()
+            .filter_map(|answer| match answer.response? {
+                Answer::RequestBody(body) | Answer::ResponseBody(body) => body.response,
+                _ => None,
+            })
+            .map(
+                |common| match common.body_mutation.unwrap().mutation.unwrap() {
+                    Mutation::StreamedResponse(piece) => {
+                        (String::from_utf8(piece.body).unwrap(), piece.end_of_stream)
+                    }
+                },
+            )
+            .collect();
+        let all = [("one", false), ("two", true), ("three", true)];
+        let all = all.map(|(text, end)| (text.to_owned(), end)).to_vec();
+        assert_eq!(
+            pieces,
+            if comes_back { all } else { Vec::new() },
+            "{mode:?}"
+        );
+    }
+    assert_eq!(
+        process(&client, parts(BodySendMode::Streamed)).await.len(),
+        7
+    );
+}
+
+#[tokio::test]
+async fn ext_proc_says_nothing_where_envoy_only_shows() {
+    let (server, client) = start().await;
+    let shown = ProcessingRequest {
+        observability_mode: true,
+        ..asking("/a")
+    };
+    assert_eq!(process(&client, vec![shown]).await, []);
+    assert!(server.get("/metrics").body.contains("reason=\"owner\""));
+}
+
+#[tokio::test]
+async fn ext_proc_takes_the_node_that_served_as_an_outcome() {
+    let (server, mut client) = start().await;
+    let first = decided(&mut client, "/a", "198.18.0.9")
+        .await
+        .candidates
+        .remove(0);
+    for (served, known) in [(&*first.address, true), ("192.0.2.7:80", false)] {
+        let served = fields(&[(SERVED, text(served))]);
+        let answered = ProcessingRequest {
+            request: Some(Part::ResponseHeaders(headers(&[
+                (":status", "200"),
+                ("x-cache", "HIT"),
+            ]))),
+            metadata_context: Some(Metadata {
+                filter_metadata: BTreeMap::from([("envoy.lb".to_owned(), served)]),
+            }),
+            ..ProcessingRequest::default()
+        };
+        assert_eq!(
+            process(&client, vec![asking("/a"), answered]).await.len(),
+            2
+        );
+        if known {
+            assert_eq!(server.count("tradewind_outcomes_total{result=\"ok\"}"), 1);
+        }
+    }
+    let refused = "tradewind_reports_refused_total{kind=\"outcome\",reason=\"unknown_node\"}";
+    assert_eq!(server.count(refused), 1);
+    assert_eq!(server.count("tradewind_outcomes_total{result=\"ok\"}"), 1);
+}
