@@ -6,7 +6,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a test's helpers may fail like the test itself"
+    reason = "what tests share may fail like the test itself"
 )]
 
 use std::collections::BTreeMap;
