@@ -19,5 +19,6 @@ mod nginx;
 mod places;
 mod process;
 mod rig;
+mod runs;
 mod tools;
 mod visits;

@@ -1,0 +1,297 @@
+//! The files of `examples/` stay right: documents compile, scripts parse, and what other programs read (systemd, Kubernetes)
+//! is looked at by those programs.
+//!
+//! Where such a program is absent its test says so in one line and passes; with `TRADEWIND_NO_SKIP=1` it fails instead. That
+//! the proxies' configurations work is shown by `tests/proxies`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what tests share may fail like the test itself"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use clap::Parser;
+use serde_json::Value;
+use tradewind::command::{Cli, Command as Asked};
+use tradewind::engine::{policy, topology};
+use tradewind::sidecar::settings::Settings;
+
+/// The program that units and manifests start, as these name it.
+const INSTALLED: &str = "/usr/bin/tradewind";
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// Every file below `examples/` that is text, with it.
+fn texts() -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![examples()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                found.insert(path, text);
+            }
+        }
+    }
+    found
+}
+
+/// What a program did, or `None` after the line that says why the test called `test` is skipped.
+///
+/// # Panics
+///
+/// Instead of skipping, where `TRADEWIND_NO_SKIP` is set to 1.
+#[track_caller]
+fn run(command: &mut Command, test: &str) -> Option<Output> {
+    let error = match command.stdin(Stdio::null()).output() {
+        Ok(output) => return Some(output),
+        Err(error) => error,
+    };
+    let program = command.get_program().display().to_string();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a switch of these tests, not a setting"
+    )]
+    let no_skip = std::env::var("TRADEWIND_NO_SKIP").is_ok_and(|value| value == "1");
+    assert!(!no_skip, "{test} can not run: {program}: {error}");
+    // Not `eprintln!`, which the harness keeps to itself while tests pass.
+    let line = format!("skipped: {test} because {program} does not run: {error}\n");
+    drop(std::io::stderr().write_all(line.as_bytes()));
+    None
+}
+
+/// That a program ended well and complained of nothing; what it printed.
+#[track_caller]
+fn quiet(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{said}{printed}"
+    );
+    printed.into_owned()
+}
+
+/// That a fleet and the policies for it have no finding, not even a warning.
+#[track_caller]
+fn compile(name: &str, fleet: &str, policies: &[&str]) {
+    let compiled = topology::compile(name, fleet);
+    assert_eq!(compiled.diagnostics.to_lines(), Vec::<String>::new());
+    let topology = compiled.topology.unwrap();
+    for text in policies {
+        let compiled = policy::compile(name, text, &topology);
+        assert_eq!(compiled.diagnostics.to_lines(), Vec::<String>::new());
+        assert!(compiled.policy.is_some());
+    }
+}
+
+/// Settings of `tradewind` started with these arguments.
+fn settings<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Settings {
+    let cli = Cli::try_parse_from(["tradewind"].into_iter().chain(arguments)).unwrap();
+    let Asked::Serve(args) = cli.command else {
+        panic!("another command than `serve`");
+    };
+    Settings::new(*args).unwrap()
+}
+
+#[test]
+fn policies_and_topologies_have_no_findings() {
+    let mut folders = BTreeMap::<PathBuf, (Vec<String>, Vec<String>)>::new();
+    for (path, text) in texts() {
+        let folder = path.parent().unwrap().to_owned();
+        if !text.contains("apiVersion: tradewind/v1\n") {
+            continue;
+        }
+        let (fleets, policies) = folders.entry(folder).or_default();
+        if text.contains("\nkind: Topology\n") {
+            fleets.push(text);
+        } else {
+            policies.push(text);
+        }
+    }
+    assert!(folders.len() >= 2, "{folders:?}");
+    for (folder, (fleets, policies)) in folders {
+        let name = folder.display().to_string();
+        assert_eq!(fleets.len(), 1, "the one fleet of {name}");
+        let policies: Vec<&str> = policies.iter().map(String::as_str).collect();
+        compile(&name, &fleets[0], &policies);
+    }
+}
+
+#[test]
+fn scripts_are_scripts_that_may_be_run() {
+    let mut count = 0;
+    for (path, text) in texts() {
+        if !text.starts_with("#!/usr/bin/env bash\n") {
+            continue;
+        }
+        count += 1;
+        let Some(read) = run(Command::new("bash").arg("-n").arg(&path), "bash -n") else {
+            return;
+        };
+        quiet(&read);
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o111, 0o111, "{} may be run", path.display());
+    }
+    assert!(count >= 4, "{count} scripts");
+}
+
+#[test]
+fn each_proxy_has_its_entry_and_says_what_is_missing() {
+    for proxy in ["envoy", "nginx", "haproxy"] {
+        let mut command = Command::new(examples().join(proxy).join("run"));
+        command.env("PROXY_PROGRAM", "/nowhere").current_dir("/");
+        let Some(ran) = run(&mut command, "an example without its proxy") else {
+            return;
+        };
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains(&format!("there is no {proxy} here. ")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn the_service_is_one_that_systemd_takes() {
+    let units = tempfile::tempdir().unwrap();
+    let place = |name: &str, text: &str| {
+        let path = units.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let read = |name: &str| fs::read_to_string(examples().join("systemd").join(name)).unwrap();
+    let service = read("tradewind.service");
+    let drop_in = read("envoy.service.d/tradewind.conf");
+    // Programs that units start must be there to be verified.
+    let built = env!("CARGO_BIN_EXE_tradewind");
+    place("tradewind.service", &service.replace(INSTALLED, built));
+    place("envoy.service.d/tradewind.conf", &drop_in);
+    place("envoy.service", "[Service]\nExecStart=/bin/true\n");
+    let analyze = |arguments: &[&str]| {
+        let mut command = Command::new("systemd-analyze");
+        command.args(arguments).current_dir(units.path());
+        command.env("SYSTEMD_UNIT_PATH", format!("{}:", units.path().display()));
+        run(&mut command, "the_service_is_one_that_systemd_takes")
+    };
+    // A key that it does not know is only complained of.
+    let Some(verified) = analyze(&["verify", "--man=no", "tradewind.service", "envoy.service"])
+    else {
+        return;
+    };
+    quiet(&verified);
+    // The exposure may come to 1.2 of 10 at most.
+    let service = units.path().join("tradewind.service");
+    let service = service.to_str().unwrap();
+    let rated = analyze(&["security", "--offline=true", "--threshold=12", service]);
+    quiet(&rated.unwrap());
+}
+
+#[test]
+fn the_service_says_what_the_program_understands() {
+    let service = fs::read_to_string(examples().join("systemd/tradewind.service")).unwrap();
+    let start = service
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .unwrap();
+    let arguments = start.strip_prefix(INSTALLED).unwrap().split_whitespace();
+    // Each variable stands for an option of the same name.
+    let variables = service
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment=TRADEWIND_"));
+    let options: Vec<String> = variables
+        .map(|variable| {
+            let (name, value) = variable.split_once('=').unwrap();
+            format!("--{}={value}", name.to_lowercase().replace('_', "-"))
+        })
+        .collect();
+    assert_eq!(options.len(), 3, "{options:?}");
+    let settled = settings(arguments.chain(options.iter().map(String::as_str)));
+    assert_eq!(
+        settled.state_dir.as_deref(),
+        Some(Path::new("/var/lib/tradewind"))
+    );
+    // The proxy goes on when the sidecar ends.
+    let drop_in = examples().join("systemd/envoy.service.d/tradewind.conf");
+    let drop_in = fs::read_to_string(drop_in).unwrap();
+    let keys = drop_in.lines().filter(|line| !line.starts_with('#'));
+    let keys: Vec<&str> = keys
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(keys, ["Wants", "After"]);
+}
+
+#[test]
+fn kubernetes_gets_what_the_pages_say() {
+    let mut command = Command::new("kubectl");
+    command.arg("kustomize").arg(examples().join("kubernetes"));
+    let Some(made) = run(&mut command, "kubernetes_gets_what_the_pages_say") else {
+        return;
+    };
+    let made: Vec<Value> = serde_saphyr::from_multiple(&quiet(&made)).unwrap();
+    let of_kind = |kind: &'static str| made.iter().filter(move |object| object["kind"] == kind);
+    let maps: BTreeMap<&str, &Value> = of_kind("ConfigMap")
+        .map(|map| (map["metadata"]["name"].as_str().unwrap(), &map["data"]))
+        .collect();
+    // A policy that changes must not restart pods, so its name stays; Envoy's file is read once, so its name does not.
+    let files = maps["tradewind"];
+    assert!(
+        maps.keys().any(|name| name.starts_with("envoy-")),
+        "{maps:?}"
+    );
+    let text = |name: &str| files[name].as_str().unwrap();
+    compile("tradewind", text("topology.yaml"), &[text("policy.yaml")]);
+
+    let pod = &of_kind("Deployment").next().unwrap()["spec"]["template"]["spec"];
+    let sidecar = &pod["initContainers"][0];
+    assert_eq!(
+        sidecar["restartPolicy"], "Always",
+        "it goes on beside Envoy"
+    );
+    let arguments = sidecar["args"].as_array().unwrap().iter();
+    let settled = settings(arguments.map(|argument| argument.as_str().unwrap()));
+    // The kubelet reaches no loopback; nobody else than the kubelet and Envoy reaches what is on it.
+    assert!(settled.debug.ip().is_unspecified());
+    assert_eq!(settled.listen.len(), 1);
+    assert!(settled.listen[0].to_string().starts_with("127.0.0.1:"));
+    let port = settled.debug.port();
+    assert_eq!(sidecar["ports"][0]["containerPort"], port);
+    for (probe, page) in [
+        ("startupProbe", "/readyz"),
+        ("readinessProbe", "/readyz"),
+        ("livenessProbe", "/livez"),
+    ] {
+        assert_eq!(sidecar[probe]["httpGet"]["path"], page, "{probe}");
+    }
+    // Files are where the sidecar looks for them, in directories: what is mounted by subPath is never updated.
+    let mounts = sidecar["volumeMounts"].as_array().unwrap();
+    assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()));
+    let folder =
+        |file: &Option<PathBuf>| file.as_deref().and_then(Path::parent).map(Path::to_owned);
+    for wanted in [
+        folder(&settled.policy),
+        folder(&settled.topology),
+        settled.state_dir.clone(),
+    ] {
+        let wanted = wanted.unwrap();
+        assert!(
+            mounts
+                .iter()
+                .any(|mount| mount["mountPath"] == *wanted.to_str().unwrap()),
+            "{wanted:?}"
+        );
+    }
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+}
