@@ -41,9 +41,9 @@ struct Effort {
 }
 
 fn main() {
-    let mut args = std::env::args().skip(1);
-    if let Some(at) = args.find(|argument| argument.starts_with("--stub=")) {
-        return stub::serve(&at["--stub=".len()..]);
+    let told = |argument: String| argument.strip_prefix("--stub=").map(str::to_owned);
+    if let Some(stub) = std::env::args().find_map(told) {
+        return stub::serve(&stub);
     }
     let quick = std::env::args().any(|argument| argument == "--test");
     let effort = if quick {

@@ -121,11 +121,9 @@ impl Parties {
             fleet = fleet.replace(&format!("\"{}\"", plan.address), &format!("'{address}'"));
             addresses.push(address);
         }
-        let policy = files.path().join("policy.yaml");
-        let topology = files.path().join("topology.yaml");
         let config = files.path().join("envoy.yaml");
-        std::fs::write(&policy, example("policy.yaml")).unwrap();
-        std::fs::write(&topology, fleet).unwrap();
+        std::fs::write(files.path().join("policy.yaml"), example("policy.yaml")).unwrap();
+        std::fs::write(files.path().join("topology.yaml"), fleet).unwrap();
         let places = Places {
             listeners: CONTENDERS.iter().map(|_| free_port()).collect(),
             nodes: addresses,
@@ -134,42 +132,11 @@ impl Parties {
         };
         std::fs::write(&config, config::envoy(&places)).unwrap();
 
-        let mut sidecar = on_core(1, Path::new(env!("CARGO_BIN_EXE_tradewind")));
-        sidecar
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .arg("serve")
-            .args(["--workers", "1"]);
-        for door in ["debug", "admin", "http"] {
-            sidecar.arg(format!("--{door}=127.0.0.1:0"));
-        }
-        sidecar.arg(format!("--listen={}", places.sidecar));
-        sidecar
-            .arg("--policy")
-            .arg(&policy)
-            .arg("--topology")
-            .arg(&topology);
-        sidecar.arg("--state-dir").arg(files.path().join("state"));
-        let sidecar = Process::start(sidecar, places.sidecar);
-
-        let list: Vec<String> = places
-            .nodes
-            .iter()
-            .take(3)
-            .map(ToString::to_string)
-            .collect();
-        let mut stub = on_core(1, &std::env::current_exe().unwrap());
-        stub.arg(format!("--stub={}/{}", places.stub, list.join(",")));
-        let stub = Process::start(stub, places.stub);
-
+        let sidecar = sidecar(&places, files.path());
+        let stub = stub(&places);
         let mut envoy = on_core(0, &program);
-        envoy.arg("-c").arg(&config).args([
-            "--disable-hot-restart",
-            "--concurrency",
-            "1",
-            "-l",
-            "off",
-        ]);
+        envoy.arg("-c").arg(&config);
+        envoy.args(["--disable-hot-restart", "--concurrency", "1", "-l", "off"]);
         let envoy = Process::start(envoy, places.listeners[0]);
         Some(Self {
             places,
@@ -180,4 +147,32 @@ impl Parties {
             _files: files,
         })
     }
+}
+
+/// Tradewind with one worker, on the files of a folder.
+fn sidecar(places: &Places, files: &Path) -> Process {
+    let mut command = on_core(1, Path::new(env!("CARGO_BIN_EXE_tradewind")));
+    command.env_clear().env("PATH", "/usr/bin:/bin");
+    command.arg("serve").args(["--workers", "1"]);
+    for door in ["debug", "admin", "http"] {
+        command.arg(format!("--{door}=127.0.0.1:0"));
+    }
+    command.arg(format!("--listen={}", places.sidecar));
+    command.arg("--policy").arg(files.join("policy.yaml"));
+    command.arg("--topology").arg(files.join("topology.yaml"));
+    command.arg("--state-dir").arg(files.join("state"));
+    Process::start(command, places.sidecar)
+}
+
+/// This program again, as the server that does not think.
+fn stub(places: &Places) -> Process {
+    let list: Vec<String> = places
+        .nodes
+        .iter()
+        .take(3)
+        .map(ToString::to_string)
+        .collect();
+    let mut command = on_core(1, &std::env::current_exe().unwrap());
+    command.arg(format!("--stub={}/{}", places.stub, list.join(",")));
+    Process::start(command, places.stub)
 }

@@ -11,6 +11,9 @@ use tradewind::sidecar::clock;
 /// How long anything may take that is awaited; generous, because other work may keep the cores busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long one may take to end when it is asked to.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// A running process; killed when dropped, and what it said is shown if the test fails.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -40,14 +43,15 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Sends a signal: TERM, STOP, CONT and so on.
-    pub(crate) fn signal(&self, name: &str) {
+    /// Sends a signal: TERM, STOP, CONT and so on; whether there was anybody to send it to.
+    pub(crate) fn signal(&self, name: &str) -> bool {
         // The shell's own `kill`, because not every system has it as a program.
         let sent = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name])
             .arg(self.child.id().to_string())
+            .stderr(Stdio::null())
             .status();
-        assert!(sent.unwrap().success(), "SIG{name} was not sent");
+        sent.unwrap().success()
     }
 
     /// Ends it at once, as a crash would.
@@ -91,6 +95,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // First by asking: a process that has children, as nginx has, would leave them behind.
+        let is_running = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+        if is_running(&mut self.child) && self.signal("TERM") {
+            let give_up = clock::now() + GRACE;
+            while clock::now() < give_up && is_running(&mut self.child) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         self.kill();
         if thread::panicking() {
             eprintln!("{}:\n{}", self.log.display(), self.log());

@@ -167,12 +167,12 @@ impl Sidecar {
 
     /// Stops it in the middle of what it does (SIGSTOP): its ports still accept, nothing answers.
     pub(crate) fn freeze(&self) {
-        self.process.signal("STOP");
+        assert!(self.process.signal("STOP"));
     }
 
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
-        self.process.signal("CONT");
+        assert!(self.process.signal("CONT"));
     }
 
     /// Starts it again on the same ports, after [`Sidecar::kill`].
@@ -183,7 +183,7 @@ impl Sidecar {
 
     /// Ends it as an operator would (SIGTERM), waits until it has, and starts it again on the same ports.
     pub(crate) fn roll(&mut self) {
-        self.process.signal("TERM");
+        assert!(self.process.signal("TERM"));
         let status = self.process.until_it_ends();
         assert!(status.success(), "{status}");
         self.start_again();
@@ -191,7 +191,7 @@ impl Sidecar {
 
     /// Has it read its files again (SIGHUP).
     pub(crate) fn reload(&self) {
-        self.process.signal("HUP");
+        assert!(self.process.signal("HUP"));
     }
 
     fn start_again(&mut self) {

@@ -481,15 +481,15 @@ async fn ext_proc_takes_the_node_that_served_as_an_outcome() {
         .await
         .candidates
         .remove(0);
-    for (served, known) in [(&*first.address, true), ("192.0.2.7:80", false)] {
-        let served = fields(&[(SERVED, text(served))]);
+    for (address, known) in [(&*first.address, true), ("192.0.2.7:80", false)] {
+        let by_whom = fields(&[(SERVED, text(address))]);
         let answered = ProcessingRequest {
             request: Some(Part::ResponseHeaders(headers(&[
                 (":status", "200"),
                 ("x-cache", "HIT"),
             ]))),
             metadata_context: Some(Metadata {
-                filter_metadata: BTreeMap::from([("envoy.lb".to_owned(), served)]),
+                filter_metadata: BTreeMap::from([("envoy.lb".to_owned(), by_whom)]),
             }),
             ..ProcessingRequest::default()
         };

@@ -74,9 +74,8 @@ impl Envoy {
     /// The next push, which must come.
     async fn push(&mut self) -> DiscoveryResponse {
         let push = time::timeout(PATIENCE, self.pushes.message()).await;
-        push.expect("a push comes")
-            .unwrap()
-            .expect("the stream lives")
+        // One comes in time, and the stream lives.
+        push.unwrap().unwrap().unwrap()
     }
 
     /// Says what became of a push: taken, or refused for a reason.

@@ -54,31 +54,31 @@ async fn start() -> (Server, Client) {
     (server, client)
 }
 
-fn address(host: &str) -> Option<Address> {
-    Some(Address {
+fn address(host: &str) -> Address {
+    Address {
         address: Some(Place::SocketAddress(SocketAddress {
             address: host.to_owned(),
             port_specifier: Some(PortSpecifier::PortValue(80)),
         })),
-    })
+    }
 }
 
-fn lasting(millis: i32) -> Option<Duration> {
-    Some(Duration {
+fn lasting(millis: i32) -> Duration {
+    Duration {
         seconds: 0,
         nanos: millis * 1_000_000,
-    })
+    }
 }
 
 /// An attempt at a node that took 30 ms to its first byte.
 fn attempt(host: &str, status: u32, flags: ResponseFlags) -> HttpAccessLogEntry {
     HttpAccessLogEntry {
         common_properties: Some(AccessLogCommon {
-            upstream_remote_address: address(host),
+            upstream_remote_address: Some(address(host)),
             response_flags: Some(flags),
-            time_to_first_upstream_tx_byte: lasting(10),
-            time_to_first_upstream_rx_byte: lasting(40),
-            time_to_last_upstream_rx_byte: lasting(50),
+            time_to_first_upstream_tx_byte: Some(lasting(10)),
+            time_to_first_upstream_rx_byte: Some(lasting(40)),
+            time_to_last_upstream_rx_byte: Some(lasting(50)),
             upstream_request_attempt_count: 1,
             ..AccessLogCommon::default()
         }),
@@ -87,7 +87,6 @@ fn attempt(host: &str, status: u32, flags: ResponseFlags) -> HttpAccessLogEntry 
                 DECISION_ID.to_owned(),
                 "00000000000000af".to_owned(),
             )]),
-            ..HttpRequestProperties::default()
         }),
         response: Some(HttpResponseProperties {
             response_code: (status > 0).then_some(status),
@@ -131,15 +130,15 @@ fn outcomes(server: &Server) -> Vec<(&'static str, i64)> {
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-#[tokio::test]
-async fn an_attempt_is_an_outcome_by_its_flags_and_status() {
+/// Status, flags, and the result that an attempt is taken for; `None` if it says nothing of a node.
+fn attempts_and_results() -> Vec<(u32, ResponseFlags, Option<&'static str>)> {
     let none = ResponseFlags::default;
     let flags = |set: fn(&mut ResponseFlags)| {
         let mut flags = none();
         set(&mut flags);
         flags
     };
-    for (status, flags, wanted) in [
+    vec![
         (200, none(), Some("ok")),
         // The client's own fault is no fault of the node.
         (404, none(), Some("ok")),
@@ -195,7 +194,12 @@ async fn an_attempt_is_an_outcome_by_its_flags_and_status() {
             None,
         ),
         (0, none(), None),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn an_attempt_is_an_outcome_by_its_flags_and_status() {
+    for (status, flags, wanted) in attempts_and_results() {
         let (server, client) = start().await;
         let what = format!("{status} {flags:?}");
         tell(
@@ -302,7 +306,7 @@ fn metric(name: &str, sum: f64, requests: u64) -> EndpointLoadMetricStats {
 
 fn cluster(name: &str, hosts: &[&str]) -> ClusterStats {
     let endpoints = hosts.iter().map(|host| UpstreamEndpointStats {
-        address: address(host),
+        address: Some(address(host)),
         total_issued_requests: 200,
         total_requests_in_progress: 3,
         load_metric_stats: vec![
@@ -316,13 +320,11 @@ fn cluster(name: &str, hosts: &[&str]) -> ClusterStats {
         cluster_name: name.to_owned(),
         upstream_locality_stats: vec![UpstreamLocalityStats {
             upstream_endpoint_stats: endpoints.collect(),
-            ..UpstreamLocalityStats::default()
         }],
         load_report_interval: Some(Duration {
             seconds: 2,
             nanos: 0,
         }),
-        ..ClusterStats::default()
     }
 }
 
