@@ -130,8 +130,8 @@ fn outcomes(server: &Server) -> Vec<(&'static str, i64)> {
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-/// Status, flags, and the result that an attempt is taken for; `None` if it says nothing of a node.
-fn attempts_and_results() -> Vec<(u32, ResponseFlags, Option<&'static str>)> {
+/// Status, flags, and the result that an attempt is taken for; empty if it says nothing of a node.
+fn attempts_and_results() -> Vec<(u32, ResponseFlags, &'static str)> {
     let none = ResponseFlags::default;
     let flags = |set: fn(&mut ResponseFlags)| {
         let mut flags = none();
@@ -139,61 +139,45 @@ fn attempts_and_results() -> Vec<(u32, ResponseFlags, Option<&'static str>)> {
         flags
     };
     vec![
-        (200, none(), Some("ok")),
+        (200, none(), "ok"),
         // The client's own fault is no fault of the node.
-        (404, none(), Some("ok")),
-        (503, none(), Some("error")),
-        (429, none(), Some("shed")),
+        (404, none(), "ok"),
+        (503, none(), "error"),
+        (429, none(), "shed"),
         (
             0,
             flags(|it| it.upstream_connection_failure = true),
-            Some("error"),
+            "error",
         ),
         (
             503,
             flags(|it| it.upstream_connection_failure = true),
-            Some("error"),
+            "error",
         ),
-        (
-            0,
-            flags(|it| it.upstream_request_timeout = true),
-            Some("timeout"),
-        ),
+        (0, flags(|it| it.upstream_request_timeout = true), "timeout"),
         (
             504,
             flags(|it| it.upstream_request_timeout = true),
-            Some("timeout"),
+            "timeout",
         ),
-        (
-            0,
-            flags(|it| it.stream_idle_timeout = true),
-            Some("timeout"),
-        ),
-        (0, flags(|it| it.duration_timeout = true), Some("timeout")),
-        (
-            0,
-            flags(|it| it.upstream_remote_reset = true),
-            Some("reset"),
-        ),
+        (0, flags(|it| it.stream_idle_timeout = true), "timeout"),
+        (0, flags(|it| it.duration_timeout = true), "timeout"),
+        (0, flags(|it| it.upstream_remote_reset = true), "reset"),
         (
             200,
             flags(|it| it.upstream_connection_termination = true),
-            Some("reset"),
+            "reset",
         ),
-        (
-            0,
-            flags(|it| it.upstream_protocol_error = true),
-            Some("reset"),
-        ),
+        (0, flags(|it| it.upstream_protocol_error = true), "reset"),
         // Envoy's own bounds, and clients that leave.
-        (503, flags(|it| it.upstream_overflow = true), None),
-        (503, flags(|it| it.no_healthy_upstream = true), None),
+        (503, flags(|it| it.upstream_overflow = true), ""),
+        (503, flags(|it| it.no_healthy_upstream = true), ""),
         (
             0,
             flags(|it| it.downstream_connection_termination = true),
-            None,
+            "",
         ),
-        (0, none(), None),
+        (0, none(), ""),
     ]
 }
 
@@ -208,7 +192,10 @@ async fn an_attempt_is_an_outcome_by_its_flags_and_status() {
             vec![attempt("192.0.2.1", status, flags)],
         )
         .await;
-        let wanted: Vec<_> = wanted.into_iter().map(|result| (result, 1)).collect();
+        let wanted: Vec<_> = [(wanted, 1)]
+            .into_iter()
+            .filter(|(result, _)| !result.is_empty())
+            .collect();
         assert_eq!(outcomes(&server), wanted, "{what}");
         let ignored = server.count("tradewind_envoy_log_ignored_total{why=\"nobody_asked\"}");
         assert_eq!(ignored, i64::from(wanted.is_empty()), "{what}");
