@@ -12,8 +12,10 @@ pub(crate) enum Asked {
     AuthzNothing,
     /// A server that gives the same list to all.
     AuthzList,
-    /// Tradewind.
+    /// Tradewind, as in the example.
     Authz,
+    /// Tradewind, with the list as metadata too.
+    AuthzAndMetadata,
     /// Tradewind, and it is told of each attempt and request.
     AuthzAndLogs,
     /// A server that says yes, by `ext_proc`.
@@ -31,7 +33,7 @@ pub(crate) struct Contender {
     pub(crate) asked: Asked,
 }
 
-pub(crate) const CONTENDERS: [Contender; 8] = [
+pub(crate) const CONTENDERS: [Contender; 9] = [
     Contender {
         name: "nobody is asked",
         asked: Asked::Nobody,
@@ -49,7 +51,11 @@ pub(crate) const CONTENDERS: [Contender; 8] = [
         asked: Asked::Authz,
     },
     Contender {
-        name: "ext_authz, Tradewind, with logs",
+        name: "ext_authz, Tradewind, + metadata",
+        asked: Asked::AuthzAndMetadata,
+    },
+    Contender {
+        name: "ext_authz, Tradewind, + logs",
         asked: Asked::AuthzAndLogs,
     },
     Contender {
@@ -68,7 +74,10 @@ pub(crate) const CONTENDERS: [Contender; 8] = [
 
 impl Asked {
     pub(crate) fn is_tradewind(self) -> bool {
-        matches!(self, Self::Authz | Self::AuthzAndLogs | Self::Proc)
+        matches!(
+            self,
+            Self::Authz | Self::AuthzAndMetadata | Self::AuthzAndLogs | Self::Proc
+        )
     }
 
     /// The filter, and the word by which the stub knows what to answer.
@@ -77,7 +86,7 @@ impl Asked {
             Self::Nobody => None,
             Self::AuthzNothing => Some(("ext_authz", "yes")),
             Self::AuthzList => Some(("ext_authz", "list")),
-            Self::Authz | Self::AuthzAndLogs => Some(("ext_authz", "")),
+            Self::Authz | Self::AuthzAndMetadata | Self::AuthzAndLogs => Some(("ext_authz", "")),
             Self::ProcNothing => Some(("ext_proc", "yes")),
             Self::ProcList => Some(("ext_proc", "list")),
             Self::Proc => Some(("ext_proc", "")),
@@ -113,9 +122,17 @@ fn filter(asked: Asked) -> String {
     } else {
         "stub"
     };
-    let metadata = format!(
-        "initial_metadata: [{{ key: x-tradewind-client-header, value: x-envoy-external-address }}, {{ key: x-answer, value: \"{answer}\" }}]"
-    );
+    let has_metadata = matches!(asked, Asked::AuthzAndMetadata | Asked::Proc);
+    let metadata = [
+        ("x-tradewind-client-header", "x-envoy-external-address"),
+        (
+            "x-tradewind-metadata",
+            if has_metadata { "on" } else { "off" },
+        ),
+        ("x-answer", answer),
+    ];
+    let metadata = metadata.map(|(key, value)| format!("{{ key: {key}, value: \"{value}\" }}"));
+    let metadata = format!("initial_metadata: [{}]", metadata.join(", "));
     let service = format!(
         "grpc_service: {{ envoy_grpc: {{ cluster_name: {cluster} }}, timeout: 1s, {metadata} }}"
     );

@@ -160,12 +160,18 @@ async fn ext_authz_answers_with_the_list_in_header_and_metadata() {
     assert_eq!(headers[DESTINATION], list(&decision));
     assert_eq!(headers["x-envoy-upstream-rq-per-try-timeout-ms"], "250");
     assert_eq!(metadata.fields[DESTINATION], text(&list(&decision)));
+    let without = [("x-tradewind-metadata", "off")];
+    let without = ask(&client, check("/a?b=1", "198.18.0.9", &[]), &without)
+        .await
+        .unwrap();
+    assert_eq!(without.dynamic_metadata, None);
+    assert_eq!(allowed(without)[DESTINATION], list(&decision));
     // The decision it names can be looked up, as that of any other door.
     let id = &headers[DECISION_ID];
     assert_eq!(metadata.fields[DECISION_ID], text(id));
     assert_eq!(id.len(), 16);
     let counted = server.count("tradewind_decisions_total{pool=\"edge\",verdict=\"route\",reason=\"owner\",purity=\"pure\"}");
-    assert_eq!(counted, 1, "{}", server.get("/metrics").body);
+    assert_eq!(counted, 2, "{}", server.get("/metrics").body);
 }
 
 #[tokio::test]

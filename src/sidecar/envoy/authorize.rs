@@ -1,6 +1,6 @@
 //! `ext_authz`: Envoy's filter asks with every request, and sets the headers we answer with.
 //!
-//! Answers with the nodes in the header and in metadata (in the filter's own namespace). A refusal is a denied response.
+//! Answers with the nodes in the header and, unless told not to, in metadata (in the filter's own namespace). A refusal is a denied response.
 //! A request that can not be decided (no policy yet, a field out of bounds) is an error of the call, and Envoy does what
 //! its `failure_mode_allow` says.
 
@@ -44,7 +44,7 @@ impl Authorization for Authorizer {
         });
         let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
         let told = decided.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(Response::new(answer(told)))
+        Ok(Response::new(answer(told, wishes.metadata)))
     }
 }
 
@@ -68,11 +68,11 @@ fn shown(attributes: AttributeContext) -> Shown {
     }
 }
 
-fn answer(told: Told) -> CheckResponse {
+fn answer(told: Told, with_metadata: bool) -> CheckResponse {
     match told {
         Told::Route(route) => CheckResponse {
             status: Some(rpc::Status::default()),
-            dynamic_metadata: Some(route.metadata()),
+            dynamic_metadata: with_metadata.then(|| route.metadata()),
             http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
                 headers: route.headers(Form::Text),
                 headers_to_remove: Vec::new(),

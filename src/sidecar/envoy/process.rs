@@ -195,7 +195,7 @@ impl Exchange {
         if let Told::Route(route) = &told {
             self.decided = Some((route.decision_id.clone(), clock::now()));
         }
-        Ok(answer(told))
+        Ok(answer(told, self.wishes.metadata))
     }
 
     /// Takes what the answer's headers say of the node that served, if they say which it was.
@@ -269,15 +269,15 @@ fn passed_on(body: HttpBody, in_full: bool) -> BodyResponse {
     }
 }
 
-fn answer(told: Told) -> ProcessingResponse {
+fn answer(told: Told, with_metadata: bool) -> ProcessingResponse {
     match told {
         Told::Route(route) => {
-            let metadata = Value {
+            let metadata = || Value {
                 kind: Some(Kind::StructValue(route.metadata())),
             };
             ProcessingResponse {
-                dynamic_metadata: Some(Struct {
-                    fields: BTreeMap::from([(NAMESPACE.to_owned(), metadata)]),
+                dynamic_metadata: with_metadata.then(|| Struct {
+                    fields: BTreeMap::from([(NAMESPACE.to_owned(), metadata())]),
                 }),
                 response: Some(Answer::RequestHeaders(HeadersResponse {
                     response: Some(CommonResponse {
