@@ -117,6 +117,9 @@ pub struct NodeView {
     /// Hit ratio over all classes, where hits and misses were told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hit_ratio: Option<f64>,
+    /// What it said of its hit ratio, 0 to 1; for people only, because it does not say of which class or how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told_hit_ratio: Option<f32>,
 }
 
 /// A breaker.
@@ -331,6 +334,7 @@ fn node_view(now: Moment, report: &NodeReport<'_>) -> NodeView {
         utilisation: notes.load.and_then(|(load, _)| load.utilisation),
         load_age_ms: notes.load.map(|(_, at)| now.since(at)),
         hit_ratio: (hits + misses > 0).then(|| from_u64(hits) / from_u64(hits + misses)),
+        told_hit_ratio: notes.load.and_then(|(load, _)| load.hit_ratio),
     }
 }
 

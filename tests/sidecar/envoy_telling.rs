@@ -345,8 +345,11 @@ async fn load_reports_are_asked_for_and_taken() {
     server
         .until("the load is known", || {
             let node = server.get("/debug/nodes").json()["nodes"][0]["health"].take();
-            let told = node["utilisation"].as_f64();
-            told.is_some_and(|told| (told - 0.3).abs() < 0.01)
+            let near = |name: &str, wanted: f64| {
+                let told = node[name].as_f64();
+                told.is_some_and(|told| (told - wanted).abs() < 0.01)
+            };
+            near("utilisation", 0.3) && near("told_hit_ratio", 0.9)
         })
         .await;
     // A stranger beside our nodes is worth a look; our own door is not.

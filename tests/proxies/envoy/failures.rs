@@ -106,7 +106,7 @@ fn envoy_tells_what_nodes_say_of_their_load() {
         let mut nodes = nodes["nodes"].as_array().unwrap().iter();
         nodes.any(|node| {
             let health = &node["health"];
-            health["utilisation"].as_f64() > Some(0.0) && health["hit_ratio"].is_number()
+            health["utilisation"].as_f64() > Some(0.0) && health["told_hit_ratio"].is_number()
         })
     });
     let refused = "tradewind_reports_refused_total{kind=\"load\",reason=\"unknown_node\"}";
