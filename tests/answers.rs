@@ -51,6 +51,7 @@ fn answers_are_the_messages_they_stand_for() {
         revision: 1,
         policy_digest: "0011223344556677",
         freshness_floor: 0,
+        known_place: None,
     };
     let long = Envelope {
         request_id: &long_id,

@@ -336,7 +336,7 @@ impl Writer {
     fn hold_given(&mut self, candidate: Candidate, because: String) {
         let held = Held {
             digest: candidate.current.topology.digest(),
-            text: candidate.current.texts.topology,
+            text: candidate.current.texts.topology.clone(),
             removal: candidate.removal,
             because,
             source: APPLY.to_owned(),
