@@ -59,6 +59,8 @@ pub struct Decided {
     pub policy_digest: String,
     /// Counts policies and topologies that took effect in the sidecar's process.
     pub policy_revision: u64,
+    /// Counts snapshots of the sidecar's process.
+    pub snapshot_generation: u64,
 }
 
 /// A node to use.
@@ -131,6 +133,7 @@ impl Decided {
             notes: response.notes,
             policy_digest: response.policy_digest,
             policy_revision: response.policy_revision,
+            snapshot_generation: response.snapshot_generation,
         }
     }
 }

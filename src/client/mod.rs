@@ -204,6 +204,15 @@ impl Client {
         shared.decide_alone(request, asker)
     }
 
+    /// Decides a request without asking, as [`Client::decide`] would were the sidecar dead now: to see what that would
+    /// change. Only a request that is itself wrong is an error.
+    pub fn decide_alone(&self, request: &Request) -> Result<Answer, InvalidRequest> {
+        let shared = &*self.tasks.shared;
+        let asker = read_asker(request)?;
+        bump(&shared.counts.asked, 1);
+        shared.decide_alone(request, asker)
+    }
+
     /// Tells how an attempt at a node went. Never waits: outcomes are sent in batches, and when too many wait already
     /// this one is dropped and counted.
     pub fn told(&self, outcome: Outcome) {

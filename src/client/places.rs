@@ -35,21 +35,14 @@ impl Places {
     /// Takes what the geo files say of a client; `None` when they do not know it.
     pub(super) fn learn(&mut self, client: IpAddr, place: Option<Place>) {
         let network = Known::Network(network_of(client));
-        // A client that moved to its network's place needs no entry any more.
         let own = Known::Client(client);
-        match self.known.get(&network) {
-            Some(known) if *known == place => {
-                if !self.known.is_empty() {
-                    self.known.pop(&own);
-                }
-            }
-            Some(_) => {
-                self.known.put(own, place);
-            }
-            None => {
-                self.known.pop(&own);
-                self.known.put(network, place);
-            }
+        let of_network = self.known.get(&network).copied();
+        if of_network.is_some_and(|known| known != place) {
+            self.known.put(own, place);
+        } else {
+            // It is where its network is, perhaps since a moment ago.
+            self.known.pop(&own);
+            self.known.put(network, place);
         }
         while self.known.len() > self.most {
             self.known.pop_lru();
