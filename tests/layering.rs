@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 /// What the engine must not name: the shell, its crates, and every way to the world outside its arguments.
 const NOT_IN_ENGINE: &[&str] = &[
     "sidecar",
-    "client",
     "demo",
     "command",
     "tokio",
