@@ -73,6 +73,7 @@ fn own_services() -> Result<(), Box<dyn Error>> {
             "AdminOverride.target",
             "#[serde(rename_all = \"snake_case\")]",
         )
+        .boxed(".tradewind.v1.Followed.part.state")
         .btree_map(".tradewind")
         .compile_fds(descriptors)?;
     manual::Builder::new().build_client(false).compile(&[

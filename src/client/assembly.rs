@@ -175,14 +175,13 @@ impl Assembly {
         if let Some(topology) = texts.topology {
             self.texts.topology = topology;
         }
-        let topology = match known {
-            Some(known) => known.topology,
-            None => {
-                let compiled = topology::compile("topology", &self.texts.topology);
-                let faults = || compiled.diagnostics.to_lines().join("; ");
-                let topology = compiled.topology;
-                Arc::new(topology.ok_or_else(|| CopyFault::Unusable("topology", faults()))?)
-            }
+        let topology = if let Some(known) = known {
+            known.topology
+        } else {
+            let compiled = topology::compile("topology", &self.texts.topology);
+            let faults = || compiled.diagnostics.to_lines().join("; ");
+            let topology = compiled.topology;
+            Arc::new(topology.ok_or_else(|| CopyFault::Unusable("topology", faults()))?)
         };
         let compiled = policy::compile("policy", &self.texts.policy, &topology);
         let faults = || compiled.diagnostics.to_lines().join("; ");

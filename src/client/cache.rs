@@ -83,7 +83,7 @@ impl Cache {
     }
 
     /// Keeps an answer for as long as it may be reused.
-    pub(super) fn put(&mut self, key: Key, decided: &Arc<Decided>, now: Instant) {
+    pub(super) fn put(&mut self, key: &Key, decided: &Arc<Decided>, now: Instant) {
         let until = decided.ttl.and_then(|ttl| now.checked_add(ttl));
         let for_any_id = decided.cache_hint == FOR_ANY_ID;
         let Some(until) = until.filter(|_| for_any_id || key.id == 0) else {
@@ -136,7 +136,7 @@ mod tests {
         let now = clock::now();
         let long = "x".repeat(128);
         for (id, path, ttl) in [("", "/a", 9), (&*long, "/b", 9), ("1", "/never", 0)] {
-            cache.put(Key::of(&request(id, path)), &decided(ttl, "store"), now);
+            cache.put(&Key::of(&request(id, path)), &decided(ttl, "store"), now);
         }
         let mut get = |id: &str, path: &str, after: u64| {
             let at = now + Duration::from_millis(after);
@@ -145,8 +145,8 @@ mod tests {
         assert!(get("7", "/b", 8) && get(&long, "/b", 8) && get("", "/a", 8));
         assert!(!get("7", "/never", 0) && !get("", "/c", 0));
         assert!(!get("7", "/b", 9) && !get("7", "/b", 8), "its time is over");
-        cache.put(Key::of(&request("", "/c")), &decided(9, "store"), now);
-        cache.put(Key::of(&request("", "/d")), &decided(9, "store"), now);
+        cache.put(&Key::of(&request("", "/c")), &decided(9, "store"), now);
+        cache.put(&Key::of(&request("", "/d")), &decided(9, "store"), now);
         assert_eq!(cache.answers.len(), 2);
         assert!(cache.get(&Key::of(&request("", "/a")), now).is_none());
     }
@@ -155,9 +155,9 @@ mod tests {
     fn what_the_id_spreads_is_not_reused_for_another() {
         let mut cache = Cache::new(8);
         let now = clock::now();
-        cache.put(Key::of(&request("1", "/a")), &decided(9, "bypass"), now);
+        cache.put(&Key::of(&request("1", "/a")), &decided(9, "bypass"), now);
         assert!(cache.get(&Key::of(&request("1", "/a")), now).is_none());
-        cache.put(Key::of(&request("", "/a")), &decided(9, "bypass"), now);
+        cache.put(&Key::of(&request("", "/a")), &decided(9, "bypass"), now);
         assert!(cache.get(&Key::of(&request("", "/a")), now).is_some());
         assert!(cache.get(&Key::of(&request("2", "/a")), now).is_none());
     }

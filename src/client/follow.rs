@@ -70,7 +70,7 @@ async fn follow(shared: &Shared, assembly: &mut Assembly) -> Result<(), Ended> {
             Some(Part::Topology(piece)) => pieces.topology.add(&piece)?,
             Some(Part::State(state)) => {
                 let texts = std::mem::take(&mut pieces).texts()?;
-                take(shared, assembly, (texts, state)).await?;
+                take(shared, assembly, (texts, *state)).await?;
             }
             // Of a later version: nothing this one needs.
             None => {}

@@ -44,7 +44,7 @@ struct Line {
 #[derive(Debug)]
 pub(super) enum Reply {
     /// The sidecar decided.
-    Answered(DecideResponse),
+    Answered(Box<DecideResponse>),
     /// The sidecar finds fault with the request.
     Refused(String),
     /// It did not come to an answer.
@@ -135,7 +135,7 @@ impl Line {
         let (least, most) = DEADLINE;
         let called = tokio::time::timeout(deadline.clamp(least, most), client.decide(request));
         match called.await {
-            Ok(Ok(response)) => Ok(Reply::Answered(response.into_inner())),
+            Ok(Ok(response)) => Ok(Reply::Answered(Box::new(response.into_inner()))),
             Ok(Err(status)) => match status.code() {
                 // The second is a message above the sidecar's bound.
                 Code::InvalidArgument | Code::OutOfRange => {

@@ -191,9 +191,9 @@ impl Client {
         if shared.breaker.is_closed() {
             match shared.ask(request, asker).await {
                 Reply::Answered(response) => {
-                    let decided = Arc::new(Decided::read(response));
+                    let decided = Arc::new(Decided::read(*response));
                     if let Some(key) = key {
-                        shared.cache().put(key, &decided, clock::now());
+                        shared.cache().put(&key, &decided, clock::now());
                     }
                     return Ok(Answer::new(Source::Sidecar, decided));
                 }

@@ -79,8 +79,8 @@ mod tests {
     use crate::engine::geo::Location;
     use crate::engine::geo::place::Source;
 
-    fn place(latitude: f64) -> Option<Place> {
-        Some(Place::new(Location::new(latitude, 8.0), Source::Database))
+    fn place(latitude: f64) -> Place {
+        Place::new(Location::new(latitude, 8.0), Source::Database)
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -90,25 +90,25 @@ mod tests {
     #[test]
     fn a_network_is_where_its_first_client_is_and_others_are_where_they_are() {
         let mut places = Places::new(8);
-        places.learn(ip("192.0.2.1"), place(50.0));
-        places.learn(ip("192.0.2.2"), place(10.0));
-        places.learn(ip("2001:db8:1::1"), place(20.0));
+        places.learn(ip("192.0.2.1"), Some(place(50.0)));
+        places.learn(ip("192.0.2.2"), Some(place(10.0)));
+        places.learn(ip("2001:db8:1::1"), Some(place(20.0)));
         places.learn(ip("198.51.100.1"), None);
         for (client, wanted) in [
-            ("192.0.2.1", place(50.0)),
-            ("192.0.2.2", place(10.0)),
-            ("192.0.2.3", place(50.0)),
-            ("::ffff:192.0.2.3", place(50.0)),
-            ("2001:db8:1:ff::7", place(20.0)),
+            ("192.0.2.1", Some(place(50.0))),
+            ("192.0.2.2", Some(place(10.0))),
+            ("192.0.2.3", Some(place(50.0))),
+            ("::ffff:192.0.2.3", Some(place(50.0))),
+            ("2001:db8:1:ff::7", Some(place(20.0))),
             ("198.51.100.9", None),
             ("203.0.113.1", None),
         ] {
             assert_eq!(places.find(ip(client)), wanted, "{client}");
         }
-        places.learn(ip("192.0.2.2"), place(50.0));
+        places.learn(ip("192.0.2.2"), Some(place(50.0)));
         assert_eq!(
             (places.find(ip("192.0.2.2")), places.known.len()),
-            (place(50.0), 3)
+            (Some(place(50.0)), 3)
         );
     }
 
@@ -116,9 +116,9 @@ mod tests {
     fn the_longest_unused_are_forgotten() {
         let mut places = Places::new(2);
         for client in ["192.0.2.1", "198.51.100.1", "192.0.2.9", "203.0.113.1"] {
-            places.learn(ip(client), place(50.0));
+            places.learn(ip(client), Some(place(50.0)));
         }
         assert_eq!(places.find(ip("198.51.100.1")), None);
-        assert_eq!(places.find(ip("192.0.2.1")), place(50.0));
+        assert_eq!(places.find(ip("192.0.2.1")), Some(place(50.0)));
     }
 }

@@ -163,7 +163,7 @@ impl Telling {
                 &texts.topology,
             ),
             texts,
-            state: Some(Part::State(state)),
+            state: Some(Part::State(Box::new(state))),
         }
     }
 }

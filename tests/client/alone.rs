@@ -75,7 +75,7 @@ async fn disturb(client: &Client, random: &mut Random) {
         request.dry_run = false;
         request.tried_nodes.clear();
         if random.below(3) == 0 {
-            request.path = "/hot".to_owned();
+            "/hot".clone_into(&mut request.path);
         }
         let answer = client.decide(&request).await.unwrap();
         let Some(first) = answer.candidates.first() else {

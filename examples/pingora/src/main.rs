@@ -146,11 +146,9 @@ impl ProxyHttp for Router {
             && !session.as_ref().retry_buffer_truncated();
         if status >= 500 && may_repeat && visit.has_next() {
             visit.tell(&self.client, AttemptResult::Ok, status);
-            return Err(Error::explain(
-                ErrorType::HTTPStatus(status),
-                "the node can not answer",
-            )
-            .into_up());
+            return Err(
+                Error::explain(ErrorType::HTTPStatus(status), "the node can not answer").into_up(),
+            );
         }
         if let Some(answer) = &visit.answer {
             response.insert_header(DECIDED_BY, format!("{:?}", answer.source).to_lowercase())?;
@@ -167,10 +165,6 @@ impl ProxyHttp for Router {
             visit.bytes = session.body_bytes_sent() as u64;
             visit.tell(&self.client, AttemptResult::Ok, status);
         }
-    }
-
-    fn suppress_error_log(&self, _: &Session, _: &Visit, _: &Error) -> bool {
-        false
     }
 }
 

@@ -30,7 +30,10 @@ impl Visit {
 
     /// Whether another node is left to try.
     pub(crate) fn has_next(&self) -> bool {
-        let listed = self.answer.as_ref().map_or(0, |answer| answer.candidates.len());
+        let listed = self
+            .answer
+            .as_ref()
+            .map_or(0, |answer| answer.candidates.len());
         self.attempts < listed
     }
 

@@ -49,10 +49,10 @@ pub struct StateFault {
     problem: String,
 }
 
-fn fault(field: &'static str, problem: impl ToString) -> StateFault {
+fn fault(field: &'static str, problem: impl Into<String>) -> StateFault {
     StateFault {
         field,
-        problem: problem.to_string(),
+        problem: problem.into(),
     }
 }
 
@@ -111,7 +111,7 @@ pub fn read_state(message: &proto::FollowedState) -> Result<Told, StateFault> {
         .find(|state| geo_word(*state) == message.geo_state)
         .ok_or_else(|| {
             let word = printable(&message.geo_state, 32);
-            fault("geo_state", format_args!("is `{word}`, which is not known"))
+            fault("geo_state", format!("is `{word}`, which is not known"))
         })?;
     let (cells, network) = network(message)?;
     Ok(Told {
@@ -187,7 +187,7 @@ fn each<T>(
 ) -> Result<Vec<T>, StateFault> {
     same_length(field, bytes.len(), bytes.len().min(most))?;
     let read_one = |byte: &u8| {
-        read(*byte).ok_or_else(|| fault(field, format_args!("holds {byte}, which is not known")))
+        read(*byte).ok_or_else(|| fault(field, format!("holds {byte}, which is not known")))
     };
     bytes.iter().map(read_one).collect()
 }
@@ -198,7 +198,7 @@ fn same_length(field: &'static str, length: usize, wanted: usize) -> Result<(), 
     }
     Err(fault(
         field,
-        format_args!("has {length} entries, must have {wanted}"),
+        format!("has {length} entries, must have {wanted}"),
     ))
 }
 
@@ -207,10 +207,7 @@ fn amount(field: &'static str, value: f32) -> Result<f32, StateFault> {
     if value.is_finite() && value >= 0.0 {
         Ok(value)
     } else {
-        Err(fault(
-            field,
-            format_args!("holds {value}, must be 0 or more"),
-        ))
+        Err(fault(field, format!("holds {value}, must be 0 or more")))
     }
 }
 
@@ -247,7 +244,7 @@ fn nodes(message: &proto::FollowedState) -> Result<Vec<NodeSignals>, StateFault>
                 4 => Admission::Unhealthy,
                 5 => Admission::BreakerOpen,
                 other => {
-                    let problem = format_args!("holds {other}, which is not known");
+                    let problem = format!("holds {other}, which is not known");
                     return Err(fault("admissions", problem));
                 }
             };
@@ -278,7 +275,7 @@ fn sites(message: &proto::FollowedState) -> Result<Vec<SiteSignals>, StateFault>
 fn standing(message: &proto::FollowedState) -> Result<Vec<Standing>, StateFault> {
     let read = |sum: &f32| {
         if !sum.is_finite() {
-            let problem = format_args!("holds {sum}, must be a number");
+            let problem = format!("holds {sum}, must be a number");
             return Err(fault("standing_ms", problem));
         }
         let terms = Terms {
@@ -302,7 +299,7 @@ fn network(message: &proto::FollowedState) -> Result<(Vec<Cell>, NetworkTable), 
     let mut pairs = Vec::with_capacity(count);
     for (cell, (site, ms)) in message.measured_cells.iter().zip(others) {
         let known = Cell::from_id(*cell).ok_or_else(|| {
-            let problem = format_args!("holds {cell}, which the grid has not");
+            let problem = format!("holds {cell}, which the grid has not");
             fault("measured_cells", problem)
         })?;
         pairs.push((known, site_index("measured_sites", *site)?, *ms));
@@ -352,7 +349,7 @@ fn hot(message: &proto::FollowedState) -> Result<HotTable, StateFault> {
 
 fn site_index(field: &'static str, number: u32) -> Result<SiteIndex, StateFault> {
     let index = u16::try_from(number).map(SiteIndex);
-    index.map_err(|_| fault(field, format_args!("holds {number}, must be below 65536")))
+    index.map_err(|_| fault(field, format!("holds {number}, must be below 65536")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::geo::Location;
-use crate::engine::geo::ranges::Ranges;
+use crate::engine::geo::ranges::{CellIndex, Ranges};
 use crate::engine::snapshot::Parts;
 use crate::engine::{policy, topology};
 use crate::example;
@@ -143,7 +143,7 @@ proptest! {
         prop_assert_eq!(sums(before), sums(after));
         let known = Ranges::of_cells(told.cells.clone());
         for (at, cell) in cells().into_iter().enumerate() {
-            let here = known.cell_index(cell).map_or(usize::MAX, |index| index.index());
+            let here = known.cell_index(cell).map_or(usize::MAX, CellIndex::index);
             prop_assert_eq!(before.network.of_cell(at), after.network.of_cell(here));
         }
         let states = snapshot.topology().nodes().iter().map(|node| node.state);
