@@ -67,7 +67,8 @@ fn main() {
     });
     let reusing = client(8_192);
     row("reused", &runtime, calls, async |_| {
-        let same = request(1, "s1.static.example.com");
+        let mut same = request(1, "s1.static.example.com");
+        "/1.jpg".clone_into(&mut same.path);
         black_box(reusing.decide(&same).await.unwrap());
     });
     row("decided alone", &runtime, calls, async |at| {

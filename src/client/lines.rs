@@ -22,6 +22,9 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(250);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
+/// What may be on its way at once of a stream on the third connection: a whole state of thousands of nodes.
+const SIDE_WINDOW_BYTES: u32 = 1 << 20;
+
 /// Shortest and longest deadline of a call.
 const DEADLINE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(10));
 
@@ -92,7 +95,10 @@ impl Lines {
         };
         Ok(Self {
             asking: [line(), line()],
-            side: endpoint.connect_lazy(),
+            side: endpoint
+                .initial_stream_window_size(SIDE_WINDOW_BYTES)
+                .initial_connection_window_size(2 * SIDE_WINDOW_BYTES)
+                .connect_lazy(),
         })
     }
 

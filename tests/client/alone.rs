@@ -41,31 +41,36 @@ async fn compare_on_same_snapshots(client: &Client, sidecar: &Sidecar, requests:
         if answered[0].snapshot_generation != copied {
             return false;
         }
-        for (request, theirs) in requests.iter().zip(&answered) {
-            let own = client.decide_alone(request).unwrap();
-            let nodes_of = |answer: &DecideResponse| -> Vec<(String, u32)> {
-                let nodes = answer.candidates.iter();
-                nodes
-                    .map(|c| (c.node.clone(), c.expected_ms.to_bits()))
-                    .collect()
-            };
-            let own_nodes = own.candidates.iter();
-            let own_nodes: Vec<_> = own_nodes
-                .map(|c| (c.node.clone(), c.expected_ms.to_bits()))
-                .collect();
-            assert_eq!(own_nodes, nodes_of(theirs), "{request:?}");
-            assert_eq!((&own.reason, &own.rule), (&theirs.reason, &theirs.rule));
-            assert_eq!((&own.notes, &own.purity), (&theirs.notes, &theirs.purity));
-            assert_eq!(
-                (&own.rung, &own.cache_hint),
-                (&theirs.rung, &theirs.cache_hint)
-            );
+        let alone = requests.iter().map(|request| client.decide_alone(request));
+        let alone: Vec<Answer> = alone.map(Result::unwrap).collect();
+        if alone.iter().any(|own| own.snapshot_generation != copied) {
+            return false;
         }
-        // The copy may have been taken over by the next while they were compared: then those before were equal too.
+        for ((request, own), theirs) in requests.iter().zip(&alone).zip(&answered) {
+            assert_same(request, own, theirs);
+        }
         batch = left.next();
         batch.is_none()
     })
     .await;
+}
+
+fn assert_same(request: &Request, own: &Answer, theirs: &DecideResponse) {
+    let own_nodes = own.candidates.iter();
+    let own_nodes: Vec<_> = own_nodes
+        .map(|c| (c.node.as_str(), c.expected_ms.to_bits()))
+        .collect();
+    let their_nodes = theirs.candidates.iter();
+    let their_nodes: Vec<_> = their_nodes
+        .map(|c| (c.node.as_str(), c.expected_ms.to_bits()))
+        .collect();
+    assert_eq!(own_nodes, their_nodes, "{request:?}");
+    assert_eq!((&own.reason, &own.rule), (&theirs.reason, &theirs.rule));
+    assert_eq!((&own.notes, &own.purity), (&theirs.notes, &theirs.purity));
+    assert_eq!(
+        (&own.rung, &own.cache_hint),
+        (&theirs.rung, &theirs.cache_hint)
+    );
 }
 
 /// Makes the fleet uneven: a node that fails, others that are slow, round trips that were measured, keys asked often.

@@ -11,6 +11,7 @@
 )]
 
 mod alone;
+mod following;
 mod outages;
 mod outcomes;
 mod requests;

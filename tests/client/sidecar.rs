@@ -98,6 +98,18 @@ impl Sidecar {
         assert!(sent.unwrap().success(), "SIG{name} was not sent");
     }
 
+    /// The policy it was started with.
+    pub(crate) fn policy(&self) -> String {
+        fs::read_to_string(self.files.path().join("policy.yaml")).unwrap()
+    }
+
+    /// Puts another text in the place of a file.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let aside = self.files.path().join("aside");
+        fs::write(&aside, text).unwrap();
+        fs::rename(aside, self.files.path().join(name)).unwrap();
+    }
+
     /// A page of the debug door, with its head; empty while nobody answers.
     fn page(&self, path: &str) -> String {
         let ask = || -> std::io::Result<String> {
