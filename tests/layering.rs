@@ -208,7 +208,11 @@ fn the_client_stands_on_the_sidecar_as_any_caller_does() {
     assert!(!client.is_empty(), "the client is seen");
     // What it shares with the sidecar: messages, the clock, the bounds of documents. Not what runs it.
     let may_name = ["clock", "store", "wire"];
-    for (file, code) in client {
+    // Unit tests may look at anything.
+    let shipped = client
+        .into_iter()
+        .filter(|(file, _)| !file.ends_with("tests.rs"));
+    for (file, code) in shipped {
         for (at, _) in code.match_indices("crate::sidecar::") {
             let rest = code.get(at + "crate::sidecar::".len()..);
             let end = |c: char| !c.is_alphanumeric() && c != '_';

@@ -228,3 +228,6 @@ fn versioned(told: &Told, before: Option<&Signals>) -> Signals {
     signals.terms_version = before.terms_version + u64::from(!same_terms);
     signals
 }
+
+#[cfg(test)]
+mod tests;
