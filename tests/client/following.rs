@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use tonic::Code;
+use tradewind::client::AttemptResult;
 use tradewind::client::answer::Source;
 use tradewind::example;
 use tradewind::sidecar::wire::proto::FollowRequest;
@@ -93,4 +94,44 @@ async fn followers_have_places_which_they_give_back() {
     assert_eq!((answer.source, client.following()), (Source::Sidecar, None));
     streams.truncate(1);
     until("there is a place", async || client.following().is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_ends_with_its_last_clone() {
+    let sidecar = Sidecar::start().await;
+    let client = sidecar.client();
+    let clone = client.clone();
+    until("it follows", async || client.following().is_some()).await;
+    drop(client);
+    let answer = clone.decide(&plain("/a")).await.unwrap();
+    assert_eq!(answer.source, Source::Sidecar);
+    assert_eq!(sidecar.metric("tradewind_followers"), 1);
+    drop(clone);
+    until("nobody follows", async || {
+        sidecar.metric("tradewind_followers") == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_in_the_file_system_will_do() {
+    let mut sidecar = Sidecar::start().await;
+    let client = sidecar.client_with(|options| options.sidecar = sidecar.socket());
+    until("it follows", async || client.following().is_some()).await;
+    let asked = client.decide(&plain("/a")).await.unwrap();
+    assert_eq!(asked.source, Source::Sidecar);
+    client.told(asked.outcome(&asked.candidates[0], 1, AttemptResult::Ok));
+    until("it was told", async || {
+        client.counters().outcomes_taken == 1
+    })
+    .await;
+    sidecar.kill();
+    let alone = client.decide(&plain("/a")).await.unwrap();
+    assert_eq!(alone.source, Source::Local);
+    assert_eq!(alone.candidates, asked.candidates);
+    sidecar.restart().await;
+    until("it is asked again", async || {
+        client.decide(&plain("/a")).await.unwrap().source == Source::Sidecar
+    })
+    .await;
 }

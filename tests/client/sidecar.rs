@@ -135,6 +135,11 @@ impl Sidecar {
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
+    /// Its other way in: a socket in the file system.
+    pub(crate) fn socket(&self) -> String {
+        format!("unix:{}", self.files.path().join("grpc.sock").display())
+    }
+
     /// A client of it, with a deadline that only a sidecar that is away misses.
     pub(crate) fn client(&self) -> Client {
         self.client_with(|_| ())
@@ -173,6 +178,9 @@ fn spawn(files: &TempDir, [grpc, admin, debug, http]: [SocketAddr; 4]) -> Child 
     ] {
         command.arg(door).arg(address.to_string());
     }
+    let mut socket = std::ffi::OsString::from("unix:");
+    socket.push(path("grpc.sock"));
+    command.arg("--listen").arg(socket);
     for (name, file) in [
         ("--policy", "policy.yaml"),
         ("--topology", "topology.yaml"),
