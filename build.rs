@@ -50,6 +50,7 @@ fn own_services() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let duration = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_duration\")]";
     let verdict = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_verdict\")]";
+    let if_any = "#[serde(skip_serializing_if = \"Option::is_none\")]";
     let admin_state = "#[serde(serialize_with = \"crate::sidecar::wire::serialize_admin_state\")]";
     tonic_prost_build::configure()
         .build_server(false)
@@ -57,6 +58,7 @@ fn own_services() -> Result<(), Box<dyn Error>> {
         .field_attribute("DecideResponse.ttl", duration)
         .field_attribute("Candidate.attempt_timeout", duration)
         .field_attribute("DecideResponse.verdict", verdict)
+        .field_attribute("DecideResponse.place", if_any)
         .field_attribute("Outcome.time_to_first_byte", duration)
         .field_attribute("Outcome.total", duration)
         .field_attribute("Outcome.client_round_trip", duration)
@@ -71,6 +73,7 @@ fn own_services() -> Result<(), Box<dyn Error>> {
             "AdminOverride.target",
             "#[serde(rename_all = \"snake_case\")]",
         )
+        .boxed(".tradewind.v1.Followed.part.state")
         .btree_map(".tradewind")
         .compile_fds(descriptors)?;
     manual::Builder::new().build_client(false).compile(&[
@@ -134,6 +137,16 @@ fn decision_service() -> manual::Service {
                 .input_type("crate::sidecar::wire::proto::ExplainRequest")
                 .output_type("crate::sidecar::wire::proto::ExplainResponse")
                 .codec_path(MESSAGE_CODEC)
+                .build(),
+        )
+        .method(
+            manual::Method::builder()
+                .name("follow")
+                .route_name("Follow")
+                .input_type("crate::sidecar::wire::proto::FollowRequest")
+                .output_type("crate::sidecar::wire::proto::Followed")
+                .codec_path(MESSAGE_CODEC)
+                .server_streaming()
                 .build(),
         )
         .build()

@@ -121,6 +121,7 @@ impl Scene {
             revision: self.published.revision,
             policy_digest: &self.published.policy_digest,
             freshness_floor: 0,
+            known_place: None,
         }
     }
 

@@ -183,6 +183,7 @@ fn answer(published: &Published, ask: &Ask, query: &Query<'_>) {
         revision: published.revision,
         policy_digest: &published.policy_digest,
         freshness_floor: 0,
+        known_place: None,
     };
     let decision = Decision::new(&published.snapshot, &evaluation);
     drop(black_box(Answer::single(

@@ -543,6 +543,7 @@ fn swap_until(stop: &AtomicBool, state: &State) -> usize {
             policy_digest: before.policy_digest.clone(),
             nodes: Arc::clone(&before.nodes),
             pool_rows: before.pool_rows.clone(),
+            texts: Arc::clone(&before.texts),
         };
         drop(before);
         state.published.store(Some(Arc::new(next)));

@@ -43,6 +43,7 @@
 //!
 //! docs/architecture.md is the map, with the invariants.
 
+pub mod client;
 pub mod command;
 pub mod demo;
 pub mod engine;

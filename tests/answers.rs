@@ -11,6 +11,7 @@ use prost::Message as _;
 use tradewind::engine::decision::Decision;
 use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::geo::Location;
+use tradewind::engine::geo::place::{Place, Source};
 use tradewind::engine::geo::ranges::Ranges;
 use tradewind::engine::policy;
 use tradewind::engine::query::{Client, Query};
@@ -51,11 +52,13 @@ fn answers_are_the_messages_they_stand_for() {
         revision: 1,
         policy_digest: "0011223344556677",
         freshness_floor: 0,
+        known_place: None,
     };
     let long = Envelope {
         request_id: &long_id,
         revision: u64::MAX,
         freshness_floor: 1 << 40,
+        known_place: Some(Place::new(Location::new(48.0, 8.0), Source::Database)),
         ..short
     };
     for state in [GeoState::Good, GeoState::Degraded] {

@@ -191,13 +191,43 @@ fn the_shell_points_down_and_keeps_the_wire_in_one_place() {
         }
         // Converting is the wire's alone; these hand whole messages on: they answer, keep and show them.
         let may_name = [
-            "wire", "envoy", "decider", "grpc", "admin", "audit", "debug", "feedback", "serve",
+            "wire", "envoy", "decider", "grpc", "admin", "audit", "debug", "feedback", "follow",
+            "serve",
         ];
         let names = words(&code).contains("proto");
         assert!(
             !names || may_name.iter().any(|room| file.starts_with(room)),
             "src/sidecar/{file} names generated messages"
         );
+    }
+}
+
+#[test]
+fn the_client_stands_on_the_sidecar_as_any_caller_does() {
+    let client = sources("src/client");
+    assert!(!client.is_empty(), "the client is seen");
+    // What it shares with the sidecar: messages, the clock, the bounds of documents. Not what runs it.
+    let may_name = ["clock", "store", "wire"];
+    // Unit tests may look at anything.
+    let shipped = client
+        .into_iter()
+        .filter(|(file, _)| !file.ends_with("tests.rs"));
+    for (file, code) in shipped {
+        for (at, _) in code.match_indices("crate::sidecar::") {
+            let rest = code.get(at + "crate::sidecar::".len()..);
+            let end = |c: char| !c.is_alphanumeric() && c != '_';
+            let room = rest.and_then(|rest| rest.split(end).next());
+            assert!(
+                may_name.contains(&room.unwrap_or_default()),
+                "src/client/{file} names {room:?} of the sidecar"
+            );
+        }
+        for above in ["command", "demo"] {
+            assert!(
+                !words(&code).contains(above),
+                "src/client/{file} names `{above}`"
+            );
+        }
     }
 }
 

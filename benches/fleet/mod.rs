@@ -332,6 +332,7 @@ pub(crate) fn publish(snapshot: Snapshot) -> Published {
         policy_digest: snapshot.policy().digest().short(),
         nodes: Arc::new(EncodedNodes::new(snapshot.topology())),
         pool_rows: vec![2; snapshot.policy().pools().len()],
+        texts: Arc::default(),
         snapshot,
     }
 }

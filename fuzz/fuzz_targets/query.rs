@@ -46,6 +46,7 @@ fuzz_target!(|bytes: &[u8]| {
         revision: 1,
         policy_digest: "0123456789abcdef",
         freshness_floor: request.object_version_floor,
+        known_place: request.want_place.then_some(evaluation.located.place),
     };
     let fast = Answer::single(&decision, &envelope, nodes);
     assert_eq!(fast.as_bytes(), message(&decision, &envelope).encode_to_vec());

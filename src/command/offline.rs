@@ -48,6 +48,7 @@ pub(super) fn message(
         revision: 1,
         policy_digest: &world.policy_digest,
         freshness_floor: request.object_version_floor,
+        known_place: None,
     };
     answer::message(&Decision::new(&world.snapshot, evaluation), &envelope)
 }

@@ -154,6 +154,7 @@ impl Args {
             only_nodes: self.only.clone(),
             candidates: self.candidates.unwrap_or_default(),
             dry_run: true,
+            want_place: false,
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::geo::cell::Cell;
 use super::geo::distance::UnitVector;
 use super::geo::place::{Confidence, Place, Source};
+use super::geo::ranges::CellIndex;
 use super::query::Query;
 use super::snapshot::Snapshot;
 
@@ -27,11 +28,29 @@ impl Located {
 }
 
 /// Finds the client: the caller's word, then the policy's overrides, then the geo tables, then the policy's default.
+#[inline]
 pub fn locate(snapshot: &Snapshot, query: &Query<'_>) -> Located {
+    let geo = snapshot.geo();
+    let class = query.client.ip.and_then(|ip| geo.lookup(ip));
+    let table = class.map(|class| (geo.place(class), geo.cell_of(class)));
+    settle(snapshot, query, table)
+}
+
+/// The same without geo tables, for a client of which somebody who has them once told what they say.
+pub fn locate_told(snapshot: &Snapshot, query: &Query<'_>, told: Option<Place>) -> Located {
+    settle(snapshot, query, told.map(|place| (place, None)))
+}
+
+/// Settles which source counts, given what the geo tables say of the client and where its cell stands in them.
+#[inline]
+fn settle(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    table: Option<(Place, Option<CellIndex>)>,
+) -> Located {
     let client = &query.client;
     let geo = snapshot.geo();
-    let class = client.ip.and_then(|ip| geo.lookup(ip));
-    let table = class.map(|class| geo.place(class));
+    let (table, table_cell) = table.map_or((None, None), |(place, cell)| (Some(place), cell));
     let known = client.ip.and_then(|ip| snapshot.policy().known_network(ip));
     let mut place = if client.location.is_some() {
         Place::new(client.location, Source::Caller)
@@ -40,9 +59,7 @@ pub fn locate(snapshot: &Snapshot, query: &Query<'_>) -> Located {
     } else {
         table.unwrap_or_else(|| Place::new(None, Source::Database))
     };
-    let mut cell_index = class
-        .filter(|_| place.source == Source::Database)
-        .and_then(|class| geo.cell_of(class));
+    let mut cell_index = table_cell.filter(|_| place.source == Source::Database);
     let fallback = snapshot.policy().fallback_place();
     place.country = client
         .country
@@ -57,7 +74,7 @@ pub fn locate(snapshot: &Snapshot, query: &Query<'_>) -> Located {
         Cell::of(fallback.location)
     });
     cell_index = cell_index.or_else(|| geo.cell_index(cell));
-    let index = cell_index.map(super::geo::ranges::CellIndex::index);
+    let index = cell_index.map(CellIndex::index);
     let point = index
         .and_then(|index| geo.cell_vectors().get(index).copied())
         .unwrap_or_else(|| UnitVector::new(cell.center()));

@@ -122,6 +122,7 @@ impl Audit {
             revision: published.revision,
             policy_digest: &published.policy_digest,
             freshness_floor: request.object_version_floor,
+            known_place: None,
         };
         let response = answer::message(&decision, &envelope);
         let Some(explained) = explained(&published, &request, &evaluation) else {

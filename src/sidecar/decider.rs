@@ -14,7 +14,10 @@ use super::wire::{QueryBuffer, WireError, explanation};
 use crate::engine::decision::{Decision, Purity};
 use crate::engine::evaluate::{Evaluation, Reason, Verdict, evaluate};
 use crate::engine::explanation::Explanation;
+use crate::engine::geo::place::Place;
+use crate::engine::query::Query;
 use crate::engine::signal::observation::{DecisionNumber, Dispatch};
+use crate::engine::snapshot::Snapshot;
 
 /// Why nothing can be decided or told yet.
 pub const NO_POLICY: &str = "no policy is in force yet, see /readyz on the debug door";
@@ -73,6 +76,11 @@ impl Decider {
     /// Runs `ask` on the snapshot in force, loaded once; `None` before the first good policy.
     pub fn on_published<T>(&self, ask: impl FnOnce(&Arc<Published>) -> T) -> Option<T> {
         self.shared.state.published.load().as_ref().map(ask)
+    }
+
+    /// What is shared with the writer.
+    pub fn state(&self) -> &Arc<State> {
+        &self.shared.state
     }
 
     /// Counts a request that could not be read, and gives all that is wrong with it: these faults and those of what of it
@@ -138,12 +146,23 @@ fn decide<A>(
     let mut buffer = QueryBuffer::default();
     let query = buffer.read(request)?;
     let evaluation = evaluate(&published.snapshot, &query);
+    let mut envelope = envelope(published, request, id);
+    if request.want_place {
+        envelope.known_place = known_place(&published.snapshot, &query);
+    }
     let answer = answer(&Ruling {
         decision: Decision::new(&published.snapshot, &evaluation),
-        envelope: envelope(published, request, id),
+        envelope,
         published,
     });
     Ok((evaluation, answer))
+}
+
+/// What the geo files say of the client's address.
+#[cold]
+fn known_place(snapshot: &Snapshot, query: &Query<'_>) -> Option<Place> {
+    let class = snapshot.geo().lookup(query.client.ip?)?;
+    Some(snapshot.geo().place(class))
 }
 
 /// What the writer is told of a decision: nothing of one that names no node.
@@ -184,6 +203,7 @@ fn envelope<'a>(
         revision: published.revision,
         policy_digest: &published.policy_digest,
         freshness_floor: request.object_version_floor,
+        known_place: None,
     }
 }
 

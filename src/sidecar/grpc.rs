@@ -7,10 +7,13 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::decider::{self, Decider, NO_POLICY, Ruling};
+use super::follow::{self, Parts};
 use super::wire::WireError;
 use super::wire::answer::Answer;
 use super::wire::proto::server::decision_service_server::DecisionService;
-use super::wire::proto::{DecideBatchRequest, DecideRequest, ExplainRequest, ExplainResponse};
+use super::wire::proto::{
+    DecideBatchRequest, DecideRequest, ExplainRequest, ExplainResponse, FollowRequest,
+};
 
 /// Most requests in one batch.
 pub const MAX_BATCH: usize = 128;
@@ -81,6 +84,12 @@ impl DecisionService for Decider {
             }
         })
         .ok_or_else(no_policy)?
+    }
+
+    type FollowStream = Parts;
+
+    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Parts>, Status> {
+        follow::open(self.state(), request.into_inner()).map(Response::new)
     }
 
     type DecideStreamStream = Decisions;

@@ -338,6 +338,10 @@ impl Sources {
             )?;
             ConstGauge::new(i64::try_from(size).unwrap_or(i64::MAX)).encode(family)?;
         }
+        let help = "Callers that keep a copy of what decisions are made from";
+        let family = encoder.encode_descriptor("followers", help, None, MetricType::Gauge)?;
+        let followers = i64::try_from(self.state.followers.count());
+        ConstGauge::new(followers.unwrap_or(i64::MAX)).encode(family)?;
         let generation = published
             .as_deref()
             .map_or(0, |published| published.snapshot.generation());

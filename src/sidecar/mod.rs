@@ -13,6 +13,7 @@ pub mod debug;
 pub mod decider;
 pub mod envoy;
 pub mod feedback;
+pub mod follow;
 pub mod geoip;
 pub mod grpc;
 pub mod http;

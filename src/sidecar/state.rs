@@ -7,7 +7,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::follow::Followers;
 use super::overlay::Entries;
+use super::store::Texts;
 use super::view::FleetView;
 use super::wire::answer::EncodedNodes;
 use crate::engine::model::Digest;
@@ -28,6 +30,8 @@ pub struct Published {
     pub nodes: Arc<EncodedNodes>,
     /// For each pool of the policy, the row it is counted in.
     pub pool_rows: Vec<usize>,
+    /// What policy and topology were compiled from, for those who follow.
+    pub texts: Arc<Texts>,
 }
 
 /// Shared by the writer, the doors and the metrics.
@@ -47,6 +51,8 @@ pub struct State {
     pub view: ArcSwap<FleetView>,
     /// The names of all pools ever served, by the row they are counted in.
     pub pool_names: ArcSwap<Vec<String>>,
+    /// Places for followers.
+    pub followers: Followers,
 }
 
 /// The fleet, and what operators set at run time.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub const MAX_DOCUMENT_BYTES: u64 = 32 << 20;
 
 /// The texts of a policy and of the topology it was compiled against.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Texts {
     /// The policy file.
     pub policy: String,

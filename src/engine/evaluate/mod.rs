@@ -228,8 +228,13 @@ struct Stage<'s> {
 }
 
 /// Decides one query.
+#[inline]
 pub fn evaluate(snapshot: &Snapshot, query: &Query<'_>) -> Evaluation {
-    let located = locate::locate(snapshot, query);
+    evaluate_at(snapshot, query, locate::locate(snapshot, query))
+}
+
+/// Decides one query of a client that was located already.
+pub fn evaluate_at(snapshot: &Snapshot, query: &Query<'_>, located: Located) -> Evaluation {
     let mut room = HostRoom::new();
     let host = normal_host(query.host, &mut room);
     let policy = snapshot.policy();

@@ -154,7 +154,7 @@ impl Place {
     }
 
     /// A place known to its cell; its location is the centre of the cell, given by the caller who keeps it in a table.
-    pub(super) fn in_cell(cell: Option<(Cell, Location)>, source: Source) -> Self {
+    pub fn in_cell(cell: Option<(Cell, Location)>, source: Source) -> Self {
         Self {
             location: cell.map(|(_, center)| center),
             cell: cell.map(|(cell, _)| cell),

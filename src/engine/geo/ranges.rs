@@ -100,6 +100,19 @@ impl Ranges {
         }
     }
 
+    /// A table of these cells that locates nobody: for what is kept by cell where no databases are.
+    pub fn of_cells(mut cells: Vec<Cell>) -> Self {
+        cells.sort_unstable();
+        cells.dedup();
+        let centers: Box<[Location]> = cells.iter().map(|cell| cell.center()).collect();
+        Self {
+            vectors: centers.iter().copied().map(UnitVector::new).collect(),
+            centers,
+            cells: cells.into_boxed_slice(),
+            ..Self::default()
+        }
+    }
+
     /// The class of an address, or `None` if no database knows it. An IPv4 address written as IPv6 (`::ffff:a.b.c.d`)
     /// is looked up as what it is; other ways to embed IPv4 (6to4, Teredo) are not followed, as their use has ended.
     #[inline]

@@ -46,6 +46,17 @@ impl NetworkTable {
         self.rows.is_empty()
     }
 
+    /// All pairs with their cells, in the order they were given in.
+    pub fn pairs(&self) -> Vec<(u32, Measured)> {
+        let ranges = self.ranges.iter();
+        let mut ranges: Vec<_> = ranges.map(|(cell, (at, len))| (*at, *len, *cell)).collect();
+        ranges.sort_unstable();
+        let cells = ranges
+            .into_iter()
+            .flat_map(|(_, len, cell)| (0..len).map(move |_| cell));
+        cells.zip(self.rows.iter().copied()).collect()
+    }
+
     /// How many pairs there are.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -153,6 +153,7 @@ pub(super) struct Services {
     /// Every deciding method but the batch, with small messages.
     single: DecisionServiceServer<Decider>,
     batch: DecisionServiceServer<Decider>,
+    follow: DecisionServiceServer<Decider>,
     feedback: FeedbackServiceServer<Feedback>,
     telemetry: TelemetryServiceServer<Feedback>,
     envoys: EnvoyServices,
@@ -174,6 +175,7 @@ impl Services {
         Self {
             single: server(grpc::MAX_QUERY_BYTES, grpc::MAX_ANSWER_BYTES),
             batch: server(grpc::MAX_BATCH_BYTES, grpc::MAX_BATCH_BYTES),
+            follow: server(grpc::MAX_QUERY_BYTES, wire::follow::MAX_STATE_BYTES),
             feedback: FeedbackServiceServer::new(told.clone())
                 .max_decoding_message_size(feedback::MAX_REPORT_BYTES),
             telemetry: TelemetryServiceServer::new(told.clone())
@@ -196,6 +198,7 @@ impl Service<Request<Incoming>> for Services {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         match request.uri().path().strip_prefix(DECISION_PATHS) {
             Some("DecideBatch") => return self.batch.call(request),
+            Some("Follow") => return self.follow.call(request),
             Some(_) => return self.single.call(request),
             None => {}
         }
@@ -290,6 +293,7 @@ pub(super) fn is_streaming(path: &str) -> bool {
     matches!(
         path,
         "/tradewind.v1.DecisionService/DecideStream"
+            | "/tradewind.v1.DecisionService/Follow"
             | "/tradewind.v1.FeedbackService/Report"
             | "/tradewind.v1.TelemetryService/ReportLoad"
             | "/grpc.health.v1.Health/Watch"

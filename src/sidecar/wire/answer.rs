@@ -12,9 +12,11 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic_prost::ProstCodec;
 
 use super::addresses::NodeAddresses;
+use super::place::place_message;
 use super::proto;
 use crate::engine::decision::{Candidate, Decision};
 use crate::engine::evaluate::{Pick, Verdict};
+use crate::engine::geo::place::Place;
 use crate::engine::model::NodeIndex;
 use crate::engine::topology::Topology;
 
@@ -38,6 +40,8 @@ pub struct Envelope<'a> {
     pub policy_digest: &'a str,
     /// Lowest acceptable version of the object.
     pub freshness_floor: u64,
+    /// What the geo files say of the client's address, where that was asked for.
+    pub known_place: Option<Place>,
 }
 
 /// The unchanging fields of every node, encoded, and their addresses as text.
@@ -147,6 +151,15 @@ fn put_response(
     for note in decision.notes() {
         put_text(out, 15, note.name());
     }
+    if let Some(place) = &envelope.known_place {
+        put_place(out, place);
+    }
+}
+
+/// Not worth a way of its own: it is asked for by few.
+#[cold]
+fn put_place(out: &mut Vec<u8>, place: &Place) {
+    put_bytes(out, 17, &place_message(place).encode_to_vec());
 }
 
 /// `unchanging` and `timeout` are encoded already.
@@ -247,6 +260,7 @@ pub fn message(decision: &Decision<'_>, envelope: &Envelope<'_>) -> proto::Decid
             .map(|note| note.name().to_owned())
             .collect(),
         error: String::new(),
+        place: envelope.known_place.as_ref().map(place_message),
     }
 }
 

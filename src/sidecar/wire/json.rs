@@ -41,12 +41,8 @@ pub fn request(bytes: &[u8]) -> Asked {
             "candidates" => reader.number(name, value, &mut request.candidates),
             "only_nodes" => reader.texts(name, value, &mut request.only_nodes),
             "tried_nodes" => reader.texts(name, value, &mut request.tried_nodes),
-            "dry_run" => reader.take(
-                (name, "true or false"),
-                value,
-                Value::as_bool,
-                &mut request.dry_run,
-            ),
+            "dry_run" => reader.flag(name, value, &mut request.dry_run),
+            "want_place" => reader.flag(name, value, &mut request.want_place),
             _ => reader.unknown(name),
         }
     }
@@ -148,6 +144,10 @@ impl Reader {
             texts.map(|text| text.as_str().map(str::to_owned)).collect()
         };
         self.take((field, "a list of texts"), value, read, target);
+    }
+
+    fn flag(&mut self, field: &str, value: &Value, target: &mut bool) {
+        self.take((field, "true or false"), value, Value::as_bool, target);
     }
 
     fn number<T: TryFrom<u64>>(&mut self, field: &str, value: &Value, target: &mut T) {
@@ -267,7 +267,8 @@ mod tests {
             br#"{"request_id": "1", "pool": "p", "host": "h", "path": "/a", "query": "q", "method": "PUT",
                 "headers": [{"name": "n", "value": "v"}], "key": "k", "class": "c", "size_hint_bytes": "7",
                 "client": {"ip": "192.0.2.1", "asn": 1, "country": "DE", "location": {"latitude": 1, "longitude": 2.5}},
-                "object_version_floor": 18446744073709551615, "tried_nodes": ["x"], "only_nodes": ["y"], "candidates": 3, "dry_run": true}"#,
+                "object_version_floor": 18446744073709551615, "tried_nodes": ["x"], "only_nodes": ["y"], "candidates": 3, "dry_run": true,
+                "want_place": true}"#,
         );
         assert_eq!(faults, Vec::<String>::new());
         let wanted = proto::DecideRequest {
@@ -298,6 +299,7 @@ mod tests {
             only_nodes: vec!["y".into()],
             candidates: 3,
             dry_run: true,
+            want_place: true,
         };
         assert_eq!(request, wanted);
     }

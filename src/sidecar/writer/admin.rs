@@ -322,7 +322,7 @@ impl Writer {
                 why,
                 "a topology given by call is held until it is confirmed"
             );
-            self.hold_given(candidate, because.clone());
+            self.hold_given(&candidate, because.clone());
         } else {
             tracing::info!(digest = %applied.given, who, why, "a topology given by call takes effect");
             self.put_in_force(candidate);
@@ -333,10 +333,10 @@ impl Writer {
     }
 
     /// Keeps a good topology that was given by a call until it is confirmed.
-    fn hold_given(&mut self, candidate: Candidate, because: String) {
+    fn hold_given(&mut self, candidate: &Candidate, because: String) {
         let held = Held {
             digest: candidate.current.topology.digest(),
-            text: candidate.current.texts.topology,
+            text: candidate.current.texts.topology.clone(),
             removal: candidate.removal,
             because,
             source: APPLY.to_owned(),

@@ -256,6 +256,7 @@ impl Writer {
             policy_digest: before.policy_digest.clone(),
             nodes: Arc::clone(&before.nodes),
             pool_rows: before.pool_rows.clone(),
+            texts: Arc::clone(&before.texts),
         })));
     }
 
@@ -304,9 +305,9 @@ impl Writer {
         let wanted = self.read_steady();
         let is_new = self.last_tried.as_ref() != Some(&wanted);
         if is_new {
-            let base = self.current.as_ref().map(|current| current.texts.clone());
+            let base = (self.current.as_ref()).map(|current| Arc::clone(&current.texts));
             let asked = self.unless_applied(&wanted);
-            let settled = settle::settle(&asked, base.as_ref(), self.current.as_ref());
+            let settled = settle::settle(&asked, base.as_deref(), self.current.as_ref());
             self.last_tried = Some(wanted);
             self.take(settled);
         }
@@ -390,7 +391,7 @@ impl Writer {
         let (Some(store), Some(current)) = (&self.store, &self.current) else {
             return;
         };
-        if store.load().as_ref() == Some(&current.texts) {
+        if store.load().as_ref() == Some(&*current.texts) {
             return;
         }
         if let Err(error) = store.save(&current.texts) {
@@ -463,6 +464,7 @@ impl Writer {
                 policy_digest: current.policy.digest().short(),
                 nodes: Arc::clone(&current.nodes),
                 pool_rows,
+                texts: Arc::clone(&current.texts),
             })));
         }
         self.publish_status();

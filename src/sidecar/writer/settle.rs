@@ -28,7 +28,7 @@ pub(super) struct Wanted {
 /// A pair in force.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
-    pub(super) texts: Texts,
+    pub(super) texts: Arc<Texts>,
     pub(super) topology: Arc<Topology>,
     pub(super) policy: Arc<Policy>,
     pub(super) nodes: Arc<EncodedNodes>,
@@ -59,10 +59,10 @@ pub(super) fn settle(wanted: &Wanted, base: Option<&Texts>, running: Option<&Cur
                 || Arc::new(EncodedNodes::new(&topology)),
                 |running| Arc::clone(&running.nodes),
             ),
-        texts: Texts {
+        texts: Arc::new(Texts {
             policy: policy_text,
             topology: topology_text,
-        },
+        }),
         topology,
         policy: Arc::new(policy),
     });
@@ -87,7 +87,7 @@ pub(super) fn with_policy(running: &Current, text: String) -> Result<Current, Di
         topology: running.texts.topology.clone(),
     };
     Ok(Current {
-        texts,
+        texts: Arc::new(texts),
         policy: Arc::new(policy),
         ..running.clone()
     })
@@ -117,10 +117,10 @@ pub(super) fn with_topology(running: &Current, text: String) -> Result<Candidate
             nodes: Arc::new(EncodedNodes::new(&topology)),
             topology,
             policy: Arc::new(policy),
-            texts: Texts {
+            texts: Arc::new(Texts {
                 topology: text,
                 policy: running.texts.policy.clone(),
-            },
+            }),
         },
     })
 }
@@ -141,7 +141,7 @@ fn compile_pair(texts: &Texts) -> Option<Current> {
     let policy = policy::compile("last good policy", &texts.policy, &topology).policy?;
     let nodes = Arc::new(EncodedNodes::new(&topology));
     Some(Current {
-        texts: texts.clone(),
+        texts: Arc::new(texts.clone()),
         topology,
         policy: Arc::new(policy),
         nodes,

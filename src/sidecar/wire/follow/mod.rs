@@ -1,0 +1,356 @@
+//! What decisions read of the fleet's behaviour, on the wire: told to followers, and read by them.
+//!
+//! Only what a decision reads is told, not what explains it: of a site's terms the sum, of a hot key no share, of an
+//! estimate not what it rests on. What is read back decides every query as the original does.
+
+use super::proto;
+use crate::engine::geo::cell::Cell;
+use crate::engine::hash::KeyHash;
+use crate::engine::model::{AdminState, SiteIndex, printable};
+use crate::engine::policy::SetIndex;
+use crate::engine::score::Terms;
+use crate::engine::signal::hot::{HotKey, HotTable, MAX_HOT_KEYS};
+use crate::engine::signal::network::{MAX_PAIRS, Measured, NetworkTable};
+use crate::engine::signal::{
+    Admission, Evidence, NodeSignals, Readmission, Signals, SiteSignals, Standing,
+};
+use crate::engine::snapshot::{GeoState, Snapshot};
+use crate::engine::topology::{MAX_NODES, MAX_SITES};
+
+/// Largest state in bytes: 50,000 nodes have 1.2 MB, 5,000 sites with 65 classes 1.3 MB, the tables 0.2 MB.
+pub const MAX_STATE_BYTES: usize = 8 << 20;
+
+/// What a state tells.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Counts policies and topologies that took effect in the sidecar's process.
+    pub revision: u64,
+    /// Counts snapshots of that process.
+    pub generation: u64,
+    /// The digest of the policy's text, in hexadecimal.
+    pub policy_digest: String,
+    /// The digest of the topology's text, in hexadecimal.
+    pub topology_digest: String,
+    /// Whether the sidecar's geo files can be relied on.
+    pub geo_state: GeoState,
+    /// The effective state of every node, in the topology's order.
+    pub node_states: Vec<AdminState>,
+    /// The cells that round trips are known of, ascending: what `signals.network` counts cells by.
+    pub cells: Vec<Cell>,
+    /// How the fleet behaves. Its versions are 0.
+    pub signals: Signals,
+}
+
+/// Why a state can not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` of the state that was told {problem}")]
+pub struct StateFault {
+    field: &'static str,
+    problem: String,
+}
+
+fn fault(field: &'static str, problem: impl Into<String>) -> StateFault {
+    StateFault {
+        field,
+        problem: problem.into(),
+    }
+}
+
+/// What `snapshot`, published with `revision`, is made of beside its texts.
+pub fn state_message(snapshot: &Snapshot, revision: u64) -> proto::FollowedState {
+    let signals = snapshot.signals();
+    let topology = snapshot.topology();
+    let nodes = &signals.nodes;
+    let mut message = proto::FollowedState {
+        revision,
+        generation: snapshot.generation(),
+        policy_digest: snapshot.policy().digest().to_string(),
+        topology_digest: topology.digest().to_string(),
+        geo_state: geo_word(snapshot.geo_state()).to_owned(),
+        isolated: signals.isolated,
+        node_states: topology.nodes().iter().map(|n| n.state as u8).collect(),
+        admissions: nodes.iter().map(|n| admission_byte(n.admission)).collect(),
+        probed_slices: nodes.iter().filter_map(|n| slice(n.admission)).collect(),
+        weight_factors: nodes.iter().map(|n| n.weight_factor).collect(),
+        headrooms: nodes.iter().map(|n| n.headroom).collect(),
+        node_spills: nodes.iter().map(|n| n.spill).collect(),
+        busy_nodes: nodes.iter().map(|n| u8::from(n.is_hot)).collect(),
+        in_flight: nodes.iter().map(|n| n.in_flight).collect(),
+        latency_ms: nodes.iter().map(|n| n.latency_ms).collect(),
+        site_spills: signals.sites.iter().map(|s| s.spill).collect(),
+        standing_ms: (signals.standing.iter())
+            .map(|s| s.terms.standing_ms())
+            .collect(),
+        readmissions: signals.readmission.iter().map(|r| *r as u8).collect(),
+        ..proto::FollowedState::default()
+    };
+    let cells = snapshot.geo().cells();
+    for (cell, measured) in signals.network.pairs() {
+        if let Some(cell) = cells.get(cell as usize) {
+            message.measured_cells.push(cell.id());
+            message.measured_sites.push(u32::from(measured.site.0));
+            message.measured_ms.push(measured.network_ms);
+        }
+    }
+    for key in signals.hot.keys() {
+        message.hot_keys.push(key.key.0);
+        message
+            .hot_sets
+            .push(u32::try_from(key.set.get()).unwrap_or(u32::MAX));
+        message.hot_sites.push(u32::from(key.site.0));
+        message.hot_copies.push(key.copies);
+    }
+    message
+}
+
+/// Reads a state; whatever it says, what comes out can be decided on.
+pub fn read_state(message: &proto::FollowedState) -> Result<Told, StateFault> {
+    let geo_states = [GeoState::Good, GeoState::NotConfigured, GeoState::Degraded];
+    let geo_state = geo_states
+        .into_iter()
+        .find(|state| geo_word(*state) == message.geo_state)
+        .ok_or_else(|| {
+            let word = printable(&message.geo_state, 32);
+            fault("geo_state", format!("is `{word}`, which is not known"))
+        })?;
+    let (cells, network) = network(message)?;
+    Ok(Told {
+        revision: message.revision,
+        generation: message.generation,
+        policy_digest: printable(&message.policy_digest, 64),
+        topology_digest: printable(&message.topology_digest, 64),
+        geo_state,
+        node_states: each(
+            ("node_states", MAX_NODES),
+            &message.node_states,
+            admin_state,
+        )?,
+        cells,
+        signals: Signals {
+            nodes: nodes(message)?,
+            sites: sites(message)?,
+            standing: standing(message)?,
+            readmission: each(
+                ("readmissions", usize::from(u16::MAX)),
+                &message.readmissions,
+                |byte| Readmission::ALL.get(usize::from(byte)).copied(),
+            )?,
+            network,
+            hot: hot(message)?,
+            isolated: message.isolated,
+            weights_version: 0,
+            terms_version: 0,
+        },
+    })
+}
+
+fn geo_word(state: GeoState) -> &'static str {
+    match state {
+        GeoState::Good => "good",
+        GeoState::NotConfigured => "not_configured",
+        GeoState::Degraded => "degraded",
+    }
+}
+
+fn admission_byte(admission: Admission) -> u8 {
+    match admission {
+        Admission::Admitted => 0,
+        Admission::Probing { .. } => 1,
+        Admission::Overloaded => 2,
+        Admission::Unknown => 3,
+        Admission::Unhealthy => 4,
+        Admission::BreakerOpen => 5,
+    }
+}
+
+fn slice(admission: Admission) -> Option<u32> {
+    match admission {
+        Admission::Probing { slice } => Some(u32::from(slice)),
+        _ => None,
+    }
+}
+
+fn admin_state(byte: u8) -> Option<AdminState> {
+    let states = [
+        AdminState::Ready,
+        AdminState::Drain,
+        AdminState::Maintenance,
+    ];
+    states.into_iter().find(|state| *state as u8 == byte)
+}
+
+/// Reads a list of bytes that stand for something each.
+fn each<T>(
+    (field, most): (&'static str, usize),
+    bytes: &[u8],
+    read: impl Fn(u8) -> Option<T>,
+) -> Result<Vec<T>, StateFault> {
+    same_length(field, bytes.len(), bytes.len().min(most))?;
+    let read_one = |byte: &u8| {
+        read(*byte).ok_or_else(|| fault(field, format!("holds {byte}, which is not known")))
+    };
+    bytes.iter().map(read_one).collect()
+}
+
+fn same_length(field: &'static str, length: usize, wanted: usize) -> Result<(), StateFault> {
+    if length == wanted {
+        return Ok(());
+    }
+    Err(fault(
+        field,
+        format!("has {length} entries, must have {wanted}"),
+    ))
+}
+
+/// A quantity that must be a number, not below 0.
+fn amount(field: &'static str, value: f32) -> Result<f32, StateFault> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(value)
+    } else {
+        Err(fault(field, format!("holds {value}, must be 0 or more")))
+    }
+}
+
+fn nodes(message: &proto::FollowedState) -> Result<Vec<NodeSignals>, StateFault> {
+    let count = message.admissions.len().min(MAX_NODES);
+    for (field, length) in [
+        ("admissions", message.admissions.len()),
+        ("weight_factors", message.weight_factors.len()),
+        ("headrooms", message.headrooms.len()),
+        ("node_spills", message.node_spills.len()),
+        ("busy_nodes", message.busy_nodes.len()),
+        ("in_flight", message.in_flight.len()),
+        ("latency_ms", message.latency_ms.len()),
+    ] {
+        same_length(field, length, count)?;
+    }
+    let mut slices = message.probed_slices.iter();
+    let numbers = (message.weight_factors.iter().zip(&message.headrooms))
+        .zip(message.in_flight.iter().zip(&message.latency_ms));
+    let bytes = (message.admissions.iter().zip(&message.node_spills)).zip(&message.busy_nodes);
+    let read = bytes.zip(numbers).map(
+        |(((admission, spill), busy), ((weight, headroom), (in_flight, latency)))| {
+            let admission = match admission {
+                0 => Admission::Admitted,
+                1 => {
+                    let slice = slices.next().and_then(|slice| u16::try_from(*slice).ok());
+                    let slice = slice.ok_or_else(|| {
+                        fault("probed_slices", "is too short, or holds more than 65535")
+                    })?;
+                    Admission::Probing { slice }
+                }
+                2 => Admission::Overloaded,
+                3 => Admission::Unknown,
+                4 => Admission::Unhealthy,
+                5 => Admission::BreakerOpen,
+                other => {
+                    let problem = format!("holds {other}, which is not known");
+                    return Err(fault("admissions", problem));
+                }
+            };
+            Ok(NodeSignals {
+                admission,
+                weight_factor: amount("weight_factors", *weight)?,
+                headroom: amount("headrooms", *headroom)?,
+                spill: *spill,
+                is_hot: *busy != 0,
+                in_flight: amount("in_flight", *in_flight)?,
+                latency_ms: amount("latency_ms", *latency)?,
+            })
+        },
+    );
+    read.collect()
+}
+
+fn sites(message: &proto::FollowedState) -> Result<Vec<SiteSignals>, StateFault> {
+    each(("site_spills", MAX_SITES), &message.site_spills, |spill| {
+        Some(SiteSignals {
+            spill,
+            utilisation: 0.0,
+        })
+    })
+}
+
+/// Terms of which only the sum is known: it stands in the first of them, and the others add nothing to it.
+fn standing(message: &proto::FollowedState) -> Result<Vec<Standing>, StateFault> {
+    let read = |sum: &f32| {
+        if !sum.is_finite() {
+            let problem = format!("holds {sum}, must be a number");
+            return Err(fault("standing_ms", problem));
+        }
+        let terms = Terms {
+            queue: *sum,
+            ..Terms::default()
+        };
+        Ok(Standing {
+            terms,
+            ..Standing::default()
+        })
+    };
+    message.standing_ms.iter().map(read).collect()
+}
+
+fn network(message: &proto::FollowedState) -> Result<(Vec<Cell>, NetworkTable), StateFault> {
+    let count = message.measured_cells.len().min(MAX_PAIRS);
+    same_length("measured_cells", message.measured_cells.len(), count)?;
+    same_length("measured_sites", message.measured_sites.len(), count)?;
+    same_length("measured_ms", message.measured_ms.len(), count)?;
+    let others = message.measured_sites.iter().zip(&message.measured_ms);
+    let mut pairs = Vec::with_capacity(count);
+    for (cell, (site, ms)) in message.measured_cells.iter().zip(others) {
+        let known = Cell::from_id(*cell).ok_or_else(|| {
+            let problem = format!("holds {cell}, which the grid has not");
+            fault("measured_cells", problem)
+        })?;
+        pairs.push((known, site_index("measured_sites", *site)?, *ms));
+    }
+    // Sites of one cell keep the order they came in.
+    pairs.sort_by_key(|(cell, _, _)| *cell);
+    let mut cells: Vec<Cell> = pairs.iter().map(|(cell, _, _)| *cell).collect();
+    cells.dedup();
+    let mut measured = Vec::with_capacity(count);
+    for (cell, site, ms) in pairs {
+        let at = cells.partition_point(|other| *other < cell);
+        let network_ms = amount("measured_ms", ms)?;
+        let evidence = Evidence::default();
+        measured.push((
+            u32::try_from(at).unwrap_or(u32::MAX),
+            Measured {
+                site,
+                network_ms,
+                evidence,
+            },
+        ));
+    }
+    Ok((cells, NetworkTable::new(measured)))
+}
+
+fn hot(message: &proto::FollowedState) -> Result<HotTable, StateFault> {
+    let count = message.hot_keys.len().min(MAX_HOT_KEYS);
+    same_length("hot_keys", message.hot_keys.len(), count)?;
+    same_length("hot_sets", message.hot_sets.len(), count)?;
+    same_length("hot_sites", message.hot_sites.len(), count)?;
+    same_length("hot_copies", message.hot_copies.len(), count)?;
+    let places = message.hot_sets.iter().zip(&message.hot_sites);
+    let mut keys = Vec::with_capacity(count);
+    for ((key, copies), (set, site)) in message.hot_keys.iter().zip(&message.hot_copies).zip(places)
+    {
+        let set = u16::try_from(*set).map_err(|_| fault("hot_sets", "holds more than 65535"))?;
+        keys.push(HotKey {
+            key: KeyHash(*key),
+            set: SetIndex::new(set),
+            site: site_index("hot_sites", *site)?,
+            share: 0.0,
+            copies: *copies,
+        });
+    }
+    Ok(HotTable::new(keys))
+}
+
+fn site_index(field: &'static str, number: u32) -> Result<SiteIndex, StateFault> {
+    let index = u16::try_from(number).map(SiteIndex);
+    index.map_err(|_| fault(field, format!("holds {number}, must be below 65536")))
+}
+
+#[cfg(test)]
+mod tests;

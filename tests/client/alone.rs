@@ -1,0 +1,218 @@
+//! What is decided without the sidecar is what the sidecar would decide.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tonic::transport::Endpoint;
+use tradewind::client::answer::{Answer, Source};
+use tradewind::client::options::Options;
+use tradewind::client::{AttemptResult, Client, Outcome, Request};
+use tradewind::sidecar::wire::proto::decision_service_client::DecisionServiceClient;
+use tradewind::sidecar::wire::proto::topology_service_client::TopologyServiceClient;
+use tradewind::sidecar::wire::proto::{self, DecideResponse};
+
+use crate::requests::{Random, any, plain};
+use crate::sidecar::{Sidecar, free_address, until};
+
+const SEED: u64 = 20_261_121;
+
+fn nodes(answer: &Answer) -> Vec<&str> {
+    let nodes = answer.candidates.iter();
+    nodes.map(|candidate| candidate.node.as_str()).collect()
+}
+
+/// Compares the answers of the sidecar and of the client alone, each pair made from one snapshot: a batch is asked for
+/// as soon as a copy has come, and counts if the sidecar has not gone on to the next snapshot meanwhile.
+async fn compare_on_same_snapshots(client: &Client, sidecar: &Sidecar, requests: &[Request]) {
+    let endpoint = Endpoint::from_shared(format!("http://{}", sidecar.grpc)).unwrap();
+    let mut raw = DecisionServiceClient::connect(endpoint).await.unwrap();
+    let generation = || client.following().map(|held| held.generation);
+    let mut left = requests.chunks(128);
+    let mut batch = left.next();
+    until("all is compared", async || {
+        let (Some(copied), Some(requests)) = (generation(), batch) else {
+            return batch.is_none();
+        };
+        let requests = requests.to_vec();
+        let asked = raw.decide_batch(proto::DecideBatchRequest {
+            requests: requests.clone(),
+        });
+        let answered = asked.await.unwrap().into_inner().responses;
+        if answered[0].snapshot_generation != copied {
+            return false;
+        }
+        let alone = requests.iter().map(|request| client.decide_alone(request));
+        let alone: Vec<Answer> = alone.map(Result::unwrap).collect();
+        if alone.iter().any(|own| own.snapshot_generation != copied) {
+            return false;
+        }
+        for ((request, own), theirs) in requests.iter().zip(&alone).zip(&answered) {
+            assert_same(request, own, theirs);
+        }
+        batch = left.next();
+        batch.is_none()
+    })
+    .await;
+}
+
+fn assert_same(request: &Request, own: &Answer, theirs: &DecideResponse) {
+    let own_nodes = own.candidates.iter();
+    let own_nodes: Vec<_> = own_nodes
+        .map(|c| (c.node.as_str(), c.expected_ms.to_bits()))
+        .collect();
+    let their_nodes = theirs.candidates.iter();
+    let their_nodes: Vec<_> = their_nodes
+        .map(|c| (c.node.as_str(), c.expected_ms.to_bits()))
+        .collect();
+    assert_eq!(own_nodes, their_nodes, "{request:?}");
+    assert_eq!((&own.reason, &own.rule), (&theirs.reason, &theirs.rule));
+    assert_eq!((&own.notes, &own.purity), (&theirs.notes, &theirs.purity));
+    assert_eq!(
+        (&own.rung, &own.cache_hint),
+        (&theirs.rung, &theirs.cache_hint)
+    );
+}
+
+/// Makes the fleet uneven: a node that fails, others that are slow, round trips that were measured, keys asked often.
+async fn disturb(client: &Client, random: &mut Random) {
+    for _ in 0..1_500 {
+        let mut request = any(random);
+        request.dry_run = false;
+        request.tried_nodes.clear();
+        if random.below(3) == 0 {
+            "/hot".clone_into(&mut request.path);
+        }
+        let answer = client.decide(&request).await.unwrap();
+        let Some(first) = answer.candidates.first() else {
+            continue;
+        };
+        let fails = first.node.ends_with("-1");
+        let (result, status) = if fails {
+            (AttemptResult::Error, 0)
+        } else {
+            (AttemptResult::Ok, 200)
+        };
+        let ms = |ms: u64| prost_types::Duration::try_from(Duration::from_millis(ms)).ok();
+        client.told(Outcome {
+            status,
+            time_to_first_byte: ms(1 + random.below(90)),
+            client_round_trip: ms(1 + random.below(60)),
+            ..answer.outcome(first, 1, result)
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_sidecar_takes_no_affinity_with_it() {
+    println!("seed {SEED}");
+    let mut random = Random(SEED);
+    let mut sidecar = Sidecar::start().await;
+    let client = sidecar.client_with(|options| options.cached_answers = 0);
+    until("a copy is there", async || client.following().is_some()).await;
+    disturb(&client, &mut random).await;
+    let requests: Vec<Request> = (0..2_000).map(|_| any(&mut random)).collect();
+
+    // Where they are is learnt from answers.
+    for request in &requests {
+        let answer = client.decide(request).await.unwrap();
+        assert_eq!(answer.source, Source::Sidecar);
+    }
+    compare_on_same_snapshots(&client, &sidecar, &requests).await;
+    let mut before = Vec::new();
+    for request in &requests {
+        before.push(client.decide(request).await.unwrap());
+    }
+    sidecar.kill();
+
+    let (mut reasons, mut sites) = (BTreeMap::new(), Vec::new());
+    let (mut same_order, mut same_first) = (0, 0);
+    for (request, before) in requests.iter().zip(&before) {
+        let after = client.decide(request).await.unwrap();
+        assert_eq!(after.source, Source::Local);
+        same_order += usize::from(nodes(&after) == nodes(before));
+        same_first += usize::from(nodes(&after).first() == nodes(before).first());
+        *reasons.entry(after.reason.clone()).or_insert(0) += 1;
+        sites.extend(after.candidates.first().map(|first| first.site.clone()));
+    }
+    println!("of 2000 after up to a second: {same_first} the same node first, {same_order} all");
+    assert!(same_first >= 1_900, "{same_first} go where they went");
+    sites.sort_unstable();
+    sites.dedup();
+    println!("{reasons:?} at {} sites", sites.len());
+    assert!(sites.len() > 10, "they are spread: {sites:?}");
+    assert!(reasons.len() > 2, "they are of many kinds: {reasons:?}");
+    let counters = client.counters();
+    println!("{counters:?}");
+    assert_eq!((counters.local, counters.nothing), (4_000, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_an_unknown_network_is_where_the_policy_says() {
+    let mut sidecar = Sidecar::start().await;
+    let client = sidecar.client();
+    until("a copy is there", async || client.following().is_some()).await;
+    sidecar.kill();
+    let answer = client.decide(&plain("/a")).await.unwrap();
+    assert_eq!(
+        (answer.source, answer.candidates.is_empty()),
+        (Source::Local, false)
+    );
+    assert_eq!(answer.notes, ["default_location"]);
+    let mut wrong = plain("/a");
+    wrong.path = "a".to_owned();
+    let refused = client.decide(&wrong).await.unwrap_err().to_string();
+    assert!(refused.starts_with("path: "), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_operators_drained_and_breakers_hold_back_stays_unused() {
+    let mut sidecar = Sidecar::start().await;
+    let client = sidecar.client();
+    let order = client.decide(&plain("/a")).await.unwrap();
+    let [drained, broken, ..] = order.candidates.as_slice() else {
+        panic!("{order:?}");
+    };
+    let endpoint = Endpoint::from_shared(format!("http://{}", sidecar.admin)).unwrap();
+    let mut admin = TopologyServiceClient::connect(endpoint).await.unwrap();
+    let drain = proto::SetAdminStateRequest {
+        target: Some(proto::set_admin_state_request::Target::Node(
+            drained.node.clone(),
+        )),
+        state: proto::AdminState::Drain.into(),
+        why: "a test".to_owned(),
+        ..Default::default()
+    };
+    admin.set_admin_state(drain).await.unwrap();
+    until("both are out", async || {
+        for attempt in 1..=8 {
+            client.told(order.outcome(broken, attempt, AttemptResult::Error));
+        }
+        let now = client.decide(&plain("/a")).await.unwrap();
+        let held = client.following().map(|held| held.generation);
+        let named = nodes(&now);
+        let out = [drained, broken].map(|out| !named.contains(&out.node.as_str()));
+        out == [true, true] && held == Some(now.snapshot_generation)
+    })
+    .await;
+    sidecar.kill();
+    let alone = client.decide(&plain("/a")).await.unwrap();
+    assert_eq!(alone.source, Source::Local);
+    for out in [drained, broken] {
+        assert!(!nodes(&alone).contains(&out.node.as_str()), "{alone:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_any_sidecar_nobody_can_decide_and_nobody_waits() {
+    let mut options = Options::at(free_address().to_string());
+    options.deadline = Duration::from_secs(5);
+    let client = Client::connect(options).unwrap();
+    for number in 0..50 {
+        let answer = client.decide(&plain(&format!("/{number}"))).await.unwrap();
+        assert_eq!(answer.source, Source::Nothing);
+        assert!(answer.is_refused && answer.candidates.is_empty());
+    }
+    let counters = client.counters();
+    assert_eq!((counters.nothing, counters.timeouts), (50, 0));
+    assert_eq!((counters.unavailable, client.is_asking()), (3, false));
+}

@@ -1,0 +1,19 @@
+//! The client for proxies in Rust beside a real sidecar that is killed, frozen, drained and started again.
+//!
+//! Nothing sleeps in the hope that something has happened: what is expected is awaited with a deadline. Random requests
+//! come from a seed that is printed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a test's helpers may fail like the test itself"
+)]
+
+mod alone;
+mod following;
+mod outages;
+mod outcomes;
+mod requests;
+mod reuse;
+mod sidecar;

@@ -1,0 +1,207 @@
+//! A sidecar process that can be killed, frozen and started again on the same ports.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tradewind::client::Client;
+use tradewind::client::options::Options;
+use tradewind::example;
+
+/// How long anything may take that is awaited; generous, because other work may keep the cores busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A port of 127.0.0.1 that nobody uses, and that this function gave to nobody else in this process.
+pub(crate) fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(address.port()) {
+            return address;
+        }
+    }
+}
+
+/// The example policy, every estimate and weight of which holds still when nothing is told.
+fn policy() -> String {
+    example::POLICY.replace("spec:\n", "spec:\n  slow_start_window: 0ms\n")
+}
+
+/// A running sidecar with the embedded fleet and geo file; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Sidecar {
+    child: Child,
+    files: TempDir,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    debug: SocketAddr,
+    http: SocketAddr,
+}
+
+impl Sidecar {
+    /// Starts one and waits until it is ready.
+    pub(crate) async fn start() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        fs::write(files.path().join("policy.yaml"), policy()).unwrap();
+        fs::write(files.path().join("topology.yaml"), example::TOPOLOGY).unwrap();
+        fs::write(files.path().join("geo.mmdb"), example::GEO).unwrap();
+        let [grpc, admin, debug, http] = [(); 4].map(|()| free_address());
+        let child = spawn(&files, [grpc, admin, debug, http]);
+        let sidecar = Self {
+            child,
+            files,
+            grpc,
+            admin,
+            debug,
+            http,
+        };
+        sidecar.until_ready().await;
+        sidecar
+    }
+
+    /// Starts it again on the same ports, after [`Sidecar::kill`].
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(&self.files, [self.grpc, self.admin, self.debug, self.http]);
+        self.until_ready().await;
+    }
+
+    async fn until_ready(&self) {
+        until("it is ready", async || {
+            self.page("/readyz").starts_with("HTTP/1.1 200")
+        })
+        .await;
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Sends a signal: STOP, CONT and so on.
+    pub(crate) fn signal(&self, name: &str) {
+        // The shell's own `kill`, because not every system has it as a program.
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name])
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// The policy it was started with.
+    pub(crate) fn policy(&self) -> String {
+        fs::read_to_string(self.files.path().join("policy.yaml")).unwrap()
+    }
+
+    /// Puts another text in the place of a file.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let aside = self.files.path().join("aside");
+        fs::write(&aside, text).unwrap();
+        fs::rename(aside, self.files.path().join(name)).unwrap();
+    }
+
+    /// A page of the debug door, with its head; empty while nobody answers.
+    fn page(&self, path: &str) -> String {
+        let ask = || -> std::io::Result<String> {
+            let mut door = TcpStream::connect(self.debug)?;
+            door.set_read_timeout(Some(PATIENCE))?;
+            write!(
+                door,
+                "GET {path} HTTP/1.1\r\nhost: debug\r\nconnection: close\r\n\r\n"
+            )?;
+            let mut page = String::new();
+            door.read_to_string(&mut page)?;
+            Ok(page)
+        };
+        ask().unwrap_or_default()
+    }
+
+    /// The value of a metric's sample, which is given as it is written; 0 while it is absent.
+    pub(crate) fn metric(&self, sample: &str) -> u64 {
+        let page = self.page("/metrics");
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Its other way in: a socket in the file system.
+    pub(crate) fn socket(&self) -> String {
+        format!("unix:{}", self.files.path().join("grpc.sock").display())
+    }
+
+    /// A client of it, with a deadline that only a sidecar that is away misses.
+    pub(crate) fn client(&self) -> Client {
+        self.client_with(|_| ())
+    }
+
+    pub(crate) fn client_with(&self, change: impl FnOnce(&mut Options)) -> Client {
+        let mut options = Options::at(self.grpc.to_string());
+        options.deadline = Duration::from_secs(5);
+        change(&mut options);
+        Client::connect(options).unwrap()
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let log = fs::read_to_string(self.files.path().join("log"));
+            println!("{}", log.unwrap_or_default());
+        }
+    }
+}
+
+fn spawn(files: &TempDir, [grpc, admin, debug, http]: [SocketAddr; 4]) -> Child {
+    let path = |name: &str| files.path().join(name);
+    let log = File::options().create(true).append(true).open(path("log"));
+    let log = log.unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    // Settings come from the environment too: a test has only those it gives.
+    command.env_clear().args(["serve", "--workers", "2"]);
+    for (door, address) in [
+        ("--listen", grpc),
+        ("--admin", admin),
+        ("--debug", debug),
+        ("--http", http),
+    ] {
+        command.arg(door).arg(address.to_string());
+    }
+    let mut socket = std::ffi::OsString::from("unix:");
+    socket.push(path("grpc.sock"));
+    command.arg("--listen").arg(socket);
+    for (name, file) in [
+        ("--policy", "policy.yaml"),
+        ("--topology", "topology.yaml"),
+        ("--geo", "geo.mmdb"),
+        ("--state-dir", "state"),
+    ] {
+        command.arg(name).arg(path(file));
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < give_up, "waited in vain until {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
