@@ -17,3 +17,5 @@ mod outcomes;
 mod requests;
 mod reuse;
 mod sidecar;
+#[path = "../support/stopped.rs"]
+mod stopped;

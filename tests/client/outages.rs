@@ -25,7 +25,7 @@ async fn a_frozen_sidecar_costs_three_deadlines_and_then_nothing() {
     let client = sidecar.client_with(|options| options.deadline = DEADLINE);
     until_asked(&client).await;
     let before = client.counters();
-    sidecar.signal("STOP");
+    sidecar.freeze();
 
     let frozen = Instant::now();
     for number in 0..1_000 {

@@ -34,7 +34,7 @@ async fn outcomes_of_a_frozen_sidecar_are_dropped_not_waited_for() {
     let client = sidecar.client_with(|options| options.outcomes = 100);
     let answer = client.decide(&plain("/a")).await.unwrap();
     let first = answer.candidates.first().unwrap();
-    sidecar.signal("STOP");
+    sidecar.freeze();
     for _ in 0..10_000 {
         client.told(answer.outcome(first, 1, AttemptResult::Ok));
     }

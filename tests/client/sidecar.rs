@@ -15,6 +15,8 @@ use tradewind::client::Client;
 use tradewind::client::options::Options;
 use tradewind::example;
 
+use crate::stopped::until_stopped;
+
 /// How long anything may take that is awaited; generous, because other work may keep the cores busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -96,6 +98,12 @@ impl Sidecar {
             .arg(self.child.id().to_string())
             .status();
         assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// Stops it in the middle of what it does.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+        until_stopped(self.child.id());
     }
 
     /// The policy it was started with.

@@ -20,5 +20,7 @@ mod places;
 mod process;
 mod rig;
 mod runs;
+#[path = "../support/stopped.rs"]
+mod stopped;
 mod tools;
 mod visits;

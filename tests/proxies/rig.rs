@@ -15,6 +15,7 @@ use tradewind::sidecar::wire::proto::{Client, DecideRequest, DecideResponse};
 use crate::http::{Connection, Reply};
 use crate::places::{Places, example};
 use crate::process::Process;
+use crate::stopped::until_stopped;
 
 /// The ports that examples name for the sidecar's doors.
 const GRPC: u16 = 7070;
@@ -168,6 +169,7 @@ impl Sidecar {
     /// Stops it in the middle of what it does (SIGSTOP): its ports still accept, nothing answers.
     pub(crate) fn freeze(&self) {
         assert!(self.process.signal("STOP"));
+        until_stopped(self.process.id());
     }
 
     /// Lets it go on.
