@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::indexing_slicing,
-    reason = "a test's helpers may fail like the test itself"
+    reason = "what a test calls may fail like the test itself"
 )]
 
 mod alone;
