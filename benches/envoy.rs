@@ -53,8 +53,9 @@ fn main() {
         }
     } else {
         Effort {
-            rounds: 25,
-            length: Duration::from_millis(400),
+            // Short and many, so that what else the machine does meets neighbours alike.
+            rounds: 100,
+            length: Duration::from_millis(100),
         }
     };
     let Some(parties) = Parties::start() else {
