@@ -1,7 +1,6 @@
 //! HAProxy with the configuration of `examples/haproxy`.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,20 +8,13 @@ use std::time::Duration;
 use tradewind::demo::nodes::Behaviour;
 use tradewind::sidecar::clock;
 
-use crate::http::{Connection, Reply, request};
-use crate::process::Process;
-use crate::rig::{Asker, Rig, addresses, is_open};
+use crate::front::{Front, Kind};
+use crate::http::request;
+use crate::rig::{Asker, addresses};
 use crate::tools::Tool;
 use crate::visits::{HOST, client, follows, get};
 
 const FILES: [&str; 2] = ["haproxy/haproxy.cfg", "haproxy/route.lua"];
-
-/// HAProxy in front of a rig.
-struct Haproxy {
-    rig: Rig,
-    process: Process,
-    address: SocketAddr,
-}
 
 fn haproxy(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
@@ -30,32 +22,12 @@ fn haproxy(program: &Path, folder: &Path) -> Command {
     command
 }
 
-impl Haproxy {
-    /// Starts everything; `None` where HAProxy can not be had.
-    #[track_caller]
-    fn start(test: &str) -> Option<Self> {
-        let program = Tool::Haproxy.path(test)?;
-        let mut rig = Rig::start();
-        let folder = rig.copy(&FILES, "haproxy");
-        let mut process = Process::start(haproxy(&program, &folder), folder.join("haproxy.log"));
-        let address = rig.places.address(8090);
-        process.until("HAProxy listens", || is_open(address));
-        Some(Self {
-            rig,
-            process,
-            address,
-        })
-    }
-
-    fn connect(&self) -> Connection {
-        Connection::tcp(self.address).unwrap()
-    }
-
-    /// One request for an object by a client, on a connection of its own.
-    fn get(&self, path: &str, client: &str) -> Reply {
-        get(&mut self.connect(), path, client)
-    }
-}
+const KIND: Kind = Kind {
+    tool: Tool::Haproxy,
+    files: &FILES,
+    port: 8090,
+    command: haproxy,
+};
 
 #[test]
 fn haproxy_takes_the_configuration() {
@@ -74,7 +46,7 @@ fn haproxy_takes_the_configuration() {
 
 #[test]
 fn haproxy_uses_exactly_the_node_that_is_named() {
-    let Some(haproxy) = Haproxy::start("haproxy_uses_exactly_the_node_that_is_named") else {
+    let Some(haproxy) = Front::start(&KIND, "haproxy_uses_exactly_the_node_that_is_named") else {
         return;
     };
     let mut grpc = Asker::of(&haproxy.rig.sidecar);
@@ -105,7 +77,7 @@ fn haproxy_uses_exactly_the_node_that_is_named() {
 
 /// That a hundred requests are answered well by any node, each within `most`.
 #[track_caller]
-fn all_go_well(haproxy: &Haproxy, most: Duration) {
+fn all_go_well(haproxy: &Front, most: Duration) {
     let mut proxy = haproxy.connect();
     for number in 0..100 {
         let began = clock::now();
@@ -123,7 +95,7 @@ fn all_go_well(haproxy: &Haproxy, most: Duration) {
 
 #[test]
 fn haproxy_does_without_a_dead_sidecar() {
-    let Some(mut haproxy) = Haproxy::start("haproxy_does_without_a_dead_sidecar") else {
+    let Some(mut haproxy) = Front::start(&KIND, "haproxy_does_without_a_dead_sidecar") else {
         return;
     };
     haproxy.rig.sidecar.kill();
@@ -134,7 +106,7 @@ fn haproxy_does_without_a_dead_sidecar() {
 
 #[test]
 fn haproxy_does_without_a_frozen_sidecar() {
-    let Some(mut haproxy) = Haproxy::start("haproxy_does_without_a_frozen_sidecar") else {
+    let Some(mut haproxy) = Front::start(&KIND, "haproxy_does_without_a_frozen_sidecar") else {
         return;
     };
     follows(&mut haproxy.process, &haproxy.rig, haproxy.address);
@@ -149,7 +121,7 @@ fn haproxy_does_without_a_frozen_sidecar() {
 
 #[test]
 fn haproxy_goes_elsewhere_only_when_it_can_not_connect() {
-    let Some(haproxy) = Haproxy::start("haproxy_goes_elsewhere_only_when_it_can_not_connect")
+    let Some(haproxy) = Front::start(&KIND, "haproxy_goes_elsewhere_only_when_it_can_not_connect")
     else {
         return;
     };
@@ -172,7 +144,7 @@ fn haproxy_goes_elsewhere_only_when_it_can_not_connect() {
 
 #[test]
 fn haproxy_lets_no_client_choose() {
-    let Some(haproxy) = Haproxy::start("haproxy_lets_no_client_choose") else {
+    let Some(haproxy) = Front::start(&KIND, "haproxy_lets_no_client_choose") else {
         return;
     };
     let mut grpc = Asker::of(&haproxy.rig.sidecar);
@@ -211,7 +183,7 @@ fn haproxy_lets_no_client_choose() {
 
 #[test]
 fn haproxy_refuses_what_is_no_request() {
-    let Some(haproxy) = Haproxy::start("haproxy_refuses_what_is_no_request") else {
+    let Some(haproxy) = Front::start(&KIND, "haproxy_refuses_what_is_no_request") else {
         return;
     };
     let long = "v".repeat(20_000);

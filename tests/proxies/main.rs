@@ -11,6 +11,7 @@
 )]
 
 mod envoy;
+mod front;
 mod haproxy;
 #[path = "../support/http.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]

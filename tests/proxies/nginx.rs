@@ -1,6 +1,5 @@
 //! nginx with the configuration of `examples/nginx`.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -8,20 +7,13 @@ use std::time::Duration;
 use tradewind::demo::nodes::Behaviour;
 use tradewind::sidecar::clock;
 
-use crate::http::{Connection, Reply, request};
-use crate::process::Process;
-use crate::rig::{Asker, Rig, addresses, is_open};
+use crate::front::{Front, Kind};
+use crate::http::request;
+use crate::rig::{Asker, addresses};
 use crate::tools::Tool;
 use crate::visits::{HOST, client, follows, get};
 
 const FILES: [&str; 3] = ["nginx/nginx.conf", "nginx/nodes.conf", "nginx/nodes.map"];
-
-/// nginx in front of a rig.
-struct Nginx {
-    rig: Rig,
-    process: Process,
-    address: SocketAddr,
-}
 
 fn nginx(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
@@ -33,32 +25,12 @@ fn nginx(program: &Path, folder: &Path) -> Command {
     command
 }
 
-impl Nginx {
-    /// Starts everything; `None` where nginx can not be had.
-    #[track_caller]
-    fn start(test: &str) -> Option<Self> {
-        let program = Tool::Nginx.path(test)?;
-        let mut rig = Rig::start();
-        let folder = rig.copy(&FILES, "nginx");
-        let mut process = Process::start(nginx(&program, &folder), folder.join("nginx.log"));
-        let address = rig.places.address(8080);
-        process.until("nginx listens", || is_open(address));
-        Some(Self {
-            rig,
-            process,
-            address,
-        })
-    }
-
-    fn connect(&self) -> Connection {
-        Connection::tcp(self.address).unwrap()
-    }
-
-    /// One request for an object by a client, on a connection of its own.
-    fn get(&self, path: &str, client: &str) -> Reply {
-        get(&mut self.connect(), path, client)
-    }
-}
+const KIND: Kind = Kind {
+    tool: Tool::Nginx,
+    files: &FILES,
+    port: 8080,
+    command: nginx,
+};
 
 #[test]
 fn nginx_takes_the_configuration() {
@@ -78,7 +50,7 @@ fn nginx_takes_the_configuration() {
 
 #[test]
 fn nginx_uses_exactly_the_node_that_is_named() {
-    let Some(nginx) = Nginx::start("nginx_uses_exactly_the_node_that_is_named") else {
+    let Some(nginx) = Front::start(&KIND, "nginx_uses_exactly_the_node_that_is_named") else {
         return;
     };
     let mut grpc = Asker::of(&nginx.rig.sidecar);
@@ -125,7 +97,7 @@ fn nginx_uses_exactly_the_node_that_is_named() {
 
 #[test]
 fn nginx_falls_back_in_the_sidecars_order() {
-    let Some(nginx) = Nginx::start("nginx_falls_back_in_the_sidecars_order") else {
+    let Some(nginx) = Front::start(&KIND, "nginx_falls_back_in_the_sidecars_order") else {
         return;
     };
     let mut grpc = Asker::of(&nginx.rig.sidecar);
@@ -163,7 +135,7 @@ fn nginx_falls_back_in_the_sidecars_order() {
 
 #[test]
 fn nginx_passes_a_nodes_own_answer_on() {
-    let Some(nginx) = Nginx::start("nginx_passes_a_nodes_own_answer_on") else {
+    let Some(nginx) = Front::start(&KIND, "nginx_passes_a_nodes_own_answer_on") else {
         return;
     };
     // What the policy refuses is refused, and what the sidecar can not read is not let past its rules.
@@ -185,7 +157,7 @@ fn nginx_passes_a_nodes_own_answer_on() {
 
 /// That a hundred requests are answered well by any node, each within `most`, and how long the slowest took.
 #[track_caller]
-fn all_go_well(nginx: &Nginx, most: Duration) -> Duration {
+fn all_go_well(nginx: &Front, most: Duration) -> Duration {
     let mut proxy = nginx.connect();
     let mut slowest = Duration::ZERO;
     for number in 0..100 {
@@ -203,7 +175,7 @@ fn all_go_well(nginx: &Nginx, most: Duration) -> Duration {
 
 #[test]
 fn nginx_does_without_a_dead_sidecar() {
-    let Some(mut nginx) = Nginx::start("nginx_does_without_a_dead_sidecar") else {
+    let Some(mut nginx) = Front::start(&KIND, "nginx_does_without_a_dead_sidecar") else {
         return;
     };
     nginx.rig.sidecar.kill();
@@ -223,7 +195,7 @@ fn nginx_does_without_a_dead_sidecar() {
 
 #[test]
 fn nginx_does_without_a_frozen_sidecar() {
-    let Some(mut nginx) = Nginx::start("nginx_does_without_a_frozen_sidecar") else {
+    let Some(mut nginx) = Front::start(&KIND, "nginx_does_without_a_frozen_sidecar") else {
         return;
     };
     nginx.get("/object/1", &client(0));
@@ -240,7 +212,7 @@ fn nginx_does_without_a_frozen_sidecar() {
 
 #[test]
 fn nginx_lets_no_client_choose() {
-    let Some(nginx) = Nginx::start("nginx_lets_no_client_choose") else {
+    let Some(nginx) = Front::start(&KIND, "nginx_lets_no_client_choose") else {
         return;
     };
     let mut grpc = Asker::of(&nginx.rig.sidecar);
@@ -284,7 +256,7 @@ fn nginx_lets_no_client_choose() {
 
 #[test]
 fn nginx_refuses_what_is_no_request() {
-    let Some(nginx) = Nginx::start("nginx_refuses_what_is_no_request") else {
+    let Some(nginx) = Front::start(&KIND, "nginx_refuses_what_is_no_request") else {
         return;
     };
     let status = |bytes: &[u8]| {

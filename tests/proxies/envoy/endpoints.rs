@@ -9,6 +9,7 @@ use tradewind::sidecar::clock;
 use super::Envoy;
 use super::traffic::{self, Seen};
 use crate::rig::{Setup, edit};
+use crate::visits::HOST;
 
 #[track_caller]
 fn start(test: &str) -> Option<Envoy> {
@@ -100,6 +101,23 @@ fn weights_reach_envoys_picks_within_a_second() {
             .metric("tradewind_xds_pushes_total{result=\"refused\"}")
             < 0.5
     );
+}
+
+#[test]
+fn a_clients_header_chooses_nothing_where_endpoints_are_pushed() {
+    let Some(envoy) = start("a_clients_header_chooses_nothing_where_endpoints_are_pushed") else {
+        return;
+    };
+    let elsewhere = envoy.rig.nodes.address("waw-3").unwrap().to_string();
+    let mut proxy = envoy.connect();
+    for number in 0..30 {
+        let headers = [
+            ("Host", HOST),
+            ("x-gateway-destination-endpoint", &*elsewhere),
+        ];
+        let answer = proxy.get(&format!("/object/{number}"), &headers).unwrap();
+        assert_eq!(answer.header("x-site"), Some("FRA"), "{answer:?}");
+    }
 }
 
 #[test]

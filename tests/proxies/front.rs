@@ -1,0 +1,58 @@
+//! A proxy in front of a rig.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::http::{Connection, Reply};
+use crate::process::Process;
+use crate::rig::{Rig, is_open};
+use crate::tools::Tool;
+use crate::visits::get;
+
+/// How a proxy is started on its example.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) tool: Tool,
+    /// Its files below `examples/`.
+    pub(crate) files: &'static [&'static str],
+    /// Where the example has it listen.
+    pub(crate) port: u16,
+    /// Its program on the files in a folder.
+    pub(crate) command: fn(program: &Path, folder: &Path) -> Command,
+}
+
+/// A running one, and everything around it.
+pub(crate) struct Front {
+    pub(crate) rig: Rig,
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+impl Front {
+    /// Starts everything; `None` where the program can not be had.
+    #[track_caller]
+    pub(crate) fn start(kind: &Kind, test: &str) -> Option<Self> {
+        let program = kind.tool.path(test)?;
+        let mut rig = Rig::start();
+        let folder = rig.copy(kind.files, "proxy");
+        let command = (kind.command)(&program, &folder);
+        let mut process = Process::start(command, folder.join("proxy.log"));
+        let address = rig.places.address(kind.port);
+        process.until("the proxy listens", || is_open(address));
+        Some(Self {
+            rig,
+            process,
+            address,
+        })
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::tcp(self.address).unwrap()
+    }
+
+    /// One request for an object by a client, on a connection of its own.
+    pub(crate) fn get(&self, path: &str, client: &str) -> Reply {
+        get(&mut self.connect(), path, client)
+    }
+}
