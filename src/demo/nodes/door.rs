@@ -31,6 +31,9 @@ pub(super) struct Order {
     pub(super) done: oneshot::Sender<io::Result<()>>,
 }
 
+/// How often, and with which pause, a port that was lost is asked for.
+const REBIND: (usize, Duration) = (250, Duration::from_millis(20));
+
 /// A node's port, open or not.
 #[derive(Debug)]
 pub(super) enum Port {
@@ -39,7 +42,7 @@ pub(super) enum Port {
     /// Connections are refused. The socket is bound all the same, so that the system, which chose the port, does not give
     /// it to somebody else meanwhile, like to the near end of a connection.
     Closed(TcpSocket),
-    /// Neither: the last attempt to bind it failed.
+    /// Refused too, but not bound: in the moment between, the system gave the port to somebody else.
     Lost,
 }
 
@@ -52,16 +55,15 @@ impl Port {
     }
 
     /// Makes it open or closed, as the behaviour asks.
-    fn follow(&mut self, behaviour: Behaviour, address: SocketAddr) -> io::Result<()> {
+    async fn follow(&mut self, behaviour: Behaviour, address: SocketAddr) -> io::Result<()> {
         let refuse = behaviour == Behaviour::Refuse;
         *self = match (std::mem::replace(self, Self::Lost), refuse) {
             (Self::Open(listener), true) => {
                 drop(listener);
-                Self::Closed(bind(address)?)
+                bind(address).map_or(Self::Lost, Self::Closed)
             }
             (Self::Closed(socket), false) => Self::Open(socket.listen(BACKLOG)?),
-            (Self::Lost, true) => Self::Closed(bind(address)?),
-            (Self::Lost, false) => Self::Open(bind(address)?.listen(BACKLOG)?),
+            (Self::Lost, false) => Self::Open(rebind(address).await?.listen(BACKLOG)?),
             (as_asked, _) => as_asked,
         };
         Ok(())
@@ -78,6 +80,18 @@ impl Port {
             }
         }
     }
+}
+
+/// Binds an address that somebody else may have for a while, as the near end of a connection.
+async fn rebind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let (attempts, pause) = REBIND;
+    for _ in 1..attempts {
+        if let Ok(socket) = bind(address) {
+            return Ok(socket);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    bind(address)
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
@@ -99,7 +113,7 @@ pub(super) async fn keep(node: Arc<Node>, mut port: Port, mut orders: mpsc::Rece
             biased;
             order = orders.recv() => {
                 let Some(Order { behaviour, done }) = order else { break };
-                let followed = port.follow(behaviour, node.address);
+                let followed = port.follow(behaviour, node.address).await;
                 if behaviour == Behaviour::Refuse {
                     open.shutdown().await;
                 }
