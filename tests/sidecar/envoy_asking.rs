@@ -477,7 +477,9 @@ async fn ext_proc_says_nothing_where_envoy_only_shows() {
         ..asking("/a")
     };
     assert_eq!(process(&client, vec![shown]).await, []);
-    assert!(server.get("/metrics").body.contains("reason=\"owner\""));
+    // It is decided and counted all the same.
+    let counted = "tradewind_decisions_total{pool=\"edge\",verdict=\"route\",reason=\"owner\",purity=\"pure\"}";
+    assert_eq!(server.count(counted), 1);
 }
 
 #[tokio::test]

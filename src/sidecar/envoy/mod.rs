@@ -39,14 +39,10 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/envoy.rs"));
 }
 
-/// The header, and the key of dynamic metadata, that names the nodes to use, in order: `ip:port,ip:port`.
-pub const DESTINATION: &str = "x-gateway-destination-endpoint";
+pub use crate::sidecar::wire::names::{DECISION_ID, DESTINATION};
 
 /// The key of dynamic metadata that names the node that served, when Envoy tells.
 pub const SERVED: &str = "x-gateway-destination-endpoint-served";
-
-/// The header that names the decision.
-pub const DECISION_ID: &str = "x-decision-id";
 
 /// Largest message that Envoy may send when it asks, in bytes: its own bound for headers is 60 KiB.
 pub const MAX_ASKED_BYTES: usize = 96 << 10;

@@ -10,6 +10,7 @@ use super::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use super::{DECISION_ID, DESTINATION};
 use crate::engine::evaluate::Verdict;
 use crate::sidecar::decider::Ruling;
+use crate::sidecar::wire::names::REASON;
 use crate::sidecar::wire::refusal_status;
 
 /// The header by which Envoy's router takes the time it waits for one node, in ms.
@@ -107,7 +108,7 @@ pub(super) enum Form {
 
 /// The header that tells a client why its request was refused.
 pub(super) fn reason_header(reason: &str, form: Form) -> HeaderValueOption {
-    header("x-route-reason", reason.to_owned(), form)
+    header(REASON, reason.to_owned(), form)
 }
 
 /// A header to set, whatever was there.

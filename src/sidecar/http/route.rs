@@ -12,15 +12,13 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use super::{RETRY_AFTER, fault, json, no_policy, read_body};
 use crate::sidecar::decider::{Decider, Ruling};
 use crate::sidecar::grpc::MAX_QUERY_BYTES;
-use crate::sidecar::wire::{self, Asked, answer, refusal_status};
+use crate::sidecar::wire::{self, Asked, answer, names, refusal_status};
 
 static NODE: HeaderName = HeaderName::from_static("x-route-node");
 static NODE_ID: HeaderName = HeaderName::from_static("x-route-node-id");
-static REASON: HeaderName = HeaderName::from_static("x-route-reason");
-static DECISION_ID: HeaderName = HeaderName::from_static("x-decision-id");
-
-/// All nodes in order, in the form that Envoy's `override_host` and Gateway API's endpoint pickers use.
-static DESTINATION: HeaderName = HeaderName::from_static("x-gateway-destination-endpoint");
+static REASON: HeaderName = HeaderName::from_static(names::REASON);
+static DECISION_ID: HeaderName = HeaderName::from_static(names::DECISION_ID);
+static DESTINATION: HeaderName = HeaderName::from_static(names::DESTINATION);
 
 /// The nodes after the first; as many as a decision can name.
 static FALLBACKS: [HeaderName; 7] = [

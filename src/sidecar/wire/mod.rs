@@ -8,6 +8,7 @@ pub mod follow;
 mod forwarded;
 mod histogram;
 pub mod json;
+pub mod names;
 mod parameters;
 mod place;
 mod query;

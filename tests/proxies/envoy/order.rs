@@ -154,21 +154,10 @@ fn envoy_walks_the_whole_list_and_no_further() {
     let Some(envoy) = Envoy::start_with(test, "envoy.yaml", &edits, Setup::default()) else {
         return;
     };
-    let mut proxy = envoy.connect();
     let visit = &traffic::made_up(1)[0];
-    let order = traffic::visit(&envoy, &mut proxy, visit).listed;
-    assert_eq!(order.len(), 3);
-    for (failing, address) in order.iter().enumerate() {
-        let seen = traffic::visit(&envoy, &mut proxy, visit);
-        assert_eq!(
-            (&seen.node, seen.attempts),
-            (address, failing + 1),
-            "{seen:?}"
-        );
-        envoy.rig.behave(address, Behaviour::Error);
-    }
+    let order = traffic::walk_the_list(&envoy, visit, Behaviour::Error);
     // All three fail: Envoy does not go on to nodes of its own choice.
-    let seen = traffic::visit(&envoy, &mut proxy, visit);
+    let seen = traffic::visit(&envoy, &mut envoy.connect(), visit);
     assert_eq!((seen.status, seen.attempts), (503, 3), "{seen:?}");
     assert_eq!(Some(&seen.node), order.last(), "{seen:?}");
 }

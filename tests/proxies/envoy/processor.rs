@@ -32,18 +32,7 @@ fn ext_proc_names_the_same_nodes_and_envoy_walks_them() {
     }
     let used: BTreeSet<&String> = seen.iter().map(|one| &one.node).collect();
     assert_eq!(used.len(), 9, "{used:?}");
-    let mut proxy = envoy.connect();
-    let visit = &traffic::made_up(1)[0];
-    let order = traffic::visit(&envoy, &mut proxy, visit).listed;
-    for (failing, address) in order.iter().enumerate() {
-        let seen = traffic::visit(&envoy, &mut proxy, visit);
-        assert_eq!(
-            (&seen.node, seen.attempts),
-            (address, failing + 1),
-            "{seen:?}"
-        );
-        envoy.rig.behave(address, Behaviour::Refuse);
-    }
+    traffic::walk_the_list(&envoy, &traffic::made_up(1)[0], Behaviour::Refuse);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
+use tradewind::demo::nodes::Behaviour;
 use tradewind::sidecar::clock;
 
 use super::Envoy;
@@ -128,6 +129,24 @@ pub(crate) fn all(envoy: &Envoy, visits: &[Visit], connections: usize) -> Vec<Se
             .flat_map(|thread| thread.join().unwrap())
             .collect()
     })
+}
+
+/// Asks for one object again and again while the nodes of its list fail one by one: each time the next must answer, after as
+/// many attempts as nodes fail. Gives the list; in the end all of it fails.
+pub(crate) fn walk_the_list(envoy: &Envoy, wanted: &Visit, behaviour: Behaviour) -> Vec<String> {
+    let mut proxy = envoy.connect();
+    let order = visit(envoy, &mut proxy, wanted).listed;
+    assert_eq!(order.len(), 3);
+    for (failing, address) in order.iter().enumerate() {
+        let seen = visit(envoy, &mut proxy, wanted);
+        assert_eq!(
+            (&seen.node, seen.attempts),
+            (address, failing + 1),
+            "{seen:?}"
+        );
+        envoy.rig.behave(address, behaviour);
+    }
+    order
 }
 
 /// What became of requests that went on while something else happened.
