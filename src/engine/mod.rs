@@ -21,6 +21,7 @@ pub mod number;
 pub mod policy;
 pub mod query;
 pub mod rank;
+pub mod request;
 pub mod score;
 pub mod signal;
 pub mod simulate;

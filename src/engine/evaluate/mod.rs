@@ -14,7 +14,8 @@ use super::hash::{self, KeyHash};
 use super::locate::{self, Located};
 use super::model::{NodeIndex, PoolIndex, RuleIndex, SiteIndex};
 use super::policy::{Action, Affinity, Matched, PanicMode, Plan, PlanTier};
-use super::query::{HostRoom, MAX_CANDIDATES, MAX_TRIED, Query, normal_host};
+use super::query::{MAX_CANDIDATES, MAX_TRIED, Query};
+use super::request::host::{HostRoom, normal_host};
 use super::signal::Readmission;
 use super::snapshot::{RankTable, Roster, Snapshot};
 

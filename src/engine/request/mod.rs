@@ -1,0 +1,42 @@
+//! One reading of a request. Whatever a door, a log or a pattern of the policy is given is turned into one form here, so
+//! that rules and keys see the same request however it was spelled, and whoever asked.
+//!
+//! - [`target`]: what stands in the request line, taken apart (RFC 9112, section 3.2);
+//! - [`path`]: paths and query strings in normal form (RFC 3986, section 6.2.2);
+//! - [`host`]: host names as they compare;
+//! - [`address`]: the addresses of clients, as proxies and logs write them.
+//!
+//! What it deliberately does not do: it answers nobody. What cannot be read is a fault, and the doors say whose.
+
+pub mod address;
+pub mod host;
+pub mod path;
+pub mod target;
+
+use std::borrow::Cow;
+
+/// Bytes of a request as text: what is not UTF-8 is percent-encoded, which is how its normal form has it anyway.
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            path::push_escaped(*byte, &mut text);
+        }
+    }
+    Cow::Owned(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_encoded() {
+        assert!(matches!(text_of(b"/caf\xc3\xa9"), Cow::Borrowed("/café")));
+        assert_eq!(text_of(b"/caf\xe9.jpg"), "/caf%E9.jpg");
+    }
+}
