@@ -36,8 +36,8 @@ use tradewind::engine::policy;
 use tradewind::engine::snapshot::{Parts, Snapshot};
 use tradewind::engine::topology::{self, Topology};
 use tradewind::sidecar::state::Published;
-use tradewind::sidecar::wire::QueryBuffer;
 use tradewind::sidecar::wire::answer::{Answer, Envelope};
+use tradewind::sidecar::wire::{QueryBuffer, QueryRoom};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -149,9 +149,11 @@ impl Scene {
 
     fn work<'a>(&self, work: Work, ask: &'a Ask, headers: &'a [(&'a str, &'a str)]) {
         let snapshot = &self.published.snapshot;
-        let mut buffer = QueryBuffer::default();
+        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         let query = match work {
-            Work::Read => buffer.read(&ask.message).expect("requests are well formed"),
+            Work::Read => buffer
+                .read(&ask.message, &mut room, snapshot.policy().reading())
+                .expect("requests are well formed"),
             Work::Locate | Work::Evaluate | Work::Encode | Work::Explain => ask.query(headers),
         };
         if work == Work::Locate {

@@ -25,8 +25,8 @@ use tradewind::engine::query::Query;
 use tradewind::engine::rank::{self, Columns, Kernel, Segment, Top};
 use tradewind::engine::snapshot::Snapshot;
 use tradewind::sidecar::state::Published;
-use tradewind::sidecar::wire::QueryBuffer;
 use tradewind::sidecar::wire::answer::{Answer, Envelope};
+use tradewind::sidecar::wire::{QueryBuffer, QueryRoom};
 
 use fleet::{Ask, Geography, Rules, Size};
 
@@ -167,8 +167,9 @@ fn decision_and_answer(scene: Scene) -> Scene {
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(5_452))]
 fn message_to_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
-        let mut buffer = QueryBuffer::default();
-        if let Ok(query) = buffer.read(&ask.message) {
+        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+        let reading = scene.published.snapshot.policy().reading();
+        if let Ok(query) = buffer.read(&ask.message, &mut room, reading) {
             answer(&scene.published, ask, &query);
         }
     }

@@ -13,7 +13,7 @@ use tradewind::engine::{policy, topology};
 use tradewind::example;
 use tradewind::sidecar::geoip;
 use tradewind::sidecar::wire::answer::{Answer, EncodedNodes, Envelope, message};
-use tradewind::sidecar::wire::{QueryBuffer, explanation, proto};
+use tradewind::sidecar::wire::{QueryBuffer, QueryRoom, explanation, proto};
 
 static WORLD: LazyLock<(Snapshot, EncodedNodes)> = LazyLock::new(|| {
     let topology = topology::compile("topology", example::TOPOLOGY).topology.expect("the example is good");
@@ -33,8 +33,8 @@ static WORLD: LazyLock<(Snapshot, EncodedNodes)> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = proto::DecideRequest::decode(bytes) else { return };
     let (snapshot, nodes) = &*WORLD;
-    let mut buffer = QueryBuffer::default();
-    let query = match buffer.read(&request) {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let query = match buffer.read(&request, &mut room, snapshot.policy().reading()) {
         Ok(query) => query,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };

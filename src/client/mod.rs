@@ -65,8 +65,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::engine::request::Reading;
 use crate::sidecar::clock;
-use crate::sidecar::wire::{QueryBuffer, proto, told_place};
+use crate::sidecar::wire::{QueryBuffer, QueryRoom, proto, told_place};
 use answer::{Answer, Decided, Source};
 use assembly::Copied;
 use breaker::Breaker;
@@ -299,11 +300,12 @@ impl Shared {
     }
 }
 
-/// Checks a request as the sidecar would; the address of its client, if it has one.
+/// Checks a request as any sidecar would, whatever its policy looks at; the address of its client, if it has one.
 fn read_asker(request: &Request) -> Result<Option<IpAddr>, InvalidRequest> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request).map_err(|error| InvalidRequest {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let read = buffer.read(request, &mut room, &Reading::default());
+    let query = read.map_err(|error| InvalidRequest {
         faults: error.to_string(),
     })?;
-    Ok(query.client.ip.map(|ip| ip.to_canonical()))
+    Ok(query.client.ip)
 }

@@ -7,15 +7,16 @@ use crate::engine::decision::Decision;
 use crate::engine::evaluate::{Evaluation, evaluate};
 use crate::engine::explanation::Explanation;
 use crate::sidecar::wire::answer::{self, Envelope};
-use crate::sidecar::wire::{self, QueryBuffer, proto};
+use crate::sidecar::wire::{self, QueryBuffer, QueryRoom, proto};
 
 /// The answer that a sidecar with this world would give.
 pub(super) fn decide(
     world: &World,
     request: &proto::DecideRequest,
 ) -> Result<proto::DecideResponse, CommandError> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request).map_err(RequestError::from)?;
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let read = buffer.read(request, &mut room, world.snapshot.policy().reading());
+    let query = read.map_err(RequestError::from)?;
     let evaluation = evaluate(&world.snapshot, &query);
     Ok(message(world, request, &evaluation))
 }
@@ -25,8 +26,9 @@ pub(super) fn explain(
     world: &World,
     request: &proto::DecideRequest,
 ) -> Result<proto::ExplainResponse, CommandError> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request).map_err(RequestError::from)?;
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let read = buffer.read(request, &mut room, world.snapshot.policy().reading());
+    let query = read.map_err(RequestError::from)?;
     let evaluation = evaluate(&world.snapshot, &query);
     let explanation = Explanation::new(&world.snapshot, &query, &evaluation);
     let decision = Decision::new(&world.snapshot, &evaluation);

@@ -13,9 +13,13 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Version of the definition in this module, and of the race in [`rank`](super::rank). A change of any output bit is a
-/// change of version, because it moves every key of a running fleet.
-pub const VERSION: u32 = 1;
+/// Version of the definition: of what a key's parts are (the normal form of requests, [`request`](super::request)), of
+/// this module, and of the race in [`rank`](super::rank). A change of any output bit is a change of version, because it
+/// moves keys of a running fleet.
+///
+/// Version 2 reads requests in normal form and changes nothing else, so the seeds are those of version 1 and only the keys
+/// of requests move that were spelled in another way.
+pub const VERSION: u32 = 2;
 
 /// Seed of the first part of a key: the bytes `twkey/v1`, read as a big-endian number.
 const KEY_SEED: u64 = u64::from_be_bytes(*b"twkey/v1");

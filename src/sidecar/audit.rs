@@ -15,7 +15,7 @@ use super::clock;
 use super::state::Published;
 use super::wire::answer::{self, Envelope};
 use super::wire::proto;
-use super::wire::{QueryBuffer, explanation, mask};
+use super::wire::{QueryBuffer, QueryRoom, explanation, mask};
 use crate::engine::decision::Decision;
 use crate::engine::evaluate::Evaluation;
 use crate::engine::explanation::Explanation;
@@ -152,8 +152,9 @@ fn explained(
     request: &proto::DecideRequest,
     evaluation: &Evaluation,
 ) -> Option<Explanation> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request).ok()?;
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let reading = published.snapshot.policy().reading();
+    let query = buffer.read(request, &mut room, reading).ok()?;
     Some(Explanation::new(&published.snapshot, &query, evaluation))
 }
 

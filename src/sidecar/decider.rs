@@ -10,7 +10,7 @@ use super::metrics::{DecisionCounters, TIMED_EVERY};
 use super::state::{Published, State};
 use super::wire::answer::{self, Envelope};
 use super::wire::proto::{DecideRequest, ExplainResponse};
-use super::wire::{QueryBuffer, WireError, explanation};
+use super::wire::{QueryBuffer, QueryRoom, WireError, explanation};
 use crate::engine::decision::{Decision, Purity};
 use crate::engine::evaluate::{Evaluation, Reason, Verdict, evaluate};
 use crate::engine::explanation::Explanation;
@@ -48,6 +48,8 @@ pub struct Ruling<'a> {
     pub envelope: Envelope<'a>,
     /// What it was decided on.
     pub published: &'a Published,
+    /// What was asked, in the form that rules and keys see.
+    pub query: &'a Query<'a>,
 }
 
 impl Decider {
@@ -85,9 +87,14 @@ impl Decider {
 
     /// Counts a request that could not be read, and gives all that is wrong with it: these faults and those of what of it
     /// could be read.
-    pub fn reject(&self, request: &DecideRequest, faults: Vec<String>) -> WireError {
+    pub fn reject(
+        &self,
+        published: &Published,
+        request: &DecideRequest,
+        faults: Vec<String>,
+    ) -> WireError {
         self.shared.counters.count_rejected();
-        WireError::of(request, faults)
+        WireError::of(request, faults, published.snapshot.policy().reading())
     }
 
     /// Decides one request, counts and samples it, and gives what `answer` makes of it.
@@ -143,8 +150,8 @@ fn decide<A>(
     id: &str,
     answer: impl FnOnce(&Ruling<'_>) -> A,
 ) -> Result<(Evaluation, A), WireError> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request)?;
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let query = buffer.read(request, &mut room, published.snapshot.policy().reading())?;
     let evaluation = evaluate(&published.snapshot, &query);
     let mut envelope = envelope(published, request, id);
     if request.want_place {
@@ -154,6 +161,7 @@ fn decide<A>(
         decision: Decision::new(&published.snapshot, &evaluation),
         envelope,
         published,
+        query: &query,
     });
     Ok((evaluation, answer))
 }
@@ -212,8 +220,8 @@ pub fn explain(
     published: &Published,
     request: &DecideRequest,
 ) -> Result<ExplainResponse, WireError> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request)?;
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let query = buffer.read(request, &mut room, published.snapshot.policy().reading())?;
     let evaluation = evaluate(&published.snapshot, &query);
     let decision = Decision::new(&published.snapshot, &evaluation);
     let why = Explanation::new(&published.snapshot, &query, &evaluation);

@@ -228,24 +228,64 @@ async fn ext_authz_refuses_in_the_same_words_as_the_policy() {
     http.host = "other.example.com".to_owned();
     let (status, headers) = denied(ask(&client, nowhere, &[]).await.unwrap());
     assert_eq!((status, &*headers["x-route-reason"]), (404, "no_rule"));
-    // What can not be decided is an error of the call: Envoy's own setting says what becomes of the request.
-    for (odd, wishes, names) in [
-        (
-            check(&"/".repeat(9_000), "203.0.113.1", &[]),
-            vec![],
-            "path",
-        ),
-        (check("/a", "nobody", &[]), vec![], "client.ip"),
-        (
-            check("/a", "203.0.113.1", &[]),
-            vec![("x-tradewind-candidates", "many")],
-            "candidates",
-        ),
+    // What the proxy did wrong is an error of the call: Envoy's own setting says what becomes of the request.
+    let wish = [("x-tradewind-candidates", "many")];
+    let said = refusal(
+        ask(&client, check("/a", "203.0.113.1", &[]), &wish).await,
+        Code::InvalidArgument,
+    );
+    assert!(said.contains("candidates"), "{said}");
+    assert_eq!(server.count("tradewind_decide_rejected_total"), 1);
+}
+
+#[tokio::test]
+async fn a_client_does_not_get_past_a_rule_by_being_unreadable() {
+    let (server, client) = start().await;
+    let long = format!("/closed/a?{}", "p".repeat(8_200));
+    for (path, status) in [
+        (long.as_str(), 414),
+        ("/closed\\a", 400),
+        ("/closed/%00", 400),
+        ("/x/../closed/a#b", 400),
     ] {
-        let said = refusal(ask(&client, odd, &wishes).await, Code::InvalidArgument);
-        assert!(said.contains(names), "{said}");
+        let answer = ask(&client, check(path, "203.0.113.1", &[]), &[]).await;
+        let (denied, headers) = denied(answer.unwrap());
+        assert_eq!(
+            (denied, &*headers["x-route-reason"]),
+            (status, "unreadable")
+        );
     }
-    assert_eq!(server.count("tradewind_decide_rejected_total"), 3);
+    let mut obscure = check("/closed/a", "203.0.113.1", &[]);
+    let attributes = obscure.attributes.as_mut().unwrap();
+    let http = attributes.request.as_mut().unwrap().http.as_mut().unwrap();
+    http.host = "h".repeat(300);
+    let (status, _) = denied(ask(&client, obscure, &[]).await.unwrap());
+    assert_eq!(status, 400);
+    assert_eq!(server.count("tradewind_decide_rejected_total"), 5);
+}
+
+#[tokio::test]
+async fn a_client_does_not_get_past_a_rule_by_another_spelling() {
+    let (_server, client) = start().await;
+    for path in [
+        "/closed/a",
+        "//closed/a",
+        "/./closed/a",
+        "/x/../closed/a",
+        "/%63losed/a",
+        "/%63%6C%6f%73%65%64/a",
+        "/x/%2e%2E/closed/a",
+        "/%2Fclosed/a",
+        "/x%2f..%2Fclosed/a",
+        "/closed//a",
+        "/../closed/a",
+        "/closed%2Fa",
+    ] {
+        let answer = ask(&client, check(path, "203.0.113.1", &[]), &[]).await;
+        let (status, headers) = denied(answer.unwrap());
+        let reason = &*headers["x-route-reason"];
+        assert_eq!((status, reason), (403, "refused_by_rule"), "{path}");
+    }
 }
 
 // --- ext_proc

@@ -17,7 +17,7 @@ use crate::engine::topology::{self, Topology};
 use crate::sidecar::store::Texts;
 use crate::sidecar::wire::answer::{self, Envelope};
 use crate::sidecar::wire::follow::{StateFault, Told, read_state};
-use crate::sidecar::wire::{QueryBuffer, WireError, proto};
+use crate::sidecar::wire::{QueryBuffer, QueryRoom, WireError, proto};
 
 /// A copy of the sidecar's snapshot: it decides as the sidecar did when it told of it.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl Copied {
         request: &proto::DecideRequest,
         told: Option<Place>,
     ) -> Result<proto::DecideResponse, WireError> {
-        let mut buffer = QueryBuffer::default();
-        let query = buffer.read(request)?;
+        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+        let query = buffer.read(request, &mut room, self.snapshot.policy().reading())?;
         let located = locate::locate_told(&self.snapshot, &query, told);
         let evaluation = evaluate_at(&self.snapshot, &query, located);
         let decision = Decision::new(&self.snapshot, &evaluation);

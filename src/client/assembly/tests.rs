@@ -93,8 +93,9 @@ fn parts(random: &mut Random, requests: &[proto::DecideRequest]) -> Parts {
 fn hot_keys(parts: &Parts, requests: &[proto::DecideRequest]) -> HotTable {
     let calm = Snapshot::build(1, parts.clone(), None);
     let keys = requests.iter().step_by(5).filter_map(|request| {
-        let mut buffer = QueryBuffer::default();
-        let decided = evaluate(&calm, &buffer.read(request).unwrap());
+        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+        let query = buffer.read(request, &mut room, calm.policy().reading());
+        let decided = evaluate(&calm, &query.unwrap());
         let plan = Decision::new(&calm, &decided).plan()?;
         Some(HotKey {
             key: decided.key,
@@ -211,8 +212,9 @@ proptest! {
             };
             let copy = assembly.next(texts, &state_message(&original, 5)).unwrap();
             for request in &requests {
-                let mut buffer = QueryBuffer::default();
-                let query = buffer.read(request).unwrap();
+                let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+                let reading = original.policy().reading();
+                let query = buffer.read(request, &mut room, reading).unwrap();
                 let class = query.client.ip.and_then(|ip| original.geo().lookup(ip));
                 let place = class.map(|class| original.geo().place(class));
                 let evaluation = evaluate(&original, &query);

@@ -12,7 +12,7 @@ use crate::command::client::{Connection, ServerError};
 use crate::command::world::World;
 use crate::command::{CommandError, offline};
 use crate::engine::evaluate::evaluate;
-use crate::sidecar::wire::{QueryBuffer, proto};
+use crate::sidecar::wire::{QueryBuffer, QueryRoom, proto};
 
 /// Calls under way at once unless said otherwise.
 const DEFAULT_CONCURRENCY: u16 = 32;
@@ -132,8 +132,8 @@ fn decide(
     now: fn() -> Instant,
 ) -> Answered {
     let started = now();
-    let mut buffer = QueryBuffer::default();
-    let Ok(query) = buffer.read(request) else {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let Ok(query) = buffer.read(request, &mut room, world.snapshot.policy().reading()) else {
         return Answered::refused(line);
     };
     let evaluation = evaluate(&world.snapshot, &query);
@@ -147,8 +147,9 @@ fn decide(
 }
 
 fn analyse(world: &World, request: &proto::DecideRequest) -> Option<Facts> {
-    let mut buffer = QueryBuffer::default();
-    let query = buffer.read(request).ok()?;
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let reading = world.snapshot.policy().reading();
+    let query = buffer.read(request, &mut room, reading).ok()?;
     let evaluation = evaluate(&world.snapshot, &query);
     Some(stability::facts(&world.snapshot, &evaluation, request))
 }

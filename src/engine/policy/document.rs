@@ -10,6 +10,7 @@ use super::operation::{
     TopologyGuardDocument, WeightsDocument,
 };
 use crate::engine::document::{DurationMs, Metadata};
+use crate::engine::request::path::PathForm;
 
 /// What `kind` must say.
 pub const KIND: &str = "Policy";
@@ -39,6 +40,9 @@ pub struct PolicySpec {
     /// Where clients are when the geo files do not know, or know wrongly.
     #[serde(default, skip_serializing_if = "is_default")]
     pub geo: GeoDocument,
+    /// How the paths of requests are read where servers differ.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paths: PathForm,
     /// What a millisecond, a miss, an error and a dollar are worth.
     #[serde(default, skip_serializing_if = "is_default")]
     pub score: ScoreDocument,
@@ -86,6 +90,7 @@ impl Default for PolicySpec {
         Self {
             addresses: AddressesDocument::default(),
             geo: GeoDocument::default(),
+            paths: PathForm::default(),
             score: ScoreDocument::default(),
             panic: PanicDocument::default(),
             breaker: BreakerDocument::default(),

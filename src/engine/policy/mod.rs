@@ -30,6 +30,7 @@ use super::geo::Location;
 use super::geo::place::{Asn, Country};
 use super::model::{ClassIndex, Digest, NodeIndex, PoolIndex, RuleIndex};
 use super::query::Query;
+use super::request::Reading;
 use super::score::ScoreModel;
 use matcher::{Matcher, Origin};
 use overrides::Overrides;
@@ -53,7 +54,7 @@ pub struct Policy {
     overrides: Overrides,
     fallback_place: Known,
     nodes_by_id: HashMap<Box<str>, NodeIndex, FixedState>,
-    header_names: Vec<Box<str>>,
+    reading: Reading,
 }
 
 /// A named set of nodes, and how to use it when a caller names it instead of matching rules.
@@ -225,9 +226,9 @@ impl Policy {
         self.pools.get(pool.get()).map_or("", |pool| &pool.name)
     }
 
-    /// The headers that rules and key recipes look at, in lower case, each once, sorted: no others can change a decision.
-    pub fn header_names(&self) -> &[Box<str>] {
-        &self.header_names
+    /// How requests are read before they are matched.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// The node that callers call `id`.

@@ -15,6 +15,26 @@ pub mod target;
 
 use std::borrow::Cow;
 
+use path::PathForm;
+
+/// How a policy reads requests: which headers it looks at, and what it takes paths for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The headers that a rule or key looks at, in lower case, each once. All others are left alone.
+    pub header_names: Vec<Box<str>>,
+    /// What paths are where servers differ.
+    pub paths: PathForm,
+}
+
+impl Reading {
+    /// Whether a rule or key looks at the header called `name`, in any case.
+    #[inline]
+    pub fn looks_at(&self, name: &str) -> bool {
+        let mut known = self.header_names.iter();
+        known.any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Bytes of a request as text: what is not UTF-8 is percent-encoded, which is how its normal form has it anyway.
 pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {

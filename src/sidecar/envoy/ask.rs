@@ -1,11 +1,10 @@
 //! A request as Envoy shows it, read as a question of our own.
 
-use std::net::IpAddr;
-
 use tonic::metadata::MetadataMap;
 
 use super::proto::envoy::config::core::v3::{Address, HeaderValue, address, socket_address};
-use crate::engine::policy::Policy;
+use crate::engine::request::address::client_address;
+use crate::engine::request::{Reading, text_of};
 use crate::sidecar::wire::proto::{Client, DecideRequest, Header};
 
 /// The header of Envoy's calls that names a pool to use instead of matching rules.
@@ -68,7 +67,7 @@ impl Shown {
     pub(super) fn of_headers(headers: Vec<HeaderValue>) -> Self {
         let mut shown = Self::default();
         for header in headers {
-            let value = text_of(header.value, header.raw_value);
+            let value = value_of(header.value, header.raw_value);
             match header.key.as_str() {
                 ":authority" => shown.host = value,
                 ":path" => shown.path = value,
@@ -81,23 +80,17 @@ impl Shown {
         shown
     }
 
-    /// The question it comes to, for a policy that looks at some headers only.
-    pub(super) fn question(self, wishes: &Wishes, policy: &Policy) -> DecideRequest {
-        let ip = wishes.client_header.as_ref().map_or_else(
-            || self.peer.clone(),
-            |name| {
-                client_in(self.header(name)).map_or_else(|| self.peer.clone(), |ip| ip.to_string())
-            },
-        );
+    /// The question it comes to, for a policy that reads requests so.
+    pub(super) fn question(self, wishes: &Wishes, reading: &Reading) -> DecideRequest {
+        let ip = self.client(wishes);
         let mut request_id = self.id;
         if request_id.len() > MAX_REQUEST_ID_BYTES {
             request_id.clear();
         }
-        let headers = self.headers.into_iter().filter_map(|(name, value)| {
-            let read = policy.header_names();
-            let is_read = read.binary_search_by(|known| (**known).cmp(&name)).is_ok();
-            is_read.then_some(Header { name, value })
-        });
+        let headers = self.headers.into_iter();
+        let headers = headers
+            .filter(|(name, _)| reading.looks_at(name))
+            .map(|(name, value)| Header { name, value });
         DecideRequest {
             pool: wishes.pool.clone(),
             headers: headers.collect(),
@@ -114,30 +107,28 @@ impl Shown {
         }
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
+    /// The client's address, or nothing where it is not known.
+    ///
+    /// Of several lines of the header the last counts, as of a list the last element: both are what the proxy itself has
+    /// added. Without the header the client is the peer. What is in it and no address is a client nobody knows: the peer
+    /// is then a proxy, and its place another one.
+    fn client(&self, wishes: &Wishes) -> String {
+        let given = wishes.client_header.as_ref().and_then(|name| {
+            let mut lines = self.headers.iter().rev();
+            lines.find(|(known, _)| known == name)
+        });
+        let given = given.map_or(self.peer.as_str(), |(_, value)| value);
+        let known = client_address(given).ok().flatten();
+        known.map_or_else(String::new, |ip| ip.to_string())
     }
 }
 
-/// A value as text. What is not UTF-8 stays comparable, if not pretty.
-fn text_of(value: String, raw: Vec<u8>) -> String {
+/// A value as text, wherever it stands.
+fn value_of(value: String, raw: Vec<u8>) -> String {
     if raw.is_empty() {
         return value;
     }
-    String::from_utf8(raw)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-/// The client's address in a header: the last of a list, which is the one that the proxy itself has added or left there.
-fn client_in(value: Option<&str>) -> Option<IpAddr> {
-    let last = value?.rsplit(',').next()?.trim();
-    last.parse().ok().or_else(|| {
-        // With a port, as some proxies write it.
-        last.parse::<std::net::SocketAddr>()
-            .ok()
-            .map(|socket| socket.ip())
-    })
+    String::from_utf8(raw).unwrap_or_else(|error| text_of(error.as_bytes()).into_owned())
 }
 
 /// The IP address in one of Envoy's addresses.
@@ -164,13 +155,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_is_the_last_of_a_list() {
-        let ip = |text: &str| client_in(Some(text)).map(|ip| ip.to_string());
-        assert_eq!(ip("203.0.113.9").as_deref(), Some("203.0.113.9"));
-        assert_eq!(ip("6.6.6.6, 203.0.113.9").as_deref(), Some("203.0.113.9"));
-        assert_eq!(ip("203.0.113.9:4711").as_deref(), Some("203.0.113.9"));
-        assert_eq!(ip("[2001:db8::1]:80").as_deref(), Some("2001:db8::1"));
-        assert_eq!(ip("unknown"), None);
+    fn the_client_is_who_the_proxy_says() {
+        let wishes = Wishes {
+            pool: String::new(),
+            client_header: Some("x-forwarded-for".to_owned()),
+            candidates: 0,
+            metadata: true,
+        };
+        let client = |lines: &[&str]| {
+            let headers = lines
+                .iter()
+                .map(|line| ("x-forwarded-for".to_owned(), (*line).to_owned()));
+            let shown = Shown {
+                peer: "192.0.2.1:443".to_owned(),
+                headers: headers.collect(),
+                ..Shown::default()
+            };
+            shown.client(&wishes)
+        };
+        assert_eq!(client(&[]), "192.0.2.1");
+        assert_eq!(client(&["6.6.6.6, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client(&["6.6.6.6", "203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client(&["[2001:db8::1]:80"]), "2001:db8::1");
+        assert_eq!(client(&["6.6.6.6, unknown"]), "");
+        assert_eq!(client(&["rubbish"]), "");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `ext_authz`: Envoy's filter asks with every request, and sets the headers we answer with.
 //!
 //! Answers with the nodes in the header and, unless told not to, in metadata (in the filter's own namespace). A refusal is a denied response.
-//! A request that can not be decided (no policy yet, a field out of bounds) is an error of the call, and Envoy does what
-//! its `failure_mode_allow` says.
+//! What the client did wrong (a path that cannot be read, a header that is too long) is a denied response too: nobody
+//! gets past a rule by sending rubbish. What else keeps us from deciding (no policy yet, a wish that cannot be read) is an
+//! error of the call, and Envoy does what its `failure_mode_allow` says.
 
 use tonic::{Request, Response, Status};
 
@@ -39,11 +40,11 @@ impl Authorization for Authorizer {
         let wishes = Wishes::of(request.metadata());
         let shown = shown(request.into_inner().attributes.unwrap_or_default());
         let decided = self.decider.on_published(|published| {
-            let question = shown.question(&wishes, published.snapshot.policy());
+            let question = shown.question(&wishes, published.snapshot.policy().reading());
             self.decider.decide_on(published, question, Told::of)
         });
         let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
-        let told = decided.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let told = decided.or_else(|error| told::unreadable(&error))?;
         Ok(Response::new(answer(told, wishes.metadata)))
     }
 }

@@ -44,8 +44,10 @@ pub use crate::sidecar::wire::names::{DECISION_ID, DESTINATION};
 /// The key of dynamic metadata that names the node that served, when Envoy tells.
 pub const SERVED: &str = "x-gateway-destination-endpoint-served";
 
-/// Largest message that Envoy may send when it asks, in bytes: its own bound for headers is 60 KiB.
-pub const MAX_ASKED_BYTES: usize = 96 << 10;
+/// Largest message that Envoy may send when it asks, in bytes: its own bound for headers is 60 KiB, and bodies, which are
+/// left unread, may come with them (`with_request_body`). What is larger is an error of the call, which lets a request
+/// past our rules where Envoy's `failure_mode_allow` is on, so this must be more than `max_request_bytes` there.
+pub const MAX_ASKED_BYTES: usize = (1 << 20) + (128 << 10);
 
 /// Largest message that Envoy may send when it tells or subscribes, in bytes.
 pub const MAX_TOLD_BYTES: usize = 1 << 20;

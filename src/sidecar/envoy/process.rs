@@ -8,7 +8,6 @@
 //! The protocol: `docs/proposals/004-endpoint-picker-protocol` of kubernetes-sigs/gateway-api-inference-extension, v1.0.0.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -33,7 +32,7 @@ use super::proto::envoy::service::ext_proc::v3::{
     TrailersResponse,
 };
 use super::proto::envoy::r#type::v3::HttpStatus;
-use super::told::{Form, Told};
+use super::told::{self, Form, Told};
 use crate::sidecar::clock;
 use crate::sidecar::decider::{Decider, NO_POLICY};
 use crate::sidecar::feedback::{Feedback, Telling};
@@ -175,13 +174,11 @@ impl Exchange {
     ) -> Result<ProcessingResponse, Status> {
         let mut shown = Shown::of_headers(headers.headers.unwrap_or_default().headers);
         if let Some(source) = attribute(attributes, "source.address") {
-            // With a port: `203.0.113.9:51234`, `[2001:db8::1]:51234`.
-            let socket = source.parse::<SocketAddr>();
-            shown.peer =
-                socket.map_or_else(|_| source.to_owned(), |socket| socket.ip().to_string());
+            source.clone_into(&mut shown.peer);
         }
         let decided = self.decider.on_published(|published| {
-            let mut question = shown.question(&self.wishes, published.snapshot.policy());
+            let reading = published.snapshot.policy().reading();
+            let mut question = shown.question(&self.wishes, reading);
             if let Some(subset) = subset(metadata) {
                 question.only_nodes = ids(&subset, published);
                 if question.only_nodes.is_empty() {
@@ -191,7 +188,7 @@ impl Exchange {
             self.decider.decide_on(published, question, Told::of)
         });
         let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
-        let told = decided.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let told = decided.or_else(|error| told::unreadable(&error))?;
         if let Told::Route(route) = &told {
             self.decided = Some((route.decision_id.clone(), clock::now()));
         }
@@ -295,7 +292,7 @@ fn answer(told: Told, with_metadata: bool) -> ProcessingResponse {
                 code: i32::from(status),
             }),
             headers: Some(HeaderMutation {
-                set_headers: vec![super::told::reason_header(reason, Form::Raw)],
+                set_headers: vec![told::reason_header(reason, Form::Raw)],
                 remove_headers: Vec::new(),
             }),
             body: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
+use tonic::Status;
 
 use super::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use super::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
@@ -11,10 +12,13 @@ use super::{DECISION_ID, DESTINATION};
 use crate::engine::evaluate::Verdict;
 use crate::sidecar::decider::Ruling;
 use crate::sidecar::wire::names::REASON;
-use crate::sidecar::wire::refusal_status;
+use crate::sidecar::wire::{WireError, refusal_status};
 
 /// The header by which Envoy's router takes the time it waits for one node, in ms.
 const ATTEMPT_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+
+/// Why a request was refused that could not be read.
+const UNREADABLE: &str = "unreadable";
 
 /// What Envoy is told of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,17 @@ impl Told {
                 .plan()
                 .map_or(0, |plan| plan.attempt_timeout_ms),
         })
+    }
+}
+
+/// What a request comes to that cannot be read: a refusal where the client did wrong, else an error of the call.
+pub(super) fn unreadable(error: &WireError) -> Result<Told, Status> {
+    match error.client_status() {
+        Some(status) => Ok(Told::Refuse {
+            status: status.as_u16(),
+            reason: UNREADABLE,
+        }),
+        None => Err(Status::invalid_argument(error.to_string())),
     }
 }
 

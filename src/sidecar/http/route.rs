@@ -10,12 +10,17 @@ use axum::extract::Query;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{RETRY_AFTER, fault, json, no_policy, read_body};
+use crate::engine::evaluate::Verdict;
+use crate::engine::query::Query as Asking;
+use crate::engine::request::Reading;
 use crate::sidecar::decider::{Decider, Ruling};
 use crate::sidecar::grpc::MAX_QUERY_BYTES;
 use crate::sidecar::wire::{self, Asked, answer, names, refusal_status};
 
 static NODE: HeaderName = HeaderName::from_static("x-route-node");
 static NODE_ID: HeaderName = HeaderName::from_static("x-route-node-id");
+/// The path and query as rules saw them, for proxies that hand nodes just that.
+static PATH: HeaderName = HeaderName::from_static("x-route-path");
 static REASON: HeaderName = HeaderName::from_static(names::REASON);
 static DECISION_ID: HeaderName = HeaderName::from_static(names::DECISION_ID);
 static DESTINATION: HeaderName = HeaderName::from_static(names::DESTINATION);
@@ -35,10 +40,13 @@ static FALLBACKS: [HeaderName; 7] = [
 pub(super) fn get(decider: &Decider, request: &Request<Body>) -> Response<Body> {
     let body = request.method() != Method::HEAD;
     if request.uri().query().is_none() {
-        return decide(decider, wire::from_headers(request.headers()), body);
+        let headers = request.headers();
+        return decide(decider, body, |reading| {
+            wire::from_headers(headers, reading)
+        });
     }
     match Query::<BTreeMap<String, String>>::try_from_uri(request.uri()) {
-        Ok(Query(parameters)) => decide(decider, wire::from_parameters(&parameters), body),
+        Ok(Query(parameters)) => decide(decider, body, |_| wire::from_parameters(&parameters)),
         Err(rejection) => fault(StatusCode::BAD_REQUEST, &rejection.body_text()),
     }
 }
@@ -50,24 +58,28 @@ pub(super) async fn post(decider: Decider, request: Request<Body>) -> Response<B
         return fault(StatusCode::BAD_REQUEST, words);
     }
     match read_body(request.into_body(), MAX_QUERY_BYTES).await {
-        Ok(body) => decide(&decider, wire::json::request(&body), true),
+        Ok(body) => decide(&decider, true, |_| wire::json::request(&body)),
         Err(answer) => *answer,
     }
 }
 
 /// Decides what was asked, or answers with everything that is wrong with it. Proxies ask for heads: who reads headers only
 /// need not wait for a body, nor close the connection because of one that it did not read.
-fn decide(decider: &Decider, (request, faults): Asked, body: bool) -> Response<Body> {
+fn decide(decider: &Decider, body: bool, read: impl FnOnce(&Reading) -> Asked) -> Response<Body> {
     let answer = decider.on_published(|published| {
+        let (request, faults) = read(published.snapshot.policy().reading());
         if faults.is_empty() {
             decider.decide_on(published, request, |ruling| respond(ruling, body))
         } else {
-            Err(decider.reject(&request, faults))
+            Err(decider.reject(published, &request, faults))
         }
     });
     match answer {
         Some(Ok(answer)) => answer,
-        Some(Err(error)) => fault(StatusCode::BAD_REQUEST, &error.to_string()),
+        Some(Err(error)) => {
+            let status = error.client_status().unwrap_or(StatusCode::BAD_REQUEST);
+            fault(status, &error.to_string())
+        }
         None => no_policy(),
     }
 }
@@ -83,12 +95,15 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
     }
     headers.insert(&REASON, HeaderValue::from_static(reason.name()));
     let mut put = |name: &HeaderName, value: String| {
-        // Ids and addresses are of a strict grammar without control bytes, so that they always fit into a header.
+        // Ids, addresses and normal paths are of strict grammars without control bytes, so that they always fit into a header.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     };
     put(&DECISION_ID, message.decision_id);
+    if ruling.decision.evaluation().verdict == Verdict::Route && !ruling.query.path.is_empty() {
+        put(&PATH, target_of(ruling.query));
+    }
     let addresses = message
         .candidates
         .iter()
@@ -105,4 +120,13 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
         }
     }
     answer
+}
+
+/// The target of a request in normal form.
+fn target_of(query: &Asking<'_>) -> String {
+    if query.query_string.is_empty() {
+        query.path.to_owned()
+    } else {
+        format!("{}?{}", query.path, query.query_string)
+    }
 }

@@ -43,7 +43,8 @@ pub struct Http1Limits {
     /// Largest head of a request; 16 KiB, 40 KiB: proxies hand on what the client sent (nginx takes 32 KiB) and add to it.
     /// Above it 431. The read buffer has twice that at most.
     pub max_header_bytes: usize,
-    /// Most headers of a request; 64, 128: what the client sent, and what the proxy adds. Above it 431.
+    /// Most headers of a request; 64, 512: what the client sent, and what the proxy adds. What no rule looks at costs next
+    /// to nothing, and is no reason to refuse what the proxy took. Above it 431.
     pub max_headers: usize,
     /// Largest body of a request; 256 KiB both. Above it 413.
     pub max_body_bytes: usize,
@@ -83,7 +84,7 @@ impl Http1Limits {
             max_connections: 1_024,
             header_read_timeout: Duration::from_secs(30),
             max_header_bytes: 40 * 1_024,
-            max_headers: 128,
+            max_headers: 512,
             request_deadline: Duration::from_millis(500),
             ..Self::default()
         }

@@ -1,13 +1,13 @@
 //! A request as a proxy's headers tell of it.
 //!
 //! What routes is in headers of fixed names that the proxy sets itself. Every other header is taken for one of the
-//! client's, which proxies hand on as they are, and is shown to the policy. So a proxy must set or drop **each** of the
-//! fixed names: what it leaves alone, the client says.
+//! client's, which proxies hand on as they are; those that the policy looks at are shown to it. So a proxy must set or
+//! drop **each** of the fixed names: what it leaves alone, the client says.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::{Asked, proto};
-use crate::engine::model::printable;
+use crate::engine::request::{Reading, text_of};
 
 /// The path and query as the client sent them.
 const URI: &str = "x-original-uri";
@@ -41,8 +41,8 @@ const OF_THE_HOP: [HeaderName; 11] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// The request that these headers tell of, and all that is wrong with them.
-pub fn from_headers(headers: &HeaderMap) -> Asked {
+/// The request that these headers tell of, as far as a policy looks at it, and all that is wrong with them.
+pub fn from_headers(headers: &HeaderMap, reading: &Reading) -> Asked {
     let mut faults = Vec::new();
     let mut client = proto::Client::default();
     let mut request = proto::DecideRequest::default();
@@ -75,7 +75,7 @@ pub fn from_headers(headers: &HeaderMap) -> Asked {
                 }
                 continue;
             }
-            _ if OF_THE_HOP.contains(name) => continue,
+            _ if OF_THE_HOP.contains(name) || !reading.looks_at(name.as_str()) => continue,
             _ => {
                 request.headers.extend(values.map(|value| proto::Header {
                     name: name.as_str().to_owned(),
@@ -100,7 +100,7 @@ pub fn from_headers(headers: &HeaderMap) -> Asked {
     (request, faults)
 }
 
-/// The one value of a header as text.
+/// The one value of a header as text; a path is bytes, and need not be UTF-8.
 fn take_text<'a>(
     name: &HeaderName,
     mut values: impl Iterator<Item = &'a HeaderValue>,
@@ -108,13 +108,7 @@ fn take_text<'a>(
     faults: &mut Vec<String>,
 ) {
     if let Some(value) = values.next() {
-        if let Ok(text) = std::str::from_utf8(value.as_bytes()) {
-            text.clone_into(target);
-        } else {
-            let shown = String::from_utf8_lossy(value.as_bytes());
-            let shown = printable(&shown, 64);
-            faults.push(format!("{name} is `{shown}`, must be UTF-8"));
-        }
+        *target = text_of(value.as_bytes()).into_owned();
     }
     refuse_second(name, values.next(), faults);
 }
@@ -142,9 +136,17 @@ mod tests {
         map
     }
 
+    fn read(headers: &HeaderMap) -> Asked {
+        let reading = Reading {
+            header_names: vec!["accept".into()],
+            ..Reading::default()
+        };
+        from_headers(headers, &reading)
+    }
+
     #[test]
     fn fixed_names_route_and_the_rest_is_the_clients() {
-        let (request, faults) = from_headers(&headers(&[
+        let (request, faults) = read(&headers(&[
             ("host", b"sidecar"),
             ("x-original-uri", b"/a?b=1"),
             ("x-original-method", b"PUT"),
@@ -156,6 +158,7 @@ mod tests {
             ("x-request-id", b"7"),
             ("accept", b"a"),
             ("accept", b"\xff"),
+            ("x-nobody-reads-it", b"v"),
             ("connection", b"close"),
         ]));
         assert_eq!(faults, Vec::<String>::new());
@@ -184,8 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_given_twice_is_not_believed() {
-        let (_, faults) = from_headers(&headers(&[
-            ("host", b"a\xff"),
+        let (_, faults) = read(&headers(&[
             ("x-client-ip", b"192.0.2.1"),
             ("x-client-ip", b"192.0.2.2"),
             ("x-route-key", b"a"),
@@ -197,7 +199,6 @@ mod tests {
             "x-client-ip is given more than once",
             "x-route-key is given",
             "`many`",
-            "host is",
         ] {
             assert!(said.contains(part), "{part} in {said}");
         }
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn empty_headers_are_absent() {
-        let (request, faults) = from_headers(&headers(&[
+        let (request, faults) = read(&headers(&[
             ("host", b"www.example.com"),
             ("x-original-uri", b"/a"),
             ("x-original-host", b""),
@@ -216,5 +217,14 @@ mod tests {
             ("www.example.com", 0)
         );
         assert_eq!(faults, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_is_bytes() {
+        let (request, faults) = read(&headers(&[
+            ("host", b"www.example.com"),
+            ("x-original-uri", b"/caf\xe9.jpg"),
+        ]));
+        assert_eq!((request.path.as_str(), faults.len()), ("/caf%E9.jpg", 0));
     }
 }

@@ -3,11 +3,13 @@
 pub mod addresses;
 pub mod answer;
 mod explain;
+mod fault;
 pub mod fleet;
 pub mod follow;
 mod forwarded;
 mod histogram;
 pub mod json;
+mod mask;
 pub mod names;
 mod parameters;
 mod place;
@@ -17,10 +19,12 @@ pub mod report;
 pub mod told;
 
 pub use explain::explanation;
+pub use fault::WireError;
 pub use forwarded::from_headers;
+pub use mask::mask;
 pub use parameters::{from_parameters, number};
 pub use place::told_place;
-pub use query::{QueryBuffer, WireError, mask};
+pub use query::{QueryBuffer, QueryRoom};
 pub use refusal::refusal_status;
 
 use serde::Serializer;

@@ -1,15 +1,19 @@
 //! A request message read as a query, or refused with every field that is wrong.
 
-use std::fmt;
-use std::net::IpAddr;
+use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
+use super::fault::{Blame, WireError};
 use super::proto;
 use crate::engine::geo::Location;
 use crate::engine::geo::place::{Asn, Country};
 use crate::engine::model::{MAX_ID_BYTES, printable};
 use crate::engine::query::{Client, MAX_CANDIDATES, MAX_ONLY, MAX_TRIED, Query};
+use crate::engine::request::Reading;
+use crate::engine::request::address::client_address;
+use crate::engine::request::path::{normal_path, normal_query};
+use crate::engine::request::target::Target;
 
 /// Longest host in bytes.
 const MAX_HOST_BYTES: usize = 255;
@@ -17,10 +21,7 @@ const MAX_HOST_BYTES: usize = 255;
 /// Longest path, query, key or header value in bytes.
 const MAX_TEXT_BYTES: usize = 8_192;
 
-/// Longest header name in bytes.
-const MAX_HEADER_NAME_BYTES: usize = 256;
-
-/// Most headers.
+/// Most headers that the policy looks at.
 const MAX_HEADERS: usize = 64;
 
 /// Longest request id in bytes.
@@ -28,48 +29,6 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Longest method in bytes.
 const MAX_METHOD_BYTES: usize = 32;
-
-/// What is wrong with a request; every fault, each naming its field.
-#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
-pub struct WireError {
-    faults: Vec<String>,
-}
-
-impl WireError {
-    /// These faults, and those that `request` has besides.
-    pub fn of(request: &proto::DecideRequest, faults: Vec<String>) -> Self {
-        let others = QueryBuffer::default()
-            .read(request)
-            .err()
-            .unwrap_or_default();
-        Self {
-            faults: [faults, others.faults].concat(),
-        }
-    }
-
-    fn add(&mut self, field: &str, message: impl fmt::Display) {
-        self.faults.push(format!("{field}: {message}"));
-    }
-
-    #[inline]
-    fn at_most(&mut self, field: &str, length: usize, limit: usize) {
-        if length > limit {
-            self.add_too_long(field, length, limit);
-        }
-    }
-
-    #[cold]
-    fn add_too_long(&mut self, field: &str, length: usize, limit: usize) {
-        let message = format_args!("has {length} bytes, at most {limit} are allowed");
-        self.add(field, message);
-    }
-}
-
-impl fmt::Display for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.faults.join("; "))
-    }
-}
 
 /// Room for the parts of a query that do not stand in the message as the engine wants them.
 #[derive(Debug, Default)]
@@ -79,31 +38,50 @@ pub struct QueryBuffer<'m> {
     only: Vec<&'m str>,
 }
 
+/// Room for the texts of a query that had to be rewritten to compare. Most requests need none of it.
+#[derive(Debug, Default)]
+pub struct QueryRoom {
+    path: String,
+    query: String,
+    /// Header lines that were joined, one after the other.
+    lines: String,
+}
+
 impl<'m> QueryBuffer<'m> {
-    /// Reads `message`; the query borrows from it and from this buffer.
-    pub fn read<'b>(&'b mut self, message: &'m proto::DecideRequest) -> Result<Query<'b>, WireError>
+    /// Reads `message` as a policy wants requests read; the query borrows from the message, the room and this buffer.
+    pub fn read<'b>(
+        &'b mut self,
+        message: &'m proto::DecideRequest,
+        room: &'m mut QueryRoom,
+        reading: &Reading,
+    ) -> Result<Query<'b>, WireError>
     where
         'm: 'b,
     {
         let mut error = WireError::default();
         check_lengths(&mut error, message);
+        let asked = asked(&mut error, message);
+        let QueryRoom { path, query, lines } = room;
+        let path = normal_path(asked.path, reading.paths, path)
+            .inspect_err(|fault| error.add(Blame::Client, "path", fault));
+        let query_string = normal_query(asked.query, query)
+            .inspect_err(|fault| error.add(Blame::Client, "query", fault));
         let client = client(&mut error, message.client.as_ref());
         let candidates = u8::try_from(message.candidates)
             .ok()
             .filter(|n| usize::from(*n) <= MAX_CANDIDATES);
         if candidates.is_none() {
             error.add(
+                Blame::Caller,
                 "candidates",
                 format_args!("is {}, must be 0 to {MAX_CANDIDATES}", message.candidates),
             );
         }
         self.headers.clear();
-        self.headers.extend(
-            message
-                .headers
-                .iter()
-                .map(|header| (header.name.as_str(), header.value.as_str())),
-        );
+        if !reading.header_names.is_empty() {
+            read_headers(&mut self.headers, message, lines, reading);
+            check_headers(&mut error, &self.headers);
+        }
         self.tried.clear();
         self.tried.extend(
             message
@@ -115,20 +93,12 @@ impl<'m> QueryBuffer<'m> {
         self.only.clear();
         self.only
             .extend(message.only_nodes.iter().map(String::as_str));
-        let (path, query_string) = match message.path.split_once('?') {
-            Some((path, rest)) if message.query.is_empty() => (path, rest),
-            Some((path, _)) => (path, message.query.as_str()),
-            None => (message.path.as_str(), message.query.as_str()),
-        };
-        if !path.is_empty() && !path.starts_with('/') && path != "*" {
-            error.add("path", "must begin with `/`");
-        }
-        if !error.faults.is_empty() {
+        let (Ok(path), Ok(query_string), true) = (path, query_string, error.is_empty()) else {
             return Err(error);
-        }
+        };
         Ok(Query {
             pool: some(&message.pool),
-            host: &message.host,
+            host: asked.authority.unwrap_or(&message.host),
             path,
             query_string,
             method: &message.method,
@@ -150,52 +120,133 @@ fn some(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
+/// What is asked for, taken apart. A query given by itself counts before one behind the path.
+fn asked<'m>(error: &mut WireError, message: &'m proto::DecideRequest) -> Target<'m> {
+    let mut target = Target::split(&message.path).unwrap_or_else(|fault| {
+        error.add(Blame::Client, "path", fault);
+        Target {
+            authority: None,
+            path: "",
+            query: "",
+        }
+    });
+    if !message.query.is_empty() {
+        target.query = &message.query;
+    }
+    let host = target.authority.map_or(message.host.len(), str::len);
+    error.at_most(Blame::Client, "host", host, MAX_HOST_BYTES);
+    let too_long = Blame::TargetTooLong;
+    error.at_most(too_long, "path", target.path.len(), MAX_TEXT_BYTES);
+    error.at_most(too_long, "query", target.query.len(), MAX_TEXT_BYTES);
+    target
+}
+
+/// The headers that the policy looks at, several lines of one name joined (RFC 9110, section 5.3).
+fn read_headers<'m>(
+    headers: &mut Vec<(&'m str, &'m str)>,
+    message: &'m proto::DecideRequest,
+    lines: &'m mut String,
+    reading: &Reading,
+) {
+    let mut is_repeated = false;
+    for header in &message.headers {
+        let name = header.name.as_str();
+        if reading.looks_at(name) {
+            is_repeated |= headers
+                .iter()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name));
+            headers.push((name, header.value.as_str()));
+        }
+    }
+    if is_repeated {
+        join_lines(headers, lines);
+    }
+}
+
+/// Joins the lines of each name: by a comma, which is also how Envoy shows them, and cookies by their own separator.
+#[cold]
+fn join_lines<'m>(headers: &mut Vec<(&'m str, &'m str)>, lines: &'m mut String) {
+    lines.clear();
+    let mut joined: Vec<(&str, Range<usize>)> = Vec::new();
+    for (name, _) in headers.iter() {
+        if joined
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+        {
+            continue;
+        }
+        let separator = if name.eq_ignore_ascii_case("cookie") {
+            "; "
+        } else {
+            ","
+        };
+        let start = lines.len();
+        let own = headers
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        for (count, (_, value)) in own.enumerate() {
+            if count > 0 {
+                lines.push_str(separator);
+            }
+            lines.push_str(value);
+        }
+        joined.push((name, start..lines.len()));
+    }
+    let lines: &'m str = lines;
+    headers.clear();
+    let texts = joined.into_iter();
+    headers.extend(texts.map(|(name, range)| (name, lines.get(range).unwrap_or_default())));
+}
+
+fn check_headers(error: &mut WireError, headers: &[(&str, &str)]) {
+    if headers.len() > MAX_HEADERS {
+        let count = headers.len();
+        let message = format_args!(
+            "{count} given that the policy looks at, at most {MAX_HEADERS} are allowed"
+        );
+        error.add(Blame::HeadersTooLarge, "headers", message);
+    }
+    for (name, value) in headers {
+        if value.len() > MAX_TEXT_BYTES {
+            let field = format!("headers.{}", printable(name, 64));
+            error.at_most(Blame::HeadersTooLarge, &field, value.len(), MAX_TEXT_BYTES);
+        }
+    }
+}
+
 fn check_lengths(error: &mut WireError, message: &proto::DecideRequest) {
     let lengths = [
-        ("request_id", message.request_id.len(), MAX_REQUEST_ID_BYTES),
-        ("pool", message.pool.len(), MAX_ID_BYTES),
-        ("host", message.host.len(), MAX_HOST_BYTES),
-        ("path", message.path.len(), MAX_TEXT_BYTES),
-        ("query", message.query.len(), MAX_TEXT_BYTES),
-        ("method", message.method.len(), MAX_METHOD_BYTES),
-        ("key", message.key.len(), MAX_TEXT_BYTES),
-        ("class", message.class.len(), MAX_ID_BYTES),
+        (
+            Blame::Caller,
+            "request_id",
+            message.request_id.len(),
+            MAX_REQUEST_ID_BYTES,
+        ),
+        (Blame::Caller, "pool", message.pool.len(), MAX_ID_BYTES),
+        (
+            Blame::Client,
+            "method",
+            message.method.len(),
+            MAX_METHOD_BYTES,
+        ),
+        (Blame::Client, "key", message.key.len(), MAX_TEXT_BYTES),
+        (Blame::Caller, "class", message.class.len(), MAX_ID_BYTES),
     ];
-    for (field, length, limit) in lengths {
-        error.at_most(field, length, limit);
+    for (blame, field, length, limit) in lengths {
+        error.at_most(blame, field, length, limit);
     }
-    if message.headers.len() > MAX_HEADERS {
-        error.add(
-            "headers",
-            format_args!(
-                "{} given, at most {MAX_HEADERS} are allowed",
-                message.headers.len()
-            ),
-        );
-    }
-    for header in &message.headers {
-        error.at_most("headers.name", header.name.len(), MAX_HEADER_NAME_BYTES);
-        error.at_most("headers.value", header.value.len(), MAX_TEXT_BYTES);
-    }
-    if message.tried_nodes.len() > MAX_TRIED {
-        error.add(
-            "tried_nodes",
-            format_args!(
-                "{} given, at most {MAX_TRIED} are allowed",
-                message.tried_nodes.len()
-            ),
-        );
-    }
-    for node in &message.tried_nodes {
-        error.at_most("tried_nodes", node.len(), MAX_ID_BYTES);
-    }
-    let only = message.only_nodes.len();
-    if only > MAX_ONLY {
-        let message = format_args!("{only} given, at most {MAX_ONLY} are allowed");
-        error.add("only_nodes", message);
-    }
-    for node in &message.only_nodes {
-        error.at_most("only_nodes", node.len(), MAX_ID_BYTES);
+    let lists = [
+        ("tried_nodes", &message.tried_nodes, MAX_TRIED),
+        ("only_nodes", &message.only_nodes, MAX_ONLY),
+    ];
+    for (field, nodes, limit) in lists {
+        if nodes.len() > limit {
+            let message = format_args!("{} given, at most {limit} are allowed", nodes.len());
+            error.add(Blame::Caller, field, message);
+        }
+        for node in nodes {
+            error.at_most(Blame::Caller, field, node.len(), MAX_ID_BYTES);
+        }
     }
 }
 
@@ -203,16 +254,23 @@ fn client(error: &mut WireError, message: Option<&proto::Client>) -> Client {
     let Some(message) = message else {
         return Client::default();
     };
-    let ip = some(&message.ip).map(str::parse::<IpAddr>);
-    if let Some(Err(_)) = &ip {
+    let ip = if message.ip.is_empty() {
+        Ok(None)
+    } else {
+        client_address(&message.ip)
+    };
+    if let Err(fault) = &ip {
+        let shown = printable(&message.ip, 64);
         error.add(
+            Blame::Caller,
             "client.ip",
-            format_args!("`{}` is not an IP address", printable(&message.ip, 64)),
+            format_args!("`{shown}` {fault}"),
         );
     }
     let country = some(&message.country).map(str::parse::<Country>);
     if let Some(Err(_)) = &country {
         error.add(
+            Blame::Caller,
             "client.country",
             format_args!(
                 "`{}` is not a country code like DE",
@@ -227,6 +285,7 @@ fn client(error: &mut WireError, message: Option<&proto::Client>) -> Client {
     if let Some((at, None)) = location {
         let (latitude, longitude) = (at.latitude, at.longitude);
         error.add(
+            Blame::Caller,
             "client.location",
             format_args!(
                 "is {latitude}, {longitude}, must be within -90 to 90 and -180 to 180 degrees"
@@ -234,46 +293,52 @@ fn client(error: &mut WireError, message: Option<&proto::Client>) -> Client {
         );
     }
     Client {
-        ip: ip.and_then(Result::ok),
+        ip: ip.ok().flatten(),
         location: location.and_then(|(_, location)| location),
         country: country.and_then(Result::ok),
         asn: Asn::new(message.asn),
     }
 }
 
-/// Cuts a client's address to its network (/24 or /48) and its place to a tenth of a degree, and leaves out what
-/// headers and queries say (cookies, credentials, signatures), so that what is kept names no person and opens no door.
-pub fn mask(message: &mut proto::DecideRequest) {
-    for header in &mut message.headers {
-        header.value.clear();
-    }
-    message.query.clear();
-    message.key.clear();
-    let path_end = message.path.find('?').unwrap_or(message.path.len());
-    message.path.truncate(path_end);
-    let Some(client) = message.client.as_mut() else {
-        return;
-    };
-    if let Some(place) = client.location.as_mut() {
-        place.latitude = (place.latitude * 10.0).round() / 10.0;
-        place.longitude = (place.longitude * 10.0).round() / 10.0;
-    }
-    client.ip = match client.ip.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(ip)) => {
-            let [a, b, c, _] = ip.octets();
-            format!("{a}.{b}.{c}.0")
-        }
-        Ok(IpAddr::V6(ip)) => {
-            let [a, b, c, ..] = ip.segments();
-            format!("{a:x}:{b:x}:{c:x}::")
-        }
-        Err(_) => String::new(),
-    };
-}
-
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
+
+    fn fault(message: &proto::DecideRequest, reading: &Reading) -> WireError {
+        let mut room = QueryRoom::default();
+        let mut buffer = QueryBuffer::default();
+        buffer.read(message, &mut room, reading).unwrap_err()
+    }
+
+    /// What the engine sees of a request: host, path, query string and headers.
+    fn seen(
+        message: &proto::DecideRequest,
+        reading: &Reading,
+    ) -> (String, String, String, Vec<String>) {
+        let mut room = QueryRoom::default();
+        let mut buffer = QueryBuffer::default();
+        let query = buffer.read(message, &mut room, reading).unwrap();
+        let headers = query
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"));
+        (
+            query.host.to_owned(),
+            query.path.to_owned(),
+            query.query_string.to_owned(),
+            headers.collect(),
+        )
+    }
+
+    fn headers(lines: &[(&str, &str)]) -> Vec<proto::Header> {
+        let header = |(name, value): &(&str, &str)| proto::Header {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        lines.iter().map(header).collect()
+    }
 
     #[test]
     fn every_wrong_field_is_named_at_once() {
@@ -292,15 +357,12 @@ mod tests {
             }),
             ..Default::default()
         };
-        let error = QueryBuffer::default()
-            .read(&message)
-            .unwrap_err()
-            .to_string();
+        let error = fault(&message, &Reading::default()).to_string();
         for part in [
             "host: has 256 bytes",
-            "path: ",
+            "path: must begin with `/`",
             "candidates: is 9",
-            "client.ip: `1.2.3`",
+            "client.ip: `1.2.3` is not an IP address",
             "client.country",
             "client.location: is NaN",
         ] {
@@ -309,50 +371,93 @@ mod tests {
     }
 
     #[test]
-    fn a_query_after_the_path_is_split_off() {
-        let message = proto::DecideRequest {
-            path: "/a?b=1".into(),
+    fn a_request_is_read_in_normal_form() {
+        let message = |path: &str, query: &str| proto::DecideRequest {
+            host: "other".into(),
+            path: path.into(),
+            query: query.into(),
             ..Default::default()
         };
-        let mut buffer = QueryBuffer::default();
-        let query = buffer.read(&message).unwrap();
-        assert_eq!((query.path, query.query_string), ("/a", "b=1"));
+        let seen = |path, query| {
+            let (host, path, query, _) = seen(&message(path, query), &Reading::default());
+            (host, path, query)
+        };
+        let parts = |host: &str, path: &str, query: &str| {
+            (host.to_owned(), path.to_owned(), query.to_owned())
+        };
+        assert_eq!(seen("/a?b=1", ""), parts("other", "/a", "b=1"));
+        assert_eq!(seen("/a?b=1", "c=2"), parts("other", "/a", "c=2"));
+        assert_eq!(seen("//%61/./b?%62", ""), parts("other", "/a/b", "b"));
+        assert_eq!(
+            seen("HTTP://www.example.com/a", ""),
+            parts("www.example.com", "/a", "")
+        );
     }
 
     #[test]
-    fn what_is_kept_opens_no_door() {
+    fn only_headers_that_the_policy_looks_at_count() {
+        let reading = Reading {
+            header_names: vec!["accept".into(), "cookie".into()],
+            ..Reading::default()
+        };
+        let mut lines: Vec<(&str, &str)> = vec![("x-other", "1"); 500];
+        lines.extend([
+            ("Accept", "text/html"),
+            ("Cookie", "a=1"),
+            ("accept", "image/webp"),
+            ("cookie", "b=2"),
+        ]);
+        let large = "v".repeat(MAX_TEXT_BYTES + 1);
+        lines.push(("x-large", &large));
         let mut message = proto::DecideRequest {
-            path: "/a?signature=1".into(),
-            query: "token=2".into(),
-            key: b"secret".to_vec(),
-            headers: vec![proto::Header {
-                name: "cookie".into(),
-                value: "id=3".into(),
-            }],
+            headers: headers(&lines),
             ..Default::default()
         };
-        mask(&mut message);
-        assert_eq!((message.path.as_str(), message.query.as_str()), ("/a", ""));
-        assert!(message.key.is_empty() && message.headers[0].value.is_empty());
+        let (.., read) = seen(&message, &reading);
+        assert_eq!(read, ["Accept: text/html,image/webp", "Cookie: a=1; b=2"]);
+        message.headers.extend(headers(&[("accept", &large)]));
+        let error = fault(&message, &reading);
+        assert!(
+            error.to_string().contains("headers.Accept: has 8"),
+            "{error}"
+        );
     }
 
     #[test]
-    fn kept_addresses_are_cut_to_their_network() {
-        for (given, kept) in [
-            ("203.0.113.77", "203.0.113.0"),
-            ("2001:db8:1:2::3", "2001:db8:1::"),
-            ("x", ""),
-        ] {
-            let client = Some(proto::Client {
-                ip: given.into(),
-                ..Default::default()
-            });
+    fn what_a_client_did_wrong_is_told_from_what_its_proxy_did() {
+        let status = |change: fn(&mut proto::DecideRequest)| {
             let mut message = proto::DecideRequest {
-                client,
+                path: "/a".into(),
                 ..Default::default()
             };
-            mask(&mut message);
-            assert_eq!(message.client.unwrap().ip, kept);
-        }
+            change(&mut message);
+            let reading = Reading {
+                header_names: vec!["x-read".into()],
+                ..Reading::default()
+            };
+            fault(&message, &reading).client_status()
+        };
+        assert_eq!(
+            status(|m| m.path = "/a\\b".into()),
+            Some(StatusCode::BAD_REQUEST)
+        );
+        assert_eq!(
+            status(|m| m.path = "http://u@h/".into()),
+            Some(StatusCode::BAD_REQUEST)
+        );
+        assert_eq!(
+            status(|m| m.host = "h".repeat(300)),
+            Some(StatusCode::BAD_REQUEST)
+        );
+        assert_eq!(
+            status(|m| m.path = format!("/a?{}", "q".repeat(8_200))),
+            Some(StatusCode::URI_TOO_LONG)
+        );
+        assert_eq!(
+            status(|m| m.headers = headers(&[("x-read", &"v".repeat(8_200))])),
+            Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        );
+        assert_eq!(status(|m| m.candidates = 9), None);
+        assert_eq!(status(|m| m.pool = "p".repeat(300)), None);
     }
 }

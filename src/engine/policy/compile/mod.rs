@@ -18,6 +18,7 @@ use super::{Class, Known, Operation, Plan, PlanTier, Policy, Pool, Rule, conditi
 use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::engine::geo::Location;
 use crate::engine::model::{ClassIndex, Digest, NodeIndex, PoolIndex};
+use crate::engine::request::Reading;
 use crate::engine::topology::{API_VERSION, AddressPattern, Node, Topology};
 
 /// The outcome: a policy when nothing refuses it, and all that was found either way.
@@ -126,7 +127,10 @@ impl<'a, 's> Compiler<'a, 's> {
             sample_ratio: spec.decision_log.sample_ratio,
             pools,
             classes,
-            header_names: header_names(&rules, &conditions),
+            reading: Reading {
+                header_names: header_names(&rules, &conditions),
+                paths: spec.paths,
+            },
             rules,
             matcher: Matcher::new(conditions),
             max_copies: self.max_copies(),
