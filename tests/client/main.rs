@@ -17,5 +17,6 @@ mod outcomes;
 mod requests;
 mod reuse;
 mod sidecar;
+mod spellings;
 #[path = "../support/stopped.rs"]
 mod stopped;

@@ -51,8 +51,24 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     /// Starts one and waits until it is ready.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&policy()).await
+    }
+
+    /// The same with no key carried by several nodes, however often it is asked for.
+    pub(crate) async fn start_without_hot_keys() -> Self {
+        let policy = ["edge", "regional"].iter().fold(policy(), |policy, tier| {
+            let select = format!("      select: {{ tier: {tier} }}\n");
+            policy.replace(
+                &select,
+                &format!("{select}      spread: {{ max_copies: 1 }}\n"),
+            )
+        });
+        Self::start_with(&policy).await
+    }
+
+    async fn start_with(policy: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
-        fs::write(files.path().join("policy.yaml"), policy()).unwrap();
+        fs::write(files.path().join("policy.yaml"), policy).unwrap();
         fs::write(files.path().join("topology.yaml"), example::TOPOLOGY).unwrap();
         fs::write(files.path().join("geo.mmdb"), example::GEO).unwrap();
         let [grpc, admin, debug, http] = [(); 4].map(|()| free_address());
@@ -106,6 +122,11 @@ impl Sidecar {
         until_stopped(self.child.id());
     }
 
+    /// One of its files, or a place for another beside them.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.files.path().join(name)
+    }
+
     /// The policy it was started with.
     pub(crate) fn policy(&self) -> String {
         fs::read_to_string(self.files.path().join("policy.yaml")).unwrap()
@@ -120,18 +141,12 @@ impl Sidecar {
 
     /// A page of the debug door, with its head; empty while nobody answers.
     fn page(&self, path: &str) -> String {
-        let ask = || -> std::io::Result<String> {
-            let mut door = TcpStream::connect(self.debug)?;
-            door.set_read_timeout(Some(PATIENCE))?;
-            write!(
-                door,
-                "GET {path} HTTP/1.1\r\nhost: debug\r\nconnection: close\r\n\r\n"
-            )?;
-            let mut page = String::new();
-            door.read_to_string(&mut page)?;
-            Ok(page)
-        };
-        ask().unwrap_or_default()
+        ask(self.debug, path, &[]).unwrap_or_default()
+    }
+
+    /// What the HTTP door answers, with its head.
+    pub(crate) fn route(&self, headers: &[(&str, &str)]) -> String {
+        ask(self.http, "/v1/route", headers).unwrap()
     }
 
     /// The value of a metric's sample, which is given as it is written; 0 while it is absent.
@@ -169,6 +184,22 @@ impl Drop for Sidecar {
             println!("{}", log.unwrap_or_default());
         }
     }
+}
+
+/// Asks one of the doors for a page, over a connection of its own.
+fn ask(door: SocketAddr, path: &str, headers: &[(&str, &str)]) -> std::io::Result<String> {
+    let mut door = TcpStream::connect(door)?;
+    door.set_read_timeout(Some(PATIENCE))?;
+    let headers = headers.iter();
+    let headers: String = headers
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let head =
+        format!("GET {path} HTTP/1.1\r\nhost: sidecar\r\nconnection: close\r\n{headers}\r\n");
+    door.write_all(head.as_bytes())?;
+    let mut page = String::new();
+    door.read_to_string(&mut page)?;
+    Ok(page)
 }
 
 fn spawn(files: &TempDir, [grpc, admin, debug, http]: [SocketAddr; 4]) -> Child {
