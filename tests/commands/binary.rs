@@ -1,6 +1,7 @@
 //! The program itself: exit statuses, streams and the environment.
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use crate::support::example;
 
@@ -48,6 +49,22 @@ fn flags_can_come_from_the_environment() {
     let output = run(&args, &environment);
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["candidates"][0]["site"], "LHR");
+}
+
+#[test]
+fn a_log_can_come_from_the_standard_input() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tradewind"))
+        .args(["replay", "-", "--host", "www.example.com"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = b"198.18.0.1 - - [t] \"GET / HTTP/1.1\" 200 5\n";
+    child.stdin.take().unwrap().write_all(line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("`-`: 1 lines, combined"), "{text}");
 }
 
 #[test]

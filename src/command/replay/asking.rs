@@ -12,18 +12,26 @@ use crate::command::client::{Connection, ServerError};
 use crate::command::world::World;
 use crate::command::{CommandError, offline};
 use crate::engine::evaluate::evaluate;
-use crate::sidecar::wire::{QueryBuffer, QueryRoom, proto};
+use crate::sidecar::wire::{QueryBuffer, QueryRoom, WireError, proto};
 
 /// Calls under way at once unless said otherwise.
 const DEFAULT_CONCURRENCY: u16 = 32;
 
-/// A request that was decided, or that can not be.
-#[derive(Debug)]
-pub(super) struct Answered {
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct At {
+    /// Which of the logs, from 0.
+    pub(super) log: usize,
     /// The line of the log, from 1.
     pub(super) line: u64,
-    /// `None` when the request breaks a bound of the engine.
-    pub(super) outcome: Option<Outcome>,
+}
+
+/// A request that was decided, or that cannot be.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) at: At,
+    /// Or why the engine refuses to decide such a request.
+    pub(super) outcome: Result<Outcome, String>,
 }
 
 /// A decision, as far as the report looks at it.
@@ -50,7 +58,7 @@ struct Pipeline {
 }
 
 struct Call {
-    line: u64,
+    at: At,
     facts: Facts,
     ended: JoinHandle<Ended>,
 }
@@ -85,22 +93,23 @@ impl<'w> Asker<'w> {
     /// Has `request` decided. Gives back the oldest answer when it is due.
     pub(super) fn ask(
         &mut self,
-        line: u64,
+        at: At,
         request: proto::DecideRequest,
     ) -> Result<Option<Answered>, CommandError> {
         let Some(pipeline) = &mut self.pipeline else {
             return Ok(self
                 .world
-                .map(|world| decide(world, line, &request, self.now)));
+                .map(|world| decide(world, at, &request, self.now)));
         };
         let facts = match self.world {
             Some(world) => analyse(world, &request),
-            None => Some(stability::facts_of_request(&request)),
+            None => Ok(stability::facts_of_request(&request)),
         };
-        let Some(facts) = facts else {
-            return Ok(Some(Answered::refused(line)));
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(refusal) => return Ok(Some(Answered::refused(at, &refusal))),
         };
-        pipeline.start(line, request, facts, self.now);
+        pipeline.start(at, request, facts, self.now);
         if pipeline.calls.len() < pipeline.concurrency {
             return Ok(None);
         }
@@ -117,51 +126,41 @@ impl<'w> Asker<'w> {
 }
 
 impl Answered {
-    fn refused(line: u64) -> Self {
+    fn refused(at: At, why: &impl ToString) -> Self {
         Self {
-            line,
-            outcome: None,
+            at,
+            outcome: Err(why.to_string()),
         }
     }
 }
 
-fn decide(
-    world: &World,
-    line: u64,
-    request: &proto::DecideRequest,
-    now: fn() -> Instant,
-) -> Answered {
+fn decide(world: &World, at: At, request: &proto::DecideRequest, now: fn() -> Instant) -> Answered {
     let started = now();
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let Ok(query) = buffer.read(request, &mut room, world.snapshot.policy().reading()) else {
-        return Answered::refused(line);
+    let query = match buffer.read(request, &mut room, world.snapshot.policy().reading()) {
+        Ok(query) => query,
+        Err(refusal) => return Answered::refused(at, &refusal),
     };
     let evaluation = evaluate(&world.snapshot, &query);
     let took = now().saturating_duration_since(started);
-    let outcome = Some(Outcome {
+    let outcome = Ok(Outcome {
         answer: offline::message(world, request, &evaluation),
         facts: stability::facts(&world.snapshot, &evaluation, request),
         took,
     });
-    Answered { line, outcome }
+    Answered { at, outcome }
 }
 
-fn analyse(world: &World, request: &proto::DecideRequest) -> Option<Facts> {
+fn analyse(world: &World, request: &proto::DecideRequest) -> Result<Facts, WireError> {
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
     let reading = world.snapshot.policy().reading();
-    let query = buffer.read(request, &mut room, reading).ok()?;
+    let query = buffer.read(request, &mut room, reading)?;
     let evaluation = evaluate(&world.snapshot, &query);
-    Some(stability::facts(&world.snapshot, &evaluation, request))
+    Ok(stability::facts(&world.snapshot, &evaluation, request))
 }
 
 impl Pipeline {
-    fn start(
-        &mut self,
-        line: u64,
-        request: proto::DecideRequest,
-        facts: Facts,
-        now: fn() -> Instant,
-    ) {
+    fn start(&mut self, at: At, request: proto::DecideRequest, facts: Facts, now: fn() -> Instant) {
         let mut client = self.connection.client.clone();
         let ended = self.connection.start(async move {
             let started = now();
@@ -171,11 +170,11 @@ impl Pipeline {
                 took: now().saturating_duration_since(started),
             }
         });
-        self.calls.push_back(Call { line, facts, ended });
+        self.calls.push_back(Call { at, facts, ended });
     }
 
     fn next(&mut self) -> Result<Option<Answered>, CommandError> {
-        let Some(Call { line, facts, ended }) = self.calls.pop_front() else {
+        let Some(Call { at, facts, ended }) = self.calls.pop_front() else {
             return Ok(None);
         };
         let ended = self.connection.wait(ended);
@@ -185,15 +184,15 @@ impl Pipeline {
         })?;
         match answer {
             Ok(answer) => {
-                let outcome = Some(Outcome {
+                let outcome = Ok(Outcome {
                     answer,
                     facts,
                     took,
                 });
-                Ok(Some(Answered { line, outcome }))
+                Ok(Some(Answered { at, outcome }))
             }
             Err(status) if status.code() == Code::InvalidArgument => {
-                Ok(Some(Answered::refused(line)))
+                Ok(Some(Answered::refused(at, &status.message())))
             }
             Err(status) => Err(self.connection.refused(status).into()),
         }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::log;
 use crate::command::CommandError;
 use crate::command::output::{self, Format, Text, table, trimmed};
 
@@ -13,11 +14,15 @@ use crate::command::output::{self, Format, Text, table, trimmed};
 pub(super) struct Report {
     /// The server's address, or `this process`.
     pub(super) decided_by: String,
+    pub(super) logs: Vec<LogReport>,
+    /// Lines that hold something to read.
     pub(super) lines: u64,
     pub(super) decided: u64,
+    /// Of those that were decided or refused, how many do not say whose request it was.
+    pub(super) unknown_clients: u64,
     pub(super) skipped: u64,
-    pub(super) skipped_by_reason: BTreeMap<&'static str, u64>,
-    pub(super) first_skipped: Vec<Skip>,
+    pub(super) skipped_by_reason: BTreeMap<&'static str, Skip>,
+    pub(super) warnings: Vec<String>,
     pub(super) sites_used: usize,
     pub(super) nodes_used: usize,
     /// By first candidates, the most frequent first, as in the lists below.
@@ -36,16 +41,33 @@ pub(super) struct Report {
     /// The whole replay, reading included.
     pub(super) seconds: f64,
     pub(super) decisions_per_second: f64,
-    pub(super) stability: StabilityReport,
+    /// Nothing where nothing was decided, which proves nothing.
+    pub(super) stability: Option<StabilityReport>,
     pub(super) digest_any_order: String,
     pub(super) digest_in_order: String,
 }
 
-/// A line that was not decided. It is not shown itself: it names a client.
+/// What a log was read as.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct LogReport {
+    pub(super) file: String,
+    /// Nothing where no line is in a format that is known.
+    pub(super) format: Option<String>,
+    /// Nothing for plain text.
+    pub(super) compression: Option<&'static str>,
+    pub(super) lines: u64,
+}
+
+/// Lines that were not decided for one reason.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Skip {
+    pub(super) count: u64,
+    /// Which of the logs the first is in, from 0.
+    pub(super) log: usize,
+    /// The number of the first, from 1.
     pub(super) line: u64,
-    pub(super) reason: &'static str,
+    /// How the first looks without what names a client, or what the engine says to it.
+    pub(super) shown: Option<String>,
 }
 
 /// How often a name came, and its share of all.
@@ -80,9 +102,10 @@ pub(super) struct StabilityReport {
 }
 
 impl Report {
-    /// True when equal keys of one client group always went to one node.
-    pub(super) fn is_stable(&self) -> bool {
-        self.stability.violations == 0
+    /// True when something was decided, and equal keys of one client group always went to one node.
+    pub(super) fn is_good(&self) -> bool {
+        let stability = self.stability.as_ref();
+        stability.is_some_and(|stability| stability.violations == 0)
     }
 
     /// Writes it.
@@ -99,16 +122,29 @@ impl Report {
             "{} lines, {} decided by {}, {} skipped",
             self.lines, self.decided, self.decided_by, self.skipped
         ));
-        for (reason, count) in &self.skipped_by_reason {
-            text.line(format_args!("  {count} {reason}"));
+        for log in &self.logs {
+            text.line(format_args!("  {}", log.to_text()));
         }
-        if !self.first_skipped.is_empty() {
-            let first = self.first_skipped.iter();
-            let first: Vec<String> = first
-                .map(|s| format!("{} ({})", s.line, s.reason))
-                .collect();
-            text.line(format_args!("  first at lines {}", first.join(", ")));
+        for (reason, skip) in &self.skipped_by_reason {
+            text.line(format_args!(
+                "  {} {reason}, {}",
+                skip.count,
+                self.first(skip)
+            ));
         }
+        if self.unknown_clients > 0 {
+            let count = self.unknown_clients;
+            text.line(format_args!(
+                "  {count} of clients unknown, decided without their place"
+            ));
+        }
+        for warning in &self.warnings {
+            text.line(format_args!("warning: {warning}"));
+        }
+        let Some(stability) = &self.stability else {
+            text.lines(&self.nothing());
+            return text.into_string();
+        };
         for (what, shares) in [
             ("verdicts", &self.verdicts),
             ("reasons", &self.reasons),
@@ -127,8 +163,37 @@ impl Report {
             text.lines(&ranking(what, used, shares));
         }
         text.lines(&self.spreads());
-        text.lines(&self.closing());
+        text.lines(&self.closing(stability));
         text.into_string()
+    }
+
+    /// Where the first line of its kind is, and how it looks.
+    fn first(&self, skip: &Skip) -> String {
+        let file = match self.logs.get(skip.log) {
+            Some(log) if self.logs.len() > 1 => format!("`{}` ", log.file),
+            _ => String::new(),
+        };
+        let shown = skip.shown.as_ref().map(|shown| format!(": {shown}"));
+        format!(
+            "first at {file}line {}{}",
+            skip.line,
+            shown.unwrap_or_default()
+        )
+    }
+
+    /// What to say when there is no answer to report on.
+    fn nothing(&self) -> String {
+        if self.lines == 0 {
+            return "nothing is decided: there is no line to read\n".to_owned();
+        }
+        if self.logs.iter().any(|log| log.format.is_some()) {
+            return "nothing is decided: no line could be used, for the reasons above\n".to_owned();
+        }
+        format!(
+            "nothing is decided: these formats are read: {}; plain or compressed with gzip, zstd, xz or bzip2.\n\
+             --input-format takes such a name, or a pattern like '$remote_addr - - [$time_local] \"$request\" $status'.\n",
+            log::KNOWN
+        )
     }
 
     fn spreads(&self) -> String {
@@ -152,8 +217,7 @@ impl Report {
         format!("\n{}", trimmed(&lines))
     }
 
-    fn closing(&self) -> String {
-        let stability = &self.stability;
+    fn closing(&self, stability: &StabilityReport) -> String {
         let beyond = match stability.not_followed {
             0 => String::new(),
             count => format!(", {count} beyond the bound not followed"),
@@ -171,6 +235,19 @@ impl Report {
             stability.violations,
             self.digest_any_order,
             self.digest_in_order,
+        )
+    }
+}
+
+impl LogReport {
+    fn to_text(&self) -> String {
+        let format = self.format.as_deref().unwrap_or("no known format");
+        let packed = self.compression.map(|name| format!(", {name}"));
+        format!(
+            "`{}`: {} lines, {format}{}",
+            self.file,
+            self.lines,
+            packed.unwrap_or_default()
         )
     }
 }
