@@ -2,8 +2,8 @@
 //!
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
 //! [`state`]. Reading side: [`listen`] accepts, [`grpc`] and [`http`] take calls, [`decider`] decides, [`wire`] converts; [`debug`],
-//! [`metrics`] and [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes
-//! what is told, within the quotas of [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`]
+//! [`metrics`] and [`audit`] show, [`version`] says what runs. Outwards:
+//! [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`]
 //! counts. Operators: [`admin`] hands what they ask to the writer, which keeps the states they set in the [`overlay`].
 
 pub mod admin;
@@ -29,6 +29,7 @@ pub mod signals;
 pub mod state;
 pub mod store;
 pub mod tally;
+pub mod version;
 pub mod view;
 pub mod watch;
 pub mod wire;
