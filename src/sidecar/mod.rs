@@ -2,7 +2,7 @@
 //!
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
 //! [`state`]. Reading side: [`listen`] accepts, [`grpc`] and [`http`] take calls, [`decider`] decides, [`wire`] converts; [`debug`],
-//! [`metrics`] and [`audit`] show, [`version`] says what runs. Outwards:
+//! [`metrics`] (in either format of [`exposition`]) and [`audit`] show, [`process`] and [`version`] say what runs. Outwards:
 //! [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`]
 //! counts. Operators: [`admin`] hands what they ask to the writer, which keeps the states they set in the [`overlay`].
 
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod debug;
 pub mod decider;
 pub mod envoy;
+pub mod exposition;
 pub mod feedback;
 pub mod follow;
 pub mod geoip;
@@ -22,6 +23,7 @@ pub mod listen;
 pub mod metrics;
 pub mod overlay;
 pub mod probe;
+pub mod process;
 pub mod reporters;
 pub mod serve;
 pub mod settings;

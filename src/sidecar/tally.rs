@@ -106,10 +106,8 @@ impl ReportSources {
         for kind in ReportKind::ALL {
             for reason in RefusedReason::ALL {
                 let count = self.sum(|worker| worker.refused_cell(*kind, *reason));
-                if count > 0 {
-                    let labels = [("kind", kind.name()), ("reason", reason.name())];
-                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-                }
+                let labels = [("kind", kind.name()), ("reason", reason.name())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         self.encode_dropped(encoder)

@@ -32,6 +32,7 @@ mod http_door;
 mod http_limits;
 mod http_outcomes;
 mod loopback;
+mod metrics;
 mod misuse;
 mod openmetrics;
 mod page;

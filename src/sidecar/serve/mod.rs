@@ -20,6 +20,7 @@ use self::services::{Desk, Desks, is_streaming, is_told, report_health};
 use self::signalled::Signalled;
 use super::admin::AdminDesk;
 use super::audit::Audit;
+use super::clock;
 use super::debug;
 use super::http;
 use super::intake::Intake;
@@ -32,6 +33,7 @@ use super::listen::socket::{Endpoint, Listener};
 use super::listen::worker::Workers;
 use super::metrics::Sources;
 use super::probe::Prober;
+use super::process::Process;
 use super::settings::Settings;
 use super::state::State;
 use super::tally::ReportSources;
@@ -90,6 +92,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<ExitCode, ServeError> {
     let signalled = Signalled::new()?;
+    let process = Process {
+        started_unix_ms: clock::unix_ms(),
+    };
     let state = Arc::new(State::default());
     let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
     // Watched before they are read: a change in between would be seen by the slow poll only.
@@ -125,6 +130,7 @@ pub async fn serve(
         http: queries.http.counters(),
         debug: counters,
         audit,
+        process,
     })
     .await?;
 
