@@ -36,6 +36,9 @@ mod metrics;
 mod misuse;
 mod openmetrics;
 mod page;
+#[path = "../support/programs.rs"]
+mod programs;
+mod prometheus;
 mod reloads;
 mod server;
 mod standard_services;
