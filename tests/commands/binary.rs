@@ -23,6 +23,7 @@ fn exit_statuses_are_0_1_and_2() {
         (vec!["route", "/x", "--pool", "no-such-pool"], 1),
         (vec!["route", "/x", "--client", "nobody"], 2),
         (vec!["schema", "policy"], 0),
+        (vec!["schema", "http"], 0),
         (vec!["--help"], 0),
         (vec!["--version"], 0),
     ] {

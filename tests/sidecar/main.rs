@@ -34,6 +34,7 @@ mod http_outcomes;
 mod loopback;
 mod metrics;
 mod misuse;
+mod openapi;
 mod openmetrics;
 mod page;
 #[path = "../support/programs.rs"]
