@@ -40,7 +40,7 @@ impl ReportKind {
 }
 
 /// Every result in order, with the word used in metrics.
-const RESULTS: [(AttemptResult, &str); 5] = [
+pub const RESULTS: [(AttemptResult, &str); 5] = [
     (AttemptResult::Ok, "ok"),
     (AttemptResult::Error, "error"),
     (AttemptResult::Timeout, "timeout"),
