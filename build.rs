@@ -57,12 +57,12 @@ fn tell_origin() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets it")?);
     // The builder's word, then what `cargo package` wrote down, then the repository. Somebody else's repository, in which
     // the sources lie by chance, says nothing of them.
-    let given = env::var("TRADEWIND_COMMIT").ok();
-    let commit = given
+    let variable = |name: &str| env::var_os(name)?.into_string().ok();
+    let commit = variable("TRADEWIND_COMMIT")
         .filter(|given| !given.is_empty())
         .or_else(|| commit_of_package(&root))
         .or_else(|| commit_of_repository(&root));
-    let target = env::var("TARGET").ok();
+    let target = variable("TARGET");
     let rustc = env::var_os("RUSTC").and_then(|rustc| said(Command::new(rustc).arg("--version")));
     // `rustc 1.95.0 (…)`: the number is enough.
     let rustc = rustc.and_then(|words| words.split(' ').nth(1).map(str::to_owned));
