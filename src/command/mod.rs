@@ -34,7 +34,7 @@ pub use client::{Server, ServerError};
 pub use error::CommandError;
 pub use output::Format;
 
-use crate::sidecar::settings;
+use crate::sidecar::{settings, version};
 use date::Date;
 
 /// Names for every request the cache node to use, and which next if it fails.
@@ -45,6 +45,7 @@ use date::Date;
 #[command(
     name = "tradewind",
     version,
+    long_version = version::LONG,
     propagate_version = true,
     max_term_width = 100
 )]

@@ -2,6 +2,7 @@
 
 use super::evaluate::{Evaluation, MatchedBy, Pick, Reason, Role, Rung, Verdict};
 use super::geo::place::Source;
+use super::model::names;
 use super::policy::{Affinity, Plan, Policy};
 use super::snapshot::{GeoState, Snapshot};
 use super::topology::{Node, Site};
@@ -65,42 +66,24 @@ pub enum CacheHint {
     Bypass,
 }
 
-impl Purity {
-    /// Every value, in order.
-    pub const ALL: &'static [Self] = &[Self::Pure, Self::Spilled, Self::Hot, Self::Degraded];
+names! { Purity {
+    Pure = "pure",
+    Spilled = "spilled",
+    Hot = "hot",
+    Degraded = "degraded",
+} }
 
-    /// The word used in answers, logs and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pure => "pure",
-            Self::Spilled => "spilled",
-            Self::Hot => "hot",
-            Self::Degraded => "degraded",
-        }
-    }
-}
+names! { Note {
+    LowConfidenceLocation = "low_confidence_location",
+    DefaultLocation = "default_location",
+    GeoDegraded = "geo_degraded",
+    Isolated = "isolated",
+} }
 
-impl Note {
-    /// The word used in answers, logs and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LowConfidenceLocation => "low_confidence_location",
-            Self::DefaultLocation => "default_location",
-            Self::GeoDegraded => "geo_degraded",
-            Self::Isolated => "isolated",
-        }
-    }
-}
-
-impl CacheHint {
-    /// The word used in answers.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Store => "store",
-            Self::Bypass => "bypass",
-        }
-    }
-}
+names! { CacheHint {
+    Store = "store",
+    Bypass = "bypass",
+} }
 
 impl<'a> Decision<'a> {
     /// The view of `evaluation`, which was made from `snapshot`.

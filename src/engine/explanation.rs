@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::decision::Decision;
 use super::evaluate::{Evaluation, MAX_SCORED_SITES, Rung};
 use super::geo::distance::{chord_squared, distance_km};
-use super::model::{AdminState, NodeIndex, SiteIndex};
+use super::model::{AdminState, NodeIndex, SiteIndex, names};
 use super::policy::Plan;
 use super::query::Query;
 use super::rank;
@@ -161,35 +161,25 @@ pub struct SecondNode {
     pub flip_weight_ratio: f32,
 }
 
-impl Elimination {
-    /// The word used in answers and output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ExcludedByCaller => "excluded_by_caller",
-            Self::Maintenance => "maintenance",
-            Self::Draining => "draining",
-            Self::Capability => "capability",
-            Self::Geofence => "geofence",
-            Self::BreakerOpen => "breaker_open",
-            Self::Recovering => "recovering",
-            Self::Unhealthy => "unhealthy",
-            Self::Overloaded => "overloaded",
-            Self::TooFar => "too_far",
-        }
-    }
-}
+names! { Elimination {
+    ExcludedByCaller = "excluded_by_caller",
+    Maintenance = "maintenance",
+    Draining = "draining",
+    Capability = "capability",
+    Geofence = "geofence",
+    BreakerOpen = "breaker_open",
+    Recovering = "recovering",
+    Unhealthy = "unhealthy",
+    Overloaded = "overloaded",
+    TooFar = "too_far",
+} }
 
-impl SiteStanding {
-    /// The word used in answers and output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::InScope => "in_scope",
-            Self::Fallback => "fallback",
-            Self::TooFar => "too_far",
-            Self::NoNode => "no_node",
-        }
-    }
-}
+names! { SiteStanding {
+    InScope = "in_scope",
+    Fallback = "fallback",
+    TooFar = "too_far",
+    NoNode = "no_node",
+} }
 
 impl Explanation {
     /// Explains `evaluation`, which was made from `snapshot` and `query`.

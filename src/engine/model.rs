@@ -30,6 +30,26 @@ pub fn printable(text: &str, most: usize) -> String {
         .collect()
 }
 
+/// Gives an enumeration its words, and the list of all of its values: a value without a word, or a word that is not in the
+/// list, does not compile.
+macro_rules! names {
+    ($type:ident { $($variant:ident = $name:literal,)* }) => {
+        impl $type {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word used in answers, logs and metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use names;
+
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident($type:ty)) => {
         $(#[$doc])*

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query as UrlQuery, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -14,15 +14,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::decider;
+use super::exposition::Exposition;
 use super::metrics::Sources;
 use super::state::{Published, Status};
 use super::wire::{self, number};
 
 /// Most nodes, sites or decisions in one answer.
 const MAX_LISTED: usize = 1_000;
-
-/// The content type of `OpenMetrics` text.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All pages of the debug door.
 pub fn router(sources: Sources) -> Router {
@@ -94,9 +92,16 @@ async fn readyz(Shared(sources): SharedSources) -> Response {
     (code, Json(body)).into_response()
 }
 
-async fn metrics(Shared(sources): SharedSources) -> Response {
+async fn metrics(Shared(sources): SharedSources, headers: HeaderMap) -> Response {
+    let format = Exposition::accepted(&headers);
     match sources.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Ok(text) => {
+            let headers = [
+                (header::CONTENT_TYPE, format.content_type()),
+                (header::VARY, "accept"),
+            ];
+            (headers, format.of(text)).into_response()
+        }
         Err(_) => fault(
             StatusCode::INTERNAL_SERVER_ERROR,
             &["metrics could not be written"],

@@ -17,9 +17,11 @@ use super::audit::Audit;
 use super::envoy::metrics::EnvoySources;
 use super::listen::counters::GateCounters;
 use super::probe::ProbeCounters;
+use super::process::Process;
 use super::signals;
 use super::state::{DocumentState, State};
 use super::tally::ReportSources;
+use super::version;
 use crate::engine::decision::{Decision, Purity};
 use crate::engine::evaluate::{Reason, Verdict};
 use crate::engine::policy::Pool;
@@ -160,13 +162,18 @@ pub struct Sources {
     pub debug: Arc<GateCounters>,
     /// Recent decisions.
     pub audit: Arc<Audit>,
+    /// The process itself.
+    pub process: Process,
 }
 
 impl Sources {
     /// All metrics in the text format of `OpenMetrics`.
     pub fn encode(&self) -> Result<String, fmt::Error> {
-        let mut registry = Registry::with_prefix("tradewind");
-        registry.register_collector(Box::new(self.clone()));
+        let mut registry = Registry::default();
+        // What is known of any process goes by the names that it has everywhere.
+        registry.register_collector(Box::new(self.process));
+        let own = registry.sub_registry_with_prefix("tradewind");
+        own.register_collector(Box::new(self.clone()));
         let mut out = String::new();
         text::encode(&mut out, &registry)?;
         Ok(out)
@@ -177,6 +184,18 @@ impl Sources {
             .iter()
             .map(|worker| counter(worker).load(Ordering::Relaxed))
             .sum()
+    }
+
+    fn encode_build(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "What this program is built from";
+        let mut family = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
+        let labels = [
+            ("version", version::VERSION),
+            ("commit", version::COMMIT),
+            ("target", version::TARGET),
+            ("rustc", version::RUSTC),
+        ];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)
     }
 
     fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -193,7 +212,7 @@ impl Sources {
                     let count: u64 = counters
                         .map(|counter| counter.load(Ordering::Relaxed))
                         .sum();
-                    if count > 0 {
+                    if count > 0 || is_alarming(row, *reason, *purity) {
                         let labels = [
                             ("pool", name.as_str()),
                             ("verdict", verdict_of(*reason).name()),
@@ -293,7 +312,13 @@ impl Sources {
             Some(&Unit::Seconds),
             MetricType::Gauge,
         )?;
-        for file in &status.geo.files {
+        // 0 is what a file says that does not know.
+        let dated = status
+            .geo
+            .files
+            .iter()
+            .filter(|file| file.build_epoch_s > 0);
+        for file in dated {
             let built = i64::try_from(file.build_epoch_s).unwrap_or(i64::MAX);
             ConstGauge::new(built)
                 .encode(family.encode_family(&[("file", file.path.as_str())])?)?;
@@ -411,6 +436,7 @@ impl Sources {
 
 impl Collector for Sources {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        Self::encode_build(&mut encoder)?;
         self.encode_decisions(&mut encoder)?;
         self.encode_durations(&mut encoder)?;
         self.encode_sources(&mut encoder)?;
@@ -424,6 +450,20 @@ impl Collector for Sources {
 
 fn seconds(ns: u64) -> f64 {
     crate::engine::number::from_u64(ns) / 1e9
+}
+
+/// Decisions that somebody wants to be told of. They are shown before there is one, because the rate of a series that
+/// appears with its first value is 0: nobody would be told of the first.
+fn is_alarming(row: usize, reason: Reason, purity: Purity) -> bool {
+    match reason {
+        Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool => {
+            row == NO_POOL && purity == Purity::Pure
+        }
+        Reason::NoNode | Reason::Readmitted | Reason::NextTier | Reason::Panic | Reason::Origin => {
+            row > OTHER_POOLS && purity == Purity::Degraded
+        }
+        _ => false,
+    }
 }
 
 fn verdict_of(reason: Reason) -> Verdict {

@@ -2,8 +2,8 @@
 //!
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
 //! [`state`]. Reading side: [`listen`] accepts, [`grpc`] and [`http`] take calls, [`decider`] decides, [`wire`] converts; [`debug`],
-//! [`metrics`] and [`audit`] show. Outwards: [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes
-//! what is told, within the quotas of [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`]
+//! [`metrics`] (in either format of [`exposition`]) and [`audit`] show, [`process`] and [`version`] say what runs. Outwards:
+//! [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`]
 //! counts. Operators: [`admin`] hands what they ask to the writer, which keeps the states they set in the [`overlay`].
 
 pub mod admin;
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod debug;
 pub mod decider;
 pub mod envoy;
+pub mod exposition;
 pub mod feedback;
 pub mod follow;
 pub mod geoip;
@@ -22,6 +23,7 @@ pub mod listen;
 pub mod metrics;
 pub mod overlay;
 pub mod probe;
+pub mod process;
 pub mod reporters;
 pub mod serve;
 pub mod settings;
@@ -29,6 +31,7 @@ pub mod signals;
 pub mod state;
 pub mod store;
 pub mod tally;
+pub mod version;
 pub mod view;
 pub mod watch;
 pub mod wire;

@@ -40,7 +40,7 @@ impl ReportKind {
 }
 
 /// Every result in order, with the word used in metrics.
-const RESULTS: [(AttemptResult, &str); 5] = [
+pub const RESULTS: [(AttemptResult, &str); 5] = [
     (AttemptResult::Ok, "ok"),
     (AttemptResult::Error, "error"),
     (AttemptResult::Timeout, "timeout"),
@@ -106,10 +106,8 @@ impl ReportSources {
         for kind in ReportKind::ALL {
             for reason in RefusedReason::ALL {
                 let count = self.sum(|worker| worker.refused_cell(*kind, *reason));
-                if count > 0 {
-                    let labels = [("kind", kind.name()), ("reason", reason.name())];
-                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-                }
+                let labels = [("kind", kind.name()), ("reason", reason.name())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         self.encode_dropped(encoder)

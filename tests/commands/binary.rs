@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use tradewind::sidecar::version;
+
 use crate::support::example;
 
 fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -22,6 +24,7 @@ fn exit_statuses_are_0_1_and_2() {
         (vec!["route", "/x", "--pool", "no-such-pool"], 1),
         (vec!["route", "/x", "--client", "nobody"], 2),
         (vec!["schema", "policy"], 0),
+        (vec!["schema", "http"], 0),
         (vec!["--help"], 0),
         (vec!["--version"], 0),
     ] {
@@ -89,5 +92,42 @@ fn every_command_has_help_that_ends_in_a_line() {
             output.status.success() && text.contains("Usage: tradewind"),
             "{args:?}"
         );
+    }
+}
+
+#[test]
+fn the_version_says_what_it_is_built_from() {
+    let output = run(&["--version"], &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (target, rustc) = (version::TARGET, version::RUSTC);
+    let commit = version::COMMIT;
+    let package = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        said,
+        format!("tradewind {package} (commit {commit}, {target}, rustc {rustc})\n")
+    );
+    assert!(target.split('-').count() >= 3, "{target}");
+    assert!(rustc.split('.').count() >= 3, "{rustc}");
+    // For those who only want the number, and for every command alike.
+    let output = run(&["-V"], &[]);
+    assert_eq!(output.stdout, format!("tradewind {package}\n").as_bytes());
+    let output = run(&["topology", "import", "--version"], &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(commit), "{said}");
+}
+
+#[test]
+fn the_commit_is_one_of_the_repository_that_the_sources_are_of() {
+    let git = |args: &[&str]| {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let ran = Command::new("git").args(["-C", root]).args(args).output();
+        ran.ok().filter(|output| output.status.success())
+    };
+    let here = git(&["rev-parse", "--show-prefix"]).is_some_and(|output| output.stdout == b"\n");
+    // Where the builder said the commit, or there is no repository, nobody can check it.
+    if option_env!("TRADEWIND_COMMIT").is_none() && here {
+        let commit = format!("{}^{{commit}}", version::COMMIT);
+        assert!(git(&["cat-file", "-e", &commit]).is_some(), "{commit}");
+        assert_eq!(version::COMMIT.len(), 40);
     }
 }

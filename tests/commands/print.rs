@@ -12,6 +12,9 @@ fn schemas_are_json_and_describe_every_field() {
     assert_eq!(topology["additionalProperties"], false);
     let required = topology["$defs"]["NodeDocument"]["required"].as_array();
     assert!(required.is_some_and(|names| names.contains(&"address".into())));
+    let http = json(&["schema", "http"]);
+    assert_eq!(http["openapi"], "3.1.0");
+    assert!(http["paths"]["/v1/route"]["head"]["responses"]["200"].is_object());
     assert_eq!(tradewind(&["schema", "settings"]).exit, Exit::Usage);
 }
 

@@ -19,6 +19,8 @@ mod http;
 mod nginx;
 mod places;
 mod process;
+#[path = "../support/programs.rs"]
+mod programs;
 mod rig;
 mod runs;
 #[path = "../support/stopped.rs"]

@@ -173,3 +173,37 @@ async fn an_interrupt_ends_it_too_and_an_idle_end_is_quick() {
         assert!(began.elapsed() < Duration::from_secs(3));
     }
 }
+
+#[tokio::test]
+async fn signals_that_mean_nothing_here_do_not_end_it() {
+    let server = Setup::example().start().await;
+    for signal in ["USR1", "USR2", "PIPE"] {
+        for _ in 0..3 {
+            server.signal(signal);
+        }
+    }
+    for signal in ["SIGUSR1", "SIGUSR2"] {
+        let said = || {
+            let log = server.log();
+            log.lines()
+                .any(|line| line.contains(signal) && line.contains("does nothing here"))
+        };
+        server.until(&format!("{signal} is noted"), said).await;
+    }
+    server.client().await.decide(request("/a")).await;
+}
+
+#[tokio::test]
+async fn a_signal_before_the_first_policy_does_not_end_it() {
+    // Handlers are there before any file is read, so also while there is none.
+    let files = Files::empty();
+    let server = files.setup().start_unready().await;
+    for signal in ["HUP", "USR1", "USR2"] {
+        server.signal(signal);
+    }
+    files.write("topology.yaml", crate::fleet::Fleet::usual().text());
+    files.replace("policy.yaml", crate::fleet::policy("all"));
+    server
+        .until("it is ready", || server.get("/readyz").status == 200)
+        .await;
+}

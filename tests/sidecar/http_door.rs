@@ -159,7 +159,7 @@ async fn what_steers_a_decision_can_be_told_in_headers() {
 }
 
 /// A policy that looks at a header, refuses a path, and has nothing for another host.
-fn particular() -> String {
+pub(crate) fn particular() -> String {
     fleet::policy("all").replace(
         "  rules:\n    - {name: all, ",
         "  rules:

@@ -32,9 +32,14 @@ mod http_door;
 mod http_limits;
 mod http_outcomes;
 mod loopback;
+mod metrics;
 mod misuse;
+mod openapi;
 mod openmetrics;
 mod page;
+#[path = "../support/programs.rs"]
+mod programs;
+mod prometheus;
 mod reloads;
 mod server;
 mod standard_services;

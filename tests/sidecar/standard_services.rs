@@ -1,13 +1,12 @@
 //! Health and reflection.
 
+use prost::Message;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tonic_reflection::pb::v1::ServerReflectionRequest;
-use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tradewind::sidecar::wire;
 
 use crate::client::Client;
 use crate::server::{Files, Setup};
@@ -61,51 +60,98 @@ async fn before_the_first_good_policy_it_is_alive_and_not_ready() {
     }
 }
 
+/// The services that both names of reflection tell of.
+const REFLECTED: [&str; 12] = [
+    "envoy.service.accesslog.v3.AccessLogService",
+    "envoy.service.auth.v3.Authorization",
+    "envoy.service.discovery.v3.AggregatedDiscoveryService",
+    "envoy.service.endpoint.v3.EndpointDiscoveryService",
+    "envoy.service.ext_proc.v3.ExternalProcessor",
+    "envoy.service.load_stats.v3.LoadReportingService",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "tradewind.v1.DecisionService",
+    "tradewind.v1.FeedbackService",
+    "tradewind.v1.TelemetryService",
+];
+
+/// That an answer holds one file, whose options tell generators of Go and Java where its code belongs.
+#[track_caller]
+fn assert_has_options(files: &[Vec<u8>]) {
+    let [file] = files else {
+        panic!("{} files", files.len())
+    };
+    let file = FileDescriptorProto::decode(file.as_slice()).unwrap();
+    let options = file.options.unwrap();
+    assert_eq!(options.go_package(), "tradewind/v1;tradewindv1");
+    assert_eq!(options.java_package(), "tradewind.v1");
+    assert!(options.java_multiple_files());
+}
+
+/// What a reflection of one version is asked, and that it answers with all services and with our file.
+macro_rules! assert_reflects {
+    ($version:ident, $channel:expr) => {{
+        use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
+        use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
+        use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
+        let asked = [
+            MessageRequest::ListServices(String::new()),
+            MessageRequest::FileContainingSymbol("tradewind.v1.DecideRequest".to_owned()),
+        ]
+        .map(
+            |message_request| tonic_reflection::pb::$version::ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(message_request),
+            },
+        );
+        let mut reflection = ServerReflectionClient::new($channel);
+        let stream = reflection.server_reflection_info(tokio_stream::iter(asked));
+        let mut answers = stream.await.unwrap().into_inner();
+        let listed = answers.message().await.unwrap().unwrap();
+        let Some(MessageResponse::ListServicesResponse(list)) = listed.message_response else {
+            panic!("{listed:?}")
+        };
+        let mut names: Vec<String> = list.service.into_iter().map(|s| s.name).collect();
+        names.sort();
+        assert_eq!(names, REFLECTED);
+        let described = answers.message().await.unwrap().unwrap();
+        let Some(MessageResponse::FileDescriptorResponse(files)) = described.message_response
+        else {
+            panic!("{described:?}")
+        };
+        assert_has_options(&files.file_descriptor_proto);
+    }};
+}
+
 #[tokio::test]
-async fn reflection_lists_the_services_and_describes_ours() {
+async fn reflection_lists_the_services_and_describes_ours_by_both_of_its_names() {
     let server = Setup::example().start().await;
     let client = server.client().await;
-    let mut reflection = ServerReflectionClient::new(client.channel);
-    let ask = |message_request| ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(message_request),
-    };
-    let asked = [
-        ask(MessageRequest::ListServices(String::new())),
-        ask(MessageRequest::FileContainingSymbol(
-            "tradewind.v1.DecideRequest".to_owned(),
-        )),
-    ];
-    let stream = reflection.server_reflection_info(tokio_stream::iter(asked));
-    let mut answers = stream.await.unwrap().into_inner();
-    let listed = answers.message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = listed.message_response else {
-        panic!("{listed:?}")
-    };
-    let mut names: Vec<String> = list.service.into_iter().map(|s| s.name).collect();
-    names.sort();
-    assert_eq!(
-        names,
-        [
-            "envoy.service.accesslog.v3.AccessLogService",
-            "envoy.service.auth.v3.Authorization",
-            "envoy.service.discovery.v3.AggregatedDiscoveryService",
-            "envoy.service.endpoint.v3.EndpointDiscoveryService",
-            "envoy.service.ext_proc.v3.ExternalProcessor",
-            "envoy.service.load_stats.v3.LoadReportingService",
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1.ServerReflection",
-            "tradewind.v1.DecisionService",
-            "tradewind.v1.FeedbackService",
-            "tradewind.v1.TelemetryService",
-        ]
-    );
-    let described = answers.message().await.unwrap().unwrap();
-    assert!(
-        matches!(
-            described.message_response,
-            Some(MessageResponse::FileDescriptorResponse(_))
-        ),
-        "{described:?}"
-    );
+    assert_reflects!(v1, client.channel.clone());
+    assert_reflects!(v1alpha, client.channel.clone());
+}
+
+#[test]
+fn every_file_of_ours_says_where_generated_code_belongs() {
+    let all = FileDescriptorSet::decode(wire::DESCRIPTORS).unwrap();
+    let ours = all
+        .file
+        .iter()
+        .filter(|file| file.package() == "tradewind.v1");
+    let mut outer_classes = Vec::new();
+    for file in ours {
+        assert_has_options(&[file.encode_to_vec()]);
+        outer_classes.push(
+            file.options
+                .as_ref()
+                .unwrap()
+                .java_outer_classname()
+                .to_owned(),
+        );
+    }
+    // None has the name of a message or service, which Java could not tell apart.
+    outer_classes.sort();
+    let wanted = ["Admin", "Decision", "Feedback", "Telemetry", "Topology"];
+    assert_eq!(outer_classes, wanted.map(|name| format!("{name}Proto")));
 }

@@ -8,7 +8,7 @@ use super::node::NodeNotes;
 use crate::engine::health::breaker::State;
 use crate::engine::health::budget::{self, Member};
 use crate::engine::health::isolation::{EVENT_MS, Isolation, SiteHealth};
-use crate::engine::model::{AdminState, NodeIndex};
+use crate::engine::model::{AdminState, NodeIndex, names};
 use crate::engine::policy::{Operation, Policy, SetIndex};
 use crate::engine::signal::{Admission, Readmission};
 use crate::engine::time::Moment;
@@ -53,17 +53,12 @@ pub enum Source {
     LoadReports,
 }
 
-impl Source {
-    /// The word used in output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Outcomes => "outcomes",
-            Self::Probes => "probes",
-            Self::LoadReports => "load_reports",
-        }
-    }
-}
+names! { Source {
+    Default = "default",
+    Outcomes = "outcomes",
+    Probes = "probes",
+    LoadReports = "load_reports",
+} }
 
 /// What a node's own record says. Traffic outranks probes: a node that answers is well, whatever its health page says.
 pub fn verdict(now: Moment, notes: &NodeNotes, operation: &Operation) -> Verdict {

@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 
 use super::hash::{self, KeyHash};
 use super::locate::{self, Located};
-use super::model::{NodeIndex, PoolIndex, RuleIndex, SiteIndex};
+use super::model::{NodeIndex, PoolIndex, RuleIndex, SiteIndex, names};
 use super::policy::{Action, Affinity, Matched, PanicMode, Plan, PlanTier};
 use super::query::{MAX_CANDIDATES, MAX_TRIED, Query};
 use super::request::host::{HostRoom, normal_host};
@@ -156,22 +156,6 @@ pub enum Role {
     NextTier,
     /// The key's owner at the origin.
     Origin,
-}
-
-macro_rules! names {
-    ($type:ident { $($variant:ident = $name:literal,)* }) => {
-        impl $type {
-            /// Every value, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The word used in answers, logs and metrics.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-    };
 }
 
 names! { Verdict { Route = "route", Refuse = "refuse", } }

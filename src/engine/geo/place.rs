@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::Location;
 use super::cell::Cell;
+use crate::engine::model::names;
 
 /// Accuracy radius in kilometres beyond which a location is of low confidence.
 pub const LOW_CONFIDENCE_RADIUS_KM: f32 = 500.0;
@@ -114,6 +115,13 @@ pub enum Source {
     /// Nothing was known; the policy's default stands in.
     Default,
 }
+
+names! { Source {
+    Caller = "caller",
+    Override = "override",
+    Database = "database",
+    Default = "default",
+} }
 
 /// What is known about a client, or about a class of clients.
 ///

@@ -31,10 +31,8 @@ impl EnvoySources {
             for (at, attempts) in ATTEMPT_COUNTS.iter().enumerate() {
                 let workers = self.access_logs.iter();
                 let count: u64 = workers.map(|worker| worker.requests(ending, at)).sum();
-                if count > 0 {
-                    let labels = [("ended", name), ("attempts", *attempts)];
-                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-                }
+                let labels = [("ended", name), ("attempts", *attempts)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         let help = "Access log entries that say nothing of a node, by why";

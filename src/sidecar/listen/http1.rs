@@ -5,6 +5,7 @@
 //! same bounds with other numbers ([`Http1Limits::query`]).
 
 use std::convert::Infallible;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -289,9 +290,10 @@ async fn answer<S: HttpService>(
 ) -> Result<Response<Body>, Infallible> {
     let declared = request.body().size_hint().lower();
     if usize::try_from(declared).map_or(true, |bytes| bytes > limits.max_body_bytes) {
+        let most = limits.max_body_bytes;
         return Ok(refusal(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "the request's body is too large\n",
+            format_args!("the request's body is too large, at most {most} bytes are taken"),
         ));
     }
     let request = request.map(|body| Body::new(Limited::new(body, limits.max_body_bytes)));
@@ -308,27 +310,28 @@ async fn answer<S: HttpService>(
         Ok(Some(answer)) => answer,
         Ok(None) => {
             counters::count(&counters.panics);
-            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the service failed\n")
+            let message = format_args!("the service failed");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, message)
         }
         Err(_late) => {
             counters::count(&counters.deadline_exceeded);
             refusal(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the request took longer than the server allows\n",
+                format_args!("the request took longer than the server allows"),
             )
         }
     })
 }
 
-/// An answer of the door's own, after which the connection closes: its request may be half read.
-fn refusal(status: StatusCode, message: &'static str) -> Response<Body> {
-    let mut answer = Response::new(Body::from(message));
+/// An answer of the door's own, of the form that its pages' faults have, after which the connection closes: its request
+/// may be half read. The message is plain words.
+fn refusal(status: StatusCode, message: fmt::Arguments<'_>) -> Response<Body> {
+    let mut answer = Response::new(Body::from(format!("{{\"error\":\"{message}\"}}")));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod envoy;
 mod services;
+mod signalled;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::services::{Desk, Desks, is_streaming, is_told, report_health};
+use self::signalled::Signalled;
 use super::admin::AdminDesk;
 use super::audit::Audit;
+use super::clock;
 use super::debug;
 use super::http;
 use super::intake::Intake;
@@ -31,6 +33,7 @@ use super::listen::socket::{Endpoint, Listener};
 use super::listen::worker::Workers;
 use super::metrics::Sources;
 use super::probe::Prober;
+use super::process::Process;
 use super::settings::Settings;
 use super::state::State;
 use super::tally::ReportSources;
@@ -77,7 +80,7 @@ pub fn run(settings: Settings, announce: impl FnOnce(&Running)) -> Result<ExitCo
         .build()
         .map_err(ServeError::Start)?;
     runtime.block_on(async {
-        let shutdown = shutdown_signal()?;
+        let shutdown = signalled::shutdown()?;
         serve(settings, announce, shutdown).await
     })
 }
@@ -88,6 +91,10 @@ pub async fn serve(
     announce: impl FnOnce(&Running),
     shutdown: impl Future<Output = ()>,
 ) -> Result<ExitCode, ServeError> {
+    let signalled = Signalled::new()?;
+    let process = Process {
+        started_unix_ms: clock::unix_ms(),
+    };
     let state = Arc::new(State::default());
     let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
     // Watched before they are read: a change in between would be seen by the slow poll only.
@@ -102,10 +109,8 @@ pub async fn serve(
     let prober = Prober::spawn(Arc::clone(&state), move |probed| told.probed(probed));
     let prober = prober.map_err(ServeError::Start)?;
     let keeper = tokio::spawn(Arc::clone(&audit).keep_all(samples));
-    let reloader = tokio::spawn(reload_on_signal(
-        mailbox.clone(),
-        Duration::from_millis(settings.poll.as_ms()),
-    ));
+    let poll = Duration::from_millis(settings.poll.as_ms());
+    let reloader = tokio::spawn(signalled.serve(mailbox.clone(), poll));
 
     let mut queries = Queries::start(&settings)?;
     let endpoints = queries.open_grpc(&settings, &desks).await?;
@@ -125,6 +130,7 @@ pub async fn serve(
         http: queries.http.counters(),
         debug: counters,
         audit,
+        process,
     })
     .await?;
 
@@ -295,34 +301,4 @@ impl Queries {
         });
         opened.await
     }
-}
-
-/// Asks the writer to look again on SIGHUP and every `poll`.
-async fn reload_on_signal(mailbox: Mailbox, poll: Duration) {
-    let mut hangup = signal(SignalKind::hangup()).ok();
-    loop {
-        let signalled = async {
-            match hangup.as_mut() {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = signalled => tracing::info!("told to look at the files again"),
-            () = tokio::time::sleep(poll) => {}
-        }
-        mailbox.look_again();
-    }
-}
-
-/// Completes at the first SIGTERM or SIGINT.
-fn shutdown_signal() -> Result<impl Future<Output = ()>, ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

@@ -220,22 +220,28 @@ impl Service<Request<Incoming>> for Services {
 fn others(health: HealthServer<impl Health>) -> axum::Router {
     let mut routes = Routes::builder();
     routes.add_service(health);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    // The descriptors are of all services; only these are served here.
-    let reflection = SERVED_HERE
-        .iter()
-        .chain(&envoy::NAMES)
-        .fold(reflection, |reflection, name| {
-            reflection.with_service_name(*name)
-        })
-        .build_v1();
-    match reflection {
+    match reflection().build_v1() {
         Ok(reflection) => drop(routes.add_service(reflection)),
         Err(error) => tracing::warn!(%error, "reflection is not served"),
     }
+    // Tools older than 2023 and not a few newer ones know only this name of the same service.
+    match reflection().build_v1alpha() {
+        Ok(reflection) => drop(routes.add_service(reflection)),
+        Err(error) => tracing::warn!(%error, "reflection is not served as v1alpha"),
+    }
     routes.routes().into_axum_router()
+}
+
+/// What reflection tells, by either of its names.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let all = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET);
+    // The descriptors are of all services; only these are served here.
+    let here = SERVED_HERE.iter().chain(&envoy::NAMES);
+    here.fold(all, |all, name| all.with_service_name(*name))
 }
 
 /// Keeps gRPC health in step with readiness, for as long as the state lives.
@@ -266,8 +272,9 @@ pub(super) async fn report_health(reporter: HealthReporter, mut ready: watch::Re
 }
 
 /// The services of these doors, for reflection.
-const SERVED_HERE: [&str; 5] = [
+const SERVED_HERE: [&str; 6] = [
     "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
     "grpc.health.v1.Health",
     "tradewind.v1.DecisionService",
     "tradewind.v1.FeedbackService",
@@ -298,5 +305,6 @@ pub(super) fn is_streaming(path: &str) -> bool {
             | "/tradewind.v1.TelemetryService/ReportLoad"
             | "/grpc.health.v1.Health/Watch"
             | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+            | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     ) || EnvoyService::of(path).is_some_and(EnvoyService::is_streaming)
 }

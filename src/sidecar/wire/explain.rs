@@ -4,7 +4,6 @@ use super::proto;
 use crate::engine::decision::Decision;
 use crate::engine::evaluate::{MatchedBy, Rung, Verdict};
 use crate::engine::explanation::{Explanation, NodeLine, SiteLine, SiteStanding};
-use crate::engine::geo::place::Source;
 use crate::engine::signal::Evidence;
 use crate::engine::topology::Topology;
 
@@ -52,20 +51,11 @@ fn count_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn source_name(source: Source) -> &'static str {
-    match source {
-        Source::Caller => "caller",
-        Source::Override => "override",
-        Source::Database => "database",
-        Source::Default => "default",
-    }
-}
-
 fn client(decision: &Decision<'_>) -> proto::ClientPlace {
     let located = &decision.evaluation().located;
     let center = located.cell.center();
     proto::ClientPlace {
-        source: source_name(located.place.source).to_owned(),
+        source: located.place.source.name().to_owned(),
         cell_center: Some(proto::Location {
             latitude: center.latitude(),
             longitude: center.longitude(),
@@ -155,7 +145,7 @@ fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
         "the client is near {:.1}, {:.1} ({country}), said by: {}",
         center.latitude(),
         center.longitude(),
-        source_name(located.place.source)
+        located.place.source.name()
     ));
     match (evaluation.matched, decision.rule_name()) {
         (MatchedBy::Rule(_), name) => lines.push(format!("rule `{name}` matches first")),

@@ -26,6 +26,11 @@ const CANDIDATES: &str = "x-route-candidates";
 /// Handed back in the answer.
 const REQUEST_ID: &str = "x-request-id";
 
+/// Every fixed name.
+pub const FORWARDED: [&str; 8] = [
+    URI, METHOD, HOST, CLIENT_IP, POOL, KEY, CANDIDATES, REQUEST_ID,
+];
+
 /// Headers of the hop between the proxy and this sidecar. They say nothing of the client's request.
 const OF_THE_HOP: [HeaderName; 11] = [
     header::HOST,
@@ -183,6 +188,17 @@ mod tests {
             others.collect::<Vec<_>>(),
             [("accept", "a"), ("accept", "\u{fffd}")]
         );
+    }
+
+    #[test]
+    fn a_fixed_name_is_never_the_clients_though_the_policy_looks_at_it() {
+        let reading = Reading {
+            header_names: FORWARDED.map(Into::into).to_vec(),
+            ..Reading::default()
+        };
+        let given = FORWARDED.map(|name| (name, &b"1"[..]));
+        let (request, _) = from_headers(&headers(&given), &reading);
+        assert_eq!(request.headers, Vec::new());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub mod told;
 
 pub use explain::explanation;
 pub use fault::WireError;
-pub use forwarded::from_headers;
+pub use forwarded::{FORWARDED, from_headers};
 pub use mask::mask;
 pub use parameters::{from_parameters, number};
 pub use place::told_place;
