@@ -10,6 +10,9 @@ use crate::rig::{Rig, is_open};
 use crate::tools::Tool;
 use crate::visits::get;
 
+/// Where examples send logs to.
+const LOG: u16 = 7074;
+
 /// How a proxy is started on its example.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
@@ -25,6 +28,8 @@ pub(crate) struct Kind {
 /// A running one, and everything around it.
 pub(crate) struct Front {
     pub(crate) rig: Rig,
+    /// Whoever tells the sidecar what the proxy logs.
+    teller: Option<Process>,
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
@@ -42,9 +47,24 @@ impl Front {
         process.until("the proxy listens", || is_open(address));
         Some(Self {
             rig,
+            teller: None,
             process,
             address,
         })
+    }
+
+    /// Has the sidecar told what the proxy logs, which by itself nobody reads.
+    pub(crate) fn tell(&mut self) {
+        let source = format!("syslog:{}", self.rig.places.address(LOG));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        command.env_clear().args(["tell", &source, "--server"]);
+        command.arg(self.rig.sidecar.grpc.to_string());
+        let log = self.rig.file("tell.log");
+        let mut teller = Process::start(command, log.clone());
+        teller.until("it reads the log", || {
+            std::fs::read_to_string(&log).is_ok_and(|said| said.starts_with("tells "))
+        });
+        self.teller = Some(teller);
     }
 
     pub(crate) fn connect(&self) -> Connection {

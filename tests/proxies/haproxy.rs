@@ -22,7 +22,7 @@ fn haproxy(program: &Path, folder: &Path) -> Command {
     command
 }
 
-const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     tool: Tool::Haproxy,
     files: &FILES,
     port: 8090,

@@ -23,5 +23,6 @@ mod rig;
 mod runs;
 #[path = "../support/stopped.rs"]
 mod stopped;
+mod told;
 mod tools;
 mod visits;

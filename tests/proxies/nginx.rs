@@ -25,7 +25,7 @@ fn nginx(program: &Path, folder: &Path) -> Command {
     command
 }
 
-const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     tool: Tool::Nginx,
     files: &FILES,
     port: 8080,

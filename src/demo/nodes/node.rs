@@ -142,7 +142,8 @@ impl Node {
             return Ok(answer);
         }
         let object = request.uri().path_and_query();
-        let looked = self.look_up(object.map_or("/", |object| object.as_str()));
+        let object = object.map_or("/", |object| object.as_str());
+        let looked = self.look_up(object);
         let usual = if looked.is_hit {
             self.options.hit
         } else {
@@ -151,6 +152,10 @@ impl Node {
         self.take(now, usual).await;
         let mut answer = Response::new(Full::new(self.body.clone()));
         self.sign(&mut answer, Some(looked));
+        // Beyond ASCII too: a path is bytes.
+        if let Ok(object) = HeaderValue::from_bytes(object.as_bytes()) {
+            answer.headers_mut().insert("x-target", object);
+        }
         Ok(answer)
     }
 
