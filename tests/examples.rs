@@ -152,6 +152,32 @@ fn each_proxy_has_its_entry_and_says_what_is_missing() {
     }
 }
 
+/// `find` fails where nothing was prepared, and with it failed the whole command, without a word.
+#[test]
+fn without_envoy_the_command_says_what_to_install() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = elsewhere.path().join("examples");
+    fs::create_dir_all(folder.join("envoy")).unwrap();
+    for name in ["run-with", "envoy/run"] {
+        fs::copy(examples().join(name), folder.join(name)).unwrap();
+    }
+    let mut command = Command::new(folder.join("envoy/run"));
+    command
+        .env_remove("PROXY_PROGRAM")
+        .env("PATH", "/usr/bin:/bin");
+    let Some(ran) = run(&mut command, "an example without Envoy") else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&ran.stderr);
+    if Path::new("/usr/bin/envoy").exists() {
+        return;
+    }
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    for part in ["there is no envoy here", "tests/proxies/prepare envoy"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
 #[test]
 fn the_service_is_one_that_systemd_takes() {
     let units = tempfile::tempdir().unwrap();

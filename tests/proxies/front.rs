@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::http::{Connection, Reply};
+use crate::places::Places;
 use crate::process::Process;
-use crate::rig::{Rig, is_open};
+use crate::rig::{Rig, Setup, is_open};
 use crate::tools::Tool;
 use crate::visits::get;
 
@@ -38,9 +39,21 @@ impl Front {
     /// Starts everything; `None` where the program can not be had.
     #[track_caller]
     pub(crate) fn start(kind: &Kind, test: &str) -> Option<Self> {
+        Self::start_with(kind, test, Setup::default(), |_places, _folder| {})
+    }
+
+    /// The same, with what a test wants otherwise; `change` may edit the proxy's files in their folder.
+    #[track_caller]
+    pub(crate) fn start_with(
+        kind: &Kind,
+        test: &str,
+        setup: Setup,
+        change: impl FnOnce(&mut Places, &Path),
+    ) -> Option<Self> {
         let program = kind.tool.path(test)?;
-        let mut rig = Rig::start();
+        let mut rig = Rig::start_with(setup);
         let folder = rig.copy(kind.files, "proxy");
+        change(&mut rig.places, &folder);
         let command = (kind.command)(&program, &folder);
         let mut process = Process::start(command, folder.join("proxy.log"));
         let address = rig.places.address(kind.port);

@@ -178,7 +178,7 @@ fn haproxy_lets_no_client_choose() {
     }
     // What the sidecar can not read is not let past its rules.
     let long = format!("/internal/{}", "v".repeat(8_200));
-    assert_eq!(haproxy.get(&long, &asker).status, 403);
+    assert_eq!(haproxy.get(&long, &asker).status, 414);
 }
 
 #[test]
