@@ -21,22 +21,26 @@ const UNITS: [(&str, u64); 7] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// The duration that a value stands for, `Some(None)` for one that is not known; `None` if it is not a duration.
+/// A value that is none of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoDuration;
+
+/// The duration that a value stands for; `None` where it says that there is none.
 ///
 /// Any length is read, also one below zero: what is believed is decided where it is used.
-pub(super) fn read(value: &Value) -> Option<Option<prost_types::Duration>> {
-    match value {
-        Value::Number(seconds) => plain(&seconds.to_string()).map(Some),
-        Value::String(text) if is_unknown(text) => Some(None),
+pub(super) fn read(value: &Value) -> Result<Option<prost_types::Duration>, NoDuration> {
+    let duration = match value {
+        Value::Number(seconds) => plain(&seconds.to_string()),
+        Value::String(text) if is_unknown(text) => return Ok(None),
         Value::String(text) => text
             .parse()
             .ok()
             .or_else(|| one_unit(text))
             .or_else(|| plain(text))
-            .or_else(|| in_parts(text))
-            .map(Some),
+            .or_else(|| in_parts(text)),
         _ => None,
-    }
+    };
+    duration.map(Some).ok_or(NoDuration)
 }
 
 /// What logs write where there is no time.
@@ -94,7 +98,7 @@ mod tests {
     /// Nanoseconds, `None` for unknown.
     #[track_caller]
     fn nanos(value: &Value) -> Option<i64> {
-        let read = read(value).unwrap_or_else(|| panic!("{value} is not read"));
+        let read = read(value).unwrap_or_else(|_| panic!("{value} is not read"));
         read.map(|read| read.seconds * 1_000_000_000 + i64::from(read.nanos))
     }
 
@@ -145,7 +149,7 @@ mod tests {
             json!(true),
             json!(["1s"]),
         ] {
-            assert_eq!(read(&value), None, "{value}");
+            assert_eq!(read(&value), Err(NoDuration), "{value}");
         }
     }
 }

@@ -40,15 +40,14 @@ pub(super) fn by_termination(state: &str, status: u32, answered: Option<bool>) -
     let broke_off = |result| Some(Verdict { result, status });
     match (by, phase) {
         ('-', _) => by_status(status, answered),
-        // The node: it refused the connection, closed it before it answered, or in the middle of its answer.
-        ('S', 'C') => failed(AttemptResult::Error),
+        // The node refused the connection, or its answer was no HTTP.
+        ('S', 'C') | ('P', 'H') => failed(AttemptResult::Error),
+        // It closed the connection before it answered, or in the middle of its answer.
         ('S', 'H') => failed(AttemptResult::Reset),
         ('S', 'D' | 'L') => broke_off(AttemptResult::Reset),
         // Time ran out: to connect, for the head of the answer, for the rest of it.
         ('s', 'C' | 'H') => failed(AttemptResult::Timeout),
         ('s', 'D' | 'L') => broke_off(AttemptResult::Timeout),
-        // Its answer was no HTTP.
-        ('P', 'H') => failed(AttemptResult::Error),
         // The client left, but the node had answered.
         ('C' | 'c', 'D' | 'L') if answered != Some(false) => by_status(status, answered),
         _ => None,

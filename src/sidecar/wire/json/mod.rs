@@ -136,7 +136,8 @@ impl Reader {
     }
 
     fn duration(&mut self, field: &str, value: &Value, target: &mut Option<prost_types::Duration>) {
-        self.take((field, duration::WANTED), value, duration::read, target);
+        let read = |value: &Value| duration::read(value).ok();
+        self.take((field, duration::WANTED), value, read, target);
     }
 
     /// A value by its name, or by the end of its name in any case.
