@@ -7,6 +7,10 @@
 local SIDECAR = "http://127.0.0.1:8091/v1/route"
 local TIMEOUT_MS = 1000
 
+-- What is longer is refused here: a question or an answer that does not fit into HAProxy's buffers (tune.bufsize) would
+-- look like a dead sidecar, and the request pass.
+local LONGEST_TARGET, LONGEST_QUESTION = 8192, 24576
+
 -- Only these headers of the client are shown to the policy; name here what its rules look at.
 local SHOWN = { "accept" }
 
@@ -46,6 +50,15 @@ local function question(txn)
   return headers
 end
 
+-- How many bytes its values have.
+local function size(headers)
+  local bytes = 0
+  for _, values in pairs(headers) do
+    for _, value in ipairs(values) do bytes = bytes + #value end
+  end
+  return bytes
+end
+
 -- Answers the client with the sidecar's status: refused by a rule (403), without a rule (404) or a node (503), or not
 -- readable (400, 414, 431). A client must not get past a rule by sending rubbish.
 local function refuse(txn, status, reason)
@@ -55,7 +68,10 @@ local function refuse(txn, status, reason)
 end
 
 core.register_action("route", { "http-req" }, function(txn)
-  local answer = core.httpclient():head { url = SIDECAR, headers = question(txn), timeout = TIMEOUT_MS }
+  local headers = question(txn)
+  if #headers["x-original-uri"][1] > LONGEST_TARGET then return refuse(txn, 414) end
+  if size(headers) > LONGEST_QUESTION then return refuse(txn, 431) end
+  local answer = core.httpclient():head { url = SIDECAR, headers = headers, timeout = TIMEOUT_MS }
   local status = answer and answer.status or 0
   local function header(name)
     local found = answer.headers and answer.headers[name]

@@ -186,7 +186,7 @@ fn haproxy_refuses_what_is_no_request() {
     let Some(haproxy) = Front::start(&KIND, "haproxy_refuses_what_is_no_request") else {
         return;
     };
-    let long = "v".repeat(20_000);
+    let long = "v".repeat(40_000);
     for (what, bytes) in [
         ("a long header", request("GET", "/a", &[("a", &long)], b"")),
         (

@@ -21,8 +21,8 @@ use crate::rig::{Asker, Rig, Setup};
 use crate::visits::HOST;
 use crate::{haproxy, nginx};
 
-/// A rule that looks at a header, beside the one for `/internal`.
-const HEADER_RULE: (&str, &str) = (
+/// A rule that looks at a header and one that only Spain may serve, beside the one for `/internal`.
+const RULES: (&str, &str) = (
     "    - name: everything\n",
     "    - name: beta
       owner: you
@@ -30,6 +30,13 @@ const HEADER_RULE: (&str, &str) = (
       match:
         headers: [{ name: x-beta, exact: \"1\" }]
       action: refuse
+    - name: fenced
+      owner: you
+      rollback: remove the rule
+      match:
+        paths: [{ value: /fenced }]
+      geofence: [ES]
+      pools: [edge]
     - name: everything\n",
 );
 
@@ -280,7 +287,7 @@ fn envoy(test: &str, config: &'static str) -> Option<Proxy> {
 
 fn setup() -> Setup {
     Setup {
-        policy: vec![HEADER_RULE],
+        policy: vec![RULES],
         ..Setup::default()
     }
 }

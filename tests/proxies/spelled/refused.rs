@@ -1,5 +1,7 @@
 //! What a rule refuses goes to no node, however it is asked for.
 
+use std::process::Command;
+
 use super::{Seen, VERSIONS, all};
 use crate::http::{Connection, request};
 use crate::visits::{HOST, client};
@@ -60,6 +62,59 @@ fn no_spelling_passes_a_refusal() {
                 Some("/hello"),
                 "{proxy} {version:?}"
             );
+        }
+    }
+}
+
+/// A proxy that can not put its question, or not take the answer, must not take the sidecar for dead.
+#[test]
+fn no_length_passes_a_refusal() {
+    let accept = "a".repeat(7_900);
+    for proxy in all("no_length_passes_a_refusal") {
+        for version in VERSIONS {
+            for length in [
+                4_000, 7_900, 12_000, 15_000, 15_200, 15_300, 16_000, 31_500, 33_000,
+            ] {
+                for (what, headers) in [
+                    ("nothing", vec![]),
+                    ("a long header", vec![("Accept", &*accept)]),
+                ] {
+                    for byte in ["p", "|", "%7e"] {
+                        let query = byte.repeat(length / byte.len());
+                        let target = format!("/internal/x?{query}");
+                        let seen = proxy.ask(version, &target, &headers);
+                        assert!(
+                            seen.is_refused(),
+                            "{proxy} {version:?}, {length} bytes of {byte}, {what}: {seen:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A rule that names nodes is not served by others because these are away.
+#[test]
+fn a_geofence_without_nodes_is_served_by_nobody() {
+    for proxy in all("a_geofence_without_nodes_is_served_by_nobody") {
+        assert_eq!(proxy.ask(VERSIONS[0], "/fenced/a", &[]).status, 200);
+        let server = proxy.rig.sidecar.admin.to_string();
+        let away = Command::new(env!("CARGO_BIN_EXE_tradewind"))
+            .args(["drain", "--site", "MAD", "--maintenance", "--why", "tests"])
+            .args(["--server", &server])
+            .output();
+        let away = away.unwrap();
+        assert!(away.status.success(), "{away:?}");
+        for version in VERSIONS {
+            for path in ["/fenced/a", "//fenced/a", "/fenced/a?|||"] {
+                let seen = proxy.ask(version, path, &[]);
+                assert_eq!(
+                    (seen.status, &seen.node),
+                    (503, &None),
+                    "{proxy} {version:?} {path}: {seen:?}"
+                );
+            }
         }
     }
 }

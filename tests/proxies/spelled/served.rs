@@ -75,6 +75,34 @@ fn headers_that_no_rule_reads_are_no_reason_to_refuse() {
 }
 
 #[test]
+fn long_targets_are_served_up_to_what_proxies_take() {
+    for mut proxy in all("long_targets_are_served_up_to_what_proxies_take") {
+        let asker = client(0);
+        let headers = [("X-Forwarded-For", &*asker)];
+        // Bars become three times as long in normal form, which the answer must have room for.
+        // (Over HTTP/2 they are sent in two bytes each, which nginx counts.)
+        for query in ["p".repeat(7_900), "|".repeat(4_000), "%7e".repeat(2_600)] {
+            let target = format!("/hello?{query}");
+            let node = proxy.named(&target, &asker);
+            for version in VERSIONS {
+                let seen = proxy.ask(version, &target, &headers);
+                let what = query.chars().next().unwrap();
+                assert_eq!(
+                    seen.status, 200,
+                    "{proxy} {version:?} {what}: {:?}",
+                    seen.node
+                );
+                assert_eq!(
+                    seen.node.as_deref(),
+                    Some(&*node),
+                    "{proxy} {version:?} {what}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn of_two_address_lines_the_proxys_counts() {
     for mut proxy in all("of_two_address_lines_the_proxys_counts") {
         // What the client says of itself comes first; what the load balancer adds, last.
