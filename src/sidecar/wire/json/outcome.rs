@@ -177,15 +177,17 @@ impl Line {
             termination,
             ..
         } = self;
-        for (number, attempt) in (self.first.max(1)..).zip(attempts) {
-            let is_last = outcomes.len() + 1 == count;
+        let first = self.first.max(1);
+        for (at, attempt) in attempts.into_iter().enumerate() {
+            let is_last = at + 1 == count;
             let termination = if is_last { &*termination } else { "" };
             let Some(mut outcome) = attempt.into_outcome(termination, count) else {
                 continue;
             };
             outcome.decision_id.clone_from(&decision_id);
             if is_numbered {
-                outcome.attempt = number;
+                let at = u32::try_from(at).unwrap_or(u32::MAX);
+                outcome.attempt = first.saturating_add(at);
             }
             outcomes.push(outcome);
         }
@@ -302,7 +304,75 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Words that logs have, and some that they do not.
+    fn word() -> impl Strategy<Value = Value> {
+        let words = [
+            "-",
+            "",
+            "-1",
+            "a",
+            "a, b",
+            "a : b, c",
+            ", ",
+            " : ",
+            "<NOSRV>",
+            "200",
+            "502, 200",
+            "499",
+            "+1",
+            "+9",
+            "3",
+            "SC",
+            "--",
+            "é",
+            "\u{0}",
+            "0.012",
+            "1ms, -",
+            "9999999999999999999999",
+            "HIT",
+            "Mid; hit, Edge",
+            "=;,",
+        ];
+        prop_oneof![
+            proptest::sample::select(words.to_vec()).prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            Just(Value::Null),
+            Just(Value::Bool(true)),
+            Just(Value::Array(vec![Value::from("a")])),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_refused_within_bounds(
+            fields in proptest::collection::btree_map(
+                proptest::sample::select(vec![
+                    "node", "decision_id", "attempt", "result", "status", "time_to_first_byte", "total", "bytes",
+                    "cache_status", "client_round_trip", "termination", "named", "retries", "other",
+                ]),
+                word(),
+                0..14,
+            ),
+        ) {
+            let line = serde_json::to_vec(&fields).unwrap();
+            if let Ok(told) = outcomes(&line) {
+                prop_assert!(told.len() <= MAX_ATTEMPTS + usize::try_from(MAX_RETRIES).unwrap());
+                for outcome in told {
+                    prop_assert!(!is_nobody(&outcome.node));
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            drop(outcomes(&bytes));
+        }
+    }
 
     /// Node, result and status of every attempt.
     #[track_caller]
@@ -407,6 +477,12 @@ mod tests {
         ] {
             assert_eq!(told(line), [], "{line}");
         }
+        // A number that no attempt has is refused later, and no reason to fall over.
+        let last = format!(
+            r#"{{"node": "a, b", "result": "ok, ok", "attempt": {}}}"#,
+            u32::MAX
+        );
+        assert_eq!(outcomes(last.as_bytes()).unwrap()[1].attempt, u32::MAX);
         // The attempt before it still counts.
         let line = r#"{"node": "a, b", "status": "502, -", "time_to_first_byte": "-, -"}"#;
         assert_eq!(told(line), [of("a", AttemptResult::Error, 0)]);
