@@ -72,11 +72,11 @@ pub enum CommandError {
     /// A sidecar that can not be asked.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// Lines that can not be read.
+    /// Lines that cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// No word of when to end.
-    #[error("signals can not be waited for")]
+    #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
     /// A demo that can not run.
     #[error(transparent)]

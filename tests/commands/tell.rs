@@ -149,5 +149,5 @@ fn a_source_that_is_none_is_said_at_once() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let source = format!("syslog:{}", taken.local_addr().unwrap());
     let ran = tradewind(&["tell", &source]);
-    assert!(ran.error.contains("can not be read: "), "{ran:?}");
+    assert!(ran.error.contains("cannot be read: "), "{ran:?}");
 }

@@ -34,7 +34,7 @@ impl Http2 {
         Self { runtime, sender }
     }
 
-    /// Asks; `None` where the request can not be written as HTTP/2, or its stream or connection was ended without an
+    /// Asks; `None` where the request cannot be written as HTTP/2, or its stream or connection was ended without an
     /// answer.
     pub(crate) fn ask(
         &mut self,

@@ -1,6 +1,6 @@
 //! `tradewind tell`: how attempts went, read from a proxy's log and told to the sidecar.
 //!
-//! For proxies that can log but not tell, as nginx and HAProxy. What is told is about now: while the sidecar can not be
+//! For proxies that can log but not tell, as nginx and HAProxy. What is told is about now: while the sidecar cannot be
 //! reached, lines are dropped and counted, and nothing old is told when it is back. The proxy never waits for this.
 
 mod source;
@@ -135,7 +135,7 @@ impl<W: Write> Teller<'_, W> {
         Ok(())
     }
 
-    /// The outcomes of some lines; what can not be read is counted and shown now and then.
+    /// The outcomes of some lines; what cannot be read is counted and shown now and then.
     fn read(&mut self, lines: Vec<Line>) -> Result<Vec<Outcome>, CommandError> {
         let mut outcomes = Vec::new();
         for line in lines {

@@ -1,5 +1,5 @@
 //! Where lines come from: a file that grows, datagrams, standard input. Each is read by a thread of its own, which waits
-//! while nobody takes its lines; what the system can not keep meanwhile is lost (datagrams) or read later (files).
+//! while nobody takes its lines; what the system cannot keep meanwhile is lost (datagrams) or read later (files).
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -36,7 +36,7 @@ pub enum Source {
     Stdin,
 }
 
-/// Not a source, or one that can not be read.
+/// Not a source, or one that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -49,8 +49,8 @@ pub enum SourceError {
     /// Nothing.
     #[error("an empty name is no source, must be FILE, syslog:ADDR:PORT or -")]
     Empty,
-    /// The address can not be taken, or the thread not be started.
-    #[error("{source_name} can not be read")]
+    /// The address cannot be taken, or the thread not be started.
+    #[error("{source_name} cannot be read")]
     Open {
         /// Which.
         source_name: String,

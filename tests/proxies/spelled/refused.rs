@@ -66,7 +66,7 @@ fn no_spelling_passes_a_refusal() {
     }
 }
 
-/// A proxy that can not put its question, or not take the answer, must not take the sidecar for dead.
+/// A proxy that cannot put its question, or not take the answer, must not take the sidecar for dead.
 #[test]
 fn no_length_passes_a_refusal() {
     let accept = "a".repeat(7_900);
@@ -119,7 +119,7 @@ fn a_geofence_without_nodes_is_served_by_nobody() {
     }
 }
 
-/// Requests that can not be read, or hardly: each is answered rightly or refused, and never passes a rule.
+/// Requests that cannot be read, or hardly: each is answered rightly or refused, and never passes a rule.
 #[test]
 fn what_can_hardly_be_read_passes_no_rule() {
     let long_query = format!("?{}", "p".repeat(8_200));
