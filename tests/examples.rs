@@ -17,7 +17,7 @@ use std::process::{Command, Output, Stdio};
 
 use clap::Parser;
 use serde_json::Value;
-use tradewind::command::{Cli, Command as Asked};
+use tradewind::command::{Cli, Command as Asked, Tool};
 use tradewind::engine::{policy, topology};
 use tradewind::sidecar::settings::Settings;
 
@@ -152,6 +152,32 @@ fn each_proxy_has_its_entry_and_says_what_is_missing() {
     }
 }
 
+/// `find` fails where nothing was prepared, and with it failed the whole command, without a word.
+#[test]
+fn without_envoy_the_command_says_what_to_install() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let folder = elsewhere.path().join("examples");
+    fs::create_dir_all(folder.join("envoy")).unwrap();
+    for name in ["run-with", "envoy/run"] {
+        fs::copy(examples().join(name), folder.join(name)).unwrap();
+    }
+    let mut command = Command::new(folder.join("envoy/run"));
+    command
+        .env_remove("PROXY_PROGRAM")
+        .env("PATH", "/usr/bin:/bin");
+    let Some(ran) = run(&mut command, "an example without Envoy") else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&ran.stderr);
+    if Path::new("/usr/bin/envoy").exists() {
+        return;
+    }
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    for part in ["there is no envoy here", "tests/proxies/prepare envoy"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
 #[test]
 fn the_service_is_one_that_systemd_takes() {
     let units = tempfile::tempdir().unwrap();
@@ -162,10 +188,12 @@ fn the_service_is_one_that_systemd_takes() {
     };
     let read = |name: &str| fs::read_to_string(examples().join("systemd").join(name)).unwrap();
     let service = read("tradewind.service");
+    let teller = read("tradewind-tell.service");
     let drop_in = read("envoy.service.d/tradewind.conf");
     // Programs that units start must be there to be verified.
     let built = env!("CARGO_BIN_EXE_tradewind");
     place("tradewind.service", &service.replace(INSTALLED, built));
+    place("tradewind-tell.service", &teller.replace(INSTALLED, built));
     place("envoy.service.d/tradewind.conf", &drop_in);
     place("envoy.service", "[Service]\nExecStart=/bin/true\n");
     let analyze = |arguments: &[&str]| {
@@ -175,16 +203,19 @@ fn the_service_is_one_that_systemd_takes() {
         run(&mut command, "the_service_is_one_that_systemd_takes")
     };
     // A key that it does not know is only complained of.
-    let Some(verified) = analyze(&["verify", "--man=no", "tradewind.service", "envoy.service"])
-    else {
+    let ours = ["tradewind.service", "tradewind-tell.service"];
+    let verify = ["verify", "--man=no", "envoy.service", ours[0], ours[1]];
+    let Some(verified) = analyze(&verify) else {
         return;
     };
     quiet(&verified);
     // The exposure may come to 1.2 of 10 at most.
-    let service = units.path().join("tradewind.service");
-    let service = service.to_str().unwrap();
-    let rated = analyze(&["security", "--offline=true", "--threshold=12", service]);
-    quiet(&rated.unwrap());
+    for service in ours {
+        let service = units.path().join(service);
+        let service = service.to_str().unwrap();
+        let rated = analyze(&["security", "--offline=true", "--threshold=12", service]);
+        quiet(&rated.unwrap());
+    }
 }
 
 #[test]
@@ -211,6 +242,17 @@ fn the_service_says_what_the_program_understands() {
         settled.state_dir.as_deref(),
         Some(Path::new("/var/lib/tradewind"))
     );
+    // Whoever tells is called as the program understands it, and reads where examples send their logs.
+    let teller = fs::read_to_string(examples().join("systemd/tradewind-tell.service")).unwrap();
+    let start = teller
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=/usr/bin/"));
+    let told = Cli::try_parse_from(start.unwrap().split_whitespace()).unwrap();
+    assert!(matches!(told.command, Asked::Tool(Tool::Tell(_))));
+    for log in ["nginx/nginx.conf", "haproxy/haproxy.cfg"] {
+        let config = fs::read_to_string(examples().join(log)).unwrap();
+        assert!(config.contains("127.0.0.1:7074"), "{log}");
+    }
     // The proxy goes on when the sidecar ends.
     let drop_in = examples().join("systemd/envoy.service.d/tradewind.conf");
     let drop_in = fs::read_to_string(drop_in).unwrap();

@@ -1,36 +1,89 @@
--- Asks the sidecar for a node, and leaves its name in txn.node: the name of a server of the backend.
+-- Asks the sidecar for a node, and leaves in variables what the answer says: txn.node, the name of a server of the backend;
+-- txn.path, the path and query that rules saw; txn.decision, the decision's id for the log.
 --
--- Where the sidecar does not answer, txn.node stays unset and HAProxy balances by itself.
+-- Where the sidecar does not answer, they stay unset and HAProxy balances by itself.
 
 -- The way to the sidecar in haproxy.cfg, which has the timeouts; this one is a bound for all cases.
 local SIDECAR = "http://127.0.0.1:8091/v1/route"
 local TIMEOUT_MS = 1000
 
+-- What is longer is refused here: a question or an answer that does not fit into HAProxy's buffers (tune.bufsize) would
+-- look like a dead sidecar, and the request pass.
+local LONGEST_TARGET, LONGEST_QUESTION = 8192, 24576
+
 -- Only these headers of the client are shown to the policy; name here what its rules look at.
 local SHOWN = { "accept" }
 
+-- What is taken of the answer.
+local TAKEN = {
+  ["txn.node"] = "x-route-node-id",
+  ["txn.path"] = "x-route-path",
+  ["txn.decision"] = "x-decision-id",
+}
+
+-- Every line of a header, as a list.
+local function lines(found)
+  local values = {}
+  for at = 0, 63 do
+    if found[at] == nil then break end
+    values[at + 1] = found[at]
+  end
+  return values
+end
+
 local function question(txn)
+  -- Not `url`, which begins with scheme and host over HTTP/2. Of `OPTIONS *` only `url` tells.
+  local target = txn.f:pathq() or ""
+  if target == "" then target = txn.f:url() or "" end
   local headers = {
-    ["x-original-uri"] = { txn.f:url() },
+    ["x-original-uri"] = { target },
     ["x-original-method"] = { txn.f:method() },
     -- Not req_hdr, which splits at commas.
     ["x-original-host"] = { txn.f:req_fhdr("host") or "" },
-    ["x-client-ip"] = { txn.f:src() },
+    -- A client on a Unix socket has no address.
+    ["x-client-ip"] = { txn.f:src() or "unknown" },
   }
+  local given = txn.http:req_get_headers()
   for _, name in ipairs(SHOWN) do
-    local value = txn.f:req_fhdr(name)
-    if value then headers[name] = { value } end
+    if given[name] then headers[name] = lines(given[name]) end
   end
   return headers
 end
 
-core.register_action("route", { "http-req" }, function(txn)
-  local answer = core.httpclient():head { url = SIDECAR, headers = question(txn), timeout = TIMEOUT_MS }
-  local status = answer and answer.status or 0
-  if status == 200 then
-    txn:set_var("txn.node", answer.headers["x-route-node-id"][0])
-  elseif status >= 400 and status < 500 then
-    -- Refused by a rule, or no rule, or not readable: a client must not get past a rule by sending rubbish.
-    txn:set_var("txn.refused", true)
+-- How many bytes its values have.
+local function size(headers)
+  local bytes = 0
+  for _, values in pairs(headers) do
+    for _, value in ipairs(values) do bytes = bytes + #value end
   end
+  return bytes
+end
+
+-- Answers the client with the sidecar's status: refused by a rule (403), without a rule (404) or a node (503), or not
+-- readable (400, 414, 431). A client must not get past a rule by sending rubbish.
+local function refuse(txn, status, reason)
+  local reply = txn:reply { status = status, headers = { ["cache-control"] = { "no-store" } } }
+  if reason then reply:add_header("x-route-reason", reason) end
+  txn:done(reply)
+end
+
+core.register_action("route", { "http-req" }, function(txn)
+  local headers = question(txn)
+  if #headers["x-original-uri"][1] > LONGEST_TARGET then return refuse(txn, 414) end
+  if size(headers) > LONGEST_QUESTION then return refuse(txn, 431) end
+  local answer = core.httpclient():head { url = SIDECAR, headers = headers, timeout = TIMEOUT_MS }
+  local status = answer and answer.status or 0
+  local function header(name)
+    local found = answer.headers and answer.headers[name]
+    return found and found[0]
+  end
+  if status == 200 then
+    for variable, name in pairs(TAKEN) do
+      local value = header(name)
+      if value then txn:set_var(variable, value) end
+    end
+  elseif status >= 400 and status < 500 or status == 503 and header("x-route-reason") then
+    refuse(txn, status, header("x-route-reason"))
+  end
+  -- Any other 503 is a sidecar that is dead, frozen or not ready.
 end)

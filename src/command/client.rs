@@ -132,6 +132,23 @@ impl fmt::Display for Server {
 impl Connection {
     /// Connects.
     pub(super) fn open(server: &Server) -> Result<Self, ServerError> {
+        Self::new(server, |runtime, endpoint| {
+            runtime.block_on(endpoint.connect())
+        })
+    }
+
+    /// Connects when it is first used, and again when that is lost.
+    pub(super) fn later(server: &Server) -> Result<Self, ServerError> {
+        Self::new(server, |runtime, endpoint| {
+            let _within = runtime.enter();
+            Ok(endpoint.connect_lazy())
+        })
+    }
+
+    fn new(
+        server: &Server,
+        connect: impl FnOnce(&Runtime, &Endpoint) -> Result<Channel, tonic::transport::Error>,
+    ) -> Result<Self, ServerError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -145,7 +162,7 @@ impl Connection {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .tcp_nodelay(true);
-        let channel = runtime.block_on(endpoint.connect()).map_err(failed)?;
+        let channel = connect(&runtime, &endpoint).map_err(failed)?;
         Ok(Self {
             runtime,
             client: DecisionServiceClient::new(channel.clone()),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::Exit;
 use super::client::ServerError;
 use super::request::RequestError;
+use super::tell::SourceError;
 use super::topology::{ImportError, SiteFaults};
 use crate::demo::nodes::NodesError;
 use crate::demo::show::DemoError;
@@ -71,6 +72,12 @@ pub enum CommandError {
     /// A sidecar that can not be asked.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// Lines that cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// No word of when to end.
+    #[error("signals cannot be waited for")]
+    Signals(#[source] io::Error),
     /// A demo that can not run.
     #[error(transparent)]
     Demo(#[from] DemoError),

@@ -20,6 +20,7 @@ pub mod reset_breaker;
 pub mod route;
 pub mod schema;
 pub mod serve;
+pub mod tell;
 pub mod topology;
 pub mod world;
 
@@ -85,6 +86,8 @@ pub enum Tool {
     Demo(Box<demo::Args>),
     /// Take a node or site of a running sidecar out of service, or back
     Drain(Box<drain::Args>),
+    /// Tell a sidecar how attempts went, from a proxy's log
+    Tell(Box<tell::Args>),
     /// Forget what a node's breaker holds against it
     ResetBreaker(reset_breaker::Args),
     /// Print a shell's completion script
@@ -135,6 +138,7 @@ pub fn run(tool: &Tool, context: &Context, out: &mut impl Write) -> Result<Exit,
         Tool::Replay(args) => replay::run(args, context, out),
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
+        Tool::Tell(args) => tell::run(args, context, out),
         Tool::ResetBreaker(args) => reset_breaker::run(args, out),
         Tool::Completions(args) => completions::run(args, out),
     }?;

@@ -248,6 +248,7 @@ impl Shared {
         self.refuse_rest(call, batch, (wanted, admission.granted));
         let context = Context {
             policy: published.snapshot.policy(),
+            addresses: published.nodes.addresses(),
             instance: self.instance,
             reporter: admission.reporter,
         };

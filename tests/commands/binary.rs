@@ -79,6 +79,7 @@ fn every_command_has_help_that_ends_in_a_line() {
         &["topology", "import"],
         &["route"],
         &["replay"],
+        &["tell"],
         &["completions"],
         &["demo"],
         &["demo", "nodes"],

@@ -15,4 +15,5 @@ mod print;
 mod replay;
 mod route;
 mod support;
+mod tell;
 mod topology;

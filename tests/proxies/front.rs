@@ -5,10 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::http::{Connection, Reply};
+use crate::places::Places;
 use crate::process::Process;
-use crate::rig::{Rig, is_open};
+use crate::rig::{Rig, Setup, is_open};
 use crate::tools::Tool;
 use crate::visits::get;
+
+/// Where examples send logs to.
+const LOG: u16 = 7074;
 
 /// How a proxy is started on its example.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +29,8 @@ pub(crate) struct Kind {
 /// A running one, and everything around it.
 pub(crate) struct Front {
     pub(crate) rig: Rig,
+    /// Whoever tells the sidecar what the proxy logs.
+    teller: Option<Process>,
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
@@ -33,18 +39,45 @@ impl Front {
     /// Starts everything; `None` where the program can not be had.
     #[track_caller]
     pub(crate) fn start(kind: &Kind, test: &str) -> Option<Self> {
+        Self::start_with(kind, test, Setup::default(), |_places, _folder| {})
+    }
+
+    /// The same, with what a test wants otherwise; `change` may edit the proxy's files in their folder.
+    #[track_caller]
+    pub(crate) fn start_with(
+        kind: &Kind,
+        test: &str,
+        setup: Setup,
+        change: impl FnOnce(&mut Places, &Path),
+    ) -> Option<Self> {
         let program = kind.tool.path(test)?;
-        let mut rig = Rig::start();
+        let mut rig = Rig::start_with(setup);
         let folder = rig.copy(kind.files, "proxy");
+        change(&mut rig.places, &folder);
         let command = (kind.command)(&program, &folder);
         let mut process = Process::start(command, folder.join("proxy.log"));
         let address = rig.places.address(kind.port);
         process.until("the proxy listens", || is_open(address));
         Some(Self {
             rig,
+            teller: None,
             process,
             address,
         })
+    }
+
+    /// Has the sidecar told what the proxy logs, which by itself nobody reads.
+    pub(crate) fn tell(&mut self) {
+        let source = format!("syslog:{}", self.rig.places.address(LOG));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        command.env_clear().args(["tell", &source, "--server"]);
+        command.arg(self.rig.sidecar.grpc.to_string());
+        let log = self.rig.file("tell.log");
+        let mut teller = Process::start(command, log.clone());
+        teller.until("it reads the log", || {
+            std::fs::read_to_string(&log).is_ok_and(|said| said.starts_with("tells "))
+        });
+        self.teller = Some(teller);
     }
 
     pub(crate) fn connect(&self) -> Connection {

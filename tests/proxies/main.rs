@@ -14,8 +14,8 @@ mod envoy;
 mod front;
 mod haproxy;
 #[path = "../support/http.rs"]
-#[expect(dead_code, reason = "other tests use the rest of it")]
 mod http;
+mod http2;
 mod nginx;
 mod places;
 mod process;
@@ -23,7 +23,9 @@ mod process;
 mod programs;
 mod rig;
 mod runs;
+mod spelled;
 #[path = "../support/stopped.rs"]
 mod stopped;
+mod told;
 mod tools;
 mod visits;

@@ -25,7 +25,7 @@ fn nginx(program: &Path, folder: &Path) -> Command {
     command
 }
 
-const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     tool: Tool::Nginx,
     files: &FILES,
     port: 8080,
@@ -140,15 +140,19 @@ fn nginx_passes_a_nodes_own_answer_on() {
     };
     // What the policy refuses is refused, and what the sidecar can not read is not let past its rules.
     assert_eq!(nginx.get("/internal/a", &client(0)).status, 403);
-    let mut many = vec![("Host", HOST)];
-    many.extend([("X-Padding", "a"); 70]);
-    for path in ["/internal/a", "/object/1"] {
-        assert_eq!(
-            nginx.connect().get(path, &many).unwrap().status,
-            403,
-            "{path}"
-        );
-    }
+    let long = format!("/internal/a?{}", "q".repeat(8_150));
+    assert_eq!(nginx.get(&long, &client(0)).status, 403);
+    let unreadable = nginx.get("/object/%00", &client(0));
+    assert_eq!(unreadable.status, 400, "{unreadable:?}");
+    // A node's own 403 is passed on like any other of its answers: it is not taken for ours.
+    let posted = nginx
+        .connect()
+        .ask(("POST", "/object/1"), &[("Host", HOST)], b"body");
+    let posted = posted.unwrap();
+    assert_eq!(
+        (posted.status, posted.header("x-route-reason")),
+        (405, None)
+    );
     let asked = nginx
         .connect()
         .ask(("HEAD", "/object/1"), &[("Host", HOST)], b"");

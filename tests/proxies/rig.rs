@@ -59,12 +59,7 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// Starts everything and waits until the sidecar is ready.
-    pub(crate) fn start() -> Self {
-        Self::start_with(Setup::default())
-    }
-
-    /// The same, with what a test wants otherwise.
+    /// Starts everything, with what a test wants otherwise, and waits until the sidecar is ready.
     pub(crate) fn start_with(setup: Setup) -> Self {
         let root = tempfile::tempdir().unwrap();
         let text = std::fs::read_to_string(example("fleet/topology.yaml")).unwrap();
@@ -97,7 +92,7 @@ impl Rig {
         folder
     }
 
-    /// One of the sidecar's own two files, `policy.yaml` or `topology.yaml`.
+    /// A file of this rig: the sidecar's own `policy.yaml` and `topology.yaml`, or another below its folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }

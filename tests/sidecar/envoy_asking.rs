@@ -166,12 +166,17 @@ async fn ext_authz_answers_with_the_list_in_header_and_metadata() {
         .unwrap();
     assert_eq!(without.dynamic_metadata, None);
     assert_eq!(allowed(without)[DESTINATION], list(&decision));
+    // A bound that no rule sets is Envoy's own to set.
+    let by_pool = [("x-tradewind-pool", "edge")];
+    let by_pool = ask(&client, check("/a", "198.18.0.9", &[]), &by_pool);
+    let unbound = allowed(by_pool.await.unwrap());
+    assert_eq!(unbound.get("x-envoy-upstream-rq-per-try-timeout-ms"), None);
     // The decision it names can be looked up, as that of any other door.
     let id = &headers[DECISION_ID];
     assert_eq!(metadata.fields[DECISION_ID], text(id));
     assert_eq!(id.len(), 16);
     let counted = server.count("tradewind_decisions_total{pool=\"edge\",verdict=\"route\",reason=\"owner\",purity=\"pure\"}");
-    assert_eq!(counted, 2, "{}", server.get("/metrics").body);
+    assert_eq!(counted, 3, "{}", server.get("/metrics").body);
 }
 
 #[tokio::test]

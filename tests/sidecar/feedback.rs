@@ -130,6 +130,26 @@ async fn usual() -> (Files, Server, Client) {
 }
 
 #[tokio::test]
+async fn a_node_may_be_named_by_its_address() {
+    let (_files, server, mut client) = usual().await;
+    let decided = client.decide(request("/a")).await;
+    let told = |node: &str| Outcome {
+        node: node.to_owned(),
+        ..outcome()
+    };
+    let nodes = decided.candidates.iter().map(|c| told(&c.address));
+    let nodes: Vec<Outcome> = nodes.chain([told("192.0.2.1:1")]).collect();
+    let count = nodes.len() as u64 - 1;
+    let answer = tell(&client, batch(nodes)).await.unwrap();
+    assert_one_refused(&answer, "unknown_node", count, "an address of nobody");
+    assert!(
+        answer.faults[0].contains("`192.0.2.1:1` is not in the fleet"),
+        "{answer:?}"
+    );
+    assert_eq!(server.count(&refused("outcome", "unknown_node")), 1);
+}
+
+#[tokio::test]
 async fn outcomes_are_taken_one_batch_at_a_time_and_by_stream() {
     let (_files, server, client) = usual().await;
     let shed = Outcome {

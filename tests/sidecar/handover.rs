@@ -194,6 +194,7 @@ async fn what_a_node_does_not_tell_is_not_known() {
         };
         let context = Context {
             policy,
+            addresses: published.nodes.addresses(),
             instance: INSTANCE,
             reporter: Reporter(1),
         };

@@ -54,6 +54,10 @@ fn assert_names(reply: &Reply, decision: &DecideResponse) {
             addresses.get(number).copied(),
             "fallback {number}"
         );
+        // Outcomes are told of ids or addresses: both are there.
+        let id = reply.header(&format!("x-route-fallback-{number}-id"));
+        let candidate = decision.candidates.get(number);
+        assert_eq!(id, candidate.map(|c| &*c.node), "fallback {number}");
     }
     let list = addresses.join(",");
     assert_eq!(reply.header("x-gateway-destination-endpoint"), Some(&*list));

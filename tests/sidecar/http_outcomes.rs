@@ -47,7 +47,7 @@ async fn a_bad_line_is_refused_with_its_reason_and_the_others_are_taken() {
         "",
         r#"{"node": "nowhere", "result": "ok"}"#,
         r#"{"node": "fra-1"}"#,
-        r#"{"node": "fra-1", "result": "ok", "total": 12, "colour": "red"}"#,
+        r#"{"node": "fra-1", "result": "ok", "total": "soon", "colour": "red"}"#,
         r#"{"node": "fra-1", "result": "ok", "total": "-1s"}"#,
         GOOD,
     ];
@@ -62,7 +62,7 @@ async fn a_bad_line_is_refused_with_its_reason_and_the_others_are_taken() {
         "line 2: not JSON",
         "line 4: node: `nowhere`",
         "line 5: result",
-        "line 6: unknown field `colour`, total: is `12`",
+        "line 6: unknown field `colour`, total: is `",
         "`colour`",
         "line 7: total",
     ] {
@@ -70,6 +70,43 @@ async fn a_bad_line_is_refused_with_its_reason_and_the_others_are_taken() {
     }
     let counted = "tradewind_reports_refused_total{kind=\"outcome\",reason=\"undecodable\"}";
     assert_eq!(server.count(counted), 2);
+}
+
+/// nginx knows nodes by `$upstream_addr`, and tells of all attempts at once.
+#[tokio::test]
+async fn nodes_are_told_by_their_addresses_and_attempts_in_lists() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    let decided = server.client().await.decide(request("/a")).await;
+    let [first, second] = [0, 1].map(|at| &*decided.candidates[at].address);
+    let line = format!(
+        r#"{{"decision_id": "{}", "node": "{first}, {second}", "status": "502, 200",
+            "time_to_first_byte": "-, 0.012", "total": "0.001, 0.013", "cache_status": "MISS"}}"#,
+        decided.decision_id
+    );
+    let lines = [
+        &*line.replace('\n', ""),
+        r#"{"node": "-", "status": "-", "time_to_first_byte": "-"}"#,
+        r#"{"node": "fra-1", "result": "ok", "time_to_first_byte": "2ms"}"#,
+        r#"{"node": "127.0.0.1:1", "result": "ok"}"#,
+    ];
+    let summary = tell(&server, "/v1/outcomes", &lines.join("\n")).json();
+    assert_eq!(summary["accepted"], 3, "{summary}");
+    assert_eq!(
+        summary["refused"],
+        serde_json::json!({ "unknown_node": 1 }),
+        "{summary}"
+    );
+    assert_eq!(server.count("tradewind_outcomes_total{result=\"ok\"}"), 2);
+    let failed = "tradewind_outcomes_total{result=\"error\"}";
+    assert_eq!(server.count(failed), 1);
+    // A line that tells of no attempt is read, and that is all.
+    let reply = tell(&server, "/v1/outcomes", lines[1]);
+    assert_eq!(
+        (reply.status, &reply.json()["accepted"]),
+        (200, &0.into()),
+        "{reply:?}"
+    );
 }
 
 #[tokio::test]

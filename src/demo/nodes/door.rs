@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 use super::Behaviour;
 use super::node::Node;
 
+/// Most lines of headers: proxies hand on all that clients send.
+const MAX_HEADERS: usize = 512;
+
 /// Open connections of one node; further ones wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1_024;
 
@@ -138,6 +141,7 @@ async fn serve(stream: TcpStream, node: Arc<Node>) {
         async move { node.answer(request).await }
     });
     let served = http1::Builder::new()
+        .max_headers(MAX_HEADERS)
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -16,8 +16,8 @@
 //! # Ok::<(), tradewind::demo::nodes::NodesError>(())
 //! ```
 //!
-//! Every GET is answered with 200, `x-node`, `x-site`, `x-cache: HIT|MISS`, `endpoint-load-metrics` (ORCA's text form)
-//! and a body of fixed size. `/healthz` is answered as the node behaves but not counted. An object is a path with its
+//! Every GET is answered with 200, `x-node`, `x-site`, `x-cache: HIT|MISS`, `x-target` (what was asked for, as it came),
+//! `endpoint-load-metrics` (ORCA's text form) and a body of fixed size. `/healthz` is answered as the node behaves but not counted. An object is a path with its
 //! query: nodes look at nothing else of a request.
 
 mod behaviour;

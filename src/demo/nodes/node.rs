@@ -16,6 +16,9 @@ use super::{Behaviour, NodeCount, NodeOptions, NodePlan};
 use crate::engine::number::from_u64;
 use crate::sidecar::clock;
 
+/// How much of what was asked for a node says, in bytes.
+const MAX_TOLD_TARGET: usize = 1_024;
+
 /// The page that answers whether the node is well without being counted as a request, for health checks.
 pub const HEALTH_PATH: &str = "/healthz";
 
@@ -142,7 +145,8 @@ impl Node {
             return Ok(answer);
         }
         let object = request.uri().path_and_query();
-        let looked = self.look_up(object.map_or("/", |object| object.as_str()));
+        let object = object.map_or("/", |object| object.as_str());
+        let looked = self.look_up(object);
         let usual = if looked.is_hit {
             self.options.hit
         } else {
@@ -151,6 +155,14 @@ impl Node {
         self.take(now, usual).await;
         let mut answer = Response::new(Full::new(self.body.clone()));
         self.sign(&mut answer, Some(looked));
+        // Beyond ASCII too: a path is bytes. Proxies do not take heads of any size.
+        let object = object
+            .as_bytes()
+            .get(..MAX_TOLD_TARGET)
+            .unwrap_or(object.as_bytes());
+        if let Ok(object) = HeaderValue::from_bytes(object) {
+            answer.headers_mut().insert("x-target", object);
+        }
         Ok(answer)
     }
 

@@ -61,6 +61,7 @@ fn a_node_answers_who_it_is_and_what_its_cache_did_on_one_connection() {
         "x-node: ams-1\r\n",
         "x-site: ams\r\n",
         "x-cache: miss\r\n",
+        "x-target: /a?x=1\r\n",
         "endpoint-load-metrics: text cpu_utilization=0.001,named_metrics.hit_ratio=0.000\r\n",
     ] {
         assert!(first.contains(header), "{header} in {first}");

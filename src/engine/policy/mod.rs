@@ -117,6 +117,8 @@ pub struct Plan {
     pub spread_ms: f32,
     /// How long a proxy should wait for one node, in ms.
     pub attempt_timeout_ms: u32,
+    /// Whether the rule says so. The default is for proxies without a bound of their own, and overrules nobody's.
+    pub sets_attempt_timeout: bool,
     /// How long a proxy may reuse the answer, in ms; 0 not at all.
     pub ttl_ms: u32,
     /// What a node must be able to do and where it must stand; for explanations (the sets are filtered already).

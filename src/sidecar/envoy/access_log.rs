@@ -18,9 +18,10 @@ use super::proto::envoy::service::accesslog::v3::stream_access_logs_message::Log
 use super::proto::envoy::service::accesslog::v3::{
     StreamAccessLogsMessage, StreamAccessLogsResponse,
 };
-use super::{DECISION_ID, ask, cache};
+use super::{DECISION_ID, ask};
 use crate::sidecar::feedback::{Feedback, MAX_OUTCOMES, Telling};
 use crate::sidecar::state::{Published, State};
+use crate::sidecar::wire::cache;
 use crate::sidecar::wire::proto::{AttemptResult, Outcome, ReportRequest};
 
 /// The name of the log whose entries are attempts.

@@ -12,7 +12,6 @@
 pub mod access_log;
 mod ask;
 pub mod authorize;
-mod cache;
 pub mod endpoints;
 pub mod load_stats;
 pub mod metrics;

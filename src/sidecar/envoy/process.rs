@@ -19,7 +19,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::SERVED;
 use super::ask::{Shown, Wishes};
-use super::cache;
 use super::proto::envoy::config::core::v3::Metadata;
 use super::proto::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
 use super::proto::envoy::service::ext_proc::v3::body_mutation::Mutation;
@@ -38,6 +37,7 @@ use crate::sidecar::decider::{Decider, NO_POLICY};
 use crate::sidecar::feedback::{Feedback, Telling};
 use crate::sidecar::state::Published;
 use crate::sidecar::wire::addresses::NodeAddresses;
+use crate::sidecar::wire::cache;
 use crate::sidecar::wire::proto::{AttemptResult, Outcome, ReportRequest};
 
 /// The namespace of dynamic metadata in which load balancing looks.

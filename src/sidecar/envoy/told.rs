@@ -40,8 +40,8 @@ pub(super) struct Route {
     /// Their addresses, best first.
     pub(super) nodes: String,
     pub(super) decision_id: String,
-    /// How long to wait for each, in ms.
-    pub(super) attempt_timeout_ms: u32,
+    /// How long to wait for each, in ms, if the rule says so. Else Envoy's own `per_try_timeout` counts, or none.
+    pub(super) attempt_timeout_ms: Option<u32>,
 }
 
 impl Told {
@@ -68,7 +68,8 @@ impl Told {
             attempt_timeout_ms: ruling
                 .decision
                 .plan()
-                .map_or(0, |plan| plan.attempt_timeout_ms),
+                .filter(|plan| plan.sets_attempt_timeout)
+                .map(|plan| plan.attempt_timeout_ms),
         })
     }
 }
@@ -91,9 +92,8 @@ impl Route {
             header(DESTINATION, self.nodes.clone(), form),
             header(DECISION_ID, self.decision_id.clone(), form),
         ];
-        if self.attempt_timeout_ms > 0 {
-            let timeout = self.attempt_timeout_ms.to_string();
-            headers.push(header(ATTEMPT_TIMEOUT, timeout, form));
+        if let Some(timeout_ms) = self.attempt_timeout_ms {
+            headers.push(header(ATTEMPT_TIMEOUT, timeout_ms.to_string(), form));
         }
         headers
     }

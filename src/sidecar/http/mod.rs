@@ -150,7 +150,7 @@ fn json(status: StatusCode, body: Option<&impl Serialize>) -> Response<Body> {
     let mut answer = Response::new(body.map_or_else(Body::empty, Body::from));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.reserve(16);
+    headers.reserve(24);
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer

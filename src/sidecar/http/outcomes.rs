@@ -1,7 +1,8 @@
 //! `/v1/outcomes`: how attempts went, a JSON object a line.
 //!
 //! A line that can not be read or believed is counted with its reason, as an outcome told over gRPC is, and the others
-//! are taken. Lines are numbered from 1 in what is said of them.
+//! are taken. Lines are numbered from 1 in what is said of them. A line of a proxy's log may tell several attempts, or
+//! none, where no node had a part in the request.
 
 use std::collections::BTreeMap;
 
@@ -26,22 +27,30 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         Ok(body) => body,
         Err(answer) => return *answer,
     };
-    let lines: Vec<OutcomeLine> = (1..)
-        .zip(body.split(|byte| *byte == b'\n'))
-        .filter(|(_, line)| !line.trim_ascii().is_empty())
-        .map(|(number, line)| OutcomeLine {
-            number,
-            outcome: wire::json::outcome(line),
-        })
-        .collect();
-    if lines.is_empty() {
+    let (mut outcomes, mut lines, mut readable) = (Vec::new(), 0, false);
+    for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        lines += 1;
+        let told = wire::json::outcomes(line);
+        readable |= told.is_ok();
+        let told = told.map_or_else(
+            |fault| vec![Err(fault)],
+            |told| told.into_iter().map(Ok).collect(),
+        );
+        outcomes.extend(
+            told.into_iter()
+                .map(|outcome| OutcomeLine { number, outcome }),
+        );
+    }
+    if lines == 0 {
         let words = "no outcome is given; a JSON object a line is expected";
         return fault(StatusCode::BAD_REQUEST, words);
     }
-    let Some(summary) = feedback.take_lines(peer, &reporter, &lines) else {
+    let Some(summary) = feedback.take_lines(peer, &reporter, &outcomes) else {
         return no_policy();
     };
-    let readable = lines.iter().any(|line| line.outcome.is_ok());
     let status = if readable {
         StatusCode::OK
     } else {

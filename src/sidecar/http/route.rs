@@ -25,7 +25,7 @@ static REASON: HeaderName = HeaderName::from_static(names::REASON);
 static DECISION_ID: HeaderName = HeaderName::from_static(names::DECISION_ID);
 static DESTINATION: HeaderName = HeaderName::from_static(names::DESTINATION);
 
-/// The nodes after the first; as many as a decision can name.
+/// Where the nodes after the first are; as many as a decision can name.
 static FALLBACKS: [HeaderName; 7] = [
     HeaderName::from_static("x-route-fallback-1"),
     HeaderName::from_static("x-route-fallback-2"),
@@ -34,6 +34,17 @@ static FALLBACKS: [HeaderName; 7] = [
     HeaderName::from_static("x-route-fallback-5"),
     HeaderName::from_static("x-route-fallback-6"),
     HeaderName::from_static("x-route-fallback-7"),
+];
+
+/// Their ids.
+static FALLBACK_IDS: [HeaderName; 7] = [
+    HeaderName::from_static("x-route-fallback-1-id"),
+    HeaderName::from_static("x-route-fallback-2-id"),
+    HeaderName::from_static("x-route-fallback-3-id"),
+    HeaderName::from_static("x-route-fallback-4-id"),
+    HeaderName::from_static("x-route-fallback-5-id"),
+    HeaderName::from_static("x-route-fallback-6-id"),
+    HeaderName::from_static("x-route-fallback-7-id"),
 ];
 
 /// A request in the URL's parameters if it has any, else in headers.
@@ -113,11 +124,10 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
         put(&DESTINATION, addresses.join(","));
     }
     let names = std::iter::once(&NODE).chain(&FALLBACKS);
-    for (name, candidate) in names.zip(message.candidates) {
+    let ids = std::iter::once(&NODE_ID).chain(&FALLBACK_IDS);
+    for ((name, id), candidate) in names.zip(ids).zip(message.candidates) {
         put(name, candidate.address);
-        if *name == NODE {
-            put(&NODE_ID, candidate.node);
-        }
+        put(id, candidate.node);
     }
     answer
 }

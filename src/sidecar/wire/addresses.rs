@@ -13,6 +13,8 @@ pub struct NodeAddresses {
     texts: Vec<Box<str>>,
     /// Nodes that are given by an IP address; of several on one address the first.
     by_socket: BTreeMap<SocketAddr, NodeIndex>,
+    /// Nodes that are given by a name; of several with one name and port the first.
+    by_name: BTreeMap<Box<str>, NodeIndex>,
 }
 
 impl NodeAddresses {
@@ -20,10 +22,12 @@ impl NodeAddresses {
     pub fn new(topology: &Topology) -> Self {
         let mut addresses = Self::default();
         for (index, node) in topology.indexed_nodes() {
-            addresses.texts.push(node.address.to_string().into());
-            if let Some(socket) = node.address.socket() {
-                addresses.by_socket.entry(socket).or_insert(index);
-            }
+            let text: Box<str> = node.address.to_string().into();
+            match node.address.socket() {
+                Some(socket) => addresses.by_socket.entry(socket).or_insert(index),
+                None => addresses.by_name.entry(text.clone()).or_insert(index),
+            };
+            addresses.texts.push(text);
         }
         addresses
     }
@@ -43,19 +47,16 @@ impl NodeAddresses {
     pub fn find(&self, text: &str) -> Option<NodeIndex> {
         match text.parse() {
             Ok(socket) => self.at(socket),
-            Err(_) => self
-                .texts
-                .iter()
-                .position(|known| **known == *text)
-                .and_then(|at| u32::try_from(at).ok())
-                .map(NodeIndex),
+            Err(_) => self.by_name.get(text).copied(),
         }
     }
 
     /// Heap memory in bytes, about.
     pub fn memory_bytes(&self) -> usize {
-        let texts: usize = self.texts.iter().map(|text| text.len()).sum();
-        let entry = size_of::<(SocketAddr, NodeIndex)>();
-        texts + size_of_val(self.texts.as_slice()) + self.by_socket.len() * entry
+        let texts = self.texts.iter().chain(self.by_name.keys());
+        let texts: usize = texts.map(|text| text.len()).sum();
+        let sockets = self.by_socket.len() * size_of::<(SocketAddr, NodeIndex)>();
+        let names = self.by_name.len() * size_of::<(Box<str>, NodeIndex)>();
+        texts + size_of_val(self.texts.as_slice()) + sockets + names
     }
 }

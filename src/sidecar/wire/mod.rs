@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod answer;
+pub mod cache;
 mod explain;
 mod fault;
 pub mod fleet;

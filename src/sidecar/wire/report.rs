@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::addresses::NodeAddresses;
 use super::proto;
 use crate::engine::model::{MAX_ID_BYTES, NodeIndex, printable};
 use crate::engine::number::narrow;
@@ -148,6 +149,8 @@ impl Summary {
 pub struct Context<'a> {
     /// Knows the nodes.
     pub policy: &'a Policy,
+    /// Knows where they are.
+    pub addresses: &'a NodeAddresses,
     /// The upper 16 bits of the ids of this process's decisions.
     pub instance: u16,
     /// Who tells.
@@ -215,11 +218,14 @@ impl Context<'_> {
         Ok((node, report))
     }
 
-    /// The node of this id.
-    pub fn node(&self, id: &str) -> Result<NodeIndex, Fault> {
-        self.policy.find_node(id).ok_or_else(|| {
-            let id = printable(id, MAX_ID_BYTES);
-            let words = format_args!("node: `{id}` is not in the fleet");
+    /// The node of this id, else of this address: proxies know nodes by where they are.
+    pub fn node(&self, told: &str) -> Result<NodeIndex, Fault> {
+        let by_id = self.policy.find_node(told);
+        by_id.or_else(|| self.addresses.find(told)).ok_or_else(|| {
+            let told = printable(told, MAX_ID_BYTES);
+            let words = format_args!(
+                "node: `{told}` is not in the fleet, must be a node's id or its address"
+            );
             Fault::new(RefusedReason::UnknownNode, words)
         })
     }

@@ -66,7 +66,12 @@ impl Envoy {
 
     /// The same, with another configuration and what the test wants otherwise.
     #[track_caller]
-    fn start_with(test: &str, config: &str, edits: &[(&str, &str)], setup: Setup) -> Option<Self> {
+    pub(crate) fn start_with(
+        test: &str,
+        config: &str,
+        edits: &[(&str, &str)],
+        setup: Setup,
+    ) -> Option<Self> {
         let program = Tool::Envoy.path(test)?;
         let mut rig = Rig::start_with(setup);
         let folder = rig.copy(&[&format!("envoy/{config}")], "envoy");

@@ -495,6 +495,7 @@ fn plan(
         max_detour_ms: rule.max_detour.or(spec.score.max_detour).map(ms),
         spread_ms: ms(rule.spread.unwrap_or(spec.score.spread)),
         attempt_timeout_ms: rule.attempt_timeout.map_or(1_000, whole_ms),
+        sets_attempt_timeout: rule.attempt_timeout.is_some(),
         ttl_ms: rule.ttl.map_or(0, whole_ms),
         demands,
     }

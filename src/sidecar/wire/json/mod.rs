@@ -1,12 +1,18 @@
 //! Messages written as JSON by people and scripts, read with all their faults at once.
 //!
-//! Fields have the names they have in `proto/`. The mapping is protobuf's own (a duration is `"0.012s"`, a 64-bit number
-//! may be a string, `null` is absent) with two exceptions for those who write by hand: bytes are text, and a value of an
-//! enumeration may be the end of its name in any case, `ok` for `ATTEMPT_RESULT_OK`.
+//! Fields have the names they have in `proto/`. The mapping is protobuf's own (a 64-bit number may be a string, `null` is
+//! absent) with exceptions for those who write by hand: bytes are text, a value of an enumeration may be the end of its
+//! name in any case, `ok` for `ATTEMPT_RESULT_OK`, and a duration may be written as policies and logs do. Outcomes may
+//! come as proxies log them: [`outcomes`].
+
+mod duration;
+mod logged;
+mod outcome;
 
 use serde_json::{Map, Value};
 
-use super::report::{Fault, RefusedReason};
+pub use outcome::outcomes;
+
 use super::{Asked, proto};
 use crate::engine::model::printable;
 
@@ -47,45 +53,6 @@ pub fn request(bytes: &[u8]) -> Asked {
         }
     }
     (request, reader.faults)
-}
-
-/// An outcome, or all that is wrong with it.
-pub fn outcome(bytes: &[u8]) -> Result<proto::Outcome, Fault> {
-    let mut outcome = proto::Outcome::default();
-    let mut reader = Reader::default();
-    for (name, value) in &reader.document(bytes).unwrap_or_default() {
-        match name.as_str() {
-            "decision_id" => reader.text(name, value, &mut outcome.decision_id),
-            "node" => reader.text(name, value, &mut outcome.node),
-            "attempt" => reader.number(name, value, &mut outcome.attempt),
-            "result" => {
-                let named = |name: &str| proto::AttemptResult::from_str_name(name).map(i32::from);
-                reader.enumeration(name, value, ("ATTEMPT_RESULT_", named), &mut outcome.result);
-            }
-            "status" => reader.number(name, value, &mut outcome.status),
-            "time_to_first_byte" => reader.duration(name, value, &mut outcome.time_to_first_byte),
-            "total" => reader.duration(name, value, &mut outcome.total),
-            "bytes" => reader.number(name, value, &mut outcome.bytes),
-            "cache_status" => {
-                let named = |name: &str| proto::CacheStatus::from_str_name(name).map(i32::from);
-                reader.enumeration(
-                    name,
-                    value,
-                    ("CACHE_STATUS_", named),
-                    &mut outcome.cache_status,
-                );
-            }
-            "client_round_trip" => reader.duration(name, value, &mut outcome.client_round_trip),
-            _ => reader.unknown(name),
-        }
-    }
-    if reader.faults.is_empty() {
-        return Ok(outcome);
-    }
-    Err(Fault::new(
-        RefusedReason::Undecodable,
-        reader.faults.join(", "),
-    ))
 }
 
 /// Reads values, and notes what they are not.
@@ -169,8 +136,8 @@ impl Reader {
     }
 
     fn duration(&mut self, field: &str, value: &Value, target: &mut Option<prost_types::Duration>) {
-        let read = |value: &Value| value.as_str()?.parse().ok().map(Some);
-        self.take((field, "a duration like \"0.012s\""), value, read, target);
+        let read = |value: &Value| duration::read(value).ok();
+        self.take((field, duration::WANTED), value, read, target);
     }
 
     /// A value by its name, or by the end of its name in any case.
@@ -325,39 +292,5 @@ mod tests {
             assert!(said.contains(part), "{part} in {said}");
         }
         assert!(!said.contains("pool"), "{said}");
-    }
-
-    #[test]
-    fn an_outcome_is_read_in_the_words_of_logs() {
-        let read = outcome(
-            br#"{"decision_id": "00000000000000af", "node": "a", "attempt": 1, "result": "ok", "status": 200,
-                "time_to_first_byte": "0.012s", "total": "1s", "bytes": "5", "cache_status": "HIT",
-                "client_round_trip": "0.000001s"}"#,
-        );
-        let read = read.unwrap();
-        assert_eq!(read.result(), proto::AttemptResult::Ok);
-        assert_eq!(read.cache_status(), proto::CacheStatus::Hit);
-        let first = read.time_to_first_byte.unwrap();
-        assert_eq!((first.seconds, first.nanos), (0, 12_000_000));
-        assert_eq!(read.client_round_trip.unwrap().nanos, 1_000);
-        let by_name = outcome(br#"{"result": "ATTEMPT_RESULT_TIMEOUT"}"#).unwrap();
-        assert_eq!(by_name.result(), proto::AttemptResult::Timeout);
-    }
-
-    #[test]
-    fn an_unreadable_outcome_says_all_that_is_wrong() {
-        let fault = outcome(br#"{"result": "fine", "total": 12, "colour": "red"}"#).unwrap_err();
-        assert_eq!(fault.reason, RefusedReason::Undecodable);
-        let said = fault.to_string();
-        for part in [
-            "result: is `",
-            "total: is `12`, must be a duration",
-            "`colour`",
-        ] {
-            assert!(said.contains(part), "{part} in {said}");
-        }
-        for garbage in [&b"["[..], b"[]", b"\xff", b"", b"{\"a\":"] {
-            outcome(garbage).unwrap_err();
-        }
     }
 }

@@ -1,0 +1,427 @@
+//! Where lines come from: a file that grows, datagrams, standard input. Each is read by a thread of its own, which waits
+//! while nobody takes its lines; what the system cannot keep meanwhile is lost (datagrams) or read later (files).
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// Longest line that is read.
+pub(super) const MAX_LINE_BYTES: usize = 16 << 10;
+
+/// Lines that wait at most.
+const MAX_WAITING: usize = 4_096;
+
+/// How often a file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Largest datagram.
+const MAX_DATAGRAM_BYTES: usize = 64 << 10;
+
+/// Where lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file that is followed.
+    File(PathBuf),
+    /// Datagrams to this address, a line each, as syslog sends them.
+    Syslog(SocketAddr),
+    /// Standard input.
+    Stdin,
+}
+
+/// Not a source, or one that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// Not an address to take datagrams at.
+    #[error("`syslog:{value}` is no source, must be syslog:ADDR:PORT with an IP address")]
+    Address {
+        /// What was given.
+        value: String,
+    },
+    /// Nothing.
+    #[error("an empty name is no source, must be FILE, syslog:ADDR:PORT or -")]
+    Empty,
+    /// The address cannot be taken, or the thread not be started.
+    #[error("{source_name} cannot be read")]
+    Open {
+        /// Which.
+        source_name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    /// A line without its end.
+    Whole(Vec<u8>),
+    /// A line that is longer than what is read.
+    TooLong,
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        match (text, text.strip_prefix("syslog:")) {
+            ("", _) => Err(SourceError::Empty),
+            ("-", _) => Ok(Self::Stdin),
+            (_, Some(address)) => {
+                let read = address.parse().ok();
+                let read = read.filter(|address: &SocketAddr| address.port() > 0);
+                read.map(Self::Syslog).ok_or_else(|| SourceError::Address {
+                    value: address.chars().take(80).collect(),
+                })
+            }
+            (path, None) => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::Syslog(address) => write!(f, "syslog:{address}"),
+            Self::Stdin => f.write_str("standard input"),
+        }
+    }
+}
+
+impl Source {
+    /// Begins to read. `from_start` is about what a file holds already.
+    pub(super) fn open(&self, from_start: bool) -> Result<Receiver<Line>, SourceError> {
+        let failed = |source| SourceError::Open {
+            source_name: self.to_string(),
+            source,
+        };
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let read: Box<dyn FnOnce() + Send> = match self {
+            Self::Stdin => Box::new(move || read_all(&mut io::stdin().lock(), &sender)),
+            Self::Syslog(address) => {
+                let socket = UdpSocket::bind(address).map_err(failed)?;
+                Box::new(move || take_datagrams(&socket, &sender))
+            }
+            Self::File(path) => {
+                let mut tail = Tail::new(path, from_start);
+                Box::new(move || {
+                    while tail.look(&mut |line| sender.blocking_send(line).is_ok()) {
+                        thread::sleep(LOOK_EVERY);
+                    }
+                })
+            }
+        };
+        let started = thread::Builder::new().name("source".to_owned()).spawn(read);
+        started.map_err(failed)?;
+        Ok(receiver)
+    }
+}
+
+/// Reads to the end.
+fn read_all(input: &mut impl BufRead, sender: &Sender<Line>) {
+    let mut lines = Lines::default();
+    loop {
+        let length = match input.fill_buf() {
+            Ok([]) | Err(_) => break,
+            Ok(bytes) => {
+                if !lines.add(bytes, &mut |line| sender.blocking_send(line).is_ok()) {
+                    return;
+                }
+                bytes.len()
+            }
+        };
+        input.consume(length);
+    }
+    // The last line may have no end.
+    lines.add(b"\n", &mut |line| sender.blocking_send(line).is_ok());
+}
+
+/// Takes datagrams for as long as somebody takes the lines.
+fn take_datagrams(socket: &UdpSocket, sender: &Sender<Line>) {
+    let mut room = vec![0; MAX_DATAGRAM_BYTES];
+    loop {
+        // An error is about an earlier datagram, or nothing that waiting would not end.
+        let Ok(length) = socket.recv(&mut room) else {
+            thread::sleep(LOOK_EVERY);
+            continue;
+        };
+        let datagram = room.get(..length).unwrap_or_default().trim_ascii();
+        let line = if datagram.len() > MAX_LINE_BYTES {
+            Line::TooLong
+        } else {
+            Line::Whole(datagram.to_vec())
+        };
+        if sender.blocking_send(line).is_err() {
+            return;
+        }
+    }
+}
+
+/// Whoever takes lines; false when he takes no more.
+type Take<'a> = &'a mut dyn FnMut(Line) -> bool;
+
+/// Bytes that become lines. Blank ones are left out.
+#[derive(Debug, Default)]
+struct Lines {
+    begun: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl Lines {
+    /// Takes more bytes; false when nobody takes lines any more.
+    fn add(&mut self, bytes: &[u8], take: Take<'_>) -> bool {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let end = part.strip_suffix(b"\n");
+            let part = end.unwrap_or(part);
+            if self.begun.len() + part.len() > MAX_LINE_BYTES {
+                self.is_too_long = true;
+                self.begun.clear();
+            }
+            if !self.is_too_long {
+                self.begun.extend_from_slice(part);
+            }
+            if end.is_none() {
+                continue;
+            }
+            let line = std::mem::take(&mut self.begun);
+            let line = if std::mem::take(&mut self.is_too_long) {
+                Line::TooLong
+            } else if line.trim_ascii().is_empty() {
+                continue;
+            } else {
+                Line::Whole(line)
+            };
+            if !take(line) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// A file that is followed by its name, as `tail -F` does: when another file has the name, the old one is read to its end
+/// and the new one from its start; when it became shorter, it is read from its start.
+#[derive(Debug)]
+struct Tail {
+    path: PathBuf,
+    from_start: bool,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    position: u64,
+    lines: Lines,
+    /// Whether another file had the name when it was last looked at. Whoever writes may take a moment to change over.
+    is_replaced: bool,
+}
+
+impl Tail {
+    fn new(path: &Path, from_start: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            from_start,
+            open: None,
+        }
+    }
+
+    /// Reads what there is; false when nobody takes lines any more.
+    fn look(&mut self, take: Take<'_>) -> bool {
+        let from_start = std::mem::replace(&mut self.from_start, true);
+        if self.open.is_none() {
+            // A file that is not there yet will be read from its start.
+            self.open = Open::at(&self.path, from_start);
+        }
+        let Some(open) = &mut self.open else {
+            return true;
+        };
+        if !open.read_to_end(take) {
+            return false;
+        }
+        if open.is_replaced {
+            self.open = None;
+            return self.look(take);
+        }
+        open.notice(&self.path);
+        true
+    }
+}
+
+impl Open {
+    fn at(path: &Path, from_start: bool) -> Option<Self> {
+        let mut file = File::open(path).ok()?;
+        let position = if from_start {
+            0
+        } else {
+            // A pipe has no position.
+            file.seek(SeekFrom::End(0)).unwrap_or(0)
+        };
+        Some(Self {
+            file,
+            position,
+            lines: Lines::default(),
+            is_replaced: false,
+        })
+    }
+
+    fn read_to_end(&mut self, take: Take<'_>) -> bool {
+        let mut room = vec![0; 64 << 10];
+        loop {
+            let length = match self.file.read(&mut room) {
+                Ok(0) | Err(_) => return true,
+                Ok(length) => length,
+            };
+            self.position += length as u64;
+            let bytes = room.get(..length).unwrap_or_default();
+            if !self.lines.add(bytes, take) {
+                return false;
+            }
+        }
+    }
+
+    /// Looks whether the name is another file's by now, or the file was made shorter.
+    fn notice(&mut self, path: &Path) {
+        let (Ok(own), Ok(named)) = (self.file.metadata(), path.metadata()) else {
+            return;
+        };
+        let identity = |file: &Metadata| (file.dev(), file.ino());
+        self.is_replaced = identity(&own) != identity(&named);
+        if own.is_file() && own.len() < self.position {
+            self.position = self.file.seek(SeekFrom::Start(0)).unwrap_or(0);
+            self.lines = Lines::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn sources_are_files_datagrams_or_standard_input() {
+        let of = |text: &str| text.parse::<Source>().unwrap();
+        assert_eq!(of("-"), Source::Stdin);
+        assert_eq!(of("/var/log/x"), Source::File("/var/log/x".into()));
+        let address = "127.0.0.1:7074".parse().unwrap();
+        assert_eq!(of("syslog:127.0.0.1:7074"), Source::Syslog(address));
+        for text in ["-", "syslog:[::1]:7074"] {
+            assert!(!of(text).to_string().is_empty());
+        }
+        for text in ["", "syslog:", "syslog:localhost", "syslog:127.0.0.1:0"] {
+            text.parse::<Source>().unwrap_err();
+        }
+    }
+
+    /// What a tail reads when it looks once.
+    fn look(tail: &mut Tail) -> Vec<String> {
+        let mut read = Vec::new();
+        let goes_on = tail.look(&mut |line| {
+            read.push(match line {
+                Line::Whole(bytes) => String::from_utf8(bytes).unwrap(),
+                Line::TooLong => "too long".to_owned(),
+            });
+            true
+        });
+        assert!(goes_on);
+        read
+    }
+
+    fn append(path: &Path, text: &str) {
+        let mut options = File::options();
+        let mut file = options.create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_from_its_end_as_it_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "old\n");
+        let mut tail = Tail::new(&path, false);
+        assert_eq!(look(&mut tail), Vec::<String>::new());
+        append(&path, "one\n\n  \ntwo\nhal");
+        assert_eq!(look(&mut tail), ["one", "two"]);
+        append(&path, "f\n");
+        assert_eq!(look(&mut tail), ["half"]);
+        let mut from_start = Tail::new(&path, true);
+        assert_eq!(look(&mut from_start), ["old", "one", "two", "half"]);
+    }
+
+    #[test]
+    fn a_file_that_comes_later_is_read_from_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut tail = Tail::new(&path, false);
+        assert_eq!(look(&mut tail), Vec::<String>::new());
+        append(&path, "first\n");
+        assert_eq!(look(&mut tail), ["first"]);
+    }
+
+    #[test]
+    fn nothing_is_lost_or_read_twice_when_a_log_is_rotated() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("log"), folder.path().join("log.1"));
+        append(&path, "one\n");
+        let mut tail = Tail::new(&path, true);
+        assert_eq!(look(&mut tail), ["one"]);
+        fs::rename(&path, &aside).unwrap();
+        // The proxy has not noticed yet.
+        append(&aside, "two\n");
+        assert_eq!(look(&mut tail), ["two"]);
+        append(&path, "three\n");
+        assert_eq!(look(&mut tail), Vec::<String>::new(), "one look of grace");
+        append(&aside, "late\n");
+        assert_eq!(look(&mut tail), ["late", "three"]);
+        append(&path, "four\n");
+        assert_eq!(look(&mut tail), ["four"]);
+    }
+
+    #[test]
+    fn a_log_that_was_emptied_is_read_from_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "a long line\n");
+        let mut tail = Tail::new(&path, true);
+        assert_eq!(look(&mut tail), ["a long line"]);
+        fs::write(&path, "").unwrap();
+        assert_eq!(look(&mut tail), Vec::<String>::new());
+        append(&path, "new\n");
+        assert_eq!(look(&mut tail), ["new"]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, &"x".repeat(200_000));
+        append(&path, "\nshort\n");
+        let mut tail = Tail::new(&path, true);
+        assert_eq!(look(&mut tail), ["too long", "short"]);
+    }
+
+    #[test]
+    fn standard_input_needs_no_line_end_at_its_end() {
+        let (sender, mut receiver) = mpsc::channel(8);
+        read_all(&mut io::Cursor::new("one\ntwo"), &sender);
+        drop(sender);
+        let mut read = Vec::new();
+        while let Some(line) = receiver.blocking_recv() {
+            read.push(line);
+        }
+        let wanted = ["one", "two"].map(|line| Line::Whole(line.into()));
+        assert_eq!(read, wanted);
+    }
+}

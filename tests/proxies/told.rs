@@ -1,0 +1,143 @@
+//! nginx and HAProxy tell how attempts went, by their logs and `tradewind tell`: a failing node is left, hits are known.
+
+use tradewind::demo::nodes::Behaviour;
+
+use crate::front::{Front, Kind};
+use crate::rig::{Asker, addresses};
+use crate::visits::{HOST, client, get};
+use crate::{haproxy, nginx};
+
+/// How often a failing node may be met before it is left.
+const MOST_FAILURES: usize = 20;
+
+/// Objects that clients of Frankfurt find at one node, and the node's address.
+fn objects_of_one_node(grpc: &mut Asker) -> (String, Vec<String>) {
+    let objects = (0..400).map(|number| format!("/object/{number}"));
+    let mut own = String::new();
+    let objects = objects.filter(|path| {
+        let first = addresses(&grpc.decide((HOST, path), &client(0))).remove(0);
+        if own.is_empty() {
+            own.clone_from(&first);
+        }
+        own == first
+    });
+    let objects: Vec<String> = objects.collect();
+    assert!(objects.len() > MOST_FAILURES, "{}", objects.len());
+    (own, objects)
+}
+
+/// A node fails: its requests are told of, until it is no longer named.
+fn a_failing_node_is_left(kind: &Kind, behaviour: Behaviour, result: &str, test: &str) {
+    let Some(mut front) = Front::start(kind, test) else {
+        return;
+    };
+    front.tell();
+    let mut grpc = Asker::of(&front.rig.sidecar);
+    let (first, objects) = objects_of_one_node(&mut grpc);
+    let node = front.rig.node_at(&first);
+    front.rig.behave(&first, behaviour);
+    // One at a time: the next request comes when the sidecar has been told of this one.
+    let sample = format!("tradewind_outcomes_total{{result=\"{result}\"}}");
+    let mut failures = 0;
+    for path in &objects {
+        if addresses(&grpc.decide((HOST, path), &client(0)))[0] != first {
+            break;
+        }
+        front.get(path, &client(0));
+        failures += 1;
+        let told = f64::from(failures);
+        let sidecar = &mut front.rig.sidecar;
+        sidecar.until("the failure is told", |pages| pages.metric(&sample) >= told);
+    }
+    let state = format!("tradewind_breaker_state{{node=\"{node}\"}}");
+    let sidecar = &mut front.rig.sidecar;
+    sidecar.until("the breaker is open", |pages| pages.metric(&state) > 1.5);
+    // From now on requests are answered by nodes that are well, without a detour.
+    let answer = front.get(&objects[0], &client(0));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_ne!(answer.header("x-node"), Some(&*node));
+    crate::tools::note(&format!(
+        "{test}: the breaker opened after {failures} failures of `{behaviour}`"
+    ));
+}
+
+#[test]
+fn nginx_tells_of_refused_connections_until_the_node_is_left() {
+    let test = "nginx_tells_of_refused_connections_until_the_node_is_left";
+    a_failing_node_is_left(&nginx::KIND, Behaviour::Refuse, "error", test);
+}
+
+#[test]
+fn nginx_tells_of_errors_until_the_node_is_left() {
+    let test = "nginx_tells_of_errors_until_the_node_is_left";
+    a_failing_node_is_left(&nginx::KIND, Behaviour::Error, "error", test);
+}
+
+#[test]
+fn nginx_tells_of_timeouts_until_the_node_is_left() {
+    let test = "nginx_tells_of_timeouts_until_the_node_is_left";
+    a_failing_node_is_left(&nginx::KIND, Behaviour::Hang, "timeout", test);
+}
+
+#[test]
+fn haproxy_tells_of_refused_connections_until_the_node_is_left() {
+    let test = "haproxy_tells_of_refused_connections_until_the_node_is_left";
+    a_failing_node_is_left(&haproxy::KIND, Behaviour::Refuse, "error", test);
+}
+
+#[test]
+fn haproxy_tells_of_errors_until_the_node_is_left() {
+    let test = "haproxy_tells_of_errors_until_the_node_is_left";
+    a_failing_node_is_left(&haproxy::KIND, Behaviour::Error, "error", test);
+}
+
+#[test]
+fn haproxy_tells_of_timeouts_until_the_node_is_left() {
+    let test = "haproxy_tells_of_timeouts_until_the_node_is_left";
+    a_failing_node_is_left(&haproxy::KIND, Behaviour::Hang, "timeout", test);
+}
+
+/// Every request is told once, with what its node's cache did.
+fn hits_are_known(kind: &Kind, test: &str) {
+    let Some(mut front) = Front::start(kind, test) else {
+        return;
+    };
+    front.tell();
+    let mut proxy = front.connect();
+    for number in 0..300 {
+        let path = format!("/object/{}", number % 30);
+        let answer = get(&mut proxy, &path, &client(0));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // Refused by a rule: no node had a part in it.
+    assert_eq!(front.get("/internal/a", &client(0)).status, 403);
+    let sidecar = &mut front.rig.sidecar;
+    sidecar.until("every attempt is told", |pages| {
+        pages.metric("tradewind_outcomes_total{result=\"ok\"}") >= 300.0
+    });
+    sidecar.until("hit ratios are known", |pages| {
+        let nodes = pages.page("/debug/nodes").json();
+        let mut nodes = nodes["nodes"].as_array().unwrap().iter();
+        nodes.any(|node| node["health"]["hit_ratio"].as_f64() > Some(0.5))
+    });
+    for reason in ["unknown_node", "undecodable", "unknown_value"] {
+        let refused =
+            format!("tradewind_reports_refused_total{{kind=\"outcome\",reason=\"{reason}\"}}");
+        assert!(sidecar.metric(&refused) < 0.5, "{reason}");
+    }
+    let others = ["error", "timeout", "reset", "shed"];
+    for result in others {
+        let sample = format!("tradewind_outcomes_total{{result=\"{result}\"}}");
+        assert!(sidecar.metric(&sample) < 0.5, "{result}");
+    }
+}
+
+#[test]
+fn nginx_tells_what_caches_did() {
+    hits_are_known(&nginx::KIND, "nginx_tells_what_caches_did");
+}
+
+#[test]
+fn haproxy_tells_what_caches_did() {
+    hits_are_known(&haproxy::KIND, "haproxy_tells_what_caches_did");
+}
