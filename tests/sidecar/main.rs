@@ -35,6 +35,7 @@ mod loopback;
 mod misuse;
 mod openmetrics;
 mod page;
+mod places;
 mod reloads;
 mod server;
 mod standard_services;

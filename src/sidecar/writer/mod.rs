@@ -367,9 +367,12 @@ impl Writer {
     fn take(&mut self, settled: Settled) {
         let Settled {
             current,
-            policy,
+            mut policy,
             topology,
         } = settled;
+        if self.here.is_some() {
+            policy.warnings.forget(NO_DEFAULT_PLACE);
+        }
         let reloads = &self.state.reloads;
         report(
             "policy",
@@ -534,6 +537,9 @@ fn adopt(
     let now = pulse.now();
     pulse.control.adopt(now, next)
 }
+
+/// The warning of a policy without a place for clients whom nobody can place, which a sidecar has that knows its own.
+const NO_DEFAULT_PLACE: &str = "P024";
 
 /// What became of one document in a reload.
 #[derive(Debug, Default)]
