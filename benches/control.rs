@@ -82,6 +82,7 @@ impl Bench {
             policy,
             geo: Arc::new(Ranges::default()),
             geo_state: GeoState::NotConfigured,
+            here: None,
             signals,
         };
         Self {

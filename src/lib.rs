@@ -32,6 +32,7 @@
 //!     policy: Arc::new(policy),
 //!     geo: Arc::new(Ranges::default()),
 //!     geo_state: GeoState::NotConfigured,
+//!     here: None,
 //!     signals: Arc::default(),
 //! };
 //! let snapshot = Snapshot::build(1, parts, None);

@@ -29,6 +29,7 @@ fn snapshot(geo_state: GeoState) -> Snapshot {
         topology,
         geo: Arc::new(Ranges::default()),
         geo_state,
+        here: None,
         signals: Arc::default(),
     };
     Snapshot::build(300, parts, None)

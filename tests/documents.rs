@@ -564,6 +564,7 @@ fn use_it(topology: Topology, policy: Policy) {
         policy: Arc::new(policy),
         geo: Arc::new(Ranges::default()),
         geo_state: GeoState::Good,
+        here: None,
         signals: Arc::default(),
     };
     let snapshot = Snapshot::build(1, parts, None);
@@ -618,7 +619,7 @@ fn use_it(topology: Topology, policy: Policy) {
             evaluation
                 .picks
                 .iter()
-                .all(|pick| pick.expected_ms.is_finite())
+                .all(|pick| pick.expected_ms.is_none_or(f32::is_finite))
         );
         let explanation = Explanation::new(&snapshot, &query, &evaluation);
         assert!(

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use tradewind::engine::geo::Location;
 use tradewind::engine::geo::cell::Cell;
+use tradewind::engine::geo::countries;
 use tradewind::engine::geo::layer::{Layer, Record, compile};
 use tradewind::engine::geo::place::{Asn, Confidence, Country};
 use tradewind::sidecar::geoip::error::GeoError;
@@ -131,6 +132,9 @@ fn naive_overlay(layers: &[Vec<(IpNet, Record)>], address: IpAddr) -> Option<Fac
         }
         country = country.or(record.country);
     }
+    // Where only the country is known, its people are where the table of countries says.
+    let centre = country.and_then(countries::centre);
+    let cell = cell.or_else(|| centre.map(|centre| Cell::of(centre.location)));
     (cell.is_some() || country.is_some() || asn.is_some())
         .then_some((cell, country, asn, confidence))
 }
@@ -148,7 +152,7 @@ proptest! {
         });
         let others = others.into_iter().map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)));
         for address in edges.chain(others) {
-            let found = ranges.lookup(address).map(|class| ranges.place(class)).map(|place| (place.cell(), place.country, place.asn, place.confidence));
+            let found = ranges.lookup(address).map(|class| ranges.place(class)).map(|place| (place.cell(), place.country, place.asn, place.confidence()));
             prop_assert_eq!(found, naive_overlay(&layers, address), "{}", address);
         }
         let class_limit = ranges.class_count();

@@ -141,6 +141,7 @@ struct Stage {
     signals: String,
     geo: Option<String>,
     geo_is_degraded: bool,
+    here: Option<Location>,
     snapshot: Option<Snapshot>,
     query: String,
 }
@@ -163,6 +164,12 @@ impl Stage {
             }
             "signals" => {
                 body.clone_into(&mut self.signals);
+                true
+            }
+            "here" => {
+                let degrees = |text: &str| text.parse().expect("degrees");
+                let pair = body.trim().split_once(' ');
+                self.here = pair.and_then(|(lat, lon)| Location::new(degrees(lat), degrees(lon)));
                 true
             }
             "geo" => {
@@ -249,6 +256,7 @@ impl Stage {
             policy: Arc::new(policy),
             geo: Arc::new(ranges(name, &geo)),
             geo_state,
+            here: self.here,
             signals: Arc::default(),
         };
         let untold = Snapshot::build(1, parts, None);
@@ -450,9 +458,9 @@ fn answer(snapshot: &Snapshot, query: &Query<'_>) -> String {
         );
         writeln!(
             text,
-            "{} {node} at {place} ({tier}), {why}, {:.2} ms",
+            "{} {node} at {place} ({tier}), {why}, {}",
             at + 1,
-            candidate.expected_ms
+            known(candidate.expected_ms, 2, "ms")
         )
         .expect("a string takes all");
     }
@@ -470,10 +478,11 @@ fn explanation(snapshot: &Snapshot, query: &Query<'_>) -> String {
     let mut text = String::new();
     for line in &explanation.sites {
         let id = &topology.site(line.site).id;
-        let (standing, km, nodes) = (line.standing.name(), line.distance_km, line.admitted_nodes);
+        let (standing, nodes) = (line.standing.name(), line.admitted_nodes);
         writeln!(
             text,
-            "{id} {standing}, {km:.0} km, nodes {nodes}: {}",
+            "{id} {standing}, {}, nodes {nodes}: {}",
+            known(line.distance_km, 0, "km"),
             sum(line)
         )
         .expect("a string takes all");
@@ -487,6 +496,14 @@ fn explanation(snapshot: &Snapshot, query: &Query<'_>) -> String {
             )
             .expect("a string takes all");
         }
+    }
+    if explanation.sharing_sites > 1 {
+        writeln!(
+            text,
+            "{} sites share such clients",
+            explanation.sharing_sites
+        )
+        .expect("a string takes all");
     }
     if let Some(other) = explanation.runner_up {
         let id = &topology.site(other.site).id;
@@ -518,6 +535,14 @@ fn explanation(snapshot: &Snapshot, query: &Query<'_>) -> String {
         }
     }
     text
+}
+
+/// A quantity, or that it is not known.
+fn known(quantity: Option<f32>, decimals: usize, unit: &str) -> String {
+    quantity.map_or_else(
+        || format!("unknown {unit}"),
+        |quantity| format!("{quantity:.decimals$} {unit}"),
+    )
 }
 
 /// `5.00 network + 20.00 miss = 25.00 ms`, without terms that are zero.

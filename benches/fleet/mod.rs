@@ -321,6 +321,7 @@ pub(crate) fn parts(topology: &Arc<Topology>, rules: Rules, geography: &Geograph
         policy: rules.policy(topology),
         geo: Arc::clone(&geography.ranges),
         geo_state: GeoState::Good,
+        here: None,
         signals: Arc::default(),
     }
 }

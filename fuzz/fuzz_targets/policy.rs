@@ -28,6 +28,7 @@ fuzz_target!(|text: &str| {
         policy: Arc::new(policy),
         geo: Arc::new(Ranges::default()),
         geo_state: GeoState::NotConfigured,
+        here: None,
         signals: Arc::default(),
     };
     let snapshot = Snapshot::build(1, parts, None);

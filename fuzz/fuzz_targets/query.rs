@@ -25,6 +25,7 @@ static WORLD: LazyLock<(Snapshot, EncodedNodes)> = LazyLock::new(|| {
         policy: Arc::new(policy),
         geo: Arc::new(geo.ranges),
         geo_state: GeoState::Good,
+        here: None,
         signals: Arc::default(),
     };
     (Snapshot::build(1, parts, None), nodes)

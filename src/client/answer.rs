@@ -74,8 +74,9 @@ pub struct Candidate {
     pub site: String,
     /// Its site's tier.
     pub tier: String,
-    /// What its site is expected to cost this client, in milliseconds.
-    pub expected_ms: f32,
+    /// What its site is expected to cost this client, in milliseconds; `None` where nobody knows, most often because
+    /// nothing is known of where the client is.
+    pub expected_ms: Option<f32>,
     /// How long to wait for it.
     pub attempt_timeout: Duration,
     /// Why it is listed: `owner`, `next_in_order`, `next_site` and so on.

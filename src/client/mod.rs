@@ -3,7 +3,7 @@
 //! A decision is a pure function of a snapshot and a query, so the client keeps a copy of the snapshot and runs the very
 //! same [`evaluate`](crate::engine::evaluate::evaluate): a sidecar that dies takes no affinity with it. What the copy has
 //! not are the geo files; instead the client remembers what the sidecar said of each network it asked about. A client of
-//! a network that nobody asked about is taken to be where the policy's overrides or its default say.
+//! a network that nobody asked about is placed as one whom nobody can place: `docs/places.md`.
 //!
 //! [`Client::decide`] never fails for reasons of transport: [`Answer::source`] says where an answer comes from. It costs
 //! one call while the sidecar is well, nothing while an answer may be reused, and no waiting once the sidecar has failed

@@ -6,6 +6,7 @@ use foldhash::quality::RandomState;
 use lru::LruCache;
 
 use crate::engine::geo::place::Place;
+use crate::engine::query::network_of;
 
 /// Places by network, least recently used first out.
 ///
@@ -56,20 +57,6 @@ impl Places {
         }
         let network = Known::Network(network_of(client));
         self.known.get(&network).copied().flatten()
-    }
-}
-
-/// The network a client is of: the first address of its /24 or /48.
-fn network_of(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            IpAddr::from([a, b, c, 0])
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, ..] = ip.segments();
-            IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
-        }
     }
 }
 

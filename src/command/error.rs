@@ -14,6 +14,7 @@ use crate::demo::nodes::NodesError;
 use crate::demo::show::DemoError;
 use crate::engine::document::Diagnostics;
 use crate::sidecar::geoip::error::GeoError;
+use crate::sidecar::here::UnknownSite;
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,9 @@ pub enum CommandError {
     /// Geo files that can not be used.
     #[error("no geo table")]
     Geo(#[from] GeoError),
+    /// A site that the sidecar is said to be at and the topology does not have.
+    #[error(transparent)]
+    Here(#[from] UnknownSite),
     /// A request that can not be decided.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -10,6 +10,7 @@ use crate::engine::policy::{self, Policy};
 use crate::engine::snapshot::{GeoState, Parts, Snapshot};
 use crate::engine::topology::{self, Topology};
 use crate::example;
+use crate::sidecar::here::Here;
 use crate::sidecar::{geoip, store};
 
 /// What the embedded documents are called in faults.
@@ -32,6 +33,14 @@ pub struct Args {
     /// Geo database (MMDB: city or ASN); may be given several times, the first that knows a client wins
     #[arg(long, value_name = "FILE", env = "TRADEWIND_GEO", value_delimiter = ',', value_hint = clap::ValueHint::FilePath)]
     pub geo: Vec<PathBuf>,
+    /// Where the sidecar would be: clients whom nobody can place are taken to be there
+    #[arg(
+        long,
+        value_name = "SITE|LAT,LON",
+        env = "TRADEWIND_HERE",
+        allow_hyphen_values = true
+    )]
+    pub here: Option<Here>,
 }
 
 /// Everything to decide with.
@@ -79,12 +88,15 @@ impl World {
             }
         };
         let (geo, geo_state) = geo(args)?;
+        let here = args.here.as_ref().map(|here| here.resolve(&topology));
+        let here = here.transpose()?;
         let policy_digest = policy.digest().short();
         let parts = Parts {
             topology: Arc::new(topology),
             policy: Arc::new(policy),
             geo: Arc::new(geo),
             geo_state,
+            here,
             signals: Arc::default(),
         };
         Ok(Self {

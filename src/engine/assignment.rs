@@ -5,6 +5,7 @@
 
 use super::evaluate::{self, ScoredSite};
 use super::geo::Location;
+use super::locate;
 use super::model::{AdminState, NodeIndex, SiteIndex};
 use super::policy::{Action, Plan};
 use super::query::{Client, Query};
@@ -72,6 +73,7 @@ pub fn assign(snapshot: &Snapshot, name: &str, place: Option<Location>) -> Optio
         },
         ..Query::default()
     };
+    let is_nowhere = locate::locate(snapshot, &query).spot.is_none();
     let mut assignment = Assignment::default();
     let mut listed = vec![false; snapshot.topology().nodes().len()];
     let mut priority = 0;
@@ -90,7 +92,9 @@ pub fn assign(snapshot: &Snapshot, name: &str, place: Option<Location>) -> Optio
             if nodes.is_empty() {
                 continue;
             }
-            let is_near = best_ms.is_some_and(|best: f32| total_ms <= best + plan.spread_ms);
+            // Nobody knows which site is near a proxy that nobody can place: all are used alike.
+            let is_near =
+                best_ms.is_some_and(|best: f32| is_nowhere || total_ms <= best + plan.spread_ms);
             if !is_near && !assignment.sites.is_empty() {
                 priority = (priority + 1).min(MAX_PRIORITIES - 1);
             }

@@ -1,7 +1,7 @@
 //! What the proxy gets: a view of an [`Evaluation`], without a copy.
 
 use super::evaluate::{Evaluation, MatchedBy, Pick, Reason, Role, Rung, Verdict};
-use super::geo::place::Source;
+use super::geo::place::{Confidence, Source};
 use super::model::names;
 use super::policy::{Affinity, Plan, Policy};
 use super::snapshot::{GeoState, Snapshot};
@@ -23,8 +23,8 @@ pub struct Candidate<'a> {
     pub site: &'a Site,
     /// The name of its site's tier.
     pub tier: &'a str,
-    /// What its site is expected to cost this client, in ms.
-    pub expected_ms: f32,
+    /// What its site is expected to cost this client, in ms; `None` where that is not known.
+    pub expected_ms: Option<f32>,
     /// How long to wait for it, in ms.
     pub attempt_timeout_ms: u32,
     /// Why it is listed.
@@ -49,8 +49,14 @@ pub enum Purity {
 pub enum Note {
     /// The client's place is known to a country or a wide region only.
     LowConfidenceLocation,
+    /// Nothing but the client's country is known; it is taken to be where that country's people are.
+    CountryOnly,
+    /// Nothing is known of the client's place; the sidecar's own stands in.
+    HereLocation,
     /// Nothing is known of the client's place; the policy's default stands in.
     DefaultLocation,
+    /// Nothing is known of the client's place, and nothing stands in: all sites share such clients.
+    UnknownLocation,
     /// A geo file is missing or was refused.
     GeoDegraded,
     /// This sidecar seems cut off from the fleet: it goes by what it knew before.
@@ -75,7 +81,10 @@ names! { Purity {
 
 names! { Note {
     LowConfidenceLocation = "low_confidence_location",
+    CountryOnly = "country_only",
+    HereLocation = "here_location",
     DefaultLocation = "default_location",
+    UnknownLocation = "unknown_location",
     GeoDegraded = "geo_degraded",
     Isolated = "isolated",
 } }
@@ -150,7 +159,7 @@ impl<'a> Decision<'a> {
 
     /// Whether the first node is the one that an undisturbed fleet would give.
     pub fn purity(&self) -> Purity {
-        let guessed = self.evaluation.located.place.source == Source::Default;
+        let guessed = self.evaluation.located.place.source.is_guess();
         let blind = guessed && self.snapshot.geo_state() == GeoState::Degraded;
         if self.evaluation.rung != Rung::Normal || blind || self.snapshot.signals().isolated {
             return Purity::Degraded;
@@ -164,14 +173,14 @@ impl<'a> Decision<'a> {
 
     /// What an operator should know of how the answer came about.
     pub fn notes(&self) -> impl Iterator<Item = Note> + use<> {
-        let located = &self.evaluation.located;
-        let by_default = located.place.source == Source::Default;
+        let place = &self.evaluation.located.place;
+        let is_vague = !place.source.is_guess() && place.confidence() == Confidence::Low;
         let notes = [
-            (
-                located.is_low_confidence() && !by_default,
-                Note::LowConfidenceLocation,
-            ),
-            (by_default, Note::DefaultLocation),
+            (is_vague, Note::LowConfidenceLocation),
+            (place.is_country_only, Note::CountryOnly),
+            (place.source == Source::Here, Note::HereLocation),
+            (place.source == Source::Default, Note::DefaultLocation),
+            (place.source == Source::Nowhere, Note::UnknownLocation),
             (
                 self.snapshot.geo_state() == GeoState::Degraded,
                 Note::GeoDegraded,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::decision::Decision;
-use super::evaluate::{Evaluation, MAX_SCORED_SITES, Rung};
+use super::evaluate::{Evaluation, MAX_SCORED_SITES, Rung, Sharing, sharing_of};
 use super::geo::distance::{chord_squared, distance_km};
 use super::model::{AdminState, NodeIndex, SiteIndex, names};
 use super::policy::Plan;
@@ -40,6 +40,8 @@ pub struct Explanation {
     pub runner_up: Option<RunnerUp>,
     /// The second node in the key's order, and what would make it the first.
     pub second_node: Option<SecondNode>,
+    /// How many sites share clients whose place is no better known than this one's; 0 where it is known well enough.
+    pub sharing_sites: usize,
 }
 
 /// A site and its score.
@@ -47,8 +49,9 @@ pub struct Explanation {
 pub struct SiteLine {
     /// The site.
     pub site: SiteIndex,
-    /// From the client's cell, in km.
-    pub distance_km: f32,
+    /// From the client's cell, in km; `None` where nothing is known of the client's place, and the network term is not
+    /// known either.
+    pub distance_km: Option<f32>,
     /// The parts of the score.
     pub terms: Terms,
     /// What the parts rest on.
@@ -95,6 +98,8 @@ impl TermEvidence {
 pub enum SiteStanding {
     /// The key was ranked over its nodes.
     InScope,
+    /// Shares clients like this one with the chosen one: too little is known of its place to tell them apart.
+    Sharing,
     /// Could stand in when the chosen one fails.
     Fallback,
     /// Further behind the best than the bound allows.
@@ -176,6 +181,7 @@ names! { Elimination {
 
 names! { SiteStanding {
     InScope = "in_scope",
+    Sharing = "sharing",
     Fallback = "fallback",
     TooFar = "too_far",
     NoNode = "no_node",
@@ -194,6 +200,12 @@ impl Explanation {
             *eliminated.entry(reason).or_default() += 1;
         }
         let runner_up = context.runner_up(&sites);
+        let sharing_sites = context.sharing.map_or(0, |sharing| {
+            let has_nodes = |line: &&SiteLine| line.standing != SiteStanding::NoNode;
+            let shares =
+                |line: &&SiteLine| context.shares(sharing, line.site, line.terms.total_ms());
+            sites.iter().filter(has_nodes).filter(shares).count()
+        });
         let second_node = second_node(&nodes);
         let (site_count, node_count) = (sites.len(), nodes.len());
         sites.truncate(MAX_SITES_SHOWN);
@@ -206,6 +218,7 @@ impl Explanation {
             eliminated,
             runner_up,
             second_node,
+            sharing_sites,
         }
     }
 }
@@ -218,6 +231,8 @@ struct Context<'a> {
     members: &'a [NodeIndex],
     table: &'a RankTable,
     roster: &'a Roster,
+    /// Among which sites the client was shared out, if it was.
+    sharing: Option<Sharing>,
     tried: Vec<NodeIndex>,
     /// Those that the caller can use; empty for all.
     only: Vec<NodeIndex>,
@@ -232,20 +247,22 @@ impl<'a> Context<'a> {
         let pool = policy.pools().get(tier.pool.get())?.plan.tiers.first()?;
         let table = snapshot.table(tier.set);
         let tried = query.tried.iter();
+        let roster = match evaluation.rung {
+            Rung::Panic => table.everyone(),
+            Rung::Refuse if !table.is_sufficient() && !table.everyone().is_empty() => {
+                table.everyone()
+            }
+            Rung::Origin if table.ready().is_empty() => table.everyone(),
+            _ => table.ready(),
+        };
         Some(Self {
             snapshot,
             evaluation,
             plan,
             members: policy.node_set(pool.set).members(),
             table,
-            roster: match evaluation.rung {
-                Rung::Panic => table.everyone(),
-                Rung::Refuse if !table.is_sufficient() && !table.everyone().is_empty() => {
-                    table.everyone()
-                }
-                Rung::Origin if table.ready().is_empty() => table.everyone(),
-                _ => table.ready(),
-            },
+            roster,
+            sharing: sharing_of(snapshot, evaluation, plan, (table, roster)),
             tried: tried.filter_map(|id| policy.find_node(id)).collect(),
             only: query
                 .only
@@ -285,12 +302,15 @@ impl<'a> Context<'a> {
         let model = self.snapshot.policy().score();
         let signals = self.snapshot.signals();
         let all_sites = self.snapshot.topology().sites().len();
-        let cell = self.evaluation.located.cell_index;
+        let located = &self.evaluation.located;
+        let cell = located.measured_cell();
         let measured = cell.map_or(&[] as &[_], |cell| signals.network.of_cell(cell));
         let mut lines: Vec<SiteLine> = (0_u16..)
             .zip(self.table.sites())
             .map(|(position, row)| {
-                let chord = chord_squared(self.evaluation.located.point, row.point);
+                let chord = located
+                    .spot
+                    .map(|spot| chord_squared(spot.point, row.point));
                 let measured = measured.iter().find(|measured| measured.site == row.site);
                 let known = signals.standing(self.plan.class_index, row.site, all_sites);
                 let standing = known.copied().unwrap_or_else(|| Standing {
@@ -298,7 +318,11 @@ impl<'a> Context<'a> {
                     ..Standing::default()
                 });
                 let network = measured.map_or_else(
-                    || model.geographic_ms(chord),
+                    || {
+                        chord.map_or(0.0, |chord| {
+                            model.mean_geographic_ms(chord, located.place.radius)
+                        })
+                    },
                     |measured| measured.network_ms,
                 );
                 let terms = Terms {
@@ -318,7 +342,7 @@ impl<'a> Context<'a> {
                     .map_or(0, |segment| segment.len() as usize);
                 SiteLine {
                     site: row.site,
-                    distance_km: distance_km(chord),
+                    distance_km: chord.map(distance_km),
                     terms,
                     evidence,
                     standing: self.standing(row.site, terms.total_ms(), admitted_nodes),
@@ -326,10 +350,16 @@ impl<'a> Context<'a> {
                 }
             })
             .collect();
+        // Where sites share clients, their scores do not tell which of them was chosen.
+        let group = |line: &SiteLine| match line.standing {
+            SiteStanding::NoNode => 3,
+            SiteStanding::InScope if self.sharing.is_some() => 0,
+            SiteStanding::Sharing => 1,
+            _ => 2,
+        };
         lines.sort_by(|a, b| {
-            let last = |line: &SiteLine| line.standing == SiteStanding::NoNode;
-            last(a)
-                .cmp(&last(b))
+            group(a)
+                .cmp(&group(b))
                 .then(a.terms.total_ms().total_cmp(&b.terms.total_ms()))
                 .then(a.site.cmp(&b.site))
         });
@@ -347,6 +377,11 @@ impl<'a> Context<'a> {
         } else if self.evaluation.scope_sites().any(|scoped| scoped == site) {
             SiteStanding::InScope
         } else if self
+            .sharing
+            .is_some_and(|sharing| self.shares(sharing, site, total_ms))
+        {
+            SiteStanding::Sharing
+        } else if self
             .plan
             .max_detour_ms
             .is_some_and(|detour| total_ms > best_ms + detour)
@@ -357,7 +392,16 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Whether a site with this score gets a share of clients like this one.
+    fn shares(&self, sharing: Sharing, site: SiteIndex, total_ms: f32) -> bool {
+        sharing.includes(total_ms, self.snapshot.topology().site(site).country)
+    }
+
+    /// None where sites share the client: a hash decides among them, and no number of milliseconds.
     fn runner_up(&self, sites: &[SiteLine]) -> Option<RunnerUp> {
+        if self.sharing.is_some() {
+            return None;
+        }
         let best_ms = self.evaluation.sites.first()?.total_ms;
         // A better one has given the client away; a little is left for rounding.
         let is_behind = |line: &&SiteLine| line.terms.total_ms() > best_ms - 0.01;

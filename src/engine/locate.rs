@@ -2,7 +2,7 @@
 
 use super::geo::cell::Cell;
 use super::geo::distance::UnitVector;
-use super::geo::place::{Confidence, Place, Source};
+use super::geo::place::{Confidence, Country, Place, Source};
 use super::geo::ranges::CellIndex;
 use super::query::Query;
 use super::snapshot::Snapshot;
@@ -12,6 +12,13 @@ use super::snapshot::Snapshot;
 pub struct Located {
     /// What is known of the client.
     pub place: Place,
+    /// Where distances are taken from; `None` for a client of which nothing is known, and for whom nothing stands in.
+    pub spot: Option<Spot>,
+}
+
+/// A place on the grid.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot {
     /// The cell it is in.
     pub cell: Cell,
     /// The cell's position in the geo tables; `None` for a cell that no file names.
@@ -21,13 +28,22 @@ pub struct Located {
 }
 
 impl Located {
-    /// Whether the place is a guess about a country or a wide region.
+    /// Whether the place is a guess about a country or a wide region, or stands in for one that is not known.
     pub fn is_low_confidence(&self) -> bool {
-        self.place.confidence == Confidence::Low
+        self.place.confidence() == Confidence::Low
+    }
+
+    /// The cell that round trips of this client are counted for; `None` for a client who may be anywhere in a wide
+    /// region, for it would spoil what is known of those who are in the cell.
+    #[inline]
+    pub fn measured_cell(&self) -> Option<usize> {
+        self.spot
+            .filter(|_| !self.place.is_vague())
+            .and_then(|spot| spot.cell_index)
     }
 }
 
-/// Finds the client: the caller's word, then the policy's overrides, then the geo tables, then the policy's default.
+/// Finds the client: the caller's word, then the policy's overrides, then the geo tables, then what stands in.
 #[inline]
 pub fn locate(snapshot: &Snapshot, query: &Query<'_>) -> Located {
     let geo = snapshot.geo();
@@ -52,36 +68,60 @@ fn settle(
     let geo = snapshot.geo();
     let (table, table_cell) = table.map_or((None, None), |(place, cell)| (Some(place), cell));
     let known = client.ip.and_then(|ip| snapshot.policy().known_network(ip));
+    let told = client.country.and_then(in_country_of_caller);
+    // Who knows the country better than the others is not sent where they say, if that is in another one.
+    let agrees =
+        |country: Option<Country>| told.is_none() || country.is_none() || country == client.country;
+    let mut cell_index = None;
     let mut place = if client.location.is_some() {
         Place::new(client.location, Source::Caller)
-    } else if let Some(known) = known {
+    } else if let Some(known) = known.filter(|known| agrees(known.country)) {
         Place::new(Some(known.location), Source::Override)
+    } else if let Some(table) = table.filter(|t| t.cell().is_some() && agrees(t.country)) {
+        cell_index = table_cell;
+        table
     } else {
-        table.unwrap_or_else(|| Place::new(None, Source::Database))
+        told.unwrap_or_else(|| stand_in(snapshot))
     };
-    let mut cell_index = table_cell.filter(|_| place.source == Source::Database);
-    let fallback = snapshot.policy().fallback_place();
+    let default = place.country.filter(|_| place.source == Source::Default);
     place.country = client
         .country
         .or_else(|| known.and_then(|k| k.country))
-        .or_else(|| table.and_then(|t| t.country));
+        .or_else(|| table.and_then(|t| t.country))
+        .or(default);
     place.asn = client.asn.or_else(|| table.and_then(|t| t.asn));
-    let cell = place.cell().unwrap_or_else(|| {
-        let (country, asn) = (place.country.or(fallback.country), place.asn);
-        place = Place::new(Some(fallback.location), Source::Default);
-        place.confidence = Confidence::Low;
-        (place.country, place.asn) = (country, asn);
-        Cell::of(fallback.location)
+    let spot = place.cell().map(|cell| {
+        let index = cell_index.or_else(|| geo.cell_index(cell));
+        let index = index.map(CellIndex::index);
+        let point = index
+            .and_then(|index| geo.cell_vectors().get(index).copied())
+            .unwrap_or_else(|| UnitVector::new(cell.center()));
+        Spot {
+            cell,
+            cell_index: index,
+            point,
+        }
     });
-    cell_index = cell_index.or_else(|| geo.cell_index(cell));
-    let index = cell_index.map(CellIndex::index);
-    let point = index
-        .and_then(|index| geo.cell_vectors().get(index).copied())
-        .unwrap_or_else(|| UnitVector::new(cell.center()));
-    Located {
-        place,
-        cell,
-        cell_index: index,
-        point,
+    Located { place, spot }
+}
+
+/// The place of a client of whom the caller knows the country.
+#[cold]
+fn in_country_of_caller(country: Country) -> Option<Place> {
+    Place::in_country(country, Source::Caller)
+}
+
+/// What stands in for the place of a client whom nobody can place: most likely it is near the sidecar it reached, else
+/// where the policy says; else nothing does.
+#[cold]
+fn stand_in(snapshot: &Snapshot) -> Place {
+    if let Some(here) = snapshot.here() {
+        return Place::new(Some(here), Source::Here);
     }
+    let Some(default) = snapshot.policy().default_place() else {
+        return Place::new(None, Source::Nowhere);
+    };
+    let mut place = Place::new(Some(default.location), Source::Default);
+    place.country = default.country;
+    place
 }

@@ -62,6 +62,28 @@ pub struct Client {
     pub asn: Option<Asn>,
 }
 
+impl Client {
+    /// The network that the client is of, as the first address of its /24 (IPv4) or /48 (IPv6): most of these lie in one
+    /// place. An IPv4 address written as IPv6 is IPv4.
+    pub fn network(&self) -> Option<IpAddr> {
+        self.ip.map(network_of)
+    }
+}
+
+/// The first address of the network that an address is of: see [`Client::network`].
+pub fn network_of(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            IpAddr::from([a, b, c, 0])
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, ..] = ip.segments();
+            IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
+        }
+    }
+}
+
 impl Query<'_> {
     /// The first header called `name` (in lower case).
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -4,6 +4,7 @@
 //! Where nothing was observed, queue, miss and error stand at their priors, which are the same for every site.
 
 use super::geo::distance::distance_km;
+use super::geo::radius::RadiusClass;
 use super::model::SiteIndex;
 
 /// Hit ratio assumed before anything is known.
@@ -134,6 +135,23 @@ impl ScoreModel {
     #[inline]
     pub fn network_ms(&self, chord_squared: f32) -> f32 {
         self.geographic_ms(chord_squared) * self.network_weight
+    }
+
+    /// [`ScoreModel::geographic_ms`] for a client who may be anywhere within a radius of the point that the chord begins
+    /// at: its mean. For a point it is the very same.
+    pub fn mean_geographic_ms(&self, chord_squared: f32, radius: RadiusClass) -> f32 {
+        self.base_ms + self.ms_per_km * radius.mean_km(distance_km(chord_squared))
+    }
+
+    /// The same with the weight: the network term.
+    pub fn mean_network_ms(&self, chord_squared: f32, radius: RadiusClass) -> f32 {
+        self.mean_geographic_ms(chord_squared, radius) * self.network_weight
+    }
+
+    /// Sites whose scores differ by no more than this in ms are equal as far as anybody knows who knows a place to within
+    /// a radius.
+    pub fn tolerance_ms(&self, radius: RadiusClass) -> f32 {
+        self.ms_per_km * radius.tolerance_km() * self.network_weight
     }
 
     /// The cost term for a price and the expected bytes in gigabytes.

@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
+use super::geo::Location;
 use super::geo::distance::UnitVector;
+use super::geo::place::Country;
 use super::geo::ranges::Ranges;
+use super::hash::{KeyHash, NodeSeed};
 use super::model::ClassIndex;
 use super::model::{AdminState, NodeIndex, SiteIndex};
 use super::nearest::Nearest;
 use super::policy::{NodeSet, Policy, SetIndex};
-use super::rank::{Columns, LANES, Segment};
+use super::rank::{self, Columns, LANES, Segment};
 use super::signal::{Admission, Readmission, Signals};
 use super::topology::{Node, Topology};
 
@@ -26,6 +29,8 @@ pub struct Parts {
     pub geo: Arc<Ranges>,
     /// Whether the geo tables can be relied on.
     pub geo_state: GeoState,
+    /// Where clients are taken to be whom nobody can place: near the sidecar that they reached, if it knows where it is.
+    pub here: Option<Location>,
     /// How the fleet behaves.
     pub signals: Arc<Signals>,
 }
@@ -72,6 +77,8 @@ pub struct SiteRow {
     pub point: UnitVector,
     /// USD per gigabyte.
     pub price_usd_per_gb: f32,
+    /// Its country, where the topology says so.
+    pub country: Option<Country>,
 }
 
 /// For each content class the terms of each site that do not depend on the client, in ms.
@@ -95,6 +102,8 @@ pub struct Roster {
     probing: Vec<Segment>,
     /// Nodes that may be named for all of their keys.
     admitted: usize,
+    /// The set's sites, to be ranked by the weights of those nodes; only for clients who are shared out among sites.
+    sites: Columns,
 }
 
 impl Snapshot {
@@ -142,6 +151,11 @@ impl Snapshot {
     /// Whether the geo tables can be relied on.
     pub fn geo_state(&self) -> GeoState {
         self.parts.geo_state
+    }
+
+    /// Where clients are taken to be whom nobody can place.
+    pub fn here(&self) -> Option<Location> {
+        self.parts.here
     }
 
     /// How the fleet behaves.
@@ -285,6 +299,7 @@ fn rows(set: &NodeSet, topology: &Topology) -> Arc<[SiteRow]> {
             site: entry.site,
             point: site.point,
             price_usd_per_gb: site.price_usd_per_gb,
+            country: site.country,
         }
     };
     set.sites().iter().map(row).collect()
@@ -329,6 +344,11 @@ fn nearest(points: Vec<UnitVector>, geo: &Arc<Ranges>, before: Option<&Snapshot>
                 .map(|table| Arc::clone(&table.nearest))
         });
     known.unwrap_or_else(|| Arc::new(Nearest::new(points, geo.cell_vectors())))
+}
+
+/// What a node counts for in a race.
+fn weight(index: NodeIndex, parts: &Parts) -> f32 {
+    f32::from(parts.topology.node(index).capacity) * parts.signals.node(index).weight_factor
 }
 
 /// A node's place in a roster.
@@ -380,14 +400,20 @@ impl Roster {
     fn new(set: &NodeSet, parts: &Parts, place: impl Fn(NodeIndex, &Node) -> Place) -> Self {
         let topology = &parts.topology;
         let mut roster = Self::default();
+        let mut weights = Vec::with_capacity(set.sites().len());
         for site in set.sites() {
             let members = set.members_of(site);
-            let segment = roster.push(members, parts, |index, node| {
-                place(index, node) == Place::Ready
-            });
+            let is_ready = |index, node: &Node| place(index, node) == Place::Ready;
+            let segment = roster.push(members, parts, is_ready);
             roster.segments.push(segment);
             roster.admitted += segment.len() as usize;
+            let ready = members.iter().copied();
+            let ready = ready.filter(|index| is_ready(*index, topology.node(*index)));
+            let weight: f32 = ready.map(|index| weight(index, parts)).sum();
+            // A site without a node is never chosen; it has a place in the table all the same.
+            weights.push((NodeSeed::of_id(&topology.site(site.site).id), weight));
         }
+        roster.sites.push_segment(weights);
         let is_probing = |index: &NodeIndex| place(*index, topology.node(*index)) == Place::Probing;
         if set.members().iter().any(is_probing) {
             for site in set.sites() {
@@ -411,11 +437,7 @@ impl Roster {
             let nodes = members.iter().copied();
             nodes.filter(|node| is_in(*node, topology.node(*node)))
         };
-        let weighted = admitted().map(|index| {
-            let node = topology.node(index);
-            let factor = parts.signals.node(index).weight_factor;
-            (node.seed, f32::from(node.capacity) * factor)
-        });
+        let weighted = admitted().map(|index| (topology.node(index).seed, weight(index, parts)));
         let segment = self.columns.push_segment(weighted);
         self.nodes.extend(admitted());
         if let Some(last) = self.nodes.last().copied() {
@@ -442,6 +464,12 @@ impl Roster {
     /// The node at a position of the columns.
     pub fn node_at(&self, position: u32) -> Option<NodeIndex> {
         self.nodes.get(position as usize).copied()
+    }
+
+    /// The race of the set's site at `position` for a client, by the weights of its nodes: the smallest wins, and each wins
+    /// in proportion to its weight.
+    pub fn site_race(&self, position: u16, client: KeyHash) -> f32 {
+        rank::race_of(&self.sites, u32::from(position), client)
     }
 
     /// The position of a node in a segment, whose nodes stand in table order.

@@ -182,7 +182,7 @@ fn dispatched(published: &Published, decision: &Decision<'_>, id: u64) -> Option
     }
     let plan = decision.plan()?;
     let tier = plan.tiers.get(usize::from(evaluation.tier))?;
-    let cell = evaluation.located.cell_index;
+    let cell = evaluation.located.measured_cell();
     Some(Dispatched {
         fleet: published.revision,
         dispatch: Dispatch {

@@ -24,6 +24,7 @@ use super::tally::ReportSources;
 use super::version;
 use crate::engine::decision::{Decision, Purity};
 use crate::engine::evaluate::{Reason, Verdict};
+use crate::engine::geo::place::{Precision, Source};
 use crate::engine::policy::Pool;
 
 /// Pools counted by name; later ones share the row `other`.
@@ -45,6 +46,8 @@ pub const TIMED_EVERY: u64 = 64;
 #[derive(Debug)]
 pub struct DecisionCounters {
     decisions: Box<[AtomicU64]>,
+    /// By who placed the client, then how closely.
+    places: [AtomicU64; Source::ALL.len() * Precision::ALL.len()],
     rejected: AtomicU64,
     durations: [AtomicU64; DURATION_BOUNDS_NS.len() + 1],
     duration_sum_ns: AtomicU64,
@@ -55,6 +58,7 @@ impl Default for DecisionCounters {
         let cells = MAX_POOL_ROWS * Reason::ALL.len() * Purity::ALL.len();
         Self {
             decisions: (0..cells).map(|_| AtomicU64::new(0)).collect(),
+            places: std::array::from_fn(|_| AtomicU64::new(0)),
             rejected: AtomicU64::new(0),
             durations: std::array::from_fn(|_| AtomicU64::new(0)),
             duration_sum_ns: AtomicU64::new(0),
@@ -74,6 +78,11 @@ impl DecisionCounters {
             .unwrap_or(NO_POOL);
         let cell = cell(row, evaluation.reason, decision.purity());
         if let Some(counter) = self.decisions.get(cell) {
+            bump(counter, 1);
+        }
+        let place = &evaluation.located.place;
+        let at = place.source as usize * Precision::ALL.len() + place.precision() as usize;
+        if let Some(counter) = self.places.get(at) {
             bump(counter, 1);
         }
     }
@@ -224,10 +233,36 @@ impl Sources {
                 }
             }
         }
+        self.encode_places(encoder)?;
         let help = "Requests that could not be read";
         let family =
             encoder.encode_descriptor("decide_rejected", help, None, MetricType::Counter)?;
         ConstCounter::new(self.sum(|worker| &worker.rejected)).encode(family)
+    }
+
+    fn encode_places(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Decisions by who placed the client, and how closely";
+        let mut family =
+            encoder.encode_descriptor("client_places", help, None, MetricType::Counter)?;
+        let kinds = Source::ALL.iter().flat_map(|source| {
+            Precision::ALL
+                .iter()
+                .map(move |precision| (source, precision))
+        });
+        for (at, (source, precision)) in kinds.enumerate() {
+            let counters = self
+                .workers
+                .iter()
+                .filter_map(|worker| worker.places.get(at));
+            let count: u64 = counters
+                .map(|counter| counter.load(Ordering::Relaxed))
+                .sum();
+            if count > 0 {
+                let labels = [("source", source.name()), ("precision", precision.name())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

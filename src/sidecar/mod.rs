@@ -3,8 +3,9 @@
 //! [`serve`] starts everything and ends it. Writing side: [`watch`] and signals tell [`writer`], which alone changes
 //! [`state`]. Reading side: [`listen`] accepts, [`grpc`] and [`http`] take calls, [`decider`] decides, [`wire`] converts; [`debug`],
 //! [`metrics`] (in either format of [`exposition`]) and [`audit`] show, [`process`] and [`version`] say what runs. Outwards:
-//! [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes what is told, within the quotas of [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`]
-//! counts. Operators: [`admin`] hands what they ask to the writer, which keeps the states they set in the [`overlay`].
+//! [`probe`] asks the nodes whether they are well. And back: [`feedback`] takes what is told, within the quotas of
+//! [`reporters`]; it and decisions go to the writer through the [`intake`]; [`tally`] counts. Operators: [`admin`] hands what
+//! they ask to the writer, which keeps the states they set in the [`overlay`]. Where the sidecar itself is: [`here`].
 
 pub mod admin;
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod feedback;
 pub mod follow;
 pub mod geoip;
 pub mod grpc;
+pub mod here;
 pub mod http;
 pub mod intake;
 pub mod listen;

@@ -12,6 +12,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::here::Here;
 use super::listen::socket::Endpoint;
 use super::listen::worker;
 use crate::engine::document::{Diagnostics, DurationMs, Limits, Source};
@@ -50,6 +51,14 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub geo: Vec<PathBuf>,
+    /// Where this sidecar is: clients whom nobody can place are taken to be there [default: the policy's geo.default]
+    #[arg(
+        long,
+        value_name = "SITE|LAT,LON",
+        env = "TRADEWIND_HERE",
+        allow_hyphen_values = true
+    )]
+    pub here: Option<String>,
     /// Serve gRPC here, ADDR:PORT or unix:PATH; may be given several times [default: 127.0.0.1:7070]
     #[arg(
         long,
@@ -103,6 +112,8 @@ pub struct Settings {
     pub topology: Option<PathBuf>,
     /// Geo databases; empty with an embedded policy means the embedded example too.
     pub geo: Vec<PathBuf>,
+    /// Where this sidecar is; `None` where nobody said so.
+    pub here: Option<Here>,
     /// Where gRPC is served; not empty.
     pub listen: Vec<Endpoint>,
     /// Where the debug door is served.
@@ -192,6 +203,7 @@ impl Args {
             policy: self.policy.or(file.policy),
             topology: self.topology.or(file.topology),
             geo: longer(self.geo, file.geo),
+            here: self.here.or(file.here),
             listen: longer(self.listen, file.listen),
             debug: self.debug.or(file.debug),
             admin: self.admin.or(file.admin),
@@ -236,9 +248,18 @@ impl Args {
             // Where it can not be read, the fault keeps these settings from being used.
             read.unwrap_or(Endpoint::Tcp(DEFAULT_DEBUG))
         };
+        let here = self.here.as_deref().map(str::parse::<Here>);
         let admin = one("admin", self.admin.as_deref(), DEFAULT_ADMIN);
         let http = one("http", self.http.as_deref(), DEFAULT_HTTP);
+        let here = here.and_then(|here| match here {
+            Ok(here) => Some(here),
+            Err(error) => {
+                faults.add(format!("here: {error}"));
+                None
+            }
+        });
         Settings {
+            here,
             listen: listen
                 .iter()
                 .filter_map(|text| endpoint("listen", text, faults))
@@ -334,6 +355,7 @@ mod tests {
         let args = Args {
             policy: Some("p.yaml".into()),
             listen: vec!["nowhere".into()],
+            here: Some("50.1;8.7,".into()),
             admin: Some("here".into()),
             http: Some("there".into()),
             workers: Some(0),
@@ -344,6 +366,7 @@ mod tests {
         for part in [
             "only one of policy and topology",
             "listen is `nowhere`",
+            "here: `50.1;8.7,` is no place",
             "admin is `here`",
             "http is `there`",
             "workers is 0",

@@ -135,6 +135,9 @@ pub struct Status {
     pub topology: DocumentStatus,
     /// The geo files.
     pub geo: GeoStatus,
+    /// Where this sidecar is, if anybody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub here: Option<HereStatus>,
     /// True from the moment shutdown begins.
     pub draining: bool,
 }
@@ -172,6 +175,19 @@ pub enum DocumentState {
     LastGood,
 }
 
+/// Where this sidecar is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct HereStatus {
+    /// As the settings say: the id of a site, or a point.
+    pub setting: String,
+    /// Degrees north and east; absent while no topology has had that site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<(f64, f64)>,
+    /// What an operator should look at: the topology does not have that site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
 /// How the geo files fare.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct GeoStatus {
@@ -202,4 +218,6 @@ pub struct GeoFileStatus {
     pub digest: String,
     /// Networks with a record.
     pub networks: usize,
+    /// Distinct records with a value that cannot be true, such as a place at exactly 0, 0; the value was left out.
+    pub faulty_records: usize,
 }

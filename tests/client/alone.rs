@@ -58,11 +58,11 @@ async fn compare_on_same_snapshots(client: &Client, sidecar: &Sidecar, requests:
 fn assert_same(request: &Request, own: &Answer, theirs: &DecideResponse) {
     let own_nodes = own.candidates.iter();
     let own_nodes: Vec<_> = own_nodes
-        .map(|c| (c.node.as_str(), c.expected_ms.to_bits()))
+        .map(|c| (c.node.as_str(), c.expected_ms.map(f32::to_bits)))
         .collect();
     let their_nodes = theirs.candidates.iter();
     let their_nodes: Vec<_> = their_nodes
-        .map(|c| (c.node.as_str(), c.expected_ms.to_bits()))
+        .map(|c| (c.node.as_str(), c.expected_ms.map(f32::to_bits)))
         .collect();
     assert_eq!(own_nodes, their_nodes, "{request:?}");
     assert_eq!((&own.reason, &own.rule), (&theirs.reason, &theirs.rule));

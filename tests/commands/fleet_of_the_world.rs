@@ -1,14 +1,16 @@
 //! A day of real traffic over a fleet as large as a public CDN's, checked by arithmetic of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::net::IpAddr;
 
 use flate2::read::GzDecoder;
+use ipnet::IpNet;
 use maxminddb::Reader;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::mmdb::{Database, Family, Value as Field};
 use crate::support::{Files, json, note, shared, tradewind};
 use tradewind::command::Exit;
 
@@ -34,6 +36,16 @@ spec:
 #[derive(Deserialize)]
 struct Record {
     location: Place,
+}
+
+#[derive(Deserialize)]
+struct CountryRecord {
+    country: Country,
+}
+
+#[derive(Deserialize)]
+struct Country {
+    iso_code: String,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -214,4 +226,95 @@ fn every_client_is_sent_near_and_every_object_has_one_home() {
         assert!(located > 9_900, "{located}");
         assert!(worst_km <= allowed_km, "{worst_km:.0} km too far");
     }
+}
+
+/// The countries of a geo file without its places: every other record has none, the rest are at exactly 0, 0.
+fn countries_of(geo: &str) -> Vec<u8> {
+    let reader = Reader::open_readfile(geo).unwrap();
+    let mut database = Database::new("Countries", "countries only", Family::V4);
+    for (number, found) in reader.networks(Default::default()).unwrap().enumerate() {
+        let found = found.unwrap();
+        let Ok(Some(record)) = found.decode::<CountryRecord>() else {
+            continue;
+        };
+        let country = Field::map([("iso_code", Field::text(&record.country.iso_code))]);
+        let zero = || {
+            Field::map([
+                ("latitude", Field::Double(0.0)),
+                ("longitude", Field::Double(0.0)),
+            ])
+        };
+        let record = if number % 2 == 0 {
+            Field::map([("country", country)])
+        } else {
+            Field::map([("country", country), ("location", zero())])
+        };
+        let network = found.network().unwrap();
+        let network = IpNet::new(network.ip(), network.prefix()).unwrap();
+        database.insert(network, record);
+    }
+    database.to_bytes()
+}
+
+/// The sites of each country in the list.
+fn sites_by_country(list: &str) -> HashMap<String, Vec<String>> {
+    let mut by_country: HashMap<String, Vec<String>> = HashMap::new();
+    let mut rows = csv::Reader::from_reader(list.as_bytes());
+    for row in rows.records() {
+        let row = row.unwrap();
+        let of_country = by_country.entry(row[3].to_owned());
+        of_country.or_default().push(row[0].to_owned());
+    }
+    by_country
+}
+
+#[test]
+fn a_country_file_alone_spreads_clients_over_the_sites_of_their_countries() {
+    let test = "a_country_file_alone_spreads_clients_over_the_sites_of_their_countries";
+    let Some(list) = shared(test, "pops/aws-edge-locations.csv") else {
+        return;
+    };
+    let beside = |name| shared(test, name).expect("it lies beside the list");
+    let cities = beside("geo/dbip-city-subset-nested.mmdb");
+    let world = World::new(list.clone(), beside("traces/apache_logs.gz"), 0);
+    let geo = world.files.write("countries.mmdb", countries_of(&cities));
+    let report = world.replay(&geo);
+    assert_eq!(report["decided"], 10_000);
+    assert_eq!(report["stability"]["violations"], 0);
+
+    let mut lines = String::new();
+    let log = std::fs::File::open(&world.log).unwrap();
+    GzDecoder::new(log).read_to_string(&mut lines).unwrap();
+    let homes = sites_by_country(&std::fs::read_to_string(&list).unwrap());
+    let truth = Reader::open_readfile(&cities).unwrap();
+    let (mut at_home, mut used) = (
+        0,
+        BTreeMap::<String, BTreeMap<String, BTreeSet<IpAddr>>>::new(),
+    );
+    for trip in trips(&lines, &world.files.read("answers.jsonl")) {
+        let found = truth.lookup(trip.client).unwrap();
+        let Ok(Some(record)) = found.decode::<CountryRecord>() else {
+            continue;
+        };
+        let country = record.country.iso_code;
+        if let Some(sites) = homes.get(&country) {
+            assert!(sites.contains(&trip.site), "{country} to {}", trip.site);
+            at_home += 1;
+        }
+        let sites = used.entry(country).or_default();
+        sites.entry(trip.site).or_default().insert(trip.client);
+    }
+    let sites: BTreeSet<&String> = used.values().flat_map(BTreeMap::keys).collect();
+    let clients =
+        |country: &str| -> Vec<usize> { used[country].values().map(BTreeSet::len).collect() };
+    let of_us = clients("US");
+    note(&format!(
+        "{at_home} of 10000 at a site of their own country, {} sites used; American clients by site: {of_us:?}",
+        sites.len()
+    ));
+    assert!(at_home > 7_000, "{at_home}");
+    assert!(sites.len() > 50, "{}", sites.len());
+    // They are 550 clients or so, and the list has 45 sites there.
+    let (most, all) = (of_us.iter().max().unwrap(), of_us.iter().sum::<usize>());
+    assert!(of_us.len() > 15 && most * 5 < all, "{of_us:?}");
 }

@@ -10,6 +10,12 @@
 mod binary;
 mod check;
 mod fleet_of_the_world;
+#[path = "../../examples/fixtures/mmdb.rs"]
+#[expect(
+    dead_code,
+    reason = "the writer knows more kinds of values than are needed here"
+)]
+mod mmdb;
 mod operator;
 mod print;
 mod replay;

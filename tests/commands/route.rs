@@ -31,6 +31,84 @@ fn a_url_and_a_client_are_enough() {
 }
 
 #[test]
+fn a_client_nobody_can_place_is_where_the_sidecar_would_be() {
+    let first = |here: &[&str]| {
+        let args: Vec<&str> = [
+            "route",
+            VIDEO,
+            "--client",
+            "203.0.114.1",
+            "--format",
+            "json",
+        ]
+        .into_iter()
+        .chain(here.iter().copied())
+        .collect();
+        let answer = json(&args);
+        let site = answer["candidates"][0]["site"].as_str().unwrap().to_owned();
+        (site, answer["notes"][0].as_str().unwrap().to_owned())
+    };
+    let default = ("fra".to_owned(), "default_location".to_owned());
+    assert_eq!(first(&[]), default);
+    let here = |site: &str| (site.to_owned(), "here_location".to_owned());
+    assert_eq!(first(&["--here", "syd"]), here("syd"));
+    assert_eq!(first(&["--here", "-33.87,151.21"]), here("syd"));
+    let ran = tradewind(&["route", VIDEO, "--here", "xyz"]);
+    assert_eq!(ran.exit, Exit::Usage);
+    assert!(
+        ran.error
+            .contains("here is the site `xyz`, which the topology does not have; it has `"),
+        "{}",
+        ran.error
+    );
+    let ran = tradewind(&["route", VIDEO, "--here", "100,0"]);
+    assert!(
+        ran.error.contains("must be the id of a site, or LAT,LON"),
+        "{}",
+        ran.error
+    );
+}
+
+#[test]
+fn an_unknown_cost_is_said_to_be_unknown() {
+    let files = Files::new();
+    let topology = files.write(
+        "topology.yaml",
+        "apiVersion: tradewind/v1\nkind: Topology\nspec:\n  sites:\n  - {id: a, lat: 50, lon: 8}\n  - {id: b, lat: 40, lon: -74}\n  \
+         nodes:\n  - {id: a-1, site: a, address: 10.0.0.1:80}\n  - {id: b-1, site: b, address: 10.0.0.2:80}\n",
+    );
+    let policy = files.write(
+        "policy.yaml",
+        "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  pools: [{name: edge}]\n  rules: [{name: all, owner: o, rollback: r, pools: [edge]}]\n",
+    );
+    let args = [
+        "route",
+        "/a",
+        "--policy",
+        &policy,
+        "--topology",
+        &topology,
+        "--explain",
+    ];
+    let ran = tradewind(&args);
+    assert_eq!((ran.exit, ran.error.as_str()), (Exit::Good, ""));
+    for part in [
+        " unknown ",
+        "notes: unknown_location",
+        "nothing is known of where the client is (unknown country), and nothing stands in",
+        "ms without the way there, which is not known",
+        "2 sites share clients of whom no more is known",
+    ] {
+        assert!(ran.out.contains(part), "{part} in {}", ran.out);
+    }
+    let answer = json(&[&args[..6], &["--format", "json"]].concat());
+    assert!(
+        answer["candidates"][0].get("expected_ms").is_none(),
+        "{answer}"
+    );
+}
+
+#[test]
 fn each_rule_of_the_example_can_be_reached() {
     let site = |answer: &Value| answer["candidates"][0]["site"].as_str().unwrap().to_owned();
     for (args, rule) in [

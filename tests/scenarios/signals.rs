@@ -203,13 +203,14 @@ impl Maker<'_> {
             ..Query::default()
         };
         let located = self.ask(&query).located;
-        let cell = located.cell_index?;
+        let spot = located.spot?;
+        let cell = spot.cell_index?;
         let tables = (0_u16..).map(|set| self.snapshot.table(SetIndex::new(set)));
         let row = tables
             .take(self.policy().node_sets().len())
             .flat_map(RankTable::sites)
             .find(|row| row.site == site)?;
-        let chord = tradewind::engine::geo::distance::chord_squared(located.point, row.point);
+        let chord = tradewind::engine::geo::distance::chord_squared(spot.point, row.point);
         let prior_ms = f64::from(self.policy().score().geographic_ms(chord));
         let estimate = Estimate::new(
             Some((f64::from(value_ms), samples)),

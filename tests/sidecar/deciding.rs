@@ -56,7 +56,7 @@ async fn a_decision_names_nodes_and_says_on_what_it_was_made() {
             first.address,
             format!("{}.cache.example.net:8080", first.node)
         );
-        assert!(first.expected_ms > 0.0 && first.attempt_timeout.is_some());
+        assert!(first.expected_ms.is_some_and(|ms| ms > 0.0) && first.attempt_timeout.is_some());
 
         let again = client.decide(asked).await;
         assert_ne!(again.decision_id, answer.decision_id);

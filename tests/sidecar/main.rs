@@ -37,6 +37,7 @@ mod misuse;
 mod openapi;
 mod openmetrics;
 mod page;
+mod places;
 #[path = "../support/programs.rs"]
 mod programs;
 mod prometheus;

@@ -152,6 +152,7 @@ impl Assembly {
             policy: Arc::clone(&compiled.policy),
             geo: Arc::clone(&self.geo),
             geo_state: told.geo_state,
+            here: told.here,
             signals: Arc::new(versioned(&told, before.map(Snapshot::signals))),
         };
         let copied = Arc::new(Copied {

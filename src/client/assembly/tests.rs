@@ -81,6 +81,7 @@ fn parts(random: &mut Random, requests: &[proto::DecideRequest]) -> Parts {
         policy: Arc::new(policy.unwrap()),
         geo: Arc::new(geo.unwrap().ranges),
         geo_state: GeoState::Good,
+        here: None,
         signals: Arc::default(),
     };
     let hot = hot_keys(&parts, requests);

@@ -1,13 +1,15 @@
 //! The promise that an object has one home: equal key and client group, equal first node.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
 use crate::engine::evaluate::Evaluation;
 use crate::engine::geo::distance::UnitVector;
-use crate::engine::geo::place::{Asn, Country, Source};
+use crate::engine::geo::place::{Asn, Country};
 use crate::engine::hash::{self, KeyHash};
+use crate::engine::query::network_of;
 use crate::engine::snapshot::Snapshot;
 use crate::sidecar::wire::proto;
 
@@ -47,17 +49,29 @@ pub(super) fn facts(
     // The size moves a request only when the cost term has a weight.
     let costs = snapshot.policy().score().cost_ms(1.0, 1.0) > 0.0;
     let size = if costs { request.size_hint_bytes } else { 0 };
+    // Clients of one cell are one group; those whose place is vague are shared out by network.
+    let group = match (located.place.is_vague(), &located.spot) {
+        (false, Some(spot)) => spot.cell.id().to_le_bytes().to_vec(),
+        _ => network_bytes(request),
+    };
     let unit = hash::key(&[
         &evaluation.key.0.to_le_bytes(),
-        &located.cell.id().to_le_bytes(),
+        &group,
         &country.unwrap_or_default(),
         &asn.unwrap_or_default().to_le_bytes(),
         &size.to_le_bytes(),
     ]);
     Facts {
         unit,
-        client: Some(located.point).filter(|_| located.place.source != Source::Default),
+        client: (located.spot.filter(|_| !located.place.source.is_guess())).map(|spot| spot.point),
     }
+}
+
+/// The network of the client as text; empty where the request does not say who asks.
+fn network_bytes(request: &proto::DecideRequest) -> Vec<u8> {
+    let client = request.client.as_ref().map(|client| client.ip.parse());
+    let network = client.and_then(Result::ok).map(network_of);
+    network.map_or_else(Vec::new, |network: IpAddr| network.to_string().into_bytes())
 }
 
 /// The facts without a world: what was asked for, and by whom. Finer than key and group, so it finds less.

@@ -162,7 +162,9 @@ impl Tally {
         if let Some(first) = answer.candidates.first() {
             self.sites.add(&first.site);
             self.nodes.add(&first.node);
-            self.expected_ms.add(f64::from(first.expected_ms));
+            if let Some(expected_ms) = first.expected_ms {
+                self.expected_ms.add(f64::from(expected_ms));
+            }
             let site = self.site_points.get(&first.site);
             if let Some((client, site)) = facts.client.zip(site.copied()) {
                 let km = distance_km(chord_squared(client, site));

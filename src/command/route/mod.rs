@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, env = "TRADEWIND_EXPLAIN")]
     pub explain: bool,
     /// Ask the sidecar at HOST:PORT or unix:PATH instead of deciding from files
-    #[arg(long, value_name = "ADDR", env = "TRADEWIND_SERVER", conflicts_with_all = ["policy", "topology", "geo"])]
+    #[arg(long, value_name = "ADDR", env = "TRADEWIND_SERVER", conflicts_with_all = ["policy", "topology", "geo", "here"])]
     pub server: Option<Server>,
     /// What to decide from
     #[command(flatten)]

@@ -40,7 +40,7 @@ pub(super) fn decided(answer: &proto::DecideResponse) -> String {
                 node.address.clone(),
                 node.site.clone(),
                 node.tier.clone(),
-                format!("{:.1}", node.expected_ms),
+                or_unknown(node.expected_ms, 1),
                 duration(node.attempt_timeout.as_ref()),
                 node.role.clone(),
             ]);
@@ -95,9 +95,9 @@ fn sites(why: &proto::Explanation) -> String {
         &[0, 9],
     );
     for site in &why.sites {
-        let mut row = vec![site.site.clone(), format!("{:.0}", site.distance_km)];
+        let mut row = vec![site.site.clone(), or_unknown(site.distance_km, 0)];
+        row.push(or_unknown(site.network_ms, 1));
         let terms = [
-            site.network_ms,
             site.queue_ms,
             site.miss_ms,
             site.error_ms,
@@ -213,6 +213,14 @@ fn not_shown(count: u32, what: &str) -> String {
         0 => String::new(),
         count => format!("  and {count} {what} more, not shown\n"),
     }
+}
+
+/// A number, or that it is not known.
+fn or_unknown(number: Option<f32>, decimals: usize) -> String {
+    number.map_or_else(
+        || "unknown".to_owned(),
+        |number| format!("{number:.decimals$}"),
+    )
 }
 
 fn duration(duration: Option<&prost_types::Duration>) -> String {

@@ -117,6 +117,11 @@ impl Diagnostics {
         &self.items
     }
 
+    /// Forgets the findings with this code, for a caller who knows that they do not matter to it.
+    pub fn forget(&mut self, code: &str) {
+        self.items.retain(|diagnostic| diagnostic.code != code);
+    }
+
     /// How many findings were counted but not kept.
     pub fn dropped(&self) -> usize {
         self.dropped

@@ -8,7 +8,7 @@
 use arrayvec::ArrayVec;
 
 use super::lead::{self, Lead};
-use super::sites::{MAX_SCORED_SITES, ScoredSite, Scorer};
+use super::sites::{MAX_SCORED_SITES, ScoredSite, Scorer, way_to};
 use super::{Evaluation, MatchedBy, Pick, Reason, Request, Role, Rung, Stage, Tried, Verdict};
 use crate::engine::hash::{self, KeyHash};
 use crate::engine::model::{NodeIndex, SiteIndex};
@@ -83,6 +83,12 @@ impl<'r> Order<'r> {
 }
 
 impl Request<'_, '_> {
+    /// What a site is expected to cost the client, by its score: nobody knows where nobody knows the client's place.
+    #[inline]
+    pub(super) fn expected_ms(&self, total_ms: f32) -> Option<f32> {
+        self.located.spot.map(|_| total_ms)
+    }
+
     /// An empty list with room for `wanted` nodes that were not tried: those that were may all be among the best.
     #[inline]
     fn room_for(&self, wanted: usize) -> Top {
@@ -106,11 +112,7 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
     let mut sites = scorer.best(sites_wanted);
     let site_spilled = is_given_away(request, &sites);
     let usable = sites.get(usize::from(site_spilled)..).unwrap_or_default();
-    let best_ms = usable.first().map_or(0.0, |site| site.total_ms);
-    let scope = usable
-        .iter()
-        .take_while(|site| site.total_ms <= best_ms + plan.spread_ms)
-        .count();
+    let scope = scope_of(request, usable);
     if site_spilled && let Some(better) = sites.get_mut(..=scope) {
         // The site that gives the client away is not of the scope; it is the first to stand in.
         better.rotate_left(1);
@@ -153,14 +155,38 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
     }
 }
 
+/// How many of the sites, best first, share the key.
+fn scope_of(request: &Request<'_, '_>, sites: &[ScoredSite]) -> usize {
+    let best_ms = sites.first().map_or(0.0, |site| site.total_ms);
+    let spread_ms = request.plan.spread_ms;
+    match (request.client, &request.located.spot) {
+        (None, _) => {
+            let near = |site: &&ScoredSite| site.total_ms <= best_ms + spread_ms;
+            sites.iter().take_while(near).count()
+        }
+        // Its race, not its score, puts the first of sites that share a client before the others: these are near it where
+        // they score about the same.
+        (Some(_), Some(_)) if spread_ms > 0.0 => {
+            let near = |site: &&ScoredSite| (site.total_ms - best_ms).abs() <= spread_ms;
+            sites.iter().take_while(near).count()
+        }
+        _ => sites.len().min(1),
+    }
+}
+
 /// Whether the client's group is of the share that the best site gives to the next, for it has too much load.
 fn is_given_away(request: &Request<'_, '_>, sites: &[ScoredSite]) -> bool {
     let signals = request.snapshot.signals();
-    let cell = request.located.cell.id().to_le_bytes();
+    let cell = (request.located.spot).map_or([0; 4], |spot| spot.cell.id().to_le_bytes());
+    let slice = |id: &[u8]| match request.client {
+        // Clients of a vague place have no cell in common that says anything of them: a group is a network.
+        Some(client) => client.then(id),
+        None => hash::key(&[&cell, id]),
+    };
     let spills = |site: &ScoredSite| {
         let spill = signals.site(site.site).spill;
         let id = || request.snapshot.topology().site(site.site).id.as_bytes();
-        spill > 0 && hash::key(&[&cell, id()]).0 & 0xff < u64::from(spill)
+        spill > 0 && slice(id()).0 & 0xff < u64::from(spill)
     };
     let [best, next, ..] = sites else {
         return false;
@@ -204,7 +230,7 @@ fn chosen_tier(
         let own = sites.find(|site| site.site == home);
         Pick {
             node,
-            expected_ms: own.map_or(best_ms, |site| site.total_ms),
+            expected_ms: request.expected_ms(own.map_or(best_ms, |site| site.total_ms)),
             role,
         }
     };
@@ -217,7 +243,7 @@ fn chosen_tier(
             let order = Order::new(&mut top, ranked, segment(site).into_iter(), key);
             order.nodes().next().map(|node| Pick {
                 node,
-                expected_ms: site.total_ms,
+                expected_ms: request.expected_ms(site.total_ms),
                 role: Role::NextSite,
             })
         });
@@ -239,9 +265,9 @@ fn chosen_tier(
     if picks.is_empty() {
         // Every node of the sites above was tried: whoever is first at any other site in reach.
         let found = anywhere(request, (stage.table, stage.roster), (key, &[]), in_reach);
-        picks.extend(found.map(|(node, expected_ms)| Pick {
+        picks.extend(found.map(|(node, total_ms)| Pick {
             node,
-            expected_ms,
+            expected_ms: request.expected_ms(total_ms),
             role: Role::NextSite,
         }));
     }
@@ -261,7 +287,7 @@ fn earlier_probe(request: &Request<'_, '_>, stage: &Stage<'_>) -> Option<Pick> {
         let (node, site) = lead::probe_tier(request, (table, &scorer), key)?;
         Some(Pick {
             node,
-            expected_ms: site.total_ms,
+            expected_ms: request.expected_ms(site.total_ms),
             role: Role::Probe,
         })
     })
@@ -282,16 +308,20 @@ fn scorer<'s>(
     table: &'s RankTable,
     roster: &'s Roster,
 ) -> Scorer<'s> {
+    let (point, way) = way_to(&request.located);
     Scorer {
         model: request.snapshot.policy().score(),
         table,
         roster,
         located: &request.located,
+        point,
+        way,
+        client: request.client,
         expected_gb: request.expected_gb,
         class: request.plan.class_index,
         measured: request
             .located
-            .cell_index
+            .measured_cell()
             .map_or(&[], |cell| request.snapshot.signals().network.of_cell(cell)),
     }
 }
@@ -430,11 +460,13 @@ fn append_later_tiers(
         let found = first.map(|node| {
             let site = topology.site_of(node);
             let home = scope.iter().find(|known| known.site == site);
-            (node, home.map_or(0.0, |known| known.total_ms))
+            (node, home.map(|known| known.total_ms))
         });
-        let found =
-            found.or_else(|| anywhere(request, (table, roster), (key, picks.as_slice()), |_| true));
-        let Some((node, expected_ms)) = found else {
+        let elsewhere = || {
+            let found = anywhere(request, (table, roster), (key, picks.as_slice()), |_| true);
+            found.map(|(node, total_ms)| (node, Some(total_ms)))
+        };
+        let Some((node, total_ms)) = found.or_else(elsewhere) else {
             continue;
         };
         let is_origin = request.snapshot.policy().node_set(tier.set).is_origin();
@@ -445,7 +477,7 @@ fn append_later_tiers(
         };
         picks.push(Pick {
             node,
-            expected_ms,
+            expected_ms: total_ms.and_then(|ms| request.expected_ms(ms)),
             role,
         });
     }

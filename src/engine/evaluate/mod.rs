@@ -6,6 +6,7 @@
 mod fallback;
 mod lead;
 mod restriction;
+mod share;
 mod sites;
 
 use arrayvec::ArrayVec;
@@ -19,6 +20,7 @@ use super::request::host::{HostRoom, normal_host};
 use super::signal::Readmission;
 use super::snapshot::{RankTable, Roster, Snapshot};
 
+pub use share::{Sharing, sharing_of};
 pub use sites::{MAX_SCORED_SITES, ScoredSite, score_sites};
 
 /// The outcome of one query, from which answers and explanations are made.
@@ -38,7 +40,8 @@ pub struct Evaluation {
     pub key: KeyHash,
     /// Position of the tier in the plan that was chosen. The first node is of it, unless all of its nodes were tried.
     pub tier: u8,
-    /// The best sites of that tier, best first; the first `scope` of them share the key.
+    /// The best sites of that tier, best first; the first `scope` of them share the key. For a client that is shared out,
+    /// first those that share it.
     pub sites: ArrayVec<ScoredSite, MAX_SCORED_SITES>,
     /// How many of `sites` the key was ranked over.
     pub scope: u8,
@@ -133,8 +136,9 @@ pub enum MatchedBy {
 pub struct Pick {
     /// The node.
     pub node: NodeIndex,
-    /// What its site is expected to cost this client, in ms.
-    pub expected_ms: f32,
+    /// What its site is expected to cost this client, in ms; `None` where that is not known, because the client's place
+    /// is not.
+    pub expected_ms: Option<f32>,
     /// Why it is listed.
     pub role: Role,
 }
@@ -241,11 +245,13 @@ pub fn evaluate_at(snapshot: &Snapshot, query: &Query<'_>, located: Located) -> 
         return Evaluation::refused(located, matched_by, Reason::NoNode);
     };
     let object = plan.key.key_of(query, host);
+    let keys = Keys { object, query };
     let request = Request {
         snapshot,
         plan,
         located,
-        keys: Keys { object, query },
+        client: located.place.is_vague().then(|| keys.of_network()),
+        keys,
         tried: query
             .tried
             .iter()
@@ -267,6 +273,8 @@ struct Request<'s, 'q> {
     snapshot: &'s Snapshot,
     plan: &'s Plan,
     located: Located,
+    /// What the client is shared out among sites by, if it is.
+    client: Option<KeyHash>,
     keys: Keys<'q>,
     tried: Tried,
     wanted: usize,
@@ -301,7 +309,20 @@ impl Keys<'_> {
         match self.query.client.ip.map(|ip| ip.to_canonical()) {
             Some(std::net::IpAddr::V4(ip)) => hash::key(&[&ip.octets()]),
             Some(std::net::IpAddr::V6(ip)) => hash::key(&[&ip.octets()]),
-            None => hash::key(&[&located.cell.id().to_le_bytes()]),
+            None => match &located.spot {
+                Some(spot) => hash::key(&[&spot.cell.id().to_le_bytes()]),
+                None => self.object,
+            },
+        }
+    }
+
+    /// What a client of a vague place is shared out among sites by: its network, else the object.
+    #[cold]
+    fn of_network(&self) -> KeyHash {
+        match self.query.client.network() {
+            Some(std::net::IpAddr::V4(ip)) => hash::key(&[&ip.octets()]),
+            Some(std::net::IpAddr::V6(ip)) => hash::key(&[&ip.octets()]),
+            None => self.object,
         }
     }
 }

@@ -85,7 +85,8 @@ fn append(
     let ranked = ranked.filter_map(|entry| nodes.get(entry.position as usize));
     evaluation.picks.extend(ranked.map(|node| Pick {
         node: *node,
-        expected_ms: 0.0,
+        // Its site was not scored for this list.
+        expected_ms: None,
         role: Role::NextInOrder,
     }));
 }

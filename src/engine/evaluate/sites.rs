@@ -2,7 +2,9 @@
 
 use arrayvec::ArrayVec;
 
-use crate::engine::geo::distance::chord_squared;
+use crate::engine::geo::distance::{UnitVector, chord_squared};
+use crate::engine::geo::radius::RadiusClass;
+use crate::engine::hash::KeyHash;
 use crate::engine::locate::{self, Located};
 use crate::engine::model::{ClassIndex, SiteIndex};
 use crate::engine::number;
@@ -22,7 +24,7 @@ pub struct ScoredSite {
     pub site: SiteIndex,
     /// Its position in the set.
     pub position: u16,
-    /// What it is expected to cost this client, in ms.
+    /// What it is expected to cost this client, in ms; without the network term where nothing is known of its place.
     pub total_ms: f32,
 }
 
@@ -36,14 +38,18 @@ pub fn score_sites(
     let located = locate::locate(snapshot, query);
     let table = snapshot.table(set);
     let network = &snapshot.signals().network;
+    let (point, way) = way_to(&located);
     let scorer = Scorer {
         model: snapshot.policy().score(),
         table,
         roster: table.ready(),
         located: &located,
+        point,
+        way,
+        client: None,
         expected_gb: number::gigabytes(plan.expected_bytes),
         class: plan.class_index,
-        measured: located.cell_index.map_or(&[], |cell| network.of_cell(cell)),
+        measured: (located.measured_cell()).map_or(&[], |cell| network.of_cell(cell)),
     };
     let positions = (0_u16..).take(table.sites().len());
     let all = positions.filter_map(|position| scorer.score_any(position));
@@ -52,12 +58,38 @@ pub fn score_sites(
     sites
 }
 
+/// How the network term of a site that was not measured comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From the distance of a point.
+    Point,
+    /// From the mean distance of a disc.
+    Disc(RadiusClass),
+    /// Not at all: nothing is known of the client's place.
+    Unknown,
+}
+
+/// Where distances to a client are taken from, and how.
+pub(super) fn way_to(located: &Located) -> (UnitVector, Way) {
+    let radius = located.place.radius;
+    match &located.spot {
+        Some(spot) if radius.is_point() => (spot.point, Way::Point),
+        Some(spot) => (spot.point, Way::Disc(radius)),
+        None => (UnitVector::default(), Way::Unknown),
+    }
+}
+
 /// Scores sites for one client.
 pub(super) struct Scorer<'s> {
     pub(super) model: &'s ScoreModel,
     pub(super) table: &'s RankTable,
     pub(super) roster: &'s Roster,
     pub(super) located: &'s Located,
+    /// What distances are taken from, unless the way is unknown.
+    pub(super) point: UnitVector,
+    pub(super) way: Way,
+    /// What a client is shared out among sites by, if it is.
+    pub(super) client: Option<KeyHash>,
     pub(super) expected_gb: f32,
     pub(super) class: ClassIndex,
     /// The sites whose round trip from the client's cell was measured.
@@ -72,10 +104,14 @@ impl Scorer<'_> {
     /// Measured sites do not keep that order; there are few of them, so they are scored first, wherever they stand.
     pub(super) fn best(&self, count: usize) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let count = count.clamp(1, MAX_SCORED_SITES);
+        if let Some(client) = self.client {
+            return self.best_shared(count, client);
+        }
         let mut best = ArrayVec::new();
         let row = self
             .located
-            .cell_index
+            .spot
+            .and_then(|spot| spot.cell_index)
             .map(|cell| self.table.nearest_row(cell))
             .unwrap_or_default();
         let least_other_ms = self.table.least_standing_ms(self.class)
@@ -132,8 +168,12 @@ impl Scorer<'_> {
     pub(super) fn score_any(&self, position: u16) -> Option<(ScoredSite, f32)> {
         let row = self.table.sites().get(usize::from(position))?;
         let network_ms = self.measured_ms(row.site).unwrap_or_else(|| {
-            let chord = chord_squared(self.located.point, row.point);
-            self.model.network_ms(chord)
+            let chord = chord_squared(self.point, row.point);
+            match self.way {
+                Way::Point => self.model.network_ms(chord),
+                Way::Disc(radius) => self.model.mean_network_ms(chord, radius),
+                Way::Unknown => 0.0,
+            }
         });
         let cost_ms = self.model.cost_ms(row.price_usd_per_gb, self.expected_gb);
         let total_ms = (network_ms + self.table.standing_ms(self.class, position)) + cost_ms;

@@ -24,7 +24,7 @@ pub const EARTH_RADIUS_KM: f64 = 6371.0088;
 const DIAMETER_KM: f32 = (2.0 * EARTH_RADIUS_KM) as f32;
 
 /// A point on the unit sphere: `x` towards (0° N, 0° E), `y` towards (0° N, 90° E), `z` towards the north pole.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct UnitVector {
     /// Component towards 0° N, 0° E, -1..=1.
     pub x: f32,

@@ -1,7 +1,7 @@
 //! From networks with records to one compiled table: the pure half of loading a geographic database.
 //!
 //! Each database becomes a [`Layer`]; [`compile`] lays them over each other. An earlier layer wins for the geography
-//! (country, location, confidence), taken as a whole so that a country never stands beside another country's location;
+//! (country, location, radius), taken as a whole so that a country never stands beside another country's location;
 //! with one exception: where it knows only the country, a later layer of the same country may give the location. The
 //! operator (ASN) comes from the first layer that has one.
 
@@ -11,7 +11,8 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::Location;
 use super::cell::Cell;
-use super::place::{Asn, Confidence, Country, LOW_CONFIDENCE_RADIUS_KM};
+use super::place::{Asn, Country};
+use super::radius::RadiusClass;
 use super::ranges::Ranges;
 use super::steps::{self, NOTHING, Steps};
 
@@ -34,23 +35,18 @@ pub(super) struct Known {
     pub(super) cell: Option<Cell>,
     pub(super) country: Option<Country>,
     pub(super) asn: Option<Asn>,
-    pub(super) confidence: Confidence,
+    /// Of the location; a point where there is none.
+    pub(super) radius: RadiusClass,
 }
 
 impl Known {
     fn of(record: &Record) -> Self {
-        let is_wide = record
-            .accuracy_radius_km
-            .is_some_and(|radius| radius > LOW_CONFIDENCE_RADIUS_KM);
+        let stated = record.location.and(record.accuracy_radius_km);
         Self {
             cell: record.location.map(Cell::of),
             country: record.country,
             asn: record.asn,
-            confidence: if record.location.is_none() || is_wide {
-                Confidence::Low
-            } else {
-                Confidence::High
-            },
+            radius: stated.map_or(RadiusClass::POINT, RadiusClass::of_accuracy_km),
         }
     }
 
@@ -239,7 +235,7 @@ fn overlay<'a>(records: impl Iterator<Item = &'a Known> + Clone) -> Option<Known
         cell: place.cell,
         country: first.country,
         asn,
-        confidence: place.confidence,
+        radius: place.radius,
     })
 }
 
@@ -256,11 +252,7 @@ mod tests {
             cell: latitude.and_then(cell),
             country: country.parse().ok(),
             asn: Asn::new(asn),
-            confidence: if latitude.is_some() {
-                Confidence::High
-            } else {
-                Confidence::Low
-            },
+            radius: RadiusClass::POINT,
         }
     }
 

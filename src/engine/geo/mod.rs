@@ -7,6 +7,8 @@
 //! - [`Location`]: a point on the sphere, in degrees.
 //! - [`distance`]: unit vectors and great-circle distance, bit for bit the same on every platform.
 //! - [`cell`]: a fixed grid, fine enough that costs inside one cell differ by no more than 2 ms.
+//! - [`radius`]: how closely a place is known, and the mean distance from a disc.
+//! - [`countries`]: where the people of each country live.
 //! - [`place`]: what is known about a class of clients.
 //! - [`layer`] and [`ranges`]: from networks with records to the compiled table.
 //!
@@ -14,9 +16,11 @@
 //! treats the earth as a sphere, because an ellipsoid moves distances by at most 0.6 % and network paths by far more.
 
 pub mod cell;
+pub mod countries;
 pub mod distance;
 pub mod layer;
 pub mod place;
+pub mod radius;
 pub mod ranges;
 mod steps;
 mod tables;

@@ -1,11 +1,12 @@
-//! What is known about where a client is: country, network operator, place on the grid, and how sure we are.
+//! What is known about where a client is: country, network operator, place on the grid, and how closely.
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::str::FromStr;
 
-use super::Location;
 use super::cell::Cell;
+use super::radius::RadiusClass;
+use super::{Location, countries};
 use crate::engine::model::names;
 
 /// Accuracy radius in kilometres beyond which a location is of low confidence.
@@ -94,12 +95,13 @@ impl fmt::Display for Asn {
     }
 }
 
-/// How far a place may be trusted. Low confidence halves the weight of the geographic prior.
+/// How far a place may be trusted. A word for people: what is decided depends on the radius, not on this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Confidence {
     /// Known to a city or region: the accuracy radius is at most [`LOW_CONFIDENCE_RADIUS_KM`], or not stated.
     High,
-    /// Only the country is known, or not even that, or the accuracy radius is wider.
+    /// Only the country is known, or not even that, or the accuracy radius is wider, or the place is not the client's own
+    /// but one that stands in for it.
     Low,
 }
 
@@ -112,24 +114,57 @@ pub enum Source {
     Override,
     /// The compiled databases.
     Database,
+    /// Nothing was known; the sidecar's own place stands in.
+    Here,
     /// Nothing was known; the policy's default stands in.
     Default,
+    /// Nothing was known, and nothing stands in.
+    Nowhere,
+}
+
+impl Source {
+    /// Whether nothing was known of the client's own place.
+    pub const fn is_guess(self) -> bool {
+        matches!(self, Self::Here | Self::Default | Self::Nowhere)
+    }
+}
+
+/// How closely a place is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Precision {
+    /// As a point.
+    Point,
+    /// To a region: a disc.
+    Region,
+    /// To a country.
+    Country,
+    /// Not at all.
+    Unknown,
 }
 
 names! { Source {
     Caller = "caller",
     Override = "override",
     Database = "database",
+    Here = "here",
     Default = "default",
+    Nowhere = "nowhere",
+} }
+
+names! { Precision {
+    Point = "point",
+    Region = "region",
+    Country = "country",
+    Unknown = "unknown",
 } }
 
 /// What is known about a client, or about a class of clients.
 ///
 /// Invariant: the cell is that of the location; there is either both or neither. From the databases the location is
 /// the centre of the cell, at most 62.5 km (1 ms) from what the record said: classes are kept apart by cell, country,
-/// operator and confidence only, which keeps tables small, and a decision then depends on nothing finer than the
-/// explanation shows. A record with a country but no coordinates gives no location: no centroid is made up here, the
-/// policy's default location counts instead.
+/// operator and radius only, which keeps tables small, and a decision then depends on nothing finer than the
+/// explanation shows. Of a record with a country but no coordinates the location is where that country's people live on
+/// average, with the radius that most of them live within (see [`countries`]).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
     location: Option<Location>,
@@ -138,25 +173,24 @@ pub struct Place {
     pub country: Option<Country>,
     /// Operator of the client's network, if known.
     pub asn: Option<Asn>,
-    /// How far the location may be trusted.
-    pub confidence: Confidence,
+    /// How closely the location is known.
+    pub radius: RadiusClass,
+    /// Whether the location is that of the country's people, for nothing but the country is known.
+    pub is_country_only: bool,
     /// Who said so.
     pub source: Source,
 }
 
 impl Place {
-    /// A place of which only the location is known (high confidence), or nothing (low confidence).
+    /// A place of which only the location is known, as a point, or nothing.
     pub fn new(location: Option<Location>, source: Source) -> Self {
         Self {
             location,
             cell: location.map(Cell::of),
             country: None,
             asn: None,
-            confidence: if location.is_some() {
-                Confidence::High
-            } else {
-                Confidence::Low
-            },
+            radius: RadiusClass::POINT,
+            is_country_only: false,
             source,
         }
     }
@@ -168,6 +202,46 @@ impl Place {
             cell: cell.map(|(cell, _)| cell),
             ..Self::new(None, source)
         }
+    }
+
+    /// The place of a client of whom nothing but the country is known; `None` for a code that is no country's.
+    pub fn in_country(country: Country, source: Source) -> Option<Self> {
+        let centre = countries::centre(country)?;
+        let cell = Cell::of(centre.location);
+        Some(Self {
+            country: Some(country),
+            radius: centre.radius,
+            is_country_only: true,
+            ..Self::in_cell(Some((cell, cell.center())), source)
+        })
+    }
+
+    /// How far the location may be trusted.
+    pub fn confidence(&self) -> Confidence {
+        let is_wide = self.radius.km() > LOW_CONFIDENCE_RADIUS_KM;
+        if is_wide || self.is_country_only || self.cell.is_none() || self.source.is_guess() {
+            Confidence::Low
+        } else {
+            Confidence::High
+        }
+    }
+
+    /// How closely the location is known.
+    pub fn precision(&self) -> Precision {
+        if self.cell.is_none() {
+            Precision::Unknown
+        } else if self.is_country_only {
+            Precision::Country
+        } else if self.radius.is_point() {
+            Precision::Point
+        } else {
+            Precision::Region
+        }
+    }
+
+    /// Whether the client may be anywhere in so wide a region that sites share such clients.
+    pub fn is_vague(&self) -> bool {
+        !self.radius.is_point() || self.cell.is_none()
     }
 
     /// Where the client is: exactly as the caller or policy said, or the centre of the cell the databases gave.
@@ -213,10 +287,33 @@ mod tests {
         let place = Place::new(Some(paris), Source::Caller);
         assert_eq!(place.location(), Some(paris));
         assert_eq!(place.cell(), Some(Cell::of(paris)));
-        assert_eq!(place.confidence, Confidence::High);
+        assert_eq!(place.confidence(), Confidence::High);
+        assert!(!place.is_vague());
+        let nothing = Place::new(None, Source::Database);
         assert_eq!(
-            Place::new(None, Source::Default).confidence,
-            Confidence::Low
+            (nothing.confidence(), nothing.is_vague()),
+            (Confidence::Low, true)
+        );
+        let default = Place::new(Some(paris), Source::Default);
+        assert_eq!(
+            (default.confidence(), default.is_vague()),
+            (Confidence::Low, false)
+        );
+    }
+
+    #[test]
+    fn of_a_country_only_the_place_is_where_its_people_are() {
+        let place = Place::in_country("us".parse().unwrap(), Source::Caller).unwrap();
+        assert!(place.is_country_only && place.is_vague());
+        assert_eq!(place.confidence(), Confidence::Low);
+        assert_eq!(place.location(), place.cell().map(Cell::center));
+        // A small country is a small disc, and a guess all the same.
+        let place = Place::in_country("SG".parse().unwrap(), Source::Database).unwrap();
+        assert!(place.radius.km() < LOW_CONFIDENCE_RADIUS_KM && place.is_vague());
+        assert_eq!(place.confidence(), Confidence::Low);
+        assert_eq!(
+            Place::in_country("EU".parse().unwrap(), Source::Database),
+            None
         );
     }
 }

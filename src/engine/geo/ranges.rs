@@ -1,20 +1,21 @@
 //! The compiled table a request looks its client up in.
 //!
-//! Addresses are cut into ranges; each range names a *class* of clients (cell, country, operator, confidence), each
-//! class a cell. Both lists are dense and sorted, so what is compiled per class or per cell (site order, learned
+//! Addresses are cut into ranges; each range names a *class* of clients (cell, country, operator, radius), each
+//! class a cell; a class of which nothing but the country is known has the cell of that country's people. Both lists are dense and sorted, so what is compiled per class or per cell (site order, learned
 //! costs) is an array.
 //!
 //! A /24 may hold more than one class, and a class need not end on any prefix: hence ranges, not prefixes.
 
 use std::net::IpAddr;
 
-use super::Location;
 use super::cell::Cell;
 use super::distance::UnitVector;
 use super::layer::Known;
-use super::place::{Asn, Confidence, Country, Place, Source};
+use super::place::{Asn, Country, Place, Source};
+use super::radius::RadiusClass;
 use super::steps::{NOTHING, Steps};
 use super::tables::{V4Table, V6Table};
+use super::{Location, countries};
 
 /// Position of a class in the table that gave it out, from 0, dense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +46,30 @@ struct Class {
     cell: u32,
     asn: Option<Asn>,
     country: Option<Country>,
-    confidence: Confidence,
+    radius: RadiusClass,
+    /// Whether the cell is the one of the country's people.
+    is_country_only: bool,
+}
+
+impl Class {
+    /// A class with the cell it is in, which is not in the table of cells yet.
+    fn of(known: &Known) -> (Self, Option<Cell>) {
+        let unplaced = known.country.filter(|_| known.cell.is_none());
+        let centre = unplaced.and_then(countries::centre);
+        let class = Self {
+            cell: NOTHING,
+            asn: known.asn,
+            country: known.country,
+            radius: centre.map_or(known.radius, |centre| centre.radius),
+            is_country_only: centre.is_some(),
+        };
+        (
+            class,
+            known
+                .cell
+                .or(centre.map(|centre| Cell::of(centre.location))),
+        )
+    }
 }
 
 /// Address ranges and their classes. The default is the empty table, which locates nobody.
@@ -53,7 +77,7 @@ struct Class {
 pub struct Ranges {
     v4: V4Table,
     v6: V6Table,
-    /// Ascending by cell, country, operator, confidence.
+    /// Ascending by what the databases say: cell, country, operator, radius.
     classes: Box<[Class]>,
     /// Ascending.
     cells: Box<[Cell]>,
@@ -67,7 +91,10 @@ impl Ranges {
     /// Compiles merged steps whose values are positions in `known`.
     pub(super) fn new(known: &[Known], v4: Steps<u32>, v6: Steps<u128>) -> Self {
         let used = sorted_used(known, v4.values().iter().chain(v6.values()));
-        let mut cells: Vec<Cell> = used.iter().filter_map(|(known, _)| known.cell).collect();
+        let mut classes: Vec<(Class, Option<Cell>)> =
+            used.iter().map(|(known, _)| Class::of(known)).collect();
+        let mut cells: Vec<Cell> = classes.iter().filter_map(|(_, cell)| *cell).collect();
+        cells.sort_unstable();
         cells.dedup();
         let position = |cell: Cell| {
             cells
@@ -75,25 +102,21 @@ impl Ranges {
                 .ok()
                 .and_then(|at| u32::try_from(at).ok())
         };
+        for (class, cell) in &mut classes {
+            class.cell = cell.and_then(position).unwrap_or(NOTHING);
+        }
         let mut numbers = vec![NOTHING; known.len()];
-        let mut classes = Vec::with_capacity(used.len());
-        for ((known, old), new) in used.into_iter().zip(0_u32..) {
+        for ((_, old), new) in used.into_iter().zip(0_u32..) {
             if let Some(number) = numbers.get_mut(old) {
                 *number = new;
             }
-            classes.push(Class {
-                cell: known.cell.and_then(position).unwrap_or(NOTHING),
-                asn: known.asn,
-                country: known.country,
-                confidence: known.confidence,
-            });
         }
         let renumber = |value: u32| numbers.get(value as usize).copied().unwrap_or(NOTHING);
         let centers: Box<[Location]> = cells.iter().map(|cell| cell.center()).collect();
         Self {
             v4: V4Table::new(v4, renumber),
             v6: V6Table::new(v6, renumber),
-            classes: classes.into_boxed_slice(),
+            classes: classes.into_iter().map(|(class, _)| class).collect(),
             vectors: centers.iter().copied().map(UnitVector::new).collect(),
             centers,
             cells: cells.into_boxed_slice(),
@@ -140,7 +163,8 @@ impl Ranges {
         let mut place = Place::in_cell(cell, Source::Database);
         place.country = row.country;
         place.asn = row.asn;
-        place.confidence = row.confidence;
+        place.radius = row.radius;
+        place.is_country_only = row.is_country_only;
         place
     }
 

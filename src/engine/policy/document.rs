@@ -125,8 +125,8 @@ pub struct AddressesDocument {
 pub struct GeoDocument {
     /// Networks whose place is known better; the longest prefix wins.
     pub overrides: Vec<OverrideDocument>,
-    /// Where clients are taken to be when nothing is known. Default: the site with the most capacity in
-    /// the first tier.
+    /// Where clients are taken to be whom nobody can place, by a sidecar that was not told where it is itself (`--here`).
+    /// Without it such clients are spread over all sites by capacity.
     #[serde(rename = "default", skip_serializing_if = "Option::is_none")]
     pub fallback: Option<PlaceDocument>,
 }

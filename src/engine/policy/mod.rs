@@ -52,7 +52,7 @@ pub struct Policy {
     /// By set: most nodes that carry one hot key.
     max_copies: Vec<u8>,
     overrides: Overrides,
-    fallback_place: Known,
+    default_place: Option<Known>,
     nodes_by_id: HashMap<Box<str>, NodeIndex, FixedState>,
     reading: Reading,
 }
@@ -136,7 +136,7 @@ pub struct PlanTier {
     pub affinity: Affinity,
 }
 
-/// What a policy knows of a network, or of clients nobody knows.
+/// What a policy knows of a network, or says of clients whom nobody can place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Known {
     /// Where it is.
@@ -243,9 +243,9 @@ impl Policy {
         self.overrides.find(ip)
     }
 
-    /// Where clients are taken to be when nothing is known.
-    pub fn fallback_place(&self) -> Known {
-        self.fallback_place
+    /// Where clients are taken to be when nothing is known of them, if the policy says so.
+    pub fn default_place(&self) -> Option<Known> {
+        self.default_place
     }
 
     /// The plan for a request: the pool it names, or the first rule that matches. `host` is in normal form.

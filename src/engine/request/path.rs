@@ -118,6 +118,10 @@ const SLASH: u8 = 4;
 const DOT: u8 = 8;
 
 /// What has to be looked at, by byte. Most paths are in normal form, and a table tells so in one pass.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "checked when it is compiled, and a constant has no other way"
+)]
 static CLASSES: [u8; 256] = {
     let mut classes = [IN_PATH | IN_QUERY; 256];
     let mut byte: u8 = 0x21;

@@ -141,6 +141,7 @@ impl Simulation {
             policy: Arc::clone(&setup.policy),
             geo: Arc::new(Ranges::default()),
             geo_state: GeoState::NotConfigured,
+            here: None,
             signals: control.adopt(Moment(0), next),
         };
         let snapshot = Snapshot::build(1, parts, None);
@@ -386,7 +387,7 @@ impl Simulation {
             node: first.node,
             cell: evaluation
                 .located
-                .cell_index
+                .measured_cell()
                 .and_then(|cell| u32::try_from(cell).ok()),
             class: decision
                 .plan()

@@ -194,6 +194,11 @@ fn site(
             &help,
         );
     }
+    if document.lat.abs() + document.lon.abs() <= 0.0 {
+        let message = "the site is at exactly 0, 0, in the Gulf of Guinea".to_owned();
+        let help = "that is what coordinates become that are missing; write where the site is";
+        checker.warning("T013", &path.field("lat"), message, help);
+    }
     let location = Location::new(document.lat, document.lon)?;
     Some(Site {
         id: document.id.as_str().into(),

@@ -94,7 +94,8 @@ pub struct FileInfo {
     pub range_count: usize,
     /// Distinct classes of clients.
     pub class_count: usize,
-    /// Distinct records with a value that cannot be true, such as a latitude of 200; the value was left out.
+    /// Distinct records with a value that cannot be true, such as a latitude of 200 or a place at exactly 0, 0; the value
+    /// was left out.
     pub faulty_record_count: usize,
 }
 

@@ -94,9 +94,12 @@ fn fixed() -> impl Iterator<Item = IpAddr> {
         .map(|first| IpAddr::V4(Ipv4Addr::new(first, 1, 1, 1)))
 }
 
+/// Where a table says that an address is; a country and nothing else does not say that.
 fn direction(ranges: &Ranges, address: IpAddr) -> Option<UnitVector> {
-    let cell = ranges.cell_of(ranges.lookup(address)?)?;
-    ranges.cell_vectors().get(cell.index()).copied()
+    let class = ranges.lookup(address)?;
+    let cell = ranges.cell_of(class)?;
+    let direction = ranges.cell_vectors().get(cell.index()).copied();
+    direction.filter(|_| !ranges.place(class).is_country_only)
 }
 
 #[cfg(test)]
@@ -123,6 +126,28 @@ mod tests {
 
     fn around_the_world(n: u8) -> (f64, f64) {
         (0.0, f64::from(n) * 3.6 - 180.0)
+    }
+
+    #[test]
+    fn a_table_that_knows_the_country_only_locates_nobody_and_can_be_replaced() {
+        let mut layer = Layer::new();
+        let american = layer.intern(&Record {
+            country: "US".parse().ok(),
+            ..Record::default()
+        });
+        for n in 11..31_u8 {
+            let net = format!("198.18.{n}.0/24").parse().unwrap();
+            layer.add(net, american).unwrap();
+        }
+        let countries = compile(vec![layer]);
+        let cities = table(11..31, |_| (47.6, -122.3));
+        let limits = Limits::default();
+        assert_eq!(compare(&countries, &cities, &limits).located, 0);
+        let back = compare(&cities, &countries, &limits);
+        assert!(
+            back.vanished == back.located && back.located > 10,
+            "{back:?}"
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl RawRecord {
         let location = self
             .latitude
             .zip(self.longitude)
-            .map(|(latitude, longitude)| Location::new(latitude, longitude));
+            .map(|(latitude, longitude)| place(latitude, longitude));
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a radius is compared with a threshold only"
@@ -89,6 +89,13 @@ impl RawRecord {
             Slot::Record | Slot::Location | Slot::Traits => {}
         }
     }
+}
+
+/// The place at these coordinates, if they can be true. Nobody lives at exactly 0, 0, in the Gulf of Guinea: that is what
+/// coordinates become that were missing.
+fn place(latitude: f64, longitude: f64) -> Option<Location> {
+    let is_nowhere = latitude.abs() + longitude.abs() <= 0.0;
+    Location::new(latitude, longitude).filter(|_| !is_nowhere)
 }
 
 /// A number as a `u32`, if it is one. Every `u32` is exact as a double.
@@ -325,6 +332,8 @@ mod tests {
         for json in [
             r#"{"latitude": 200, "longitude": 2}"#,
             r#"{"location": {"latitude": 0, "longitude": -180.5}}"#,
+            r#"{"latitude": 0, "longitude": 0.0}"#,
+            r#"{"location": {"latitude": -0.0, "longitude": 0}}"#,
             r#"{"country_code": "F7"}"#,
             r#"{"country": {"iso_code": "FRA"}}"#,
             r#"{"asn": 4294967296}"#,

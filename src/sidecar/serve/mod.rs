@@ -22,6 +22,7 @@ use super::admin::AdminDesk;
 use super::audit::Audit;
 use super::clock;
 use super::debug;
+use super::here::UnknownSite;
 use super::http;
 use super::intake::Intake;
 use super::listen::ListenError;
@@ -49,6 +50,9 @@ pub enum ServeError {
     /// A door could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The site that the sidecar is said to be at does not exist.
+    #[error(transparent)]
+    Here(#[from] UnknownSite),
     /// Signals can not be received.
     #[error("signals can not be received")]
     Signals(#[source] io::Error),
@@ -100,6 +104,7 @@ pub async fn serve(
     // Watched before they are read: a change in between would be seen by the slow poll only.
     let watch = Watch::start(&files(&settings), mailbox.clone());
     writer.load();
+    writer.check_here()?;
     let (audit, samples) = Audit::new(settings.decisions_kept);
     let desks = Desks::new(settings.workers, &state, &audit);
     let intake = Arc::clone(&desks.intake);

@@ -164,7 +164,7 @@ fn put_place(out: &mut Vec<u8>, place: &Place) {
 
 /// `unchanging` and `timeout` are encoded already.
 fn put_candidate(out: &mut Vec<u8>, pick: &Pick, unchanging: &[u8], timeout: &[u8]) {
-    let expected_ms = Some(pick.expected_ms.to_le_bytes()).filter(|bytes| *bytes != [0; 4]);
+    let expected_ms = pick.expected_ms.map(f32::to_le_bytes);
     let role = pick.role.name();
     // The message's length comes before it. Keys, and lengths of these short fields, are one byte each.
     let changing =

@@ -1,9 +1,12 @@
 //! An explanation as a message, and in plain words.
 
+use super::place::place_message;
 use super::proto;
 use crate::engine::decision::Decision;
 use crate::engine::evaluate::{MatchedBy, Rung, Verdict};
 use crate::engine::explanation::{Explanation, NodeLine, SiteLine, SiteStanding};
+use crate::engine::geo::cell::Cell;
+use crate::engine::geo::place::{Place, Source};
 use crate::engine::signal::Evidence;
 use crate::engine::topology::Topology;
 
@@ -11,7 +14,7 @@ use crate::engine::topology::Topology;
 pub fn explanation(decision: &Decision<'_>, explanation: &Explanation) -> proto::Explanation {
     let topology = decision.snapshot().topology();
     proto::Explanation {
-        client: Some(client(decision)),
+        client: Some(place_message(&decision.evaluation().located.place)),
         rule: rule(decision),
         key_hash: format!("{:016x}", decision.evaluation().key.0),
         sites: explanation
@@ -44,33 +47,12 @@ pub fn explanation(decision: &Decision<'_>, explanation: &Explanation) -> proto:
             .second_node
             .map_or(0.0, |second| second.flip_weight_ratio),
         summary: summary(decision, explanation),
+        sharing_sites: count_u32(explanation.sharing_sites),
     }
 }
 
 fn count_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-fn client(decision: &Decision<'_>) -> proto::ClientPlace {
-    let located = &decision.evaluation().located;
-    let center = located.cell.center();
-    proto::ClientPlace {
-        source: located.place.source.name().to_owned(),
-        cell_center: Some(proto::Location {
-            latitude: center.latitude(),
-            longitude: center.longitude(),
-        }),
-        cell: located.cell.id(),
-        country: located
-            .place
-            .country
-            .map_or_else(String::new, |country| country.to_string()),
-        asn: located
-            .place
-            .asn
-            .map_or(0, crate::engine::geo::place::Asn::get),
-        low_confidence: located.is_low_confidence(),
-    }
 }
 
 fn rule(decision: &Decision<'_>) -> Option<proto::RuleInfo> {
@@ -90,7 +72,7 @@ fn site(topology: &Topology, line: &SiteLine) -> proto::SiteScore {
     proto::SiteScore {
         site: topology.site(line.site).id.to_string(),
         distance_km: line.distance_km,
-        network_ms: line.terms.network,
+        network_ms: line.distance_km.map(|_| line.terms.network),
         queue_ms: line.terms.queue,
         miss_ms: line.terms.miss,
         error_ms: line.terms.error,
@@ -134,19 +116,7 @@ fn node(topology: &Topology, line: &NodeLine) -> proto::NodeFate {
 fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
     let evaluation = decision.evaluation();
     let topology = decision.snapshot().topology();
-    let located = &evaluation.located;
-    let mut lines = Vec::new();
-    let center = located.cell.center();
-    let country = located
-        .place
-        .country
-        .map_or_else(|| "unknown country".to_owned(), |c| c.to_string());
-    lines.push(format!(
-        "the client is near {:.1}, {:.1} ({country}), said by: {}",
-        center.latitude(),
-        center.longitude(),
-        located.place.source.name()
-    ));
+    let mut lines = vec![place_sentence(&evaluation.located.place)];
     match (evaluation.matched, decision.rule_name()) {
         (MatchedBy::Rule(_), name) => lines.push(format!("rule `{name}` matches first")),
         (MatchedBy::Pool(_), _) => lines.push(format!(
@@ -176,6 +146,13 @@ fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
     {
         lines.push(site_sentence(topology, line));
     }
+    if explanation.sharing_sites > 1 {
+        lines.push(format!(
+            "{} sites share clients of whom no more is known than of this one, by their weight and a hash of the client's \
+             network",
+            explanation.sharing_sites
+        ));
+    }
     if let (Some(best), Some(runner_up)) = (evaluation.sites.first(), explanation.runner_up) {
         lines.push(format!(
             "{} would win if {} were {:.1} ms slower",
@@ -201,6 +178,40 @@ fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
     lines
 }
 
+/// Where the client is taken to be, who said so, and how closely it is known.
+fn place_sentence(place: &Place) -> String {
+    let country = place
+        .country
+        .map_or_else(|| "unknown country".to_owned(), |c| c.to_string());
+    let Some(center) = place.cell().map(Cell::center) else {
+        return format!(
+            "nothing is known of where the client is ({country}), and nothing stands in"
+        );
+    };
+    let (latitude, longitude) = (center.latitude(), center.longitude());
+    let near = format!("near {latitude:.1}, {longitude:.1} ({country})");
+    let km = place.radius.km();
+    match place.source {
+        Source::Here => format!(
+            "nothing is known of where the client is; it is taken to be {near} as this sidecar is"
+        ),
+        Source::Default => format!(
+            "nothing is known of where the client is; it is taken to be {near}, said by: default"
+        ),
+        source if place.is_country_only => format!(
+            "of the client only the country is known, said by: {}; its people are {near}, most of them within {km:.0} km",
+            source.name()
+        ),
+        source if place.radius.is_point() => {
+            format!("the client is {near}, said by: {}", source.name())
+        }
+        source => format!(
+            "the client is within {km:.0} km of a place {near}, said by: {}",
+            source.name()
+        ),
+    }
+}
+
 /// What a rung means, in words.
 fn rung_words(rung: Rung) -> &'static str {
     match rung {
@@ -219,7 +230,7 @@ fn rung_words(rung: Rung) -> &'static str {
     }
 }
 
-/// `FRA: 6.3 network + 20.0 miss + 0.2 error = 26.5 ms at 78 km`.
+/// `FRA: 6.3 network + 20.0 miss + 0.2 error = 26.5 ms at 78 km`; without a distance where nobody knows it.
 fn site_sentence(topology: &Topology, line: &SiteLine) -> String {
     let parts: Vec<String> = line
         .terms
@@ -228,12 +239,15 @@ fn site_sentence(topology: &Topology, line: &SiteLine) -> String {
         .filter(|(_, ms)| *ms != 0.0)
         .map(|(name, ms)| format!("{ms:.1} {name}"))
         .collect();
+    let away = line.distance_km.map_or_else(
+        || "without the way there, which is not known".to_owned(),
+        |km| format!("at {km:.0} km"),
+    );
     format!(
-        "{}: {} = {:.1} ms at {:.0} km{}",
+        "{}: {} = {:.1} ms {away}{}",
         topology.site(line.site).id,
         parts.join(" + "),
         line.terms.total_ms(),
-        line.distance_km,
         observed(line)
     )
 }

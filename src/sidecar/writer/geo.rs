@@ -134,6 +134,17 @@ impl GeoSource {
                 self.files = loaded.files;
                 self.faults.clear();
                 self.state = GeoState::Good;
+                for file in self
+                    .files
+                    .iter()
+                    .filter(|file| file.faulty_record_count > 0)
+                {
+                    tracing::warn!(
+                        file = %file.path.display(),
+                        records = file.faulty_record_count,
+                        "values that cannot be true were left out, such as places at exactly 0, 0"
+                    );
+                }
                 tracing::info!(
                     files = self.files.len(),
                     cells = self.ranges.cells().len(),
@@ -185,6 +196,7 @@ fn file_status(file: &FileInfo, self_made: bool) -> GeoFileStatus {
         build_epoch_s: file.build_epoch_s,
         digest: file.digest.to_string(),
         networks: file.network_count,
+        faulty_records: file.faulty_record_count,
     }
 }
 

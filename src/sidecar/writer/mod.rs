@@ -19,17 +19,20 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::here::{Here, UnknownSite};
 use super::intake::Intake;
 use super::probe::Probed;
 use super::settings::Settings;
-use super::state::{DocumentState, DocumentStatus, Held, Published, State, Status};
+use super::state::{DocumentState, DocumentStatus, Held, HereStatus, Published, State, Status};
 use super::store::{self, Store};
 use super::{clock, metrics};
 use crate::engine::control::Next;
 use crate::engine::document::Diagnostics;
+use crate::engine::geo::Location;
 use crate::engine::geo::ranges::Ranges;
 use crate::engine::signal::Signals;
 use crate::engine::snapshot::{Parts, Snapshot};
+use crate::engine::topology::Topology;
 use crate::example;
 use admin::Admin;
 use geo::GeoSource;
@@ -134,6 +137,9 @@ pub struct Writer {
     look_pending: Arc<AtomicBool>,
     store: Option<Store>,
     geo: GeoSource,
+    here: Option<Here>,
+    /// Where that is, as the last topology that could tell said.
+    place: Option<Location>,
     admin: Admin,
     current: Option<Current>,
     last_tried: Option<Wanted>,
@@ -174,6 +180,8 @@ impl Writer {
             look_pending,
             store: settings.state_dir.clone().map(Store::new),
             geo: GeoSource::new(settings),
+            here: settings.here.clone(),
+            place: None,
             admin: Admin::new(settings.state_dir.clone()),
             current: None,
             last_tried: None,
@@ -200,6 +208,14 @@ impl Writer {
         let settled = settle::settle(&wanted, kept.as_ref(), None);
         self.last_tried = Some(wanted);
         self.take(settled);
+    }
+
+    /// Whether the site that this sidecar is said to be at exists, as far as there is a topology to tell.
+    pub fn check_here(&self) -> Result<(), UnknownSite> {
+        match (&self.here, &self.current) {
+            (Some(here), Some(current)) => here.resolve(&current.topology).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Runs on a thread of its own until told to stop.
@@ -351,9 +367,12 @@ impl Writer {
     fn take(&mut self, settled: Settled) {
         let Settled {
             current,
-            policy,
+            mut policy,
             topology,
         } = settled;
+        if self.here.is_some() {
+            policy.warnings.forget(NO_DEFAULT_PLACE);
+        }
         let reloads = &self.state.reloads;
         report(
             "policy",
@@ -433,7 +452,7 @@ impl Writer {
     /// Builds the next snapshot and swaps it in.
     fn publish(&mut self) {
         self.status.geo = self.geo.status();
-        if let Some(current) = &self.current {
+        if let Some(current) = self.current.clone() {
             self.generation += 1;
             let before = self.state.published.load_full();
             let topology = self.admin.lay_over(&current.topology);
@@ -442,6 +461,7 @@ impl Writer {
                 policy: &current.policy,
                 generation: self.generation,
             };
+            self.find_here(&topology);
             self.signals = adopt(
                 &mut self.pulse,
                 (next, self.geo.ranges()),
@@ -452,6 +472,7 @@ impl Writer {
                 policy: Arc::clone(&current.policy),
                 geo: Arc::clone(self.geo.ranges()),
                 geo_state: self.geo.state(),
+                here: self.place,
                 signals: Arc::clone(&self.signals),
             };
             let before = before.as_deref().map(|published| &published.snapshot);
@@ -468,6 +489,29 @@ impl Writer {
             })));
         }
         self.publish_status();
+    }
+
+    /// Finds where the sidecar is. It has not moved when a topology no longer has its site, so then it stays where it was.
+    fn find_here(&mut self, topology: &Topology) {
+        let Some(here) = &self.here else {
+            return;
+        };
+        let found = here.resolve(topology);
+        self.place = found.as_ref().ok().copied().or(self.place);
+        let warning = found.err().map(|error| error.to_string());
+        let status = HereStatus {
+            setting: here.to_string(),
+            location: self
+                .place
+                .map(|place| (place.latitude(), place.longitude())),
+            warning,
+        };
+        if let Some(warning) = &status.warning
+            && self.status.here.as_ref() != Some(&status)
+        {
+            tracing::warn!(kept = self.place.is_some(), "{warning}");
+        }
+        self.status.here = Some(status);
     }
 
     fn publish_status(&self) {
@@ -493,6 +537,9 @@ fn adopt(
     let now = pulse.now();
     pulse.control.adopt(now, next)
 }
+
+/// The warning of a policy without a place for clients whom nobody can place, which a sidecar has that knows its own.
+const NO_DEFAULT_PLACE: &str = "P024";
 
 /// What became of one document in a reload.
 #[derive(Debug, Default)]

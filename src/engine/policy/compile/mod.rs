@@ -2,7 +2,7 @@
 
 mod rules;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
@@ -19,7 +19,7 @@ use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, So
 use crate::engine::geo::Location;
 use crate::engine::model::{ClassIndex, Digest, NodeIndex, PoolIndex};
 use crate::engine::request::Reading;
-use crate::engine::topology::{API_VERSION, AddressPattern, Node, Topology};
+use crate::engine::topology::{API_VERSION, AddressPattern, Topology};
 
 /// The outcome: a policy when nothing refuses it, and all that was found either way.
 #[derive(Debug)]
@@ -106,12 +106,13 @@ impl<'a, 's> Compiler<'a, 's> {
             &(0.0..=1.0),
         );
         let overrides = self.overrides(&spec_path.field("geo"));
-        let fallback_place = self.fallback_place(&spec_path.field("geo"), &spec.geo);
+        let default_place = self.default_place(&spec_path.field("geo"), &spec.geo);
         let pools = self.pools(&spec_path.field("pools"));
         let (rules, conditions) = self.rules(&spec_path.field("rules"), &classes);
         if !self.checker.is_clean() {
             return None;
         }
+        self.check_default_place(&spec_path.field("geo"), default_place);
         let mut nodes_by_id = HashMap::with_hasher(FixedState::default());
         nodes_by_id.extend(
             self.topology
@@ -136,7 +137,7 @@ impl<'a, 's> Compiler<'a, 's> {
             max_copies: self.max_copies(),
             node_sets: self.sets,
             overrides,
-            fallback_place: fallback_place?,
+            default_place,
             nodes_by_id,
         })
     }
@@ -272,34 +273,39 @@ impl<'a, 's> Compiler<'a, 's> {
         })
     }
 
-    /// Where unknown clients are: as the policy says, else at the site of the first tier with the most
-    /// capacity (ties by id).
-    fn fallback_place(&mut self, path: &Path<'_>, document: &GeoDocument) -> Option<Known> {
-        let stated = document.fallback.as_ref().and_then(|place| {
-            self.known(
-                &path.field("default"),
-                (place.lat, place.lon),
-                place.country.as_deref(),
-            )
-        });
-        let tier_of = |node: &Node| self.topology.site(node.site).tier;
-        let nodes = self.topology.nodes();
-        let first_tier = nodes.iter().map(tier_of).min();
-        let mut capacity: BTreeMap<_, u64> = BTreeMap::new();
-        for node in nodes
-            .iter()
-            .filter(|node| Some(tier_of(node)) == first_tier)
-        {
-            *capacity.entry(node.site).or_default() += u64::from(node.capacity);
+    /// Where clients are whom nobody can place, if the policy says so.
+    fn default_place(&mut self, path: &Path<'_>, document: &GeoDocument) -> Option<Known> {
+        let place = document.fallback.as_ref()?;
+        self.known(
+            &path.field("default"),
+            (place.lat, place.lon),
+            place.country.as_deref(),
+        )
+    }
+
+    /// Tells of a fleet of several sites whose policy does not say where clients are whom nobody can place.
+    fn check_default_place(&mut self, path: &Path<'_>, default: Option<Known>) {
+        let sites = self.sites_of_first_tier();
+        if default.is_some() || sites < 2 {
+            return;
         }
-        let largest = capacity
-            .into_iter()
-            .max_by_key(|(site, sum)| (*sum, std::cmp::Reverse(*site)));
-        let built_in = largest.map(|(site, _)| Known {
-            location: self.topology.site(site).location,
-            country: None,
-        });
-        stated.or(built_in)
+        let message = format!(
+            "no `default` for clients whom nobody can place, and {sites} sites to choose from"
+        );
+        let help = "they are spread over all by capacity; write spec.geo.default, or use serve --here SITE";
+        self.checker.warning("P024", path, message, help);
+    }
+
+    /// How many sites of the tier nearest to clients have nodes.
+    fn sites_of_first_tier(&self) -> usize {
+        let nodes = self.topology.nodes().iter();
+        let mut homes: Vec<_> = nodes
+            .map(|node| (self.topology.site(node.site).tier, node.site))
+            .collect();
+        homes.sort_unstable();
+        homes.dedup();
+        let first = homes.first().map(|home| home.0);
+        homes.iter().filter(|home| Some(home.0) == first).count()
     }
 
     fn pools(&mut self, path: &Path<'_>) -> Vec<Pool> {

@@ -4,6 +4,7 @@
 //! estimate not what it rests on. What is read back decides every query as the original does.
 
 use super::proto;
+use crate::engine::geo::Location;
 use crate::engine::geo::cell::Cell;
 use crate::engine::hash::KeyHash;
 use crate::engine::model::{AdminState, SiteIndex, printable};
@@ -33,6 +34,8 @@ pub struct Told {
     pub topology_digest: String,
     /// Whether the sidecar's geo files can be relied on.
     pub geo_state: GeoState,
+    /// Where the sidecar is, if it knows.
+    pub here: Option<Location>,
     /// The effective state of every node, in the topology's order.
     pub node_states: Vec<AdminState>,
     /// The cells that round trips are known of, ascending: what `signals.network` counts cells by.
@@ -67,6 +70,7 @@ pub fn state_message(snapshot: &Snapshot, revision: u64) -> proto::FollowedState
         policy_digest: snapshot.policy().digest().to_string(),
         topology_digest: topology.digest().to_string(),
         geo_state: geo_word(snapshot.geo_state()).to_owned(),
+        here: snapshot.here().map(location_message),
         isolated: signals.isolated,
         node_states: topology.nodes().iter().map(|n| n.state as u8).collect(),
         admissions: nodes.iter().map(|n| admission_byte(n.admission)).collect(),
@@ -120,6 +124,7 @@ pub fn read_state(message: &proto::FollowedState) -> Result<Told, StateFault> {
         policy_digest: printable(&message.policy_digest, 64),
         topology_digest: printable(&message.topology_digest, 64),
         geo_state,
+        here: here(message)?,
         node_states: each(
             ("node_states", MAX_NODES),
             &message.node_states,
@@ -142,6 +147,25 @@ pub fn read_state(message: &proto::FollowedState) -> Result<Told, StateFault> {
             terms_version: 0,
         },
     })
+}
+
+fn location_message(location: Location) -> proto::Location {
+    proto::Location {
+        latitude: location.latitude(),
+        longitude: location.longitude(),
+    }
+}
+
+fn here(message: &proto::FollowedState) -> Result<Option<Location>, StateFault> {
+    let told = message.here.as_ref();
+    let read = told.map(|told| {
+        let (latitude, longitude) = (told.latitude, told.longitude);
+        Location::new(latitude, longitude).ok_or_else(|| {
+            let problem = format!("is {latitude}, {longitude}, which is not on earth");
+            fault("here", problem)
+        })
+    });
+    read.transpose()
 }
 
 fn geo_word(state: GeoState) -> &'static str {

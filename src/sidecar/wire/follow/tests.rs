@@ -117,6 +117,7 @@ fn snapshot(signals: Signals) -> Snapshot {
         topology,
         geo: Arc::new(Ranges::of_cells(cells())),
         geo_state: GeoState::Degraded,
+        here: Location::new(50.1, 8.7),
         signals: Arc::new(signals),
     };
     Snapshot::build(7, parts, None)
@@ -131,6 +132,7 @@ proptest! {
         let (before, after) = (snapshot.signals(), &told.signals);
         prop_assert_eq!((told.revision, told.generation), (3, 7));
         prop_assert_eq!(told.geo_state, GeoState::Degraded);
+        prop_assert_eq!(told.here, Location::new(50.1, 8.7));
         prop_assert_eq!(&before.nodes, &after.nodes);
         prop_assert_eq!(&before.sites, &after.sites);
         prop_assert_eq!(&before.readmission, &after.readmission);
