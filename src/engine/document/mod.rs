@@ -8,12 +8,14 @@
 //! Scalars are typed by what is asked for, not by how they look: a country code `NO` stays text and a version `1.10`
 //! keeps its zero. Anchors, aliases and tags are refused, so a short file can not grow into a large one.
 
+mod build;
 mod checker;
 mod decode;
 mod diagnostic;
 mod duration;
 mod metadata;
 mod path;
+pub(crate) mod suggest;
 mod tree;
 
 pub use checker::Checker;
