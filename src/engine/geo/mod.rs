@@ -14,8 +14,10 @@
 //! treats the earth as a sphere, because an ellipsoid moves distances by at most 0.6 % and network paths by far more.
 
 pub mod cell;
+pub mod country;
 pub mod distance;
 pub mod layer;
+pub mod network;
 pub mod place;
 pub mod ranges;
 mod steps;
