@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle};
 
-use super::diagnostic::{Diagnostics, Severity};
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::syntax;
 use super::tree::{Content, Limits, Node, NodeId, Source};
 
 /// Turns the parser's events into the tree.
@@ -79,9 +81,8 @@ impl<'a> Builder<'a> {
                 Ok(found) => found,
                 Err(error) => {
                     let at = error.marker().byte_offset().unwrap_or(0);
-                    let message = format!("not readable as YAML: {error}");
-                    let help = "check the indentation, quotes and brackets here";
-                    self.refuse("D001", at..at + 1, message, help);
+                    let fault = syntax::explain(text, at, &error.to_string());
+                    self.refuse(fault.code, fault.span, fault.message, &fault.help);
                     return None;
                 }
             };
@@ -102,7 +103,7 @@ impl<'a> Builder<'a> {
                 Meaning::Document if root.is_some() => {
                     let message = "a second document in one file, 1 is allowed".to_owned();
                     let help = "put each document in a file of its own";
-                    self.refuse("D009", span, message, help);
+                    self.refuse(Code::D009, span, message, help);
                     return None;
                 }
                 Meaning::Alias => {
@@ -114,27 +115,24 @@ impl<'a> Builder<'a> {
         }
         if root.is_none() {
             let help = "`tradewind schema` shows what belongs here";
-            self.refuse("D010", 0..0, "the document is empty".to_owned(), help);
+            self.refuse(Code::D010, 0..0, "the document is empty".to_owned(), help);
         }
         root
     }
 
     fn refuse_indirection(&mut self, span: Range<usize>, what: &str) {
-        let help =
-            "write the value out: anchors, aliases and tags could make a short file a large one";
-        self.refuse(
-            "D002",
-            span,
-            format!("{what}, which is not allowed here"),
-            help,
-        );
+        let word = self.source.text.get(span.clone()).unwrap_or_default();
+        let is_sign = word.starts_with(['*', '&', '!']);
+        let help = syntax::advice_on_indirection(if is_sign { word } else { "" });
+        let message = format!("{what}, which is not allowed here");
+        self.refuse(Code::D002, span, message, &help);
     }
 
     fn add(&mut self, span: Range<usize>, content: Content) -> Option<NodeId> {
         self.seen += 1;
         if self.seen > self.limits.max_nodes {
             let message = format!("more than {} values", self.limits.max_nodes);
-            self.refuse("D007", span, message, "split the fleet or the rules");
+            self.refuse(Code::D007, span, message, "split the fleet or the rules");
             return None;
         }
         let opens = !matches!(content, Content::Scalar { .. });
@@ -175,7 +173,7 @@ impl<'a> Builder<'a> {
         let span = self.source.span_of(key);
         let Some(name) = self.source.text_of(key).map(str::to_owned) else {
             self.refuse(
-                "D005",
+                Code::D005,
                 span,
                 "a list or a map as a field name".to_owned(),
                 "field names are plain words",
@@ -193,7 +191,7 @@ impl<'a> Builder<'a> {
         };
         if twice {
             let message = format!("the field `{name}` stands twice");
-            self.refuse("D003", span, message, "keep one of the two");
+            self.refuse(Code::D003, span, message, "keep one of the two");
             self.repeated = Some(key);
         }
         if let Some((_, waiting)) = self.open.last_mut() {
@@ -210,10 +208,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn refuse(&mut self, code: &'static str, span: Range<usize>, message: String, help: &str) {
+    fn refuse(&mut self, code: Code, span: Range<usize>, message: String, help: &str) {
         let source = &*self.source;
-        self.faults.push_with(Severity::Error, || {
-            source.diagnostic(Severity::Error, code, &span, (message, help))
+        let said = Diagnostic::new(code, source.name(), (String::new(), message), help);
+        self.faults.push_with(&said, || {
+            source.diagnostic(code, &span, (said.message.clone(), help))
         });
     }
 }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::build::Builder;
-use super::diagnostic::{self, Diagnostic, Diagnostics, Severity};
+use super::code::Code;
+use super::diagnostic::{self, Also, Diagnostic, Diagnostics};
+use super::doubt::Doubts;
 use super::path::{Path, Step};
 
 /// How large a document may be. Checked before and while reading.
@@ -43,14 +45,16 @@ pub(super) enum Content {
     Map(Vec<(NodeId, NodeId)>),
 }
 
-/// A document's name, text and tree. Nodes that could not be decoded are set aside and skipped by every later look-up.
+/// A document's name, text and tree. Nodes that could not be decoded are set aside and skipped by every later look-up;
+/// what that leaves in doubt is kept in [`Doubts`].
 #[derive(Debug)]
 pub struct Source {
-    name: String,
-    text: String,
+    pub(super) name: String,
+    pub(super) text: String,
     pub(super) nodes: Vec<Node>,
     root: Option<NodeId>,
     set_aside: Vec<bool>,
+    pub(super) doubts: Doubts,
 }
 
 impl Source {
@@ -63,6 +67,7 @@ impl Source {
             nodes: Vec::new(),
             root: None,
             set_aside: Vec::new(),
+            doubts: Doubts::default(),
         };
         let mut faults = Diagnostics::default();
         if text.len() > limits.max_bytes {
@@ -72,8 +77,7 @@ impl Source {
                 limits.max_bytes
             );
             faults.push(source.diagnostic(
-                Severity::Error,
-                "D007",
+                Code::D007,
                 &(0..0),
                 (message, "split the fleet or the rules"),
             ));
@@ -106,6 +110,7 @@ impl Source {
     pub(super) fn set_aside(&mut self, id: NodeId) {
         if let Some(flag) = self.set_aside.get_mut(id) {
             *flag = true;
+            self.doubts.any = true;
         }
     }
 
@@ -117,23 +122,16 @@ impl Source {
     }
 
     /// Makes a fault about the value at `path`, which counts list elements as the decoded value has them.
-    pub fn fault(
-        &self,
-        severity: Severity,
-        code: &'static str,
-        path: &Path<'_>,
-        said: (String, &str),
-    ) -> Diagnostic {
+    pub fn fault(&self, code: Code, path: &Path<'_>, said: (String, &str)) -> Diagnostic {
         let (span, full_path) = self.locate(path);
-        let mut diagnostic = self.diagnostic(severity, code, &span, said);
+        let mut diagnostic = self.diagnostic(code, &span, said);
         diagnostic.path = full_path;
         diagnostic
     }
 
     pub(super) fn diagnostic(
         &self,
-        severity: Severity,
-        code: &'static str,
+        code: Code,
         span: &Range<usize>,
         (message, help): (String, &str),
     ) -> Diagnostic {
@@ -141,7 +139,6 @@ impl Source {
         let file = self.name.clone();
         let help = help.to_owned();
         Diagnostic {
-            severity,
             code,
             file,
             path: String::new(),
@@ -151,6 +148,7 @@ impl Source {
             marked,
             message,
             help,
+            also: Also::default(),
         }
     }
 
@@ -173,7 +171,7 @@ impl Source {
     }
 
     /// Blocks are marked by their first line only.
-    fn first_line_of(&self, span: Range<usize>) -> Range<usize> {
+    pub(super) fn first_line_of(&self, span: Range<usize>) -> Range<usize> {
         let covered = self.text.get(span.clone()).unwrap_or_default();
         let first = covered
             .split('\n')
@@ -184,12 +182,16 @@ impl Source {
         span.start..span.start + first.max(1)
     }
 
-    fn child(&self, id: NodeId, step: Step<'_>) -> Option<(NodeId, String)> {
+    pub(super) fn child(&self, id: NodeId, step: Step<'_>) -> Option<(NodeId, String)> {
         match (&self.node(id)?.content, step) {
             (Content::Map(entries), Step::Field(name)) => entries
                 .iter()
                 .find(|(key, value)| self.text_of(*key) == Some(name) && !self.is_set_aside(*value))
                 .map(|(_, value)| (*value, name.to_owned())),
+            // A document in order is looked up at once: fleets have lists of fifty thousand.
+            (Content::List(items), Step::Index(wanted)) if !self.doubts.any => {
+                Some((*items.get(wanted)?, format!("[{wanted}]")))
+            }
             (Content::List(items), Step::Index(wanted)) => items
                 .iter()
                 .enumerate()

@@ -83,6 +83,17 @@ pub struct PolicySpec {
     pub classes: Vec<ClassDocument>,
     /// Who goes where; the first that matches decides.
     pub rules: Vec<RuleDocument>,
+    /// What becomes of requests that no rule matches. Needed unless the rules end with one that matches everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Otherwise>,
+}
+
+/// What becomes of requests that no rule matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// They are refused, with the reason `no_rule`.
+    Refuse,
 }
 
 impl Default for PolicySpec {
@@ -104,6 +115,7 @@ impl Default for PolicySpec {
             pools: Vec::new(),
             classes: Vec::new(),
             rules: Vec::new(),
+            otherwise: None,
         }
     }
 }
@@ -114,8 +126,10 @@ impl Default for PolicySpec {
 pub struct AddressesDocument {
     /// Loopback, link-local, metadata and other refused ranges that this fleet does use: networks, addresses, names or
     /// `.suffixes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
     /// When given, every node address must be in one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
 }
 
@@ -309,8 +323,10 @@ pub struct SelectDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// The node's site is one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<String>,
     /// The node has all of these labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -408,22 +424,31 @@ pub enum Action {
 #[serde(deny_unknown_fields, default)]
 pub struct MatchDocument {
     /// Host names, or `*.example.com` for every name below.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// Paths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathMatchDocument>,
     /// Methods, like GET.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     /// Headers, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<NameMatchDocument>,
     /// Query parameters, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<NameMatchDocument>,
     /// The client's country, ISO 3166 alpha-2.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub countries: Vec<String>,
     /// The client's autonomous system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asns: Vec<u32>,
     /// The client's network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cidrs: Vec<String>,
     /// The content class given by the caller.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document::PolicySpec;
-use crate::engine::document::{Checker, DurationMs, Path};
+use crate::engine::document::{Checker, Code, DurationMs, Path};
 use crate::engine::number::narrow;
 
 /// When a node is left alone after failures, and for how long. The words are Envoy's where the meaning is the same.
@@ -359,7 +359,12 @@ fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
         ),
     ];
     for (section, field, value, allowed) in numbers {
-        checker.in_range("P006", &path.field(section).field(field), value, &allowed);
+        checker.in_range(
+            Code::P006,
+            &path.field(section).field(field),
+            value,
+            &allowed,
+        );
     }
     check_durations(checker, path, spec);
     check_probe(checker, &path.field("probe"), spec);
@@ -371,9 +376,9 @@ fn check_durations(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec
     let margin = &spec.score.switch_margin;
     let score = path.field("score");
     let switch = score.field("switch_margin");
-    checker.in_range("P006", &switch.field("ms"), margin.ms, &(0.0..=1_000.0));
+    checker.in_range(Code::P006, &switch.field("ms"), margin.ms, &(0.0..=1_000.0));
     checker.in_range(
-        "P006",
+        Code::P006,
         &switch.field("percent"),
         margin.percent,
         &(0.0..=100.0),
@@ -443,7 +448,7 @@ fn check_durations(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec
         if !allowed.contains(&value.as_ms()) {
             let [least, most] = [*allowed.start(), *allowed.end()].map(DurationMs::from_ms);
             let help = format!("allowed are {least} to {most}");
-            checker.error("P006", &path, format!("{value} is out of range"), &help);
+            checker.error(Code::P006, &path, format!("{value} is out of range"), &help);
         }
     }
 }
@@ -455,7 +460,7 @@ fn check_probe(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
     if !(graphic && rooted) {
         let help = "write up to 256 visible ASCII characters, for http beginning with `/`";
         checker.error(
-            "P014",
+            Code::P014,
             &path.field("path"),
             "not a path to probe".to_owned(),
             help,
@@ -469,6 +474,6 @@ fn check_probe(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
             "verdicts count for {} only, and are made every {}",
             spec.signals.health.max_age, probe.interval
         );
-        checker.warning("P023", path, message, help);
+        checker.warning(Code::P023, path, message, help);
     }
 }

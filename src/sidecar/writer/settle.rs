@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::{Fate, Outcome};
-use crate::engine::document::{Diagnostics, Severity, Source};
+use crate::engine::date::Date;
+use crate::engine::document::{Code, Diagnostics, Source};
 use crate::engine::policy::{self, Policy};
 use crate::engine::topology::removal::{Removal, percent};
 use crate::engine::topology::{self, Topology};
@@ -233,6 +234,11 @@ fn settle_policy(
                     Fate::Applied
                 };
                 settled.policy.warnings = compiled.diagnostics;
+                let today = Date::from_unix_ms(clock::unix_ms());
+                if policy.has_expired_rules(today) {
+                    let late = policy::expired(&wanted.policy_name, text, today);
+                    settled.policy.warnings.append(late);
+                }
                 return Some((text.clone(), policy));
             }
             if is_base(text) && topology_is_new {
@@ -268,11 +274,6 @@ fn unreadable(name: &str, error: &str) -> Diagnostics {
         format!("the file can not be read: {error}"),
         "check the path and who may read it",
     );
-    faults.push(source.fault(
-        Severity::Error,
-        "D012",
-        &crate::engine::document::Path::Root,
-        said,
-    ));
+    faults.push(source.fault(Code::D012, &crate::engine::document::Path::Root, said));
     faults
 }

@@ -8,6 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use super::super::tree::{Content, Node, NodeId, Source};
 use super::fault::{DecodeError, Kind, MAX_SHOWN_CHARS};
+use super::stand_in::StandIn;
 use crate::engine::model::printable;
 
 /// A decoder that stands at one node.
@@ -153,9 +154,10 @@ impl<'de> Deserializer<'de> for At<'_> {
         match self.here().map(|node| &node.content) {
             Some(Content::Map(entries)) => {
                 let fields = Fields {
-                    source: self.source,
+                    at: self,
                     entries: entries.iter(),
-                    value: None,
+                    holes: self.source.doubts.holes_of(self.node).iter(),
+                    value: Next::Nothing,
                 };
                 visitor.visit_map(fields).map_err(|e| e.at(self.node))
             }
@@ -264,9 +266,18 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 }
 
 struct Fields<'a> {
-    source: &'a Source,
+    at: At<'a>,
     entries: std::slice::Iter<'a, (NodeId, NodeId)>,
-    value: Option<NodeId>,
+    /// Required fields that the map lacks.
+    holes: std::slice::Iter<'a, &'static str>,
+    value: Next,
+}
+
+/// What the next value is read from.
+enum Next {
+    Nothing,
+    Node(NodeId),
+    StandIn,
 }
 
 impl<'de> MapAccess<'de> for Fields<'_> {
@@ -276,28 +287,37 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, DecodeError> {
-        let source = self.source;
+        let source = self.at.source;
         let mut left = self.entries.by_ref().copied();
-        let Some((key, value)) = left.find(|(_, value)| !source.is_set_aside(*value)) else {
+        if let Some((key, value)) = left.find(|(_, value)| !source.is_set_aside(*value)) {
+            self.value = Next::Node(value);
+            let key_at = At { source, node: key };
+            return seed.deserialize(key_at).map(Some).map_err(|e| e.at(key));
+        }
+        let Some(name) = self.holes.next() else {
             return Ok(None);
         };
-        self.value = Some(value);
-        seed.deserialize(At { source, node: key })
-            .map(Some)
-            .map_err(|e| e.at(key))
+        self.value = Next::StandIn;
+        let name: StrDeserializer<'_, DecodeError> = de::IntoDeserializer::into_deserializer(*name);
+        seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(
         &mut self,
         seed: V,
     ) -> Result<V::Value, DecodeError> {
-        let Some(value) = self.value.take() else {
-            return Err(de::Error::custom("a field without a value"));
-        };
-        seed.deserialize(At {
-            source: self.source,
-            node: value,
-        })
-        .map_err(|e| e.at(value))
+        match std::mem::replace(&mut self.value, Next::Nothing) {
+            Next::Nothing => Err(de::Error::custom("a field without a value")),
+            Next::Node(node) => {
+                let source = self.at.source;
+                seed.deserialize(At { source, node })
+                    .map_err(|e| e.at(node))
+            }
+            Next::StandIn => seed.deserialize(StandIn).map_err(|error| DecodeError {
+                node: Some(self.at.node),
+                kind: Kind::NoStandIn,
+                ..error
+            }),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::de;
 
+use super::super::code::Code;
 use super::super::suggest;
 use super::super::tree::NodeId;
 use crate::engine::model::printable;
@@ -18,10 +19,12 @@ pub(super) enum Kind {
     },
     MissingField(&'static str),
     Value,
+    /// For a missing field nothing can stand in.
+    NoStandIn,
 }
 
 impl Kind {
-    pub(super) fn advice(&self) -> (&'static str, String) {
+    pub(super) fn advice(&self) -> (Code, String) {
         match self {
             Self::UnknownField { allowed, seen } => {
                 let close = suggest::nearest(seen, allowed.iter().copied());
@@ -29,11 +32,11 @@ impl Kind {
                     || format!("allowed here: {}", allowed.join(", ")),
                     |name| format!("did you mean `{name}`?"),
                 );
-                ("D004", help)
+                (Code::D004, help)
             }
-            Self::MissingField(name) => ("D006", format!("add `{name}: …` here")),
-            Self::Value => (
-                "D005",
+            Self::MissingField(name) => (Code::D006, format!("add `{name}: …` here")),
+            Self::Value | Self::NoStandIn => (
+                Code::D005,
                 "`tradewind schema` shows the form of every field".to_owned(),
             ),
         }

@@ -2,10 +2,12 @@
 
 mod at;
 mod fault;
+mod stand_in;
 
 use serde::Deserialize;
 
-use super::diagnostic::{Diagnostics, MAX_DIAGNOSTICS, Severity};
+use super::diagnostic::{Diagnostics, MAX_DIAGNOSTICS};
+use super::suggest;
 use super::tree::{Content, NodeId, Source};
 use at::At;
 use fault::{DecodeError, Kind};
@@ -19,79 +21,117 @@ pub struct Decoded<T> {
     pub faults: Diagnostics,
 }
 
+/// Values decoded in all readings of one document before it is given up: bounds the time that a hostile one takes.
+const MAX_VALUES_READ: usize = 20_000_000;
+
+/// Most readings of one document, however small.
+const MAX_READINGS: usize = 1_000;
+
 impl Source {
-    /// Decodes the whole document as a `T`. Each fault is reported once; what it makes unreadable is set aside.
+    /// Decodes the whole document as a `T`. Each fault is reported once; what it makes unreadable is set aside, and for a
+    /// required field that is missing a stand-in is decoded.
     pub fn decode<T: for<'de> Deserialize<'de>>(&mut self) -> Decoded<T> {
         let mut faults = Diagnostics::default();
-        let Some(root) = self.root() else {
-            return Decoded {
-                value: None,
-                faults,
-            };
-        };
+        let value = self
+            .root()
+            .and_then(|root| self.decode_until_good(root, &mut faults));
+        Decoded { value, faults }
+    }
+
+    fn decode_until_good<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        root: NodeId,
+        faults: &mut Diagnostics,
+    ) -> Option<T> {
+        let affordable = MAX_VALUES_READ / self.nodes.len().max(1);
+        let mut readings_left = affordable.clamp(MAX_DIAGNOSTICS, MAX_READINGS);
         loop {
-            let error = match T::deserialize(At {
+            let here = At {
                 source: self,
                 node: root,
-            }) {
-                Ok(value) => {
-                    return Decoded {
-                        value: Some(value),
-                        faults,
-                    };
-                }
+            };
+            let error = match T::deserialize(here) {
+                Ok(value) => return Some(value),
                 Err(error) => error,
             };
-            let at = error.node.unwrap_or(root);
-            if !self.follows_from_earlier_fault(at, &error) {
-                let (code, help) = error.kind.advice();
-                let span = self.span_of(at);
-                let mut fault =
-                    self.diagnostic(Severity::Error, code, &span, (error.message, &help));
-                fault.path = self.path_of(at);
-                faults.push(fault);
+            readings_left = readings_left.checked_sub(1)?;
+            if faults.items().len() >= MAX_DIAGNOSTICS {
+                return None;
             }
-            if at == root || faults.items().len() >= MAX_DIAGNOSTICS {
-                return Decoded {
-                    value: None,
-                    faults,
-                };
-            }
-            self.set_aside_with_key(at);
+            self.report(root, &error, faults);
+            self.repair(root, &error)?;
         }
     }
 
-    /// A field reported as missing that is there, but was set aside for a fault already reported.
-    fn follows_from_earlier_fault(&self, map: NodeId, error: &DecodeError) -> bool {
-        let Kind::MissingField(name) = &error.kind else {
-            return false;
+    fn report(&self, root: NodeId, error: &DecodeError, faults: &mut Diagnostics) {
+        let at = error.node.unwrap_or(root);
+        let follows_from_earlier_fault = match &error.kind {
+            Kind::MissingField(name) => self.is_field_set_aside(at, name),
+            Kind::NoStandIn => true,
+            Kind::UnknownField { .. } | Kind::Value => false,
         };
-        match self.node(map).map(|node| &node.content) {
-            Some(Content::Map(entries)) => entries
-                .iter()
-                .any(|(key, value)| self.text_of(*key) == Some(name) && self.is_set_aside(*value)),
-            _ => false,
+        if !follows_from_earlier_fault {
+            let (code, help) = error.kind.advice();
+            let mut fault =
+                self.diagnostic(code, &self.span_of(at), (error.message.clone(), &help));
+            fault.path = self.path_of(at);
+            faults.push(fault);
         }
     }
 
-    /// Sets a node aside; a field name takes its value along.
-    fn set_aside_with_key(&mut self, id: NodeId) {
-        self.set_aside(id);
-        let value = self.values_of_key(id);
-        if let Some(value) = value {
+    /// Makes the next reading get further; `None` if there is nothing left to read.
+    fn repair(&mut self, root: NodeId, error: &DecodeError) -> Option<()> {
+        let at = error.node.unwrap_or(root);
+        match &error.kind {
+            Kind::MissingField(name) => {
+                self.doubts.add_hole(at, name);
+                return Some(());
+            }
+            Kind::UnknownField { allowed, seen } => {
+                if let Some((map, name)) = self.meant_by(at, allowed, seen) {
+                    self.doubts.add_meant(map, name);
+                }
+            }
+            Kind::Value | Kind::NoStandIn => {}
+        }
+        if at == root {
+            return None;
+        }
+        self.set_aside(at);
+        if let Some((_, value)) = self.entry_of_key(at) {
             self.set_aside(value);
         }
+        Some(())
     }
 
-    fn values_of_key(&self, wanted: NodeId) -> Option<NodeId> {
-        (0..)
-            .map_while(|id| self.node(id))
-            .find_map(|node| match &node.content {
-                Content::Map(entries) => entries
-                    .iter()
-                    .find(|(key, _)| *key == wanted)
-                    .map(|(_, value)| *value),
+    /// The absent field that an unknown one was probably to be, and its map.
+    fn meant_by(
+        &self,
+        key: NodeId,
+        allowed: &[&'static str],
+        seen: &str,
+    ) -> Option<(NodeId, &'static str)> {
+        let name = suggest::nearest(seen, allowed.iter().copied())?;
+        let (map, _) = self.entry_of_key(key)?;
+        let Content::Map(entries) = &self.node(map)?.content else {
+            return None;
+        };
+        let is_there = |(key, _): &(NodeId, NodeId)| self.text_of(*key) == Some(name);
+        (!entries.iter().any(is_there)).then_some((map, name))
+    }
+
+    /// The map that has a field of this name, and the field's value.
+    fn entry_of_key(&self, wanted: NodeId) -> Option<(NodeId, NodeId)> {
+        // A map's node comes before those of its fields.
+        let before = self.nodes.iter().enumerate().take(wanted).rev();
+        before
+            .filter_map(|(id, node)| match &node.content {
+                Content::Map(entries) => Some((id, entries)),
                 _ => None,
+            })
+            .find_map(|(id, entries)| {
+                let (_, value) = entries.iter().find(|(key, _)| *key == wanted)?;
+                Some((id, *value))
             })
     }
 }

@@ -15,11 +15,16 @@ use super::matcher::{Conditions, Matcher};
 use super::node_set::{self, Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
 use super::{Class, Known, Operation, Plan, PlanTier, Policy, Pool, Rule, conditions, scoring};
-use crate::engine::document::{Checker, Diagnostics, DurationMs, Limits, Path, Source};
+use crate::engine::document::{
+    Checker, Code, Diagnostic, Diagnostics, DurationMs, Limits, Path, Source,
+};
 use crate::engine::geo::Location;
-use crate::engine::model::{ClassIndex, Digest, NodeIndex, PoolIndex};
+use crate::engine::model::{ClassIndex, Digest, NodeIndex, PoolIndex, printable};
 use crate::engine::request::Reading;
-use crate::engine::topology::{API_VERSION, AddressPattern, Node, Topology};
+use crate::engine::topology::{API_VERSION, AddressPattern, Node, RefusedRange, Topology};
+
+/// Of how many nodes with one fault the names are shown.
+const MAX_NODES_NAMED: usize = 4;
 
 /// The outcome: a policy when nothing refuses it, and all that was found either way.
 #[derive(Debug)]
@@ -59,8 +64,8 @@ struct Compiler<'a, 's> {
     sets: Vec<NodeSet>,
     /// The set of each pool under each demand met so far.
     known_sets: Vec<(usize, Demands, SetIndex)>,
-    /// Members of each pool before demands, by pool.
-    pool_members: Vec<Vec<NodeIndex>>,
+    /// Members of each pool before demands, by pool; `None` when its `select` is refused.
+    pool_members: Vec<Option<Vec<NodeIndex>>>,
 }
 
 impl<'a, 's> Compiler<'a, 's> {
@@ -100,7 +105,7 @@ impl<'a, 's> Compiler<'a, 's> {
         scoring::check_panic(self.checker, &spec_path.field("panic"), &spec.panic);
         let log_path = spec_path.field("decision_log");
         self.checker.in_range(
-            "P006",
+            Code::P006,
             &log_path.field("sample_ratio"),
             spec.decision_log.sample_ratio,
             &(0.0..=1.0),
@@ -108,7 +113,7 @@ impl<'a, 's> Compiler<'a, 's> {
         let overrides = self.overrides(&spec_path.field("geo"));
         let fallback_place = self.fallback_place(&spec_path.field("geo"), &spec.geo);
         let pools = self.pools(&spec_path.field("pools"));
-        let (rules, conditions) = self.rules(&spec_path.field("rules"), &classes);
+        let (rules, conditions) = self.rules(&spec_path, &classes);
         if !self.checker.is_clean() {
             return None;
         }
@@ -155,56 +160,104 @@ impl<'a, 's> Compiler<'a, 's> {
 
     fn addresses(&mut self, path: &Path<'_>) {
         let document = &self.document.spec.addresses;
+        conditions::check_not_empty(self.checker, &path.field("only"), document.only.len());
         let allow = self.patterns(&path.field("allow"), &document.allow);
         let only = self.patterns(&path.field("only"), &document.only);
-        for node in self.topology.nodes() {
-            let listed =
-                |list: &[AddressPattern]| list.iter().any(|pattern| pattern.matches(&node.address));
-            if let Some(range) = node.address.refused_range().filter(|_| !listed(&allow)) {
-                let message = format!(
-                    "node `{}` has the {} address {}",
-                    node.id,
-                    range.name(),
-                    node.address
-                );
-                let help = "such an address is refused unless spec.addresses.allow lists it";
-                self.checker.unknown_name("P013", path, message, help);
-            }
-            if !only.is_empty() && !listed(&only) {
-                let message = format!("node `{}` has the address {}", node.id, node.address);
-                self.checker.unknown_name(
-                    "P013",
-                    path,
-                    message,
-                    "every address must be in spec.addresses.only",
-                );
-            }
+        // What a refused pattern would have allowed nobody knows.
+        if let Some(allow) = allow {
+            self.check_ranges(&allow);
+        }
+        if let Some(only) = only.filter(|only| !only.is_empty()) {
+            let listed = |node: &Node| only.iter().any(|pattern| pattern.matches(&node.address));
+            let outside: Vec<&Node> = self.nodes_with(|node| !listed(node));
+            let message = "outside of spec.addresses.only".to_owned();
+            let help = "correct the topology, or list the address there";
+            self.refuse_nodes(&outside, &message, help);
         }
     }
 
-    fn patterns(&mut self, path: &Path<'_>, texts: &[String]) -> Vec<AddressPattern> {
+    /// Nodes whose address could turn a router against its own host, unless the policy lists it.
+    fn check_ranges(&mut self, allow: &[AddressPattern]) {
+        let listed = |node: &Node| allow.iter().any(|pattern| pattern.matches(&node.address));
+        for range in RefusedRange::ALL {
+            let inside = self
+                .nodes_with(|node| node.address.refused_range() == Some(range) && !listed(node));
+            let message = format!("in the {} range, which is refused", range.name());
+            let help =
+                "correct the topology, or list the range under spec.addresses.allow of the policy";
+            self.refuse_nodes(&inside, &message, help);
+        }
+    }
+
+    fn nodes_with(&self, holds: impl Fn(&Node) -> bool) -> Vec<&'a Node> {
+        let nodes = self.topology.nodes().iter();
+        nodes.filter(|node| holds(node)).collect()
+    }
+
+    /// One finding about all nodes with the same fault, where the first of them stands in the topology file.
+    fn refuse_nodes(&mut self, nodes: &[&Node], what: &str, help: &str) {
+        let marks = nodes.iter().map(|node| self.topology.address_mark(node));
+        let Some((mark, first)) = marks.zip(nodes).min_by_key(|(mark, _)| mark.entry) else {
+            return;
+        };
+        let named: Vec<String> = nodes
+            .iter()
+            .take(MAX_NODES_NAMED)
+            .map(|n| format!("`{}`", n.id))
+            .collect();
+        let message = match nodes.len() {
+            1 => format!(
+                "the address {} of node `{}` is {what}",
+                first.address, first.id
+            ),
+            count => {
+                let more = if count > named.len() { ", …" } else { "" };
+                format!(
+                    "the addresses of {count} nodes are {what}: {}{more}; this is {}",
+                    named.join(", "),
+                    first.address
+                )
+            }
+        };
+        let path = format!("spec.nodes[{}].address", mark.entry);
+        let place = (self.topology.file(), mark);
+        self.checker.add(Diagnostic::elsewhere(
+            Code::P013,
+            place,
+            (path, message),
+            help,
+        ));
+    }
+
+    /// The patterns of an address list; `None` when one of them is refused.
+    fn patterns(&mut self, path: &Path<'_>, texts: &[String]) -> Option<Vec<AddressPattern>> {
         let mut patterns = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            if let Some(pattern) = AddressPattern::parse(text) {
-                patterns.push(pattern);
-            } else {
-                let help = "write a network, an address, a host name or a .suffix";
-                self.checker.error(
-                    "P007",
-                    &path.index(index),
-                    "not an address pattern".to_owned(),
-                    help,
-                );
+            let path = path.index(index);
+            match AddressPattern::parse(text) {
+                Ok(pattern) => {
+                    if let AddressPattern::Net(net) = &pattern {
+                        conditions::warn_of_mapped(self.checker, &path, net);
+                    }
+                    patterns.push(pattern);
+                }
+                Err(error) => {
+                    let shown = printable(text, 80);
+                    let message = error.message(&shown);
+                    self.checker
+                        .error(Code::P007, &path, message, &error.help());
+                }
             }
         }
-        patterns
+        (patterns.len() == texts.len() && self.checker.is_whole(path)).then_some(patterns)
     }
 
     fn classes(&mut self, path: &Path<'_>) -> Vec<Class> {
         let documents = &self.document.spec.classes;
         for (index, class) in documents.iter().enumerate() {
             let path = path.index(index);
-            self.checker.id("P004", &path.field("name"), &class.name);
+            self.checker
+                .id(Code::P004, &path.field("name"), &class.name);
             if documents
                 .iter()
                 .take(index)
@@ -213,8 +266,12 @@ impl<'a, 's> Compiler<'a, 's> {
                 self.twice(&path.field("name"), "class", &class.name);
             }
             let bytes = crate::engine::number::from_u64(class.expected_bytes);
-            self.checker
-                .in_range("P006", &path.field("expected_bytes"), bytes, &(0.0..=1e15));
+            self.checker.in_range(
+                Code::P006,
+                &path.field("expected_bytes"),
+                bytes,
+                &(0.0..=1e15),
+            );
         }
         documents
             .iter()
@@ -227,7 +284,7 @@ impl<'a, 's> Compiler<'a, 's> {
 
     fn twice(&mut self, path: &Path<'_>, what: &str, name: &str) {
         self.checker.error(
-            "P005",
+            Code::P005,
             path,
             format!("the {what} `{name}` stands twice"),
             "give each a name of its own",
@@ -244,6 +301,9 @@ impl<'a, 's> Compiler<'a, 's> {
             let known = self.known(&path, place, document.country.as_deref());
             let cidr_path = path.field("cidr");
             let net = conditions::network(self.checker, &cidr_path, &document.cidr);
+            if let Some(net) = &net {
+                conditions::warn_of_mapped(self.checker, &cidr_path, net);
+            }
             let twice = net
                 .zip(known)
                 .is_some_and(|(net, known)| overrides.insert(net, known));
@@ -261,9 +321,9 @@ impl<'a, 's> Compiler<'a, 's> {
         country: Option<&str>,
     ) -> Option<Known> {
         self.checker
-            .in_range("P006", &path.field("lat"), lat, &(-90.0..=90.0));
+            .in_range(Code::P006, &path.field("lat"), lat, &(-90.0..=90.0));
         self.checker
-            .in_range("P006", &path.field("lon"), lon, &(-180.0..=180.0));
+            .in_range(Code::P006, &path.field("lon"), lon, &(-180.0..=180.0));
         let country =
             country.map(|code| conditions::country(self.checker, &path.field("country"), code));
         Some(Known {
@@ -304,18 +364,16 @@ impl<'a, 's> Compiler<'a, 's> {
 
     fn pools(&mut self, path: &Path<'_>) -> Vec<Pool> {
         let documents = &self.document.spec.pools;
-        if documents.is_empty() {
-            self.checker.unknown_name(
-                "P002",
-                path,
-                "no pool".to_owned(),
-                "name at least one set of nodes",
-            );
+        if documents.is_empty() && self.checker.is_whole(path) {
+            let help = "name at least one set of nodes";
+            self.checker
+                .error(Code::P002, path, "no pool".to_owned(), help);
         }
         let mut pools = Vec::new();
         for (index, document) in documents.iter().enumerate() {
             let path = path.index(index);
-            self.checker.id("P004", &path.field("name"), &document.name);
+            self.checker
+                .id(Code::P004, &path.field("name"), &document.name);
             if documents
                 .iter()
                 .take(index)
@@ -326,7 +384,7 @@ impl<'a, 's> Compiler<'a, 's> {
             let members = self.select(&path.field("select"), document);
             self.pool_members.push(members);
             let demands = Demands::default();
-            let tier = self.tier(&path, (index, document.affinity), &demands);
+            let tier = self.tier(&path, (index, document.affinity), Some(&demands));
             let defaults = RuleDocument::default();
             let plan = plan(
                 &self.document.spec,
@@ -338,11 +396,11 @@ impl<'a, 's> Compiler<'a, 's> {
             let copies_path = path.field("spread");
             let copies_path = copies_path.field("max_copies");
             self.checker
-                .in_range("P006", &copies_path, copies, &(1.0..=24.0));
+                .in_range(Code::P006, &copies_path, copies, &(1.0..=24.0));
             if let Some(factor) = document.hash_balance_factor {
                 let path = path.field("hash_balance_factor");
                 self.checker
-                    .in_range("P006", &path, factor, &(101.0..=1_000.0));
+                    .in_range(Code::P006, &path, factor, &(101.0..=1_000.0));
             }
             pools.push(Pool {
                 name: document.name.as_str().into(),
@@ -353,34 +411,30 @@ impl<'a, 's> Compiler<'a, 's> {
         pools
     }
 
-    fn select(&mut self, path: &Path<'_>, document: &PoolDocument) -> Vec<NodeIndex> {
+    /// The nodes of a pool; `None` when what selects them is refused.
+    fn select(&mut self, path: &Path<'_>, document: &PoolDocument) -> Option<Vec<NodeIndex>> {
         let select = &document.select;
+        let before = self.checker.errors();
         let tier = select.tier.as_ref();
-        if let Some(tier) = tier.filter(|tier| !self.topology.tiers().contains(tier)) {
-            let help = format!(
-                "the topology's tiers are {}",
-                self.topology.tiers().join(", ")
-            );
-            self.checker.unknown_name(
-                "P008",
-                &path.field("tier"),
-                format!("no tier is called `{tier}`"),
-                &help,
-            );
+        let tiers = self.topology.tier_names();
+        if let Some(tier) = tier.filter(|tier| !tiers.has(tier)) {
+            let path = path.field("tier");
+            self.checker.unknown_name(Code::P008, &path, &tiers, tier);
         }
+        let sites_path = path.field("sites");
+        conditions::check_not_empty(self.checker, &sites_path, select.sites.len());
         let mut sites = Vec::new();
         for (k, name) in select.sites.iter().enumerate() {
             if let Some(site) = self.topology.find_site(name) {
                 sites.push(site);
             } else {
-                let message = format!("no site is called `{name}`");
-                self.checker.unknown_name(
-                    "P008",
-                    &path.field("sites").index(k),
-                    message,
-                    "see the topology file",
-                );
+                let names = self.topology.site_names();
+                self.checker
+                    .unknown_name(Code::P008, &sites_path.index(k), &names, name);
             }
+        }
+        if self.checker.errors() > before || !self.checker.is_whole(path) {
+            return None;
         }
         let members: Vec<NodeIndex> = self
             .topology
@@ -394,24 +448,24 @@ impl<'a, 's> Compiler<'a, 's> {
             .map(|(index, _)| index)
             .collect();
         if members.is_empty() {
-            let help = "a pool without nodes could never answer; check tier, sites and labels against the topology";
-            self.checker.unknown_name(
-                "P009",
-                path,
-                format!("the pool `{}` selects no node", document.name),
-                help,
+            let help = format!(
+                "a pool without nodes could never answer; compare tier, sites and labels with `{}`",
+                self.topology.file()
             );
+            let message = format!("the pool `{}` selects no node", document.name);
+            self.checker.error(Code::P009, path, message, &help);
         }
-        members
+        Some(members)
     }
 
-    /// One step of a plan: a pool under demands.
+    /// One step of a plan: a pool under demands, if those are known.
     fn tier(
         &mut self,
         path: &Path<'_>,
         (pool, affinity): (usize, Affinity),
-        demands: &Demands,
+        demands: Option<&Demands>,
     ) -> Option<PlanTier> {
+        let demands = demands?;
         let same =
             |(known, asked, _): &&(usize, Demands, SetIndex)| *known == pool && asked == demands;
         let known = self.known_sets.iter().find(same).map(|(_, _, set)| *set);
@@ -429,7 +483,7 @@ impl<'a, 's> Compiler<'a, 's> {
 
     /// The nodes of a pool that meet demands; one set for all who ask for the same nodes.
     fn new_set(&mut self, path: &Path<'_>, pool: usize, demands: &Demands) -> Option<SetIndex> {
-        let members = self.pool_members.get(pool)?;
+        let members = self.pool_members.get(pool)?.as_ref()?;
         if members.is_empty() {
             return None;
         }
@@ -440,8 +494,11 @@ impl<'a, 's> Compiler<'a, 's> {
         let admitted: Vec<NodeIndex> = members.iter().copied().filter(meets).collect();
         if admitted.is_empty() {
             let message = "a pool of this rule is left without nodes".to_owned();
-            let help = "its `require` and `geofence` leave no node of this pool";
-            self.checker.unknown_name("P009", path, message, help);
+            let help = format!(
+                "its `require` and `geofence` leave no node of this pool; compare them with `{}`",
+                self.topology.file()
+            );
+            self.checker.error(Code::P009, path, message, &help);
             return None;
         }
         let set = NodeSet::new(admitted, self.topology);
@@ -450,7 +507,7 @@ impl<'a, 's> Compiler<'a, 's> {
         if position >= MAX_NODE_SETS {
             let message = format!("more than {MAX_NODE_SETS} distinct sets of nodes");
             let help = "let rules share pools, `require` and `geofence`";
-            self.checker.error("P001", path, message, help);
+            self.checker.error(Code::P001, path, message, help);
             return None;
         }
         if known.is_none() {
