@@ -28,8 +28,8 @@ use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::topology::{MAX_NODES, MAX_SITES, Topology};
 use tradewind::engine::{policy, topology};
 
-/// Codes that need megabytes to show (`limits_of_size_are_kept`), no file at all (`a_missing_file_is_a_finding` of the
-/// sidecar's tests) or a day (`expired_rules_are_warnings` of the commands').
+/// Codes that need megabytes to show (`limits_of_size_are_kept`), no file at all (`a_missing_file_is_a_finding` in the
+/// sidecar's writer) or a day (`expired_rules_are_warnings` of the commands').
 const SHOWN_ELSEWHERE: &[&str] = &["D007", "D012", "C001"];
 
 fn testdata(path: &str) -> PathBuf {

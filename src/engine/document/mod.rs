@@ -16,6 +16,7 @@ mod decode;
 mod diagnostic;
 mod doubt;
 mod duration;
+pub(crate) mod grammar;
 mod mark;
 mod metadata;
 mod names;

@@ -35,6 +35,11 @@ const REGIONS: &[(&str, &str)] = &[
     ("AP", "Asia and the Pacific"),
 ];
 
+/// All codes, in order.
+pub fn assigned() -> impl Iterator<Item = &'static str> {
+    ASSIGNED.split(' ')
+}
+
 /// Whether `code`, in either case, is the code of a country.
 pub fn is_assigned(code: &str) -> bool {
     code.len() == 2
