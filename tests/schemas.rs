@@ -52,7 +52,6 @@ fn fleet(name: &str) -> Topology {
 /// or on the length of time that a duration is.
 fn is_expressible(found: &Diagnostic) -> bool {
     match found.code {
-        Code::D003 => false, // Two fields of one name are gone when JSON is read.
         // Of all expressions of a policy together no schema can count.
         Code::P001 => !found.message.contains("regular expressions"),
         Code::P006 => found

@@ -9,8 +9,8 @@ use super::output::{self, Format};
 use super::{CommandError, Context, Exit, world};
 use crate::engine::date::Date;
 use crate::engine::document::{Code, Diagnostic, Diagnostics, Limits, Path, Source};
+use crate::engine::policy;
 use crate::engine::policy::document::KIND as POLICY_KIND;
-use crate::engine::policy::{self, PolicyDocument};
 use crate::engine::topology::document::KIND as TOPOLOGY_KIND;
 use crate::engine::topology::{self, Topology};
 use crate::example;
@@ -172,7 +172,9 @@ impl Against {
                 "policies are checked against the embedded example topology; name yours with --topology\n".to_owned()
             }
             Self::Refused(name) => {
-                format!("policies are checked for their form only, since `{name}` is refused\n")
+                format!(
+                    "policies are checked without a topology, since `{name}` is refused: what they say of sites, tiers and nodes is not\n"
+                )
             }
         }
     }
@@ -180,14 +182,10 @@ impl Against {
 
 /// All findings about a policy: its form and meaning, and rules past their day.
 fn check_policy(file: &File, against: &Against, today: Date) -> Diagnostics {
-    let (mut source, read_faults) = Source::read(&file.name, &file.text, &Limits::default());
-    let decoded = source.decode::<PolicyDocument>();
-    let mut diagnostics = read_faults;
-    if let Some(topology) = against.topology() {
-        diagnostics = policy::compile(&file.name, &file.text, topology).diagnostics;
-    } else {
-        diagnostics.append(decoded.faults);
-    }
+    let mut diagnostics = match against.topology() {
+        Some(topology) => policy::compile(&file.name, &file.text, topology).diagnostics,
+        None => policy::check_alone(&file.name, &file.text),
+    };
     diagnostics.append(policy::expired(&file.name, &file.text, today));
     diagnostics.sort();
     diagnostics

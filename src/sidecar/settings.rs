@@ -81,7 +81,7 @@ pub struct Args {
     pub workers: Option<usize>,
     /// Most connections open at once, 1 to 100000 [default: 2000]
     #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CONNECTIONS")]
-    #[schemars(range(min = 1, max = 100000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: Option<usize>,
     /// Time given to calls in flight at shutdown, up to 10m [default: 5s]
     #[arg(long, value_name = "DURATION", env = "TRADEWIND_DRAIN_DEADLINE")]
@@ -91,7 +91,7 @@ pub struct Args {
     pub poll: Option<DurationMs>,
     /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
-    #[schemars(range(min = 0, max = 100000))]
+    #[schemars(range(min = 0, max = 100_000))]
     pub decisions_kept: Option<usize>,
     /// What to log, like `info` or `tradewind=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "TRADEWIND_LOG")]

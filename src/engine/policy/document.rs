@@ -251,7 +251,7 @@ pub struct MissTermDocument {
     #[schemars(range(min = 0, max = 100))]
     pub weight: f64,
     /// Milliseconds to fetch a missing object from the parent until measured, 0 to 60000; default 40.
-    #[schemars(range(min = 0, max = 60000))]
+    #[schemars(range(min = 0, max = 60_000))]
     pub fetch_ms: f64,
 }
 

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
-pub use compile::{Compiled, compile};
+pub use compile::{Compiled, check_alone, compile};
 pub use document::{Action, Affinity, PanicMode, PolicyDocument};
 pub use expiry::expired;
 pub use key::KeyRecipe;

@@ -21,7 +21,7 @@ pub struct BreakerDocument {
     #[schemars(range(min = 0, max = 100))]
     pub success_rate_percent: f64,
     /// Requests in `window` below which the success ratio says nothing, 1 to 100000; default 20.
-    #[schemars(range(min = 1, max = 100000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub request_volume: u32,
     /// How far back the success ratio looks, 1s to 5m; default 10s.
     pub window: DurationMs,

@@ -11,7 +11,7 @@ pub(super) fn model(
     checker: &mut Checker<'_>,
     path: &Path<'_>,
     document: &ScoreDocument,
-    topology: &Topology,
+    topology: Option<&Topology>,
 ) -> ScoreModel {
     check_ranges(checker, path, document);
     let cost = &document.cost;
@@ -78,9 +78,9 @@ fn biases(
     checker: &mut Checker<'_>,
     path: &Path<'_>,
     documents: &[BiasDocument],
-    topology: &Topology,
+    topology: Option<&Topology>,
 ) -> Vec<f32> {
-    let mut bias_ms = vec![0.0; topology.sites().len()];
+    let mut bias_ms = vec![0.0; topology.map_or(0, |topology| topology.sites().len())];
     for (index, document) in documents.iter().enumerate() {
         let path = path.index(index);
         checker.in_range(
@@ -89,12 +89,15 @@ fn biases(
             document.ms,
             &(-1_000.0..=1_000.0),
         );
+        let Some(topology) = topology else {
+            continue;
+        };
         let site = topology.find_site(&document.site);
         if let Some(bias) = site.and_then(|site| bias_ms.get_mut(site.get())) {
             *bias += narrow(document.ms);
         } else {
-            let path = path.field("site");
-            checker.unknown_name(Code::P008, &path, &topology.site_names(), &document.site);
+            let (path, names) = (path.field("site"), topology.site_names());
+            checker.unknown_name(Code::P008, &path, &names, &document.site);
         }
     }
     bias_ms

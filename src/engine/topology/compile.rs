@@ -71,7 +71,10 @@ pub fn compile(file: &str, text: &str) -> Compiled {
     }
 }
 
-fn check(checker: &mut Checker<'_>, document: &TopologyDocument) -> (Vec<Site>, Vec<(Node, Mark)>) {
+/// A node, and where its address stands in the file.
+type Placed = (Node, Mark);
+
+fn check(checker: &mut Checker<'_>, document: &TopologyDocument) -> (Vec<Site>, Vec<Placed>) {
     checker.envelope((&document.api_version, &document.kind), (API_VERSION, KIND));
     let spec_path = Path::Root.field("spec");
     let spec = &document.spec;
@@ -297,7 +300,7 @@ fn nodes(
     path: &Path<'_>,
     documents: &[NodeDocument],
     (site_documents, sites, ids): (&[SiteDocument], &[Site], &Names<'_>),
-) -> Vec<(Node, Mark)> {
+) -> Vec<Placed> {
     let with_labels = site_documents.iter();
     let fleet = Fleet {
         sites,

@@ -1,30 +1,25 @@
 //! A policy document turned into a [`Policy`], or refused with every reason.
 
+mod addresses;
+mod pools;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use super::document::{
-    Affinity, GeoDocument, KIND, PolicyDocument, PolicySpec, PoolDocument, RuleDocument,
-};
+use super::document::{GeoDocument, KIND, PolicyDocument, PolicySpec, RuleDocument};
 use super::key::KeyRecipe;
-use super::limits::{self, MAX_NODE_SETS};
+use super::limits;
 use super::matcher::{Conditions, Matcher};
-use super::node_set::{self, Demands, NodeSet, SetIndex};
+use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
-use super::{Class, Known, Operation, Plan, PlanTier, Policy, Pool, Rule, conditions, scoring};
-use crate::engine::document::{
-    Checker, Code, Diagnostic, Diagnostics, DurationMs, Limits, Path, Source,
-};
+use super::{Class, Known, Operation, Plan, PlanTier, Policy, Rule, conditions, scoring};
+use crate::engine::document::{Checker, Code, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::engine::geo::Location;
-use crate::engine::model::{ClassIndex, Digest, NodeIndex, PoolIndex, printable};
+use crate::engine::model::{ClassIndex, Digest, NodeIndex};
 use crate::engine::request::Reading;
-use crate::engine::topology::{API_VERSION, AddressPattern, Node, RefusedRange, Topology};
-
-/// Of how many nodes with one fault the names are shown.
-const MAX_NODES_NAMED: usize = 4;
+use crate::engine::topology::{API_VERSION, Node, Topology};
 
 /// The outcome: a policy when nothing refuses it, and all that was found either way.
 #[derive(Debug)]
@@ -37,19 +32,25 @@ pub struct Compiled {
 
 /// Reads and checks the text of a policy file against a topology. `file` is its name in faults.
 pub fn compile(file: &str, text: &str, topology: &Topology) -> Compiled {
+    compile_with(file, text, Some(topology))
+}
+
+/// As [`compile`], where there is no topology to compare with: everything is checked but what the policy says of sites,
+/// tiers and nodes.
+pub fn check_alone(file: &str, text: &str) -> Diagnostics {
+    compile_with(file, text, None).diagnostics
+}
+
+fn compile_with(file: &str, text: &str, topology: Option<&Topology>) -> Compiled {
     let (mut source, mut faults) = Source::read(file, text, &Limits::default());
     let decoded = source.decode::<PolicyDocument>();
     faults.append(decoded.faults);
     let mut checker = Checker::new(&source, faults);
-    let Some(document) = decoded.value else {
-        return Compiled {
-            policy: None,
-            diagnostics: checker.finish(),
-        };
-    };
-    let policy =
-        Compiler::new(&mut checker, topology, &document).compile(Digest::of(text.as_bytes()));
-    let policy = policy.filter(|_| checker.is_clean());
+    let digest = Digest::of(text.as_bytes());
+    let policy = decoded.value.and_then(|document| {
+        let compiled = Compiler::new(&mut checker, topology, &document).compile(digest);
+        compiled.filter(|_| checker.is_clean())
+    });
     Compiled {
         policy,
         diagnostics: checker.finish(),
@@ -59,7 +60,8 @@ pub fn compile(file: &str, text: &str, topology: &Topology) -> Compiled {
 /// The state of one compilation.
 struct Compiler<'a, 's> {
     checker: &'a mut Checker<'s>,
-    topology: &'a Topology,
+    /// `None` where only the policy itself is checked.
+    topology: Option<&'a Topology>,
     document: &'a PolicyDocument,
     sets: Vec<NodeSet>,
     /// The set of each pool under each demand met so far.
@@ -71,7 +73,7 @@ struct Compiler<'a, 's> {
 impl<'a, 's> Compiler<'a, 's> {
     fn new(
         checker: &'a mut Checker<'s>,
-        topology: &'a Topology,
+        topology: Option<&'a Topology>,
         document: &'a PolicyDocument,
     ) -> Self {
         Self {
@@ -114,12 +116,10 @@ impl<'a, 's> Compiler<'a, 's> {
         let fallback_place = self.fallback_place(&spec_path.field("geo"), &spec.geo);
         let pools = self.pools(&spec_path.field("pools"));
         let (rules, conditions) = self.rules(&spec_path, &classes);
-        if !self.checker.is_clean() {
-            return None;
-        }
+        let topology = self.topology.filter(|_| self.checker.is_clean())?;
         let mut nodes_by_id = HashMap::with_hasher(FixedState::default());
         nodes_by_id.extend(
-            self.topology
+            topology
                 .indexed_nodes()
                 .map(|(index, node)| (node.id.clone(), index)),
         );
@@ -156,100 +156,6 @@ impl<'a, 's> Compiler<'a, 's> {
             }
         }
         bounds
-    }
-
-    fn addresses(&mut self, path: &Path<'_>) {
-        let document = &self.document.spec.addresses;
-        conditions::check_not_empty(self.checker, &path.field("only"), document.only.len());
-        let allow = self.patterns(&path.field("allow"), &document.allow);
-        let only = self.patterns(&path.field("only"), &document.only);
-        // What a refused pattern would have allowed nobody knows.
-        if let Some(allow) = allow {
-            self.check_ranges(&allow);
-        }
-        if let Some(only) = only.filter(|only| !only.is_empty()) {
-            let listed = |node: &Node| only.iter().any(|pattern| pattern.matches(&node.address));
-            let outside: Vec<&Node> = self.nodes_with(|node| !listed(node));
-            let message = "outside of spec.addresses.only".to_owned();
-            let help = "correct the topology, or list the address there";
-            self.refuse_nodes(&outside, &message, help);
-        }
-    }
-
-    /// Nodes whose address could turn a router against its own host, unless the policy lists it.
-    fn check_ranges(&mut self, allow: &[AddressPattern]) {
-        let listed = |node: &Node| allow.iter().any(|pattern| pattern.matches(&node.address));
-        for range in RefusedRange::ALL {
-            let inside = self
-                .nodes_with(|node| node.address.refused_range() == Some(range) && !listed(node));
-            let message = format!("in the {} range, which is refused", range.name());
-            let help =
-                "correct the topology, or list the range under spec.addresses.allow of the policy";
-            self.refuse_nodes(&inside, &message, help);
-        }
-    }
-
-    fn nodes_with(&self, holds: impl Fn(&Node) -> bool) -> Vec<&'a Node> {
-        let nodes = self.topology.nodes().iter();
-        nodes.filter(|node| holds(node)).collect()
-    }
-
-    /// One finding about all nodes with the same fault, where the first of them stands in the topology file.
-    fn refuse_nodes(&mut self, nodes: &[&Node], what: &str, help: &str) {
-        let marks = nodes.iter().map(|node| self.topology.address_mark(node));
-        let Some((mark, first)) = marks.zip(nodes).min_by_key(|(mark, _)| mark.entry) else {
-            return;
-        };
-        let named: Vec<String> = nodes
-            .iter()
-            .take(MAX_NODES_NAMED)
-            .map(|n| format!("`{}`", n.id))
-            .collect();
-        let message = match nodes.len() {
-            1 => format!(
-                "the address {} of node `{}` is {what}",
-                first.address, first.id
-            ),
-            count => {
-                let more = if count > named.len() { ", …" } else { "" };
-                format!(
-                    "the addresses of {count} nodes are {what}: {}{more}; this is {}",
-                    named.join(", "),
-                    first.address
-                )
-            }
-        };
-        let path = format!("spec.nodes[{}].address", mark.entry);
-        let place = (self.topology.file(), mark);
-        self.checker.add(Diagnostic::elsewhere(
-            Code::P013,
-            place,
-            (path, message),
-            help,
-        ));
-    }
-
-    /// The patterns of an address list; `None` when one of them is refused.
-    fn patterns(&mut self, path: &Path<'_>, texts: &[String]) -> Option<Vec<AddressPattern>> {
-        let mut patterns = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let path = path.index(index);
-            match AddressPattern::parse(text) {
-                Ok(pattern) => {
-                    if let AddressPattern::Net(net) = &pattern {
-                        conditions::warn_of_mapped(self.checker, &path, net);
-                    }
-                    patterns.push(pattern);
-                }
-                Err(error) => {
-                    let shown = printable(text, 80);
-                    let message = error.message(&shown);
-                    self.checker
-                        .error(Code::P007, &path, message, &error.help());
-                }
-            }
-        }
-        (patterns.len() == texts.len() && self.checker.is_whole(path)).then_some(patterns)
     }
 
     fn classes(&mut self, path: &Path<'_>) -> Vec<Class> {
@@ -342,8 +248,9 @@ impl<'a, 's> Compiler<'a, 's> {
                 place.country.as_deref(),
             )
         });
-        let tier_of = |node: &Node| self.topology.site(node.site).tier;
-        let nodes = self.topology.nodes();
+        let topology = self.topology?;
+        let tier_of = |node: &Node| topology.site(node.site).tier;
+        let nodes = topology.nodes();
         let first_tier = nodes.iter().map(tier_of).min();
         let mut capacity: BTreeMap<_, u64> = BTreeMap::new();
         for node in nodes
@@ -356,164 +263,10 @@ impl<'a, 's> Compiler<'a, 's> {
             .into_iter()
             .max_by_key(|(site, sum)| (*sum, std::cmp::Reverse(*site)));
         let built_in = largest.map(|(site, _)| Known {
-            location: self.topology.site(site).location,
+            location: topology.site(site).location,
             country: None,
         });
         stated.or(built_in)
-    }
-
-    fn pools(&mut self, path: &Path<'_>) -> Vec<Pool> {
-        let documents = &self.document.spec.pools;
-        if documents.is_empty() && self.checker.is_whole(path) {
-            let help = "name at least one set of nodes";
-            self.checker
-                .error(Code::P002, path, "no pool".to_owned(), help);
-        }
-        let mut pools = Vec::new();
-        for (index, document) in documents.iter().enumerate() {
-            let path = path.index(index);
-            self.checker
-                .id(Code::P004, &path.field("name"), &document.name);
-            if documents
-                .iter()
-                .take(index)
-                .any(|other| other.name == document.name)
-            {
-                self.twice(&path.field("name"), "pool", &document.name);
-            }
-            let members = self.select(&path.field("select"), document);
-            self.pool_members.push(members);
-            let demands = Demands::default();
-            let tier = self.tier(&path, (index, document.affinity), Some(&demands));
-            let defaults = RuleDocument::default();
-            let plan = plan(
-                &self.document.spec,
-                &defaults,
-                (tier.into_iter().collect(), demands),
-                &[],
-            );
-            let copies = f64::from(document.spread.max_copies);
-            let copies_path = path.field("spread");
-            let copies_path = copies_path.field("max_copies");
-            self.checker
-                .in_range(Code::P006, &copies_path, copies, &(1.0..=24.0));
-            if let Some(factor) = document.hash_balance_factor {
-                let path = path.field("hash_balance_factor");
-                self.checker
-                    .in_range(Code::P006, &path, factor, &(101.0..=1_000.0));
-            }
-            pools.push(Pool {
-                name: document.name.as_str().into(),
-                plan,
-                balance_factor: document.hash_balance_factor.map(|percent| percent / 100.0),
-            });
-        }
-        pools
-    }
-
-    /// The nodes of a pool; `None` when what selects them is refused.
-    fn select(&mut self, path: &Path<'_>, document: &PoolDocument) -> Option<Vec<NodeIndex>> {
-        let select = &document.select;
-        let before = self.checker.errors();
-        let tier = select.tier.as_ref();
-        let tiers = self.topology.tier_names();
-        if let Some(tier) = tier.filter(|tier| !tiers.has(tier)) {
-            let path = path.field("tier");
-            self.checker.unknown_name(Code::P008, &path, &tiers, tier);
-        }
-        let sites_path = path.field("sites");
-        conditions::check_not_empty(self.checker, &sites_path, select.sites.len());
-        let mut sites = Vec::new();
-        for (k, name) in select.sites.iter().enumerate() {
-            if let Some(site) = self.topology.find_site(name) {
-                sites.push(site);
-            } else {
-                let names = self.topology.site_names();
-                self.checker
-                    .unknown_name(Code::P008, &sites_path.index(k), &names, name);
-            }
-        }
-        if self.checker.errors() > before || !self.checker.is_whole(path) {
-            return None;
-        }
-        let members: Vec<NodeIndex> = self
-            .topology
-            .indexed_nodes()
-            .filter(|(_, node)| {
-                let site = self.topology.site(node.site);
-                tier.is_none_or(|tier| self.topology.tier_name(site.tier) == tier)
-                    && (select.sites.is_empty() || sites.contains(&node.site))
-                    && node_set::has_labels(&node.labels, &select.labels)
-            })
-            .map(|(index, _)| index)
-            .collect();
-        if members.is_empty() {
-            let help = format!(
-                "a pool without nodes could never answer; compare tier, sites and labels with `{}`",
-                self.topology.file()
-            );
-            let message = format!("the pool `{}` selects no node", document.name);
-            self.checker.error(Code::P009, path, message, &help);
-        }
-        Some(members)
-    }
-
-    /// One step of a plan: a pool under demands, if those are known.
-    fn tier(
-        &mut self,
-        path: &Path<'_>,
-        (pool, affinity): (usize, Affinity),
-        demands: Option<&Demands>,
-    ) -> Option<PlanTier> {
-        let demands = demands?;
-        let same =
-            |(known, asked, _): &&(usize, Demands, SetIndex)| *known == pool && asked == demands;
-        let known = self.known_sets.iter().find(same).map(|(_, _, set)| *set);
-        let set = known.or_else(|| {
-            let set = self.new_set(path, pool, demands)?;
-            self.known_sets.push((pool, demands.clone(), set));
-            Some(set)
-        })?;
-        Some(PlanTier {
-            pool: PoolIndex(u16::try_from(pool).ok()?),
-            set,
-            affinity,
-        })
-    }
-
-    /// The nodes of a pool that meet demands; one set for all who ask for the same nodes.
-    fn new_set(&mut self, path: &Path<'_>, pool: usize, demands: &Demands) -> Option<SetIndex> {
-        let members = self.pool_members.get(pool)?.as_ref()?;
-        if members.is_empty() {
-            return None;
-        }
-        let meets = |node: &NodeIndex| {
-            let node = self.topology.node(*node);
-            demands.capable(node) && demands.inside_fence(node, self.topology)
-        };
-        let admitted: Vec<NodeIndex> = members.iter().copied().filter(meets).collect();
-        if admitted.is_empty() {
-            let message = "a pool of this rule is left without nodes".to_owned();
-            let help = format!(
-                "its `require` and `geofence` leave no node of this pool; compare them with `{}`",
-                self.topology.file()
-            );
-            self.checker.error(Code::P009, path, message, &help);
-            return None;
-        }
-        let set = NodeSet::new(admitted, self.topology);
-        let known = self.sets.iter().position(|other| *other == set);
-        let position = known.unwrap_or(self.sets.len());
-        if position >= MAX_NODE_SETS {
-            let message = format!("more than {MAX_NODE_SETS} distinct sets of nodes");
-            let help = "let rules share pools, `require` and `geofence`";
-            self.checker.error(Code::P001, path, message, help);
-            return None;
-        }
-        if known.is_none() {
-            self.sets.push(set);
-        }
-        u16::try_from(position).ok().map(SetIndex)
     }
 }
 

@@ -38,7 +38,7 @@ pub(in super::super) fn check_header_name(
     path: &Path<'_>,
     name: &str,
 ) -> bool {
-    check_name(checker, path, (name, "header"), header_name(name))
+    check_name(checker, path, (name, "header"), &header_name(name))
 }
 
 /// Checks the name of a query parameter; says whether it can be one.
@@ -47,16 +47,16 @@ pub(in super::super) fn check_query_name(
     path: &Path<'_>,
     name: &str,
 ) -> bool {
-    check_name(checker, path, (name, "parameter"), query_name(name))
+    check_name(checker, path, (name, "parameter"), &query_name(name))
 }
 
 fn check_name(
     checker: &mut Checker<'_>,
     path: &Path<'_>,
     (name, what): (&str, &str),
-    read: Result<(), String>,
+    read: &Result<(), String>,
 ) -> bool {
-    if let Err(help) = &read {
+    if let Err(help) = read {
         let message = format!("`{}` is the name of no {what}", shown(name));
         checker.error(Code::P007, path, message, help);
     }
