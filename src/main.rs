@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tradewind::command::date::Date;
 use tradewind::command::{self, Cli, Command, Context, Exit, Tool};
+use tradewind::engine::date::Date;
 use tradewind::sidecar::clock;
 
 #[global_allocator]

@@ -10,7 +10,7 @@
     reason = "a fixture that can not be read is a failure"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use tradewind::engine::decision::Decision;
-use tradewind::engine::document::Diagnostics;
+use tradewind::engine::document::{Code, Diagnostics, Severity};
 use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::explanation::Explanation;
 use tradewind::engine::geo::ranges::Ranges;
@@ -28,8 +28,9 @@ use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::topology::{MAX_NODES, MAX_SITES, Topology};
 use tradewind::engine::{policy, topology};
 
-/// Codes that need megabytes to show; `limits_of_size_are_kept` shows them.
-const SHOWN_BY_SIZE: &[&str] = &["D007"];
+/// Codes that need megabytes to show (`limits_of_size_are_kept`), no file at all (`a_missing_file_is_a_finding` in the
+/// sidecar's writer) or a day (`expired_rules_are_warnings` of the commands').
+const SHOWN_ELSEWHERE: &[&str] = &["D007", "D012", "C001"];
 
 fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -169,66 +170,100 @@ fn bad_documents_say_everything_that_is_wrong() {
     assert!(count >= 40, "{count} bad documents");
 }
 
-/// The codes, like `P012`, that stand in a text as `quote` around them.
-fn codes_in(text: &str, (before, after): (char, char)) -> BTreeSet<String> {
-    text.split(before)
-        .filter_map(|rest| rest.split(after).next())
-        .filter(|word| {
-            let (kind, number) = word.split_at_checked(1).unwrap_or_default();
-            ["D", "T", "P"].contains(&kind)
-                && number.len() == 3
-                && number.bytes().all(|b| b.is_ascii_digit())
-        })
-        .map(str::to_owned)
-        .collect()
+/// The rows of docs/diagnostics.md: code and meaning. A severity other than error stands before the meaning.
+fn documented() -> Vec<(String, String)> {
+    let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnostics.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let (code, rest) = row.split_once("` | ").expect("a code, then columns");
+        let meaning = rest.split(" | ").next().unwrap_or_default();
+        (code.to_owned(), meaning.to_owned())
+    })
+    .collect()
 }
 
-fn codes_of_the_engine() -> BTreeSet<String> {
-    let mut codes = BTreeSet::new();
-    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine")];
+#[test]
+fn every_code_has_one_meaning_and_one_line_of_documentation() {
+    let of_the_engine = Code::ALL.iter().map(|code| {
+        let meaning = match code.severity() {
+            Severity::Error => code.title().to_owned(),
+            Severity::Warning => format!("warning: {}", code.title()),
+        };
+        (code.name().to_owned(), meaning)
+    });
+    let of_the_engine: Vec<(String, String)> = of_the_engine.collect();
+    assert_eq!(
+        documented(),
+        of_the_engine,
+        "docs/diagnostics.md, and the table of codes"
+    );
+}
+
+/// How often each code is reported by the program, by file: what the sources say outside of comments and unit tests.
+fn uses() -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut uses: BTreeMap<&str, BTreeSet<String>> = Code::ALL
+        .iter()
+        .map(|code| (code.name(), BTreeSet::new()))
+        .collect();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).expect("the folder is readable") {
             let path = entry.expect("the entry is readable").path();
             if path.is_dir() {
                 open.push(path);
-            } else {
-                let text = read(&path);
-                codes.extend(codes_in(
-                    text.split("#[cfg(test)]\nmod ").next().unwrap_or_default(),
-                    ('"', '"'),
-                ));
+                continue;
+            }
+            let text = read(&path);
+            let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for (code, files) in &mut uses {
+                if shipped.contains(&format!("Code::{code}")) {
+                    files.insert(path.display().to_string());
+                }
             }
         }
     }
-    codes
+    uses
 }
 
 #[test]
-fn every_code_has_a_fixture_and_a_line_of_documentation() {
-    let used = codes_of_the_engine();
-    assert!(used.len() > 30, "{used:?}");
-    let mut shown: BTreeSet<String> = SHOWN_BY_SIZE
+fn every_code_is_reported_somewhere_and_warnings_in_one_file_only() {
+    for (code, files) in uses() {
+        assert!(
+            !files.is_empty(),
+            "{code} is in the table, and nothing reports it"
+        );
+        let is_warning = Code::ALL
+            .iter()
+            .any(|known| known.name() == code && known.severity() == Severity::Warning);
+        assert!(
+            !is_warning || files.len() == 1,
+            "{code} is reported by {files:?}"
+        );
+    }
+}
+
+#[test]
+fn every_code_of_a_document_has_a_fixture() {
+    let mut shown: BTreeSet<String> = SHOWN_ELSEWHERE
         .iter()
         .map(|code| (*code).to_owned())
         .collect();
     for folder in ["topologies/bad", "policies/bad"] {
         for file in fixtures(folder) {
             let found = compile(&file).1;
-            shown.extend(found.items().iter().map(|found| found.code.to_owned()));
+            shown.extend(
+                found
+                    .items()
+                    .iter()
+                    .map(|found| found.code.name().to_owned()),
+            );
         }
     }
-    let documented = codes_in(
-        &read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnostics.md")),
-        ('`', '`'),
-    );
-    assert_eq!(
-        used, shown,
-        "codes of the engine, and those of the fixtures"
-    );
-    assert_eq!(
-        used, documented,
-        "codes of the engine, and those in docs/diagnostics.md"
-    );
+    let all: BTreeSet<String> = Code::ALL
+        .iter()
+        .map(|code| code.name().to_owned())
+        .collect();
+    assert_eq!(all, shown, "the table of codes, and those of the fixtures");
 }
 
 #[test]
@@ -261,7 +296,7 @@ fn what_is_printed_reads_back_the_same() {
 
 // ---------------------------------------------------------------------------------------------------- limits
 
-const POLICY_HEAD: &str = "apiVersion: tradewind/v1\nkind: Policy\nspec:\n";
+const POLICY_HEAD: &str = "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  otherwise: refuse\n";
 const TOPOLOGY_HEAD: &str = "apiVersion: tradewind/v1\nkind: Topology\nspec:\n";
 const EDGE: &str = "  pools: [{name: edge}]\n";
 const ALL: &str = "  rules: [{name: all, owner: web, rollback: x, pools: [edge]}]\n";
@@ -328,7 +363,7 @@ const POLICY_LIMITS: &[Limit] = &[
     ("asns", 1_024, |n| one_match("asns", "1", n)),
     ("cidrs", 1_024, |n| one_match("cidrs", "10.0.0.0/8", n)),
     ("expressions", 1_000, |n| {
-        one_match("paths", "{type: RegularExpression, value: a}", n)
+        one_match("paths", "{type: RegularExpression, value: /a}", n)
     }),
     ("rule pools", 8, |n| {
         let pools = list(n, |_| "edge".to_owned());
@@ -392,7 +427,7 @@ fn policies_keep_every_limit() {
                 .diagnostics
                 .items()
                 .iter()
-                .any(|found| found.code == "P001");
+                .any(|found| found.code == Code::P001);
             assert_eq!(
                 over,
                 count > *limit,

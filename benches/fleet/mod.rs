@@ -126,7 +126,7 @@ impl Rules {
     pub(crate) fn policy_text(self) -> String {
         let mut text = String::from(
             "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  score: {cost: {weight: 1, ms_per_usd: 100}}\n  pools:\n\
-             \x20   - {name: edge, select: {tier: edge}}\n    - {name: origin, select: {tier: origin}}\n  rules:\n",
+             \x20   - {name: edge, select: {tier: edge}}\n    - {name: origin, select: {tier: origin}}\n  otherwise: refuse\n  rules:\n",
         );
         for rule in 0..self.count() {
             let matches = match self {

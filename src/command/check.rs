@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::date::Date;
 use super::output::{self, Format};
 use super::{CommandError, Context, Exit, world};
-use crate::engine::document::{Diagnostic, Diagnostics, Limits, Path, Severity, Source};
+use crate::engine::date::Date;
+use crate::engine::document::{Code, Diagnostic, Diagnostics, Limits, Path, Source};
+use crate::engine::policy;
 use crate::engine::policy::document::KIND as POLICY_KIND;
-use crate::engine::policy::{self, PolicyDocument};
 use crate::engine::topology::document::KIND as TOPOLOGY_KIND;
 use crate::engine::topology::{self, Topology};
 use crate::example;
@@ -172,7 +172,9 @@ impl Against {
                 "policies are checked against the embedded example topology; name yours with --topology\n".to_owned()
             }
             Self::Refused(name) => {
-                format!("policies are checked for their form only, since `{name}` is refused\n")
+                format!(
+                    "policies are checked without a topology, since `{name}` is refused: what they say of sites, tiers and nodes is not\n"
+                )
             }
         }
     }
@@ -180,35 +182,11 @@ impl Against {
 
 /// All findings about a policy: its form and meaning, and rules past their day.
 fn check_policy(file: &File, against: &Against, today: Date) -> Diagnostics {
-    let (mut source, read_faults) = Source::read(&file.name, &file.text, &Limits::default());
-    let decoded = source.decode::<PolicyDocument>();
-    let mut diagnostics = read_faults;
-    if let Some(topology) = against.topology() {
-        diagnostics = policy::compile(&file.name, &file.text, topology).diagnostics;
-    } else {
-        diagnostics.append(decoded.faults);
-    }
-    let rules = decoded.value.map(|document| document.spec.rules);
-    for (index, rule) in rules.unwrap_or_default().iter().enumerate() {
-        let day = rule.expires.as_deref().and_then(|day| day.parse().ok());
-        let Some(day) = day.filter(|day: &Date| *day < today) else {
-            continue;
-        };
-        let message = format!(
-            "the rule `{}` expired on {day}, today is {today}",
-            rule.name
-        );
-        let help = "delete the rule, or agree with its owner on a later day";
-        let spec = Path::Root.field("spec");
-        let list = spec.field("rules");
-        let path = list.index(index);
-        diagnostics.push(source.fault(
-            Severity::Warning,
-            "C001",
-            &path.field("expires"),
-            (message, help),
-        ));
-    }
+    let mut diagnostics = match against.topology() {
+        Some(topology) => policy::compile(&file.name, &file.text, topology).diagnostics,
+        None => policy::check_alone(&file.name, &file.text),
+    };
+    diagnostics.append(policy::expired(&file.name, &file.text, today));
     diagnostics.sort();
     diagnostics
 }
@@ -220,7 +198,7 @@ fn unknown_kind(file: &File) -> Diagnostics {
         let message = "the file does not say what it is".to_owned();
         let help = format!("begin it with `kind: {POLICY_KIND}` or `kind: {TOPOLOGY_KIND}`");
         let path = Path::Root.field("kind");
-        diagnostics.push(source.fault(Severity::Error, "D011", &path, (message, &help)));
+        diagnostics.push(source.fault(Code::D011, &path, (message, &help)));
     }
     diagnostics
 }
@@ -243,13 +221,26 @@ struct Finding<'a> {
     excerpt: &'a str,
     message: &'a str,
     help: &'a str,
+    /// How many more places it holds for, and the lines of the first few.
+    #[serde(skip_serializing_if = "is_zero")]
+    more: usize,
+    #[serde(skip_serializing_if = "<[usize]>::is_empty")]
+    more_lines: &'a [usize],
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl<'a> From<&'a Diagnostic> for Finding<'a> {
     fn from(found: &'a Diagnostic) -> Self {
         Self {
-            severity: found.severity.name(),
-            code: found.code,
+            severity: found.severity().name(),
+            code: found.code.name(),
             file: &found.file,
             path: &found.path,
             line: found.line,
@@ -257,6 +248,8 @@ impl<'a> From<&'a Diagnostic> for Finding<'a> {
             excerpt: &found.excerpt,
             message: &found.message,
             help: &found.help,
+            more: found.also.count,
+            more_lines: &found.also.lines,
         }
     }
 }

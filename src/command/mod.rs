@@ -7,7 +7,6 @@
 pub mod check;
 mod client;
 pub mod completions;
-pub mod date;
 pub mod demo;
 pub mod drain;
 mod error;
@@ -35,8 +34,8 @@ pub use client::{Server, ServerError};
 pub use error::CommandError;
 pub use output::Format;
 
+use crate::engine::date::Date;
 use crate::sidecar::{settings, version};
-use date::Date;
 
 /// Names for every request the cache node to use, and which next if it fails.
 ///

@@ -4,12 +4,14 @@
 use std::io::Write;
 
 use clap::ValueEnum;
-use schemars::schema_for;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use super::{CommandError, Exit, output};
 use crate::engine::policy::PolicyDocument;
 use crate::engine::topology::TopologyDocument;
+use crate::sidecar::settings;
 
 /// Arguments of `tradewind schema`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,8 @@ pub enum Document {
     Policy,
     /// What there is: sites and nodes.
     Topology,
+    /// Where the process listens, and what it reads.
+    Settings,
     /// The plain HTTP door, as an `OpenAPI` 3.1 document.
     Http,
 }
@@ -38,14 +42,49 @@ const HTTP: &str = include_str!("../../docs/openapi.yaml");
 
 /// Prints the schema, made from the very types that read the document.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
-    match args.document {
-        Document::Policy => output::json(out, &schema_for!(PolicyDocument))?,
-        Document::Topology => output::json(out, &schema_for!(TopologyDocument))?,
-        Document::Http => {
-            // A text of ours, which a test reads the same way.
-            let document: Value = serde_saphyr::from_str(HTTP).unwrap_or_default();
-            output::json(out, &document)?;
+    output::json(out, &schema(args.document))?;
+    Ok(Exit::Good)
+}
+
+/// The schema of a document, with an id of its own; for the HTTP door, its `OpenAPI` document.
+pub fn schema(document: Document) -> Value {
+    let (mut schema, name) = match document {
+        Document::Policy => (schema_for!(PolicyDocument), "policy"),
+        Document::Topology => (schema_for!(TopologyDocument), "topology"),
+        Document::Settings => (schema_for!(settings::Args), "settings"),
+        // A text of ours, which a test reads the same way.
+        Document::Http => return serde_saphyr::from_str(HTTP).unwrap_or_default(),
+    };
+    RecursiveTransform(without_null).transform(&mut schema);
+    let id = format!("urn:tradewind:schema:v1:{name}");
+    schema.insert("$id".to_owned(), id.into());
+    schema.insert("title".to_owned(), format!("Tradewind {name}").into());
+    schema.to_value()
+}
+
+/// A field that is left blank is a mistake here, so optional fields are absent or have a value, and never null.
+fn without_null(schema: &mut Schema) {
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
         }
     }
-    Ok(Exit::Good)
+    let Some(Value::Array(choices)) = schema.get_mut("anyOf") else {
+        return;
+    };
+    choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+    if let [Value::Object(only)] = choices.as_slice() {
+        let only = only.clone();
+        schema.remove("anyOf");
+        for (name, value) in only {
+            if schema.get(&name).is_none() {
+                schema.insert(name, value);
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@
 pub mod assignment;
 pub mod balance;
 pub mod control;
+pub mod date;
 pub mod decision;
 pub mod document;
 pub mod evaluate;

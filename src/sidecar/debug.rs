@@ -286,7 +286,7 @@ async fn policy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters
             let pools: Vec<&str> = rule.plan.tiers.iter().map(|tier| policy.pool_name(tier.pool)).collect();
             json!({
                 "name": rule.name, "owner": rule.owner, "intent": rule.intent, "rollback": rule.rollback,
-                "expires": rule.expires, "pools": pools, "class": rule.plan.class,
+                "expires": rule.expires.map(|day| day.to_string()), "pools": pools, "class": rule.plan.class,
                 "candidates": rule.plan.candidates, "spread_ms": rule.plan.spread_ms,
                 "max_detour_ms": rule.plan.max_detour_ms,
             })

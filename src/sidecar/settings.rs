@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::here::Here;
 use super::listen::socket::Endpoint;
 use super::listen::worker;
+use crate::engine::document::grammar;
 use crate::engine::document::{Diagnostics, DurationMs, Limits, Source};
 
 /// Where gRPC is served unless said otherwise.
@@ -66,6 +67,7 @@ pub struct Args {
         env = "TRADEWIND_LISTEN",
         value_delimiter = ','
     )]
+    #[schemars(with = "Vec<grammar::Endpoint>")]
     pub listen: Vec<String>,
     /// Serve the debug door (health, metrics, explanations) here [default: 127.0.0.1:7071]
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_DEBUG")]
@@ -73,18 +75,22 @@ pub struct Args {
     pub debug: Option<SocketAddr>,
     /// Serve operators (drain, topology, breakers) over gRPC here, ADDR:PORT or unix:PATH [default: 127.0.0.1:7072]
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_ADMIN")]
+    #[schemars(with = "Option<grammar::Endpoint>")]
     pub admin: Option<String>,
     /// Answer plain HTTP (/v1/route, /v1/outcomes) here, ADDR:PORT or unix:PATH [default: 127.0.0.1:7073]
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_HTTP")]
+    #[schemars(with = "Option<grammar::Endpoint>")]
     pub http: Option<String>,
     /// Keep the last good policy and topology, and what operators set, here [default: .tradewind beside the policy file]
     #[arg(long, value_name = "DIR", env = "TRADEWIND_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Worker threads, 1 to 256 [default: one per core]
     #[arg(long, value_name = "N", env = "TRADEWIND_WORKERS")]
+    #[schemars(range(min = 1, max = 256))]
     pub workers: Option<usize>,
     /// Most connections open at once, 1 to 100000 [default: 2000]
     #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CONNECTIONS")]
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: Option<usize>,
     /// Time given to calls in flight at shutdown, up to 10m [default: 5s]
     #[arg(long, value_name = "DURATION", env = "TRADEWIND_DRAIN_DEADLINE")]
@@ -94,6 +100,7 @@ pub struct Args {
     pub poll: Option<DurationMs>,
     /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
+    #[schemars(range(min = 0, max = 100_000))]
     pub decisions_kept: Option<usize>,
     /// What to log, like `info` or `tradewind=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "TRADEWIND_LOG")]

@@ -142,13 +142,23 @@ fn what_is_neither_policy_nor_topology_is_refused() {
 }
 
 #[test]
-fn a_policy_beside_a_refused_topology_is_checked_for_its_form() {
+fn a_policy_beside_a_refused_topology_is_checked_in_all_else() {
     let files = Files::new();
     let topology = files.write("t.yaml", TOPOLOGY.replace("lat: 51.47", "lat: 151.47"));
-    let policy = files.write("p.yaml", policy("      candidates: many\n"));
+    let policy = files.write(
+        "p.yaml",
+        policy("      candidates: many\n      match: { countries: [UK] }\n"),
+    );
     let ran = tradewind(&["check", &topology, &policy]);
     assert_eq!(ran.exit, Exit::Refused);
-    for part in ["T006", "many", "for their form only", "D005"] {
+    for part in [
+        "T006",
+        "many",
+        "without a topology",
+        "D005",
+        "did you mean GB?",
+        "3 errors",
+    ] {
         assert!(ran.out.contains(part), "{part} in {}", ran.out);
     }
 }

@@ -6,7 +6,7 @@ use tradewind::command::Exit;
 #[test]
 fn schemas_are_json_and_describe_every_field() {
     let policy = json(&["schema", "policy"]);
-    assert_eq!(policy["title"], "PolicyDocument");
+    assert_eq!(policy["$id"], "urn:tradewind:schema:v1:policy");
     assert!(policy["$defs"]["RuleDocument"]["properties"]["geofence"]["description"].is_string());
     let topology = json(&["schema", "topology"]);
     assert_eq!(topology["additionalProperties"], false);
@@ -15,7 +15,9 @@ fn schemas_are_json_and_describe_every_field() {
     let http = json(&["schema", "http"]);
     assert_eq!(http["openapi"], "3.1.0");
     assert!(http["paths"]["/v1/route"]["head"]["responses"]["200"].is_object());
-    assert_eq!(tradewind(&["schema", "settings"]).exit, Exit::Usage);
+    let settings = json(&["schema", "settings"]);
+    assert_eq!(settings["properties"]["workers"]["maximum"], 256);
+    assert_eq!(tradewind(&["schema", "world"]).exit, Exit::Usage);
 }
 
 #[test]

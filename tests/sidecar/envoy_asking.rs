@@ -44,6 +44,7 @@ spec:
   pools:
     - {name: edge, select: {tier: edge}, spread: {max_copies: 1}}
     - {name: origin, select: {tier: origin}}
+  otherwise: refuse
   rules:
     - {name: closed, owner: tests, rollback: none, match: {paths: [{value: /closed}]}, action: refuse}
     - {name: beta, owner: tests, rollback: none, match: {headers: [{name: x-beta, exact: \"1\"}]}, pools: [origin]}

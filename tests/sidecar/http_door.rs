@@ -166,7 +166,8 @@ async fn what_steers_a_decision_can_be_told_in_headers() {
 pub(crate) fn particular() -> String {
     fleet::policy("all").replace(
         "  rules:\n    - {name: all, ",
-        "  rules:
+        "  otherwise: refuse
+  rules:
     - {name: never, owner: tests, rollback: none, match: {paths: [{value: /forbidden}]}, action: refuse}
     - {name: mobile, owner: tests, rollback: none, match: {headers: [{name: x-device, exact: phone}]}, pools: [regional]}
     - {name: all, match: {hosts: [video.example.com]}, ",

@@ -253,8 +253,9 @@ async fn f08_a_half_written_file_is_not_taken() {
     let files = Files::new();
     let server = files.setup().start().await;
     // Each line is a whole rule, so half the file would be a policy too; only the last rule matches.
-    let mut text =
-        fleet::policy("rule-0").replace("pools: [edge, ", "match: {hosts: [none]}, pools: [edge, ");
+    let mut text = fleet::policy("rule-0")
+        .replace("  rules:", "  otherwise: refuse\n  rules:")
+        .replace("pools: [edge, ", "match: {hosts: [none]}, pools: [edge, ");
     for number in 1..60 {
         let rest = if number == 59 {
             ""

@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::diagnostic::{Diagnostics, Severity};
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Diagnostics, Severity};
+use super::names::Names;
 use super::path::Path;
 use super::tree::Source;
 use crate::engine::model;
@@ -12,18 +14,12 @@ use crate::engine::model;
 pub struct Checker<'a> {
     source: &'a Source,
     faults: Diagnostics,
-    complete: bool,
 }
 
 impl<'a> Checker<'a> {
     /// A collector that starts with the faults found while decoding.
     pub fn new(source: &'a Source, faults: Diagnostics) -> Self {
-        let complete = faults.is_empty();
-        Self {
-            source,
-            faults,
-            complete,
-        }
+        Self { source, faults }
     }
 
     /// All faults, in the order of the text.
@@ -37,43 +33,73 @@ impl<'a> Checker<'a> {
         !self.faults.has_errors()
     }
 
-    /// The document is refused for this.
-    pub fn error(&mut self, code: &'static str, path: &Path<'_>, message: String, help: &str) {
-        let source = self.source;
-        self.faults.push_with(Severity::Error, || {
-            source.fault(Severity::Error, code, path, (message, help))
-        });
+    /// Errors found so far: whoever asks before and after knows whether something between was refused.
+    pub fn errors(&self) -> usize {
+        self.faults.errors()
     }
 
-    /// The document is used, but an operator should look. Kept quiet when parts could not be decoded: what is missing
-    /// may be what would make it right.
-    pub fn warning(&mut self, code: &'static str, path: &Path<'_>, message: String, help: &str) {
-        let source = self.source;
-        if !self.complete {
-            return;
+    /// The document itself, for what findings about it do not need.
+    pub fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    /// Whether everything that the document says at `path` was decoded. What rests on something's absence asks first.
+    pub fn is_whole(&self, path: &Path<'_>) -> bool {
+        self.source.is_whole(path)
+    }
+
+    /// Whether every entry of the list at `path` was decoded, with its `field`.
+    pub fn has_every(&self, path: &Path<'_>, field: &'static str) -> bool {
+        self.source.has_every(path, field)
+    }
+
+    /// Whether the document has a value at `path`, rather than a default.
+    pub fn is_given(&self, path: &Path<'_>) -> bool {
+        self.source.is_given(path)
+    }
+
+    /// The document is refused for this. Kept quiet about stand-ins for what is missing: that has been said.
+    pub fn error(&mut self, code: Code, path: &Path<'_>, message: String, help: &str) {
+        debug_assert_eq!(code.severity(), Severity::Error, "{code}");
+        if !self.source.is_stand_in(path) {
+            self.push(code, path, message, help);
         }
-        self.faults.push_with(Severity::Warning, || {
-            source.fault(Severity::Warning, code, path, (message, help))
+    }
+
+    /// The document is used, but an operator should look. Kept quiet when parts of it could not be decoded: what is
+    /// missing may be what would make it right.
+    pub fn warning(&mut self, code: Code, path: &Path<'_>, message: String, help: &str) {
+        debug_assert_eq!(code.severity(), Severity::Warning, "{code}");
+        if self.source.is_whole(path) {
+            self.push(code, path, message, help);
+        }
+    }
+
+    /// Adds what another document is the cause of, where it stands there.
+    pub fn add(&mut self, finding: Diagnostic) {
+        self.faults.push(finding);
+    }
+
+    fn push(&mut self, code: Code, path: &Path<'_>, message: String, help: &str) {
+        let source = self.source;
+        let said = Diagnostic::new(code, source.name(), (path.to_string(), message), help);
+        self.faults.push_with(&said, || {
+            source.fault(code, path, (said.message.clone(), help))
         });
     }
 
-    /// A name that nothing bears. Kept quiet when parts could not be decoded: what it names may be among them.
-    pub fn unknown_name(
-        &mut self,
-        code: &'static str,
-        path: &Path<'_>,
-        message: String,
-        help: &str,
-    ) {
-        if self.complete {
-            self.error(code, path, message, help);
+    /// A name that nothing bears. Kept quiet when not all of `names` could be read: it may be among the rest.
+    pub fn unknown_name(&mut self, code: Code, path: &Path<'_>, names: &Names<'_>, seen: &str) {
+        if names.is_complete() {
+            let (message, help) = names.miss(seen);
+            self.error(code, path, message, &help);
         }
     }
 
     /// A number outside its range, or not finite.
     pub fn in_range(
         &mut self,
-        code: &'static str,
+        code: Code,
         path: &Path<'_>,
         value: f64,
         allowed: &RangeInclusive<f64>,
@@ -90,7 +116,7 @@ impl<'a> Checker<'a> {
     }
 
     /// A text that can not be the id of anything.
-    pub fn id(&mut self, code: &'static str, path: &Path<'_>, text: &str) {
+    pub fn id(&mut self, code: Code, path: &Path<'_>, text: &str) {
         if !model::is_id(text) {
             let shown = model::printable(text, 80);
             self.error(
@@ -104,13 +130,7 @@ impl<'a> Checker<'a> {
 
     /// More entries than a stated limit is an error. Says whether the limit is kept, so that nobody works through the
     /// rest.
-    pub fn at_most(
-        &mut self,
-        code: &'static str,
-        path: &Path<'_>,
-        count: usize,
-        limit: usize,
-    ) -> bool {
+    pub fn at_most(&mut self, code: Code, path: &Path<'_>, count: usize, limit: usize) -> bool {
         let fits = count <= limit;
         if !fits {
             self.error(
@@ -132,7 +152,7 @@ impl<'a> Checker<'a> {
         if version != wanted_version {
             let message = format!("apiVersion is `{version}`");
             self.error(
-                "D011",
+                Code::D011,
                 &Path::Root.field("apiVersion"),
                 message,
                 &format!("this version reads {wanted_version}"),
@@ -141,7 +161,7 @@ impl<'a> Checker<'a> {
         if kind != wanted_kind {
             let message = format!("kind is `{kind}`");
             self.error(
-                "D011",
+                Code::D011,
                 &Path::Root.field("kind"),
                 message,
                 &format!("a {wanted_kind} is expected in this file"),

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use super::code::Code;
+use super::mark::Mark;
+use super::path;
 
 /// At most this many faults are kept for one document; the rest are counted.
 pub(super) const MAX_DIAGNOSTICS: usize = 100;
@@ -36,10 +40,8 @@ impl Severity {
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether the document can still be used.
-    pub severity: Severity,
-    /// A stable code, like `P012`; docs/diagnostics.md lists them all.
-    pub code: &'static str,
+    /// What is wrong, like `P012`; it says how grave that is too.
+    pub code: Code,
     /// The name of the file, as the caller gave it.
     pub file: String,
     /// The path in the document, like `spec.rules[3].name`; empty for the whole.
@@ -48,7 +50,7 @@ pub struct Diagnostic {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// The text of that line, cut to a bound, without control characters.
+    /// The text of that line, cut to a bound, without control characters; empty where the text is not at hand.
     pub excerpt: String,
     /// The bytes of `excerpt` that are at fault.
     pub marked: Range<usize>,
@@ -56,7 +58,21 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: String,
+    /// Further places of which the very same is to be said.
+    pub also: Also,
 }
+
+/// Where else a finding holds: two hundred nodes at one site that does not exist are one finding, not two hundred.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Also {
+    /// How many places there are beside the first.
+    pub count: usize,
+    /// The lines of the first few of them, from 1.
+    pub lines: Vec<usize>,
+}
+
+/// Of how many further places a finding gives the line.
+const MAX_LINES_SHOWN: usize = 3;
 
 /// All findings about one or more documents, in the order of their places.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,42 +82,63 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Adds a finding, or counts it when 100 are kept already. Errors take the place of warnings then, so a document
-    /// that is refused always says why.
+    /// Adds a finding, to one of the same text if there is one; or counts it when 100 are kept already. Errors take the
+    /// place of warnings then, so a document that is refused always says why.
     pub fn push(&mut self, mut diagnostic: Diagnostic) {
-        for text in [
-            &mut diagnostic.path,
-            &mut diagnostic.message,
-            &mut diagnostic.help,
-        ] {
-            make_printable(text);
+        diagnostic.make_printable();
+        if let Some(kept) = self.alike(&diagnostic) {
+            kept.also.add(diagnostic.line);
+            return;
         }
         if self.items.len() < MAX_DIAGNOSTICS {
             self.items.push(diagnostic);
             return;
         }
         self.dropped += 1;
-        if diagnostic.severity == Severity::Error
+        if diagnostic.severity() == Severity::Error
             && let Some(warning) = self.last_warning()
         {
             *warning = diagnostic;
         }
     }
 
-    /// As [`push`](Self::push), for findings that cost time to describe: those that are only counted are not made.
-    pub(super) fn push_with(&mut self, severity: Severity, describe: impl FnOnce() -> Diagnostic) {
+    /// As [`push`](Self::push), for findings that cost time to place. `said` is the finding without its line; only when
+    /// that is shown, `find_place` is asked for the whole.
+    pub(super) fn push_with(&mut self, said: &Diagnostic, find_place: impl FnOnce() -> Diagnostic) {
+        if let Some(kept) = self.alike(said) {
+            if kept.also.lines.len() < MAX_LINES_SHOWN {
+                kept.also.add(find_place().line);
+            } else {
+                kept.also.count += 1;
+            }
+            return;
+        }
         let is_kept = self.items.len() < MAX_DIAGNOSTICS
-            || (severity == Severity::Error && self.last_warning().is_some());
+            || (said.severity() == Severity::Error && self.last_warning().is_some());
         if is_kept {
-            self.push(describe());
+            self.push(find_place());
         } else {
             self.dropped += 1;
         }
     }
 
+    /// The finding that says the same of another entry of the same list.
+    fn alike(&mut self, said: &Diagnostic) -> Option<&mut Diagnostic> {
+        if !path::has_entries(&said.path) {
+            return None;
+        }
+        self.items.iter_mut().find(|kept| {
+            kept.code == said.code
+                && kept.message == said.message
+                && kept.help == said.help
+                && kept.file == said.file
+                && path::is_same_but_for_entries(&kept.path, &said.path)
+        })
+    }
+
     fn last_warning(&mut self) -> Option<&mut Diagnostic> {
         let mut kept = self.items.iter_mut().rev();
-        kept.find(|kept| kept.severity == Severity::Warning)
+        kept.find(|kept| kept.severity() == Severity::Warning)
     }
 
     /// Adds all findings of `other`.
@@ -118,7 +155,7 @@ impl Diagnostics {
     }
 
     /// Forgets the findings with this code, for a caller who knows that they do not matter to it.
-    pub fn forget(&mut self, code: &str) {
+    pub fn forget(&mut self, code: Code) {
         self.items.retain(|diagnostic| diagnostic.code != code);
     }
 
@@ -134,17 +171,23 @@ impl Diagnostics {
 
     /// True when a document must be refused.
     pub fn has_errors(&self) -> bool {
-        self.items.iter().any(|d| d.severity == Severity::Error)
+        self.items.iter().any(|d| d.severity() == Severity::Error)
     }
 
     /// How many errors and how many warnings are kept.
     pub fn counts(&self) -> (usize, usize) {
+        let errors = self.items.iter();
+        let errors = errors.filter(|d| d.severity() == Severity::Error).count();
+        (errors, self.items.len() - errors)
+    }
+
+    /// How many errors were found, those alike counted one by one; more than are kept is one more.
+    pub(super) fn errors(&self) -> usize {
         let errors = self
             .items
             .iter()
-            .filter(|d| d.severity == Severity::Error)
-            .count();
-        (errors, self.items.len() - errors)
+            .filter(|d| d.severity() == Severity::Error);
+        errors.map(|d| 1 + d.also.count).sum::<usize>() + self.dropped
     }
 
     /// Sorts by file, line and column, so that output follows the text.
@@ -181,36 +224,115 @@ impl Diagnostics {
 }
 
 impl Diagnostic {
+    /// A finding whose line is not known yet; `said` is its path and its message.
+    pub(super) fn new(code: Code, file: &str, said: (String, String), help: &str) -> Self {
+        let (path, message) = said;
+        let mut new = Self {
+            code,
+            file: file.to_owned(),
+            path,
+            line: 1,
+            column: 1,
+            excerpt: String::new(),
+            marked: 0..0,
+            message,
+            help: help.to_owned(),
+            also: Also::default(),
+        };
+        new.make_printable();
+        new
+    }
+
+    /// A finding about `file`, whose text is not at hand.
+    pub fn elsewhere(
+        code: Code,
+        (file, mark): (&str, Mark),
+        said: (String, String),
+        help: &str,
+    ) -> Self {
+        let place = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            line: place(mark.line),
+            column: place(mark.column),
+            ..Self::new(code, file, said, help)
+        }
+    }
+
+    fn make_printable(&mut self) {
+        for text in [&mut self.path, &mut self.message, &mut self.help] {
+            make_printable(text);
+        }
+    }
+
+    /// Whether the document can still be used.
+    pub fn severity(&self) -> Severity {
+        self.code.severity()
+    }
+
+    /// What was wrong, and in how many more places.
+    fn full_message(&self) -> String {
+        format!("{}{}", self.message, self.also)
+    }
+
     fn group(&self) -> Group<'_> {
-        let level = match self.severity {
+        let level = match self.severity() {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
+        let title = level
+            .primary_title(self.full_message())
+            .id(self.code.name());
+        let group = if self.excerpt.is_empty() {
+            let origin = Origin::path(self.file.as_str()).line(self.line);
+            title.element(origin.char_column(self.column))
+        } else {
+            title.element(self.snippet())
+        };
+        group.element(Level::HELP.message(self.help.as_str()))
+    }
+
+    fn snippet(&self) -> Snippet<'_, Annotation<'_>> {
         let place = if self.path.is_empty() {
             String::new()
         } else {
             format!("at {}", self.path)
         };
-        let mut snippet = Snippet::source(self.excerpt.as_str())
+        let mark = AnnotationKind::Primary.span(self.marked.clone());
+        Snippet::source(self.excerpt.as_str())
             .line_start(self.line)
-            .path(self.file.as_str());
-        snippet = snippet.annotation(
-            AnnotationKind::Primary
-                .span(self.marked.clone())
-                .label(place),
-        );
-        level
-            .primary_title(self.message.as_str())
-            .id(self.code)
-            .element(snippet)
-            .element(Level::HELP.message(self.help.as_str()))
+            .path(self.file.as_str())
+            .annotation(mark.label(place))
+    }
+}
+
+impl Also {
+    fn add(&mut self, line: usize) {
+        self.count += 1;
+        if self.lines.len() < MAX_LINES_SHOWN {
+            self.lines.push(line);
+        }
+    }
+}
+
+impl fmt::Display for Also {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let lines: Vec<String> = self.lines.iter().map(ToString::to_string).collect();
+        let noun = if self.count == 1 { "line" } else { "lines" };
+        write!(f, " (and {} more, {noun} {}", self.count, lines.join(", "))?;
+        f.write_str(if self.count > lines.len() {
+            ", …)"
+        } else {
+            ")"
+        })
     }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            severity,
             code,
             file,
             path,
@@ -218,13 +340,19 @@ impl fmt::Display for Diagnostic {
             column,
             message,
             help,
-            ..
+            also,
+            excerpt: _,
+            marked: _,
         } = self;
-        write!(f, "{file}:{line}:{column}: {}[{code}]: ", severity.name())?;
+        write!(
+            f,
+            "{file}:{line}:{column}: {}[{code}]: ",
+            self.severity().name()
+        )?;
         if !path.is_empty() {
             write!(f, "{path}: ")?;
         }
-        write!(f, "{message}; {help}")
+        write!(f, "{message}{also}; {help}")
     }
 }
 

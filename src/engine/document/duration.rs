@@ -103,6 +103,7 @@ impl schemars::JsonSchema for DurationMs {
         schemars::json_schema!({
             "type": "string",
             "description": "a length of time, like 300ms or 1m30s",
+            "minLength": 2,
             "pattern": "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?([0-9]{1,5}ms)?$"
         })
     }

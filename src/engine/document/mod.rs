@@ -3,23 +3,35 @@
 //! A usual deserialiser stops at the first mistake, so an operator with three typing errors edits three times. Here the
 //! text becomes a tree of spans first; the typed value is then decoded by serde from that tree. When decoding fails at
 //! a node, the fault is kept, the node is set aside, and decoding runs again without it, until it succeeds or nothing
-//! is left. What was set aside is remembered, so a later check can still point at the right line of the rest.
+//! is left; for a required field that is missing a stand-in is decoded. What was set aside and what is missing is
+//! remembered, so a later check can still point at the right line of the rest, and judges nothing that rests on it.
 //!
 //! Scalars are typed by what is asked for, not by how they look: a country code `NO` stays text and a version `1.10`
 //! keeps its zero. Anchors, aliases and tags are refused, so a short file can not grow into a large one.
 
+mod build;
 mod checker;
+mod code;
 mod decode;
 mod diagnostic;
+mod doubt;
 mod duration;
+pub(crate) mod grammar;
+mod mark;
 mod metadata;
+mod names;
 mod path;
+pub(crate) mod suggest;
+mod syntax;
 mod tree;
 
 pub use checker::Checker;
+pub use code::Code;
 pub use decode::Decoded;
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diagnostic::{Also, Diagnostic, Diagnostics, Severity};
 pub use duration::{DurationError, DurationMs};
+pub use mark::Mark;
 pub use metadata::Metadata;
+pub use names::Names;
 pub use path::Path;
 pub use tree::{Limits, Source};

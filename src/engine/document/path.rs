@@ -74,9 +74,37 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// Whether a written path leads through a list.
+pub(super) fn has_entries(path: &str) -> bool {
+    path.contains('[')
+}
+
+/// Whether two written paths are the same field of (perhaps) other entries of the same lists: `a[3].b` and `a[7].b`, but
+/// not `a` and `a`.
+pub(super) fn is_same_but_for_entries(one: &str, other: &str) -> bool {
+    let fields = |path| {
+        let parts = str::split(path, ['[', ']']).enumerate();
+        parts.filter(|(k, _)| k % 2 == 0).map(|(_, part)| part)
+    };
+    has_entries(one) && fields(one).eq(fields(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_of_entries_of_one_list_are_alike() {
+        for (one, other, alike) in [
+            ("a[3].b", "a[71].b", true),
+            ("a[3].b", "a[3].c", false),
+            ("a[3]", "a[3].c", false),
+            ("a[1].b[2]", "a[2].b[1]", true),
+            ("a.b", "a.b", false),
+        ] {
+            assert_eq!(is_same_but_for_entries(one, other), alike, "{one} {other}");
+        }
+    }
 
     #[test]
     fn a_path_reads_as_an_operator_would_write_it() {

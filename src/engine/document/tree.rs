@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle};
-
-use super::diagnostic::{self, Diagnostic, Diagnostics, Severity};
+use super::build::Builder;
+use super::code::Code;
+use super::diagnostic::{self, Also, Diagnostic, Diagnostics};
+use super::doubt::Doubts;
 use super::path::{Path, Step};
 
 /// How large a document may be. Checked before and while reading.
@@ -44,14 +45,16 @@ pub(super) enum Content {
     Map(Vec<(NodeId, NodeId)>),
 }
 
-/// A document's name, text and tree. Nodes that could not be decoded are set aside and skipped by every later look-up.
+/// A document's name, text and tree. Nodes that could not be decoded are set aside and skipped by every later look-up;
+/// what that leaves in doubt is kept in [`Doubts`].
 #[derive(Debug)]
 pub struct Source {
-    name: String,
-    text: String,
-    nodes: Vec<Node>,
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) nodes: Vec<Node>,
     root: Option<NodeId>,
     set_aside: Vec<bool>,
+    pub(super) doubts: Doubts,
 }
 
 impl Source {
@@ -64,6 +67,7 @@ impl Source {
             nodes: Vec::new(),
             root: None,
             set_aside: Vec::new(),
+            doubts: Doubts::default(),
         };
         let mut faults = Diagnostics::default();
         if text.len() > limits.max_bytes {
@@ -73,23 +77,14 @@ impl Source {
                 limits.max_bytes
             );
             faults.push(source.diagnostic(
-                Severity::Error,
-                "D007",
+                Code::D007,
                 &(0..0),
                 (message, "split the fleet or the rules"),
             ));
             return (source, faults);
         }
         text.clone_into(&mut source.text);
-        let mut builder = Builder {
-            source: &mut source,
-            faults: &mut faults,
-            limits,
-            open: Vec::new(),
-            repeated: None,
-            seen: 0,
-        };
-        let root = builder.build(text);
+        let root = Builder::new(&mut source, &mut faults, limits).build(text);
         source.root = root;
         source.set_aside = vec![false; source.nodes.len()];
         (source, faults)
@@ -115,6 +110,7 @@ impl Source {
     pub(super) fn set_aside(&mut self, id: NodeId) {
         if let Some(flag) = self.set_aside.get_mut(id) {
             *flag = true;
+            self.doubts.any = true;
         }
     }
 
@@ -126,23 +122,16 @@ impl Source {
     }
 
     /// Makes a fault about the value at `path`, which counts list elements as the decoded value has them.
-    pub fn fault(
-        &self,
-        severity: Severity,
-        code: &'static str,
-        path: &Path<'_>,
-        said: (String, &str),
-    ) -> Diagnostic {
+    pub fn fault(&self, code: Code, path: &Path<'_>, said: (String, &str)) -> Diagnostic {
         let (span, full_path) = self.locate(path);
-        let mut diagnostic = self.diagnostic(severity, code, &span, said);
+        let mut diagnostic = self.diagnostic(code, &span, said);
         diagnostic.path = full_path;
         diagnostic
     }
 
     pub(super) fn diagnostic(
         &self,
-        severity: Severity,
-        code: &'static str,
+        code: Code,
         span: &Range<usize>,
         (message, help): (String, &str),
     ) -> Diagnostic {
@@ -150,7 +139,6 @@ impl Source {
         let file = self.name.clone();
         let help = help.to_owned();
         Diagnostic {
-            severity,
             code,
             file,
             path: String::new(),
@@ -160,6 +148,7 @@ impl Source {
             marked,
             message,
             help,
+            also: Also::default(),
         }
     }
 
@@ -182,7 +171,7 @@ impl Source {
     }
 
     /// Blocks are marked by their first line only.
-    fn first_line_of(&self, span: Range<usize>) -> Range<usize> {
+    pub(super) fn first_line_of(&self, span: Range<usize>) -> Range<usize> {
         let covered = self.text.get(span.clone()).unwrap_or_default();
         let first = covered
             .split('\n')
@@ -193,12 +182,16 @@ impl Source {
         span.start..span.start + first.max(1)
     }
 
-    fn child(&self, id: NodeId, step: Step<'_>) -> Option<(NodeId, String)> {
+    pub(super) fn child(&self, id: NodeId, step: Step<'_>) -> Option<(NodeId, String)> {
         match (&self.node(id)?.content, step) {
             (Content::Map(entries), Step::Field(name)) => entries
                 .iter()
                 .find(|(key, value)| self.text_of(*key) == Some(name) && !self.is_set_aside(*value))
                 .map(|(_, value)| (*value, name.to_owned())),
+            // A document in order is looked up at once: fleets have lists of fifty thousand.
+            (Content::List(items), Step::Index(wanted)) if !self.doubts.any => {
+                Some((*items.get(wanted)?, format!("[{wanted}]")))
+            }
             (Content::List(items), Step::Index(wanted)) => items
                 .iter()
                 .enumerate()
@@ -261,199 +254,4 @@ fn append(path: &mut String, step: &str) {
         path.push('.');
     }
     path.push_str(step);
-}
-
-/// Turns the parser's events into the tree.
-struct Builder<'a> {
-    source: &'a mut Source,
-    faults: &'a mut Diagnostics,
-    limits: &'a Limits,
-    /// Lists and maps not yet ended: the node, and for a map the key that waits for its value.
-    open: Vec<(NodeId, Option<NodeId>)>,
-    /// A key that its map has already: its value is read over.
-    repeated: Option<NodeId>,
-    seen: usize,
-}
-
-/// What an event of the parser means for the tree.
-enum Meaning {
-    Value {
-        content: Content,
-        is_decorated: bool,
-    },
-    End,
-    Document,
-    Alias,
-    Nothing,
-}
-
-fn meaning(event: Event<'_>) -> Meaning {
-    let (content, anchor, tag) = match event {
-        Event::DocumentStart(..) => return Meaning::Document,
-        Event::SequenceEnd | Event::MappingEnd => return Meaning::End,
-        Event::Alias(..) => return Meaning::Alias,
-        Event::Scalar(text, style, anchor, tag) => {
-            let plain = style == ScalarStyle::Plain;
-            let text = text.into_owned().into_boxed_str();
-            (Content::Scalar { text, plain }, anchor, tag)
-        }
-        Event::SequenceStart(_, anchor, tag) => (Content::List(Vec::new()), anchor, tag),
-        Event::MappingStart(_, anchor, tag) => (Content::Map(Vec::new()), anchor, tag),
-        _ => return Meaning::Nothing,
-    };
-    let is_decorated = anchor > 0 || tag.is_some();
-    Meaning::Value {
-        content,
-        is_decorated,
-    }
-}
-
-impl Builder<'_> {
-    fn build(&mut self, text: &str) -> Option<NodeId> {
-        let mut options = Options::default();
-        options.flow_nesting_limit = self.limits.max_depth;
-        options.block_nesting_limit = self.limits.max_depth;
-        let mut root = None;
-        for event in Parser::new_from_str_with_options(text, options) {
-            let (event, span) = match event {
-                Ok(found) => found,
-                Err(error) => {
-                    let at = error.marker().byte_offset().unwrap_or(0);
-                    let message = format!("not readable as YAML: {error}");
-                    let help = "check the indentation, quotes and brackets here";
-                    self.refuse("D001", at..at + 1, message, help);
-                    return None;
-                }
-            };
-            let span = span.byte_range().unwrap_or(0..0);
-            match meaning(event) {
-                Meaning::Value {
-                    content,
-                    is_decorated,
-                } => {
-                    if is_decorated {
-                        self.refuse_indirection(span, "an anchor or a tag");
-                        return None;
-                    }
-                    let id = self.add(span, content)?;
-                    root = root.or(Some(id));
-                }
-                Meaning::End => self.close(span.end),
-                Meaning::Document if root.is_some() => {
-                    let message = "a second document in one file, 1 is allowed".to_owned();
-                    let help = "put each document in a file of its own";
-                    self.refuse("D009", span, message, help);
-                    return None;
-                }
-                Meaning::Alias => {
-                    self.refuse_indirection(span, "an alias");
-                    return None;
-                }
-                Meaning::Document | Meaning::Nothing => {}
-            }
-        }
-        if root.is_none() {
-            let help = "`tradewind schema` shows what belongs here";
-            self.refuse("D010", 0..0, "the document is empty".to_owned(), help);
-        }
-        root
-    }
-
-    fn refuse_indirection(&mut self, span: Range<usize>, what: &str) {
-        let help =
-            "write the value out: anchors, aliases and tags could make a short file a large one";
-        self.refuse(
-            "D002",
-            span,
-            format!("{what}, which is not allowed here"),
-            help,
-        );
-    }
-
-    fn add(&mut self, span: Range<usize>, content: Content) -> Option<NodeId> {
-        self.seen += 1;
-        if self.seen > self.limits.max_nodes {
-            let message = format!("more than {} values", self.limits.max_nodes);
-            self.refuse("D007", span, message, "split the fleet or the rules");
-            return None;
-        }
-        let opens = !matches!(content, Content::Scalar { .. });
-        let id = self.source.nodes.len();
-        self.source.nodes.push(Node { span, content });
-        self.attach(id)?;
-        if opens {
-            self.open.push((id, None));
-        }
-        Some(id)
-    }
-
-    /// Hangs a new node under the list or map that is open.
-    fn attach(&mut self, id: NodeId) -> Option<()> {
-        let Some((parent, waiting_key)) = self.open.last_mut() else {
-            return Some(());
-        };
-        let parent = *parent;
-        let key = waiting_key.take();
-        match self
-            .source
-            .nodes
-            .get_mut(parent)
-            .map(|node| &mut node.content)
-        {
-            Some(Content::List(items)) => items.push(id),
-            Some(Content::Map(entries)) => match key {
-                Some(key) if self.repeated == Some(key) => self.repeated = None,
-                Some(key) => entries.push((key, id)),
-                None => return self.begin_entry(parent, id),
-            },
-            Some(Content::Scalar { .. }) | None => {}
-        }
-        Some(())
-    }
-
-    fn begin_entry(&mut self, map: NodeId, key: NodeId) -> Option<()> {
-        let span = self.source.span_of(key);
-        let Some(name) = self.source.text_of(key).map(str::to_owned) else {
-            self.refuse(
-                "D005",
-                span,
-                "a list or a map as a field name".to_owned(),
-                "field names are plain words",
-            );
-            return None;
-        };
-        let twice = match self.source.node(map).map(|node| &node.content) {
-            // Quadratic in the fields of one map; maps with more fields than this are refused as unknown fields anyway.
-            Some(Content::Map(entries)) => entries
-                .iter()
-                .rev()
-                .take(64)
-                .any(|(other, _)| self.source.text_of(*other) == Some(&*name)),
-            _ => false,
-        };
-        if twice {
-            let message = format!("the field `{name}` stands twice");
-            self.refuse("D003", span, message, "keep one of the two");
-            self.repeated = Some(key);
-        }
-        if let Some((_, waiting)) = self.open.last_mut() {
-            *waiting = Some(key);
-        }
-        Some(())
-    }
-
-    fn close(&mut self, end: usize) {
-        if let Some((id, _)) = self.open.pop()
-            && let Some(node) = self.source.nodes.get_mut(id)
-        {
-            node.span.end = node.span.end.max(end);
-        }
-    }
-
-    fn refuse(&mut self, code: &'static str, span: Range<usize>, message: String, help: &str) {
-        let source = &*self.source;
-        self.faults.push_with(Severity::Error, || {
-            source.diagnostic(Severity::Error, code, &span, (message, help))
-        });
-    }
 }

@@ -17,8 +17,10 @@
 
 pub mod cell;
 pub mod countries;
+pub mod country;
 pub mod distance;
 pub mod layer;
+pub mod network;
 pub mod place;
 pub mod radius;
 pub mod ranges;

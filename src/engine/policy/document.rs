@@ -9,6 +9,10 @@ use super::operation::{
     BreakerDocument, ChangeBudgetDocument, ProbeDocument, SignalsDocument, SwitchMarginDocument,
     TopologyGuardDocument, WeightsDocument,
 };
+use crate::engine::document::grammar::{
+    AddressPattern, CountryCode, Day, HeaderName, HostName, Id, Method, Network, ParameterName,
+    Words,
+};
 use crate::engine::document::{DurationMs, Metadata};
 use crate::engine::request::path::PathForm;
 
@@ -20,8 +24,10 @@ pub const KIND: &str = "Policy";
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PolicyDocument {
     /// The version of this format: `tradewind/v1`.
+    #[schemars(extend("const" = "tradewind/v1"))]
     pub api_version: String,
     /// What the file holds: `Policy`.
+    #[schemars(extend("const" = "Policy"))]
     pub kind: String,
     /// Who owns the policy, and what it is for.
     #[serde(default)]
@@ -77,12 +83,26 @@ pub struct PolicySpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub decision_log: DecisionLogDocument,
     /// Named sets of nodes.
+    #[schemars(length(min = 1, max = 256))]
     pub pools: Vec<PoolDocument>,
     /// Kinds of content.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub classes: Vec<ClassDocument>,
     /// Who goes where; the first that matches decides.
+    #[schemars(length(min = 1, max = 10_000))]
     pub rules: Vec<RuleDocument>,
+    /// What becomes of requests that no rule matches. Needed unless the rules end with one that matches everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Otherwise>,
+}
+
+/// What becomes of requests that no rule matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// They are refused, with the reason `no_rule`.
+    Refuse,
 }
 
 impl Default for PolicySpec {
@@ -104,6 +124,7 @@ impl Default for PolicySpec {
             pools: Vec::new(),
             classes: Vec::new(),
             rules: Vec::new(),
+            otherwise: None,
         }
     }
 }
@@ -114,8 +135,12 @@ impl Default for PolicySpec {
 pub struct AddressesDocument {
     /// Loopback, link-local, metadata and other refused ranges that this fleet does use: networks, addresses, names or
     /// `.suffixes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 0, max = 1_024), with = "Vec<AddressPattern>")]
     pub allow: Vec<String>,
     /// When given, every node address must be in one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024), with = "Vec<AddressPattern>")]
     pub only: Vec<String>,
 }
 
@@ -124,6 +149,7 @@ pub struct AddressesDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct GeoDocument {
     /// Networks whose place is known better; the longest prefix wins.
+    #[schemars(length(max = 100_000))]
     pub overrides: Vec<OverrideDocument>,
     /// Where clients are taken to be whom nobody can place, by a sidecar that was not told where it is itself (`--here`).
     /// Without it such clients are spread over all sites by capacity.
@@ -136,13 +162,17 @@ pub struct GeoDocument {
 #[serde(deny_unknown_fields)]
 pub struct OverrideDocument {
     /// The network, like `203.0.113.0/24`.
+    #[schemars(with = "Network")]
     pub cidr: String,
     /// Degrees north, -90 to 90.
+    #[schemars(range(min = -90, max = 90))]
     pub lat: f64,
     /// Degrees east, -180 to 180.
+    #[schemars(range(min = -180, max = 180))]
     pub lon: f64,
     /// ISO 3166 alpha-2 code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CountryCode>")]
     pub country: Option<String>,
 }
 
@@ -151,11 +181,14 @@ pub struct OverrideDocument {
 #[serde(deny_unknown_fields)]
 pub struct PlaceDocument {
     /// Degrees north, -90 to 90.
+    #[schemars(range(min = -90, max = 90))]
     pub lat: f64,
     /// Degrees east, -180 to 180.
+    #[schemars(range(min = -180, max = 180))]
     pub lon: f64,
     /// ISO 3166 alpha-2 code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CountryCode>")]
     pub country: Option<String>,
 }
 
@@ -174,6 +207,7 @@ pub struct ScoreDocument {
     /// Price of egress, turned into milliseconds; off while the weight is 0.
     pub cost: CostTermDocument,
     /// Milliseconds added to (or, negative, taken from) named sites.
+    #[schemars(length(max = 5_000))]
     pub bias: Vec<BiasDocument>,
     /// Sites further than this behind the best are not used for fallback; no bound while absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,6 +224,7 @@ pub struct ScoreDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct WeightDocument {
     /// Factor on the term, 0 to 100; default 1.
+    #[schemars(range(min = 0, max = 100))]
     pub weight: f64,
 }
 
@@ -198,10 +233,13 @@ pub struct WeightDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTermDocument {
     /// Factor on the term, 0 to 100; default 1.
+    #[schemars(range(min = 0, max = 100))]
     pub weight: f64,
     /// Milliseconds to a site next door, 0 to 1000; default 5.
+    #[schemars(range(min = 0, max = 1000))]
     pub base_ms: f64,
     /// Milliseconds per kilometre of great circle, 0.001 to 1; default 0.016.
+    #[schemars(range(min = 0.001, max = 1))]
     pub ms_per_km: f64,
 }
 
@@ -210,8 +248,10 @@ pub struct NetworkTermDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct MissTermDocument {
     /// Factor on the term, 0 to 100; default 1.
+    #[schemars(range(min = 0, max = 100))]
     pub weight: f64,
     /// Milliseconds to fetch a missing object from the parent until measured, 0 to 60000; default 40.
+    #[schemars(range(min = 0, max = 60_000))]
     pub fetch_ms: f64,
 }
 
@@ -220,8 +260,10 @@ pub struct MissTermDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct CostTermDocument {
     /// Factor on the term, 0 to 100; default 0 (off).
+    #[schemars(range(min = 0, max = 100))]
     pub weight: f64,
     /// How many milliseconds one US dollar is worth, 0 to 1e9; default 0.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub ms_per_usd: f64,
 }
 
@@ -230,8 +272,10 @@ pub struct CostTermDocument {
 #[serde(deny_unknown_fields)]
 pub struct BiasDocument {
     /// The site.
+    #[schemars(with = "Id")]
     pub site: String,
     /// Milliseconds added to its score, -1000 to 1000.
+    #[schemars(range(min = -1000, max = 1000))]
     pub ms: f64,
 }
 
@@ -240,6 +284,7 @@ pub struct BiasDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct PanicDocument {
     /// Share of a pool's weight that must be healthy, 0 to 100; default 50.
+    #[schemars(range(min = 0, max = 100))]
     pub min_healthy_percent: f64,
     /// What is tried when no ready node is left in any tier before the origin.
     pub mode: PanicMode,
@@ -263,6 +308,7 @@ pub enum PanicMode {
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionLogDocument {
     /// Share of decisions kept, 0 to 1; default 0.01. Degraded and refused ones are sampled 16 times as often.
+    #[schemars(range(min = 0, max = 1))]
     pub sample_ratio: f64,
 }
 
@@ -271,6 +317,7 @@ pub struct DecisionLogDocument {
 #[serde(deny_unknown_fields)]
 pub struct PoolDocument {
     /// A unique name.
+    #[schemars(with = "Id")]
     pub name: String,
     /// Which nodes belong to it; all conditions must hold.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -284,6 +331,7 @@ pub struct PoolDocument {
     /// Above this percentage of the mean load, a node's keys begin to spill to the next in their order, 101 to 1000;
     /// default: only when its utilisation says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 101, max = 1000))]
     pub hash_balance_factor: Option<f64>,
 }
 
@@ -292,6 +340,7 @@ pub struct PoolDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct SpreadDocument {
     /// Most nodes that carry one key, 1 to 24; 1 is off. Default 24.
+    #[schemars(range(min = 1, max = 24))]
     pub max_copies: u8,
 }
 
@@ -307,10 +356,14 @@ impl Default for SpreadDocument {
 pub struct SelectDocument {
     /// The tier of the node's site.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Id>")]
     pub tier: Option<String>,
     /// The node's site is one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1), with = "Vec<Id>")]
     pub sites: Vec<String>,
     /// The node has all of these labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -332,9 +385,11 @@ pub enum Affinity {
 #[serde(deny_unknown_fields)]
 pub struct ClassDocument {
     /// A unique name.
+    #[schemars(with = "Id")]
     pub name: String,
     /// Typical size of an answer in bytes, for the cost term; default 100000.
     #[serde(default = "default_expected_bytes")]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_u64))]
     pub expected_bytes: u64,
 }
 
@@ -343,16 +398,20 @@ pub struct ClassDocument {
 #[serde(deny_unknown_fields)]
 pub struct RuleDocument {
     /// A unique name, shown in every answer.
+    #[schemars(with = "Id")]
     pub name: String,
     /// The team to ask at 3 a.m.
+    #[schemars(with = "Words")]
     pub owner: String,
     /// Why the rule exists.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub intent: String,
     /// How to undo it.
+    #[schemars(with = "Words")]
     pub rollback: String,
     /// The last day (YYYY-MM-DD) it is meant to be in force; checked, not enforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Day>")]
     pub expires: Option<String>,
     /// Which requests; all conditions must hold, an empty one matches everything.
     #[serde(default, rename = "match", skip_serializing_if = "is_default")]
@@ -362,15 +421,18 @@ pub struct RuleDocument {
     pub action: Action,
     /// Pools in the order they are tried, nearest tier first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 0, max = 8), with = "Vec<Id>")]
     pub pools: Vec<String>,
     /// What makes two requests ask for the same object.
     #[serde(default, skip_serializing_if = "is_default")]
     pub key: KeyDocument,
     /// The kind of content, one of `classes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Id>")]
     pub class: Option<String>,
     /// How many nodes an answer names, 1 to 8; default 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8))]
     pub candidates: Option<u8>,
     /// Instead of `score.max_detour`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -389,6 +451,7 @@ pub struct RuleDocument {
     pub require: BTreeMap<String, String>,
     /// Countries whose sites may serve this (geofence). Never relaxed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1), with = "Vec<CountryCode>")]
     pub geofence: Vec<String>,
 }
 
@@ -408,22 +471,40 @@ pub enum Action {
 #[serde(deny_unknown_fields, default)]
 pub struct MatchDocument {
     /// Host names, or `*.example.com` for every name below.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024), with = "Vec<HostName>")]
     pub hosts: Vec<String>,
     /// Paths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024))]
     pub paths: Vec<PathMatchDocument>,
     /// Methods, like GET.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024), with = "Vec<Method>")]
     pub methods: Vec<String>,
     /// Headers, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024))]
     pub headers: Vec<NameMatchDocument>,
     /// Query parameters, all of which must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024))]
     pub query: Vec<NameMatchDocument>,
     /// The client's country, ISO 3166 alpha-2.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024), with = "Vec<CountryCode>")]
     pub countries: Vec<String>,
     /// The client's autonomous system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024), inner(range(min = 1)))]
     pub asns: Vec<u32>,
     /// The client's network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024), with = "Vec<Network>")]
     pub cidrs: Vec<String>,
     /// The content class given by the caller.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1_024), with = "Vec<Id>")]
     pub classes: Vec<String>,
 }
 
@@ -442,11 +523,16 @@ impl MatchDocument {
 /// A condition on the path, in the Gateway API's terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(
+    extend("if" = { "properties": { "type": { "const": "RegularExpression" } }, "required": ["type"] }),
+    extend("else" = { "properties": { "value": { "pattern": r"^(/[^?#*\\\s]*|\*)$" } } })
+)]
 pub struct PathMatchDocument {
     /// How `value` is compared; default `PathPrefix`.
     #[serde(default, rename = "type")]
     pub kind: PathMatchKind,
     /// The path, prefix or expression.
+    #[schemars(length(min = 1, max = 2_048))]
     pub value: String,
 }
 
@@ -465,17 +551,22 @@ pub enum PathMatchKind {
 /// A condition on a header or query parameter. With none of `exact`, `prefix` and `regex`, it must only be present.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("maxProperties" = 2))]
 pub struct NameMatchDocument {
     /// The name; headers are compared without case.
+    #[schemars(with = "ParameterName")]
     pub name: String,
     /// The whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2_048))]
     pub exact: Option<String>,
     /// The value's beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2_048))]
     pub prefix: Option<String>,
     /// A regular expression that must match the whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2_048))]
     pub regex: Option<String>,
 }
 
@@ -488,8 +579,10 @@ pub struct KeyDocument {
     /// The path is part of the key; default true.
     pub path: bool,
     /// Query parameters that are part of the key, in this order; `["*"]` takes the query as it stands. Default none.
+    #[schemars(length(min = 0, max = 32), with = "Vec<ParameterName>")]
     pub query: Vec<String>,
     /// Headers that are part of the key, in this order.
+    #[schemars(length(min = 0, max = 32), with = "Vec<HeaderName>")]
     pub headers: Vec<String>,
 }
 

@@ -1,7 +1,8 @@
 //! What makes two requests ask for the same object: the recipe of a cache key.
 
+use super::conditions;
 use super::document::KeyDocument;
-use crate::engine::document::{Checker, Path};
+use crate::engine::document::{Checker, Code, Path};
 use crate::engine::hash::{self, KeyHash};
 use crate::engine::query::{Query, query_parameter};
 
@@ -35,27 +36,27 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, document: &KeyDo
         query,
         headers,
     } = document;
-    for (field, names) in [("query", query), ("headers", headers)] {
-        let list = path.field(field);
-        if !checker.at_most("P001", &list, names.len(), MAX_PARTS) {
-            continue;
+    let (query_path, header_path) = (path.field("query"), path.field("headers"));
+    let named = query.iter().map(String::as_str);
+    if checker.at_most(Code::P001, &query_path, query.len(), MAX_PARTS) {
+        for (k, name) in named.enumerate().filter(|(_, name)| *name != "*") {
+            conditions::check_query_name(checker, &query_path.index(k), name);
         }
-        for (k, name) in names.iter().enumerate() {
-            if name.is_empty() || name.chars().any(char::is_control) {
-                let message = "not a name".to_owned();
-                checker.error("P007", &list.index(k), message, "name it as requests do");
-            }
+    }
+    if checker.at_most(Code::P001, &header_path, headers.len(), MAX_PARTS) {
+        for (k, name) in headers.iter().enumerate() {
+            conditions::check_header_name(checker, &header_path.index(k), name);
         }
     }
     if query.len() > 1 && query.iter().any(|name| name == "*") {
         let message = "`*` stands beside other parameters".to_owned();
         let help = "`*` takes the whole query as it stands; let it stand alone";
-        checker.error("P007", &path.field("query"), message, help);
+        checker.error(Code::P007, &path.field("query"), message, help);
     }
     if !host && !by_path && query.is_empty() && headers.is_empty() {
         let message = "every request has the same key".to_owned();
         let help = "one node would get them all; let the host, the path or a part make the key";
-        checker.warning("P023", path, message, help);
+        checker.warning(Code::P030, path, message, help);
     }
 }
 

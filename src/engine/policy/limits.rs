@@ -1,7 +1,7 @@
 //! How large a policy may be, checked before anything is made of it: a list over its limit is not worked through.
 
 use super::document::PolicySpec;
-use crate::engine::document::{Checker, Path};
+use crate::engine::document::{Checker, Code, Path};
 use crate::engine::topology::MAX_SITES;
 
 /// Most rules in one policy.
@@ -48,7 +48,7 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpe
     ];
     let mut fit = true;
     for (path, length, limit) in lists {
-        fit &= checker.at_most("P001", &path, length, limit);
+        fit &= checker.at_most(Code::P001, &path, length, limit);
     }
     let rules = spec.rules.iter();
     let expressions: usize = rules.map(|rule| rule.matches.expressions()).sum();
@@ -56,7 +56,7 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpe
         let message =
             format!("{expressions} regular expressions, at most {MAX_EXPRESSIONS} are allowed");
         let help = "match by exact values and prefixes where that is possible";
-        checker.error("P001", &path.field("rules"), message, help);
+        checker.error(Code::P001, &path.field("rules"), message, help);
         fit = false;
     }
     fit

@@ -10,7 +10,6 @@ use foldhash::fast::FixedState;
 use ipnet::IpNet;
 use regex_automata::meta::Regex;
 
-use super::document::PathMatchKind;
 use crate::engine::geo::place::{Asn, Country};
 use crate::engine::model::RuleIndex;
 use crate::engine::query::{Query, query_parameter};
@@ -65,7 +64,15 @@ pub(super) enum PathPattern {
     Exact(Box<str>),
     /// Without its final slash; empty for `/`.
     Prefix(Box<str>),
-    Expression(Box<Regex>),
+    Expression(Expression),
+}
+
+/// An expression that must match the whole text.
+#[derive(Debug)]
+pub(super) struct Expression {
+    /// As it was written.
+    pub(super) text: Box<str>,
+    pub(super) regex: Box<Regex>,
 }
 
 #[derive(Debug)]
@@ -73,7 +80,7 @@ pub(super) enum ValuePattern {
     Present,
     Exact(Box<str>),
     Prefix(Box<str>),
-    Expression(Box<Regex>),
+    Expression(Expression),
 }
 
 /// What is known of the client when rules are matched.
@@ -276,38 +283,24 @@ fn any<T>(list: &[T], holds: impl FnMut(&T) -> bool) -> bool {
 }
 
 impl PathPattern {
-    pub(super) fn new(
-        kind: PathMatchKind,
-        value: &str,
-        compile: impl FnOnce(&str) -> Option<Regex>,
-    ) -> Option<Self> {
-        match kind {
-            PathMatchKind::Exact => Some(Self::Exact(value.into())),
-            PathMatchKind::PathPrefix => Some(Self::Prefix(value.trim_end_matches('/').into())),
-            PathMatchKind::RegularExpression => {
-                compile(value).map(|regex| Self::Expression(Box::new(regex)))
-            }
-        }
-    }
-
-    fn matches(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             Self::Exact(wanted) => **wanted == *path,
             Self::Prefix(prefix) => path
                 .strip_prefix(&**prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            Self::Expression(regex) => regex.is_match(path),
+            Self::Expression(expression) => expression.regex.is_match(path),
         }
     }
 }
 
 impl ValuePattern {
-    fn matches(&self, value: &str) -> bool {
+    pub(super) fn matches(&self, value: &str) -> bool {
         match self {
             Self::Present => true,
             Self::Exact(wanted) => **wanted == *value,
             Self::Prefix(prefix) => value.starts_with(&**prefix),
-            Self::Expression(regex) => regex.is_match(value),
+            Self::Expression(expression) => expression.regex.is_match(value),
         }
     }
 }

@@ -6,11 +6,13 @@
 mod compile;
 mod conditions;
 pub mod document;
+mod expiry;
 mod key;
 mod limits;
 mod matcher;
 mod node_set;
 pub mod operation;
+mod overlap;
 mod overrides;
 mod scoring;
 
@@ -19,13 +21,15 @@ use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
-pub use compile::{Compiled, compile};
+pub use compile::{Compiled, check_alone, compile};
 pub use document::{Action, Affinity, PanicMode, PolicyDocument};
+pub use expiry::expired;
 pub use key::KeyRecipe;
 pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
 pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
 pub use operation::Operation;
 
+use super::date::Date;
 use super::geo::Location;
 use super::geo::place::{Asn, Country};
 use super::model::{ClassIndex, Digest, NodeIndex, PoolIndex, RuleIndex};
@@ -88,8 +92,8 @@ pub struct Rule {
     pub intent: Box<str>,
     /// How to undo it.
     pub rollback: Box<str>,
-    /// The last day it is meant to be in force, `YYYY-MM-DD`.
-    pub expires: Option<Box<str>>,
+    /// The last day it is meant to be in force.
+    pub expires: Option<Date>,
     /// Whether it routes or refuses.
     pub action: Action,
     /// How it routes.
@@ -202,6 +206,12 @@ impl Policy {
     /// All rules, first match first.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Whether any rule was to end before `today`.
+    pub fn has_expired_rules(&self, today: Date) -> bool {
+        let mut days = self.rules.iter().filter_map(|rule| rule.expires);
+        days.any(|day| day < today)
     }
 
     /// The distinct sets of nodes that plans use.

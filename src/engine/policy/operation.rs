@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document::PolicySpec;
-use crate::engine::document::{Checker, DurationMs, Path};
+use crate::engine::document::{Checker, Code, DurationMs, Path};
 use crate::engine::number::narrow;
 
 /// When a node is left alone after failures, and for how long. The words are Envoy's where the meaning is the same.
@@ -15,27 +15,35 @@ use crate::engine::number::narrow;
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerDocument {
     /// Failures in a row that open the breaker, 1 to 100; default 5.
+    #[schemars(range(min = 1, max = 100))]
     pub consecutive_failures: u32,
     /// A success ratio below this opens it, 0 to 100; default 80.
+    #[schemars(range(min = 0, max = 100))]
     pub success_rate_percent: f64,
     /// Requests in `window` below which the success ratio says nothing, 1 to 100000; default 20.
+    #[schemars(range(min = 1, max = 100_000))]
     pub request_volume: u32,
     /// How far back the success ratio looks, 1s to 5m; default 10s.
     pub window: DurationMs,
     /// A service time above this multiple of the node's own in good times, for three windows of 5 s, opens it; 1.5 to
     /// 100, default 3.
+    #[schemars(range(min = 1.5, max = 100))]
     pub slow_ratio: f64,
     /// How long it stays open the first time, 1s to 10m; doubles each time. Default 10s.
     pub base_ejection_time: DurationMs,
     /// How long it stays open at most, up to 1h; default 1m. Bounds how long a node that recovered goes unnoticed.
     pub max_ejection_time: DurationMs,
     /// How much ejection times differ between sidecars, 0 to 50; default 20.
+    #[schemars(range(min = 0, max = 50))]
     pub jitter_percent: f64,
     /// Share of a pool's weight that may be ejected, 0 to 100; default 34. One node of several may always be.
+    #[schemars(range(min = 0, max = 100))]
     pub max_ejection_percent: f64,
     /// Share of its own keys that a recovering node is tried with, 0.1 to 50; default 1.
+    #[schemars(range(min = 0.1, max = 50))]
     pub probe_percent: f64,
     /// Openings within 10 minutes after which a node must stay clean for a minute before it returns, 1 to 10; default 3.
+    #[schemars(range(min = 1, max = 10))]
     pub flap_openings: u32,
 }
 
@@ -46,14 +54,17 @@ pub struct ProbeDocument {
     /// How: `none` (default), `http`, `tcp` or `grpc`.
     pub kind: ProbeKind,
     /// The path asked for by `http`, the service asked for by `grpc`; default `/`.
+    #[schemars(length(max = 256), regex(pattern = "^[!-~]*$"))]
     pub path: String,
     /// How often each node is asked, 1s to 5m, jittered by 20 %; default 5s.
     pub interval: DurationMs,
     /// How long an answer may take, 10ms to 1m; default 1s.
     pub timeout: DurationMs,
     /// Failures in a row that make a node unhealthy, 1 to 20; default 3.
+    #[schemars(range(min = 1, max = 20))]
     pub unhealthy_threshold: u32,
     /// Successes in a row that make it healthy again, 1 to 20; default 2.
+    #[schemars(range(min = 1, max = 20))]
     pub healthy_threshold: u32,
 }
 
@@ -77,8 +88,10 @@ pub enum ProbeKind {
 #[serde(deny_unknown_fields, default)]
 pub struct WeightsDocument {
     /// Size of a step in powers of two, 0.1 to 1; default 0.5 (half octaves).
+    #[schemars(range(min = 0.1, max = 1))]
     pub step_log2: f64,
     /// How far past a step the condition must be, in steps, 0.5 to 2; default 0.75.
+    #[schemars(range(min = 0.5, max = 2))]
     pub hysteresis_steps: f64,
     /// How long a worse condition must last, up to 10m; default 10s.
     pub dwell_down: DurationMs,
@@ -113,8 +126,10 @@ pub struct SignalDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct SwitchMarginDocument {
     /// A term of a site must have changed by this many milliseconds, 0 to 1000; default 10 …
+    #[schemars(range(min = 0, max = 1000))]
     pub ms: f64,
     /// … and by this share of the site's score, 0 to 100; default 15 …
+    #[schemars(range(min = 0, max = 100))]
     pub percent: f64,
     /// … for this long, up to 1h, before decisions see it; default 30s.
     pub dwell: DurationMs,
@@ -125,6 +140,7 @@ pub struct SwitchMarginDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct ChangeBudgetDocument {
     /// Share of keys that changing conditions and scores may move, 0 to 100; default 10. Failures are not bound by it.
+    #[schemars(range(min = 0, max = 100))]
     pub moved_percent_per_minute: f64,
 }
 
@@ -134,6 +150,7 @@ pub struct ChangeBudgetDocument {
 pub struct TopologyGuardDocument {
     /// A topology that takes away more than this share of the fleet's weight is held until confirmed, 0 to 100; default
     /// 25.
+    #[schemars(range(min = 0, max = 100))]
     pub max_removed_percent: f64,
 }
 
@@ -359,7 +376,12 @@ fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
         ),
     ];
     for (section, field, value, allowed) in numbers {
-        checker.in_range("P006", &path.field(section).field(field), value, &allowed);
+        checker.in_range(
+            Code::P006,
+            &path.field(section).field(field),
+            value,
+            &allowed,
+        );
     }
     check_durations(checker, path, spec);
     check_probe(checker, &path.field("probe"), spec);
@@ -371,9 +393,9 @@ fn check_durations(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec
     let margin = &spec.score.switch_margin;
     let score = path.field("score");
     let switch = score.field("switch_margin");
-    checker.in_range("P006", &switch.field("ms"), margin.ms, &(0.0..=1_000.0));
+    checker.in_range(Code::P006, &switch.field("ms"), margin.ms, &(0.0..=1_000.0));
     checker.in_range(
-        "P006",
+        Code::P006,
         &switch.field("percent"),
         margin.percent,
         &(0.0..=100.0),
@@ -443,7 +465,7 @@ fn check_durations(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec
         if !allowed.contains(&value.as_ms()) {
             let [least, most] = [*allowed.start(), *allowed.end()].map(DurationMs::from_ms);
             let help = format!("allowed are {least} to {most}");
-            checker.error("P006", &path, format!("{value} is out of range"), &help);
+            checker.error(Code::P006, &path, format!("{value} is out of range"), &help);
         }
     }
 }
@@ -455,7 +477,7 @@ fn check_probe(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
     if !(graphic && rooted) {
         let help = "write up to 256 visible ASCII characters, for http beginning with `/`";
         checker.error(
-            "P014",
+            Code::P014,
             &path.field("path"),
             "not a path to probe".to_owned(),
             help,
@@ -469,6 +491,6 @@ fn check_probe(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
             "verdicts count for {} only, and are made every {}",
             spec.signals.health.max_age, probe.interval
         );
-        checker.warning("P023", path, message, help);
+        checker.warning(Code::P023, path, message, help);
     }
 }

@@ -1,7 +1,7 @@
 //! The score's section of a policy, checked and made ready.
 
 use super::document::{BiasDocument, PanicDocument, ScoreDocument};
-use crate::engine::document::{Checker, DurationMs, Path};
+use crate::engine::document::{Checker, Code, DurationMs, Path};
 use crate::engine::number::narrow;
 use crate::engine::score::ScoreModel;
 use crate::engine::topology::Topology;
@@ -11,14 +11,14 @@ pub(super) fn model(
     checker: &mut Checker<'_>,
     path: &Path<'_>,
     document: &ScoreDocument,
-    topology: &Topology,
+    topology: Option<&Topology>,
 ) -> ScoreModel {
     check_ranges(checker, path, document);
     let cost = &document.cost;
     if (cost.weight > 0.0) != (cost.ms_per_usd > 0.0) {
         let help = "the cost term is off unless both `weight` and `ms_per_usd` are above 0";
         let message = "a weight that can never matter".to_owned();
-        checker.warning("P022", &path.field("cost"), message, help);
+        checker.warning(Code::P022, &path.field("cost"), message, help);
     }
     ScoreModel {
         network_weight: narrow(document.network.weight),
@@ -58,13 +58,18 @@ fn check_ranges(checker: &mut Checker<'_>, path: &Path<'_>, document: &ScoreDocu
         ("cost", "ms_per_usd", cost.ms_per_usd, 0.0..=1e9),
     ];
     for (term, field, value, allowed) in numbers {
-        checker.in_range("P006", &path.field(term).field(field), value, &allowed);
+        checker.in_range(Code::P006, &path.field(term).field(field), value, &allowed);
     }
     let longest = DurationMs::from_ms(60_000);
     for (field, bound) in [("max_detour", *max_detour), ("spread", Some(*spread))] {
         if let Some(bound) = bound.filter(|bound| *bound > longest) {
             let message = format!("{bound} is out of range");
-            checker.error("P006", &path.field(field), message, "allowed are 0ms to 1m");
+            checker.error(
+                Code::P006,
+                &path.field(field),
+                message,
+                "allowed are 0ms to 1m",
+            );
         }
     }
 }
@@ -73,28 +78,26 @@ fn biases(
     checker: &mut Checker<'_>,
     path: &Path<'_>,
     documents: &[BiasDocument],
-    topology: &Topology,
+    topology: Option<&Topology>,
 ) -> Vec<f32> {
-    let mut bias_ms = vec![0.0; topology.sites().len()];
+    let mut bias_ms = vec![0.0; topology.map_or(0, |topology| topology.sites().len())];
     for (index, document) in documents.iter().enumerate() {
         let path = path.index(index);
         checker.in_range(
-            "P006",
+            Code::P006,
             &path.field("ms"),
             document.ms,
             &(-1_000.0..=1_000.0),
         );
+        let Some(topology) = topology else {
+            continue;
+        };
         let site = topology.find_site(&document.site);
         if let Some(bias) = site.and_then(|site| bias_ms.get_mut(site.get())) {
             *bias += narrow(document.ms);
         } else {
-            let message = format!("no site is called `{}`", document.site);
-            checker.unknown_name(
-                "P008",
-                &path.field("site"),
-                message,
-                "see the topology file",
-            );
+            let (path, names) = (path.field("site"), topology.site_names());
+            checker.unknown_name(Code::P008, &path, &names, &document.site);
         }
     }
     bias_ms
@@ -102,7 +105,7 @@ fn biases(
 
 pub(super) fn check_panic(checker: &mut Checker<'_>, path: &Path<'_>, document: &PanicDocument) {
     checker.in_range(
-        "P006",
+        Code::P006,
         &path.field("min_healthy_percent"),
         document.min_healthy_percent,
         &(0.0..=100.0),

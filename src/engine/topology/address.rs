@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::engine::geo::network::{self, NetworkError};
+
 /// Longest host name (RFC 1035).
 const MAX_HOST_BYTES: usize = 253;
 
@@ -64,7 +66,16 @@ pub enum RefusedRange {
 }
 
 impl RefusedRange {
-    /// The word used in messages.
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Loopback,
+        Self::LinkLocal,
+        Self::Metadata,
+        Self::Unspecified,
+        Self::Multicast,
+    ];
+
+    /// The words used in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Loopback => "loopback",
@@ -83,6 +94,15 @@ pub enum AddressPattern {
     Net(IpNet),
     /// A name itself and, when written with a leading dot, every name below it.
     Suffix(Box<str>),
+}
+
+/// Why a text is no entry of an address list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatternError {
+    /// Neither a network, an address nor a name.
+    Form,
+    /// Not a network as it is to be written.
+    Network(NetworkError),
 }
 
 impl Address {
@@ -174,15 +194,18 @@ impl fmt::Display for Address {
 
 impl AddressPattern {
     /// Reads `10.0.0.0/8`, `127.0.0.1`, `cache.example.net` or `.example.net`.
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Ok(net) = text.parse::<IpNet>() {
-            return Some(Self::Net(net.trunc()));
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        match network::parse(text) {
+            Ok(net) => return Ok(Self::Net(net)),
+            // A single address needs no prefix here.
+            Err(NetworkError::NoPrefix(net)) if !text.starts_with("::ffff:") => {
+                return Ok(Self::Net(net));
+            }
+            Err(NetworkError::Form) => {}
+            Err(error) => return Err(PatternError::Network(error)),
         }
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Some(Self::Net(IpNet::from(ip)));
-        }
-        let name = host_name(text.strip_prefix('.').unwrap_or(text))?;
-        Some(Self::Suffix(if text.starts_with('.') {
+        let name = host_name(text.strip_prefix('.').unwrap_or(text)).ok_or(PatternError::Form)?;
+        Ok(Self::Suffix(if text.starts_with('.') {
             format!(".{name}").into_boxed_str()
         } else {
             name
@@ -192,7 +215,7 @@ impl AddressPattern {
     /// Whether `address` falls under this entry.
     pub fn matches(&self, address: &Address) -> bool {
         match (self, address.host()) {
-            (Self::Net(net), Host::Ip(ip)) => net.contains(ip),
+            (Self::Net(net), Host::Ip(ip)) => net.contains(&ip.to_canonical()),
             (Self::Suffix(suffix), Host::Name(name)) => {
                 if suffix.starts_with('.') {
                     name.ends_with(&**suffix)
@@ -201,6 +224,24 @@ impl AddressPattern {
                 }
             }
             _ => false,
+        }
+    }
+}
+
+impl PatternError {
+    /// What is wrong.
+    pub fn message(self, text: &str) -> String {
+        match self {
+            Self::Form => format!("`{text}` is neither an address nor a name"),
+            Self::Network(error) => error.message(text),
+        }
+    }
+
+    /// What to write instead.
+    pub fn help(self) -> String {
+        match self {
+            Self::Form => "write a network, an address, a host name or a .suffix".to_owned(),
+            Self::Network(error) => error.help(),
         }
     }
 }
@@ -345,6 +386,24 @@ mod tests {
         let suffix = AddressPattern::parse(".example.net").unwrap();
         assert!(suffix.matches(&Address::parse("a.example.net:1").unwrap()));
         assert!(!suffix.matches(&Address::parse("aexample.net:1").unwrap()));
-        assert_eq!(AddressPattern::parse("not a pattern"), None);
+        assert_eq!(
+            AddressPattern::parse("not a pattern"),
+            Err(PatternError::Form)
+        );
+    }
+
+    #[test]
+    fn networks_of_address_lists_are_read_as_everywhere() {
+        for (text, help) in [
+            ("010.0.0.0/8", "leading zero"),
+            ("10.0.0.1/8", "bits beyond"),
+            ("::ffff:10.0.0.0/104", "IPv4 network"),
+            ("::ffff:10.0.0.1", "no prefix"),
+        ] {
+            let message = AddressPattern::parse(text).unwrap_err().message(text);
+            assert!(message.contains(help), "{text}: {message}");
+        }
+        let ten = AddressPattern::parse("10.0.0.0/8").unwrap();
+        assert!(ten.matches(&Address::parse("[::ffff:10.0.0.1]:80").unwrap()));
     }
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::document::Metadata;
+use crate::engine::document::grammar::{CountryCode, HostAndPort, Id};
 use crate::engine::model::AdminState;
 
 /// What `apiVersion` must say.
@@ -19,8 +20,10 @@ pub const KIND: &str = "Topology";
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TopologyDocument {
     /// The version of this format: `tradewind/v1`.
+    #[schemars(extend("const" = "tradewind/v1"))]
     pub api_version: String,
     /// What the file holds: `Topology`.
+    #[schemars(extend("const" = "Topology"))]
     pub kind: String,
     /// Who owns the fleet, and what it is for.
     #[serde(default)]
@@ -35,10 +38,13 @@ pub struct TopologyDocument {
 pub struct TopologySpec {
     /// The tiers, from the one nearest to clients to the origin. Default: edge, regional, origin.
     #[serde(default = "default_tiers")]
+    #[schemars(length(min = 1, max = 8), with = "Vec<Id>")]
     pub tiers: Vec<String>,
     /// The places where nodes stand.
+    #[schemars(length(min = 1, max = 5_000))]
     pub sites: Vec<SiteDocument>,
     /// The cache nodes.
+    #[schemars(length(min = 1, max = 50_000))]
     pub nodes: Vec<NodeDocument>,
 }
 
@@ -47,25 +53,33 @@ pub struct TopologySpec {
 #[serde(deny_unknown_fields)]
 pub struct SiteDocument {
     /// A unique name, often an airport code.
+    #[schemars(with = "Id")]
     pub id: String,
     /// Degrees north, -90 to 90.
+    #[schemars(range(min = -90, max = 90))]
     pub lat: f64,
     /// Degrees east, -180 to 180.
+    #[schemars(range(min = -180, max = 180))]
     pub lon: f64,
     /// ISO 3166 alpha-2 code of the country it stands in; used by geofences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<CountryCode>")]
     pub country: Option<String>,
     /// One of `tiers`; default: the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Id>")]
     pub tier: Option<String>,
     /// Sites of a later tier that fill this one's misses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 0, max = 16), with = "Vec<Id>")]
     pub parents: Vec<String>,
     /// What a gigabyte sent to clients costs here, in USD; 0 to 100; default 0.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 100))]
     pub price_usd_per_gb: f64,
     /// Words to select by; every node of the site has them too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32))]
     pub labels: BTreeMap<String, String>,
     /// Whether the site takes traffic; default ready.
     #[serde(default, skip_serializing_if = "is_ready")]
@@ -77,19 +91,24 @@ pub struct SiteDocument {
 #[serde(deny_unknown_fields)]
 pub struct NodeDocument {
     /// A unique, stable name: placement of objects follows it, not the address.
+    #[schemars(with = "Id")]
     pub id: String,
     /// The site it stands in.
+    #[schemars(with = "Id")]
     pub site: String,
     /// `host:port` or `[ipv6]:port` that proxies connect to.
+    #[schemars(with = "HostAndPort")]
     pub address: String,
     /// Relative size, 1 to 1000; default 100.
     #[serde(
         default = "default_capacity",
         skip_serializing_if = "is_default_capacity"
     )]
+    #[schemars(range(min = 1, max = 1000))]
     pub capacity: u16,
     /// Words to select by, added to the site's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32))]
     pub labels: BTreeMap<String, String>,
     /// Whether the node takes traffic; default ready.
     #[serde(default, skip_serializing_if = "is_ready")]

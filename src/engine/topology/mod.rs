@@ -6,8 +6,9 @@ pub mod document;
 pub mod removal;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-pub use address::{Address, AddressError, AddressPattern, Host, RefusedRange};
+pub use address::{Address, AddressError, AddressPattern, Host, PatternError, RefusedRange};
 pub use compile::{Compiled, MAX_NODES, MAX_SITES, compile};
 pub use document::{API_VERSION, TopologyDocument};
 
@@ -16,10 +17,13 @@ use super::geo::distance::UnitVector;
 use super::geo::place::Country;
 use super::hash::NodeSeed;
 use super::model::{AdminState, Digest, NodeIndex, SiteIndex, TierIndex};
+use crate::engine::document::{Mark, Names};
 
 /// A fleet that is known to be valid: at least one node, every reference resolved.
 #[derive(Debug, Clone)]
 pub struct Topology {
+    /// What findings call the file it came from.
+    file: Arc<str>,
     digest: Digest,
     name: String,
     tiers: Vec<String>,
@@ -27,6 +31,8 @@ pub struct Topology {
     nodes: Vec<Node>,
     /// The site of each node once more, side by side: nodes are wide, and a decision asks for their sites only.
     sites_of_nodes: Vec<SiteIndex>,
+    /// By node: where its address stands in the file.
+    address_marks: Arc<[Mark]>,
 }
 
 /// A place where nodes stand.
@@ -70,6 +76,11 @@ pub struct Node {
 }
 
 impl Topology {
+    /// What findings call the file it came from.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The digest of the file it came from.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -140,6 +151,26 @@ impl Topology {
     pub fn find_node(&self, id: &str) -> Option<NodeIndex> {
         let at = self.nodes.iter().position(|node| &*node.id == id)?;
         u32::try_from(at).ok().map(NodeIndex)
+    }
+
+    /// What sites are called, for findings about those who name them.
+    pub fn site_names(&self) -> Names<'_> {
+        let names = self.sites.iter().map(|site| &*site.id);
+        Names::new("site", format!("spec.sites of `{}`", self.file), names)
+    }
+
+    /// What tiers are called, for findings about those who name them.
+    pub fn tier_names(&self) -> Names<'_> {
+        let names = self.tiers.iter().map(String::as_str);
+        Names::new("tier", format!("spec.tiers of `{}`", self.file), names)
+    }
+
+    /// Where the address of one of its nodes stands in the file.
+    pub fn address_mark(&self, node: &Node) -> Mark {
+        let order = |other: &Node| (other.site, &other.id).cmp(&(node.site, &node.id));
+        let at = self.nodes.binary_search_by(order).ok();
+        let mark = at.and_then(|at| self.address_marks.get(at));
+        mark.copied().unwrap_or_default()
     }
 
     /// All nodes with their indices.

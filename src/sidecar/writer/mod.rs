@@ -27,7 +27,7 @@ use super::state::{DocumentState, DocumentStatus, Held, HereStatus, Published, S
 use super::store::{self, Store};
 use super::{clock, metrics};
 use crate::engine::control::Next;
-use crate::engine::document::Diagnostics;
+use crate::engine::document::{Code, Diagnostics};
 use crate::engine::geo::Location;
 use crate::engine::geo::ranges::Ranges;
 use crate::engine::signal::Signals;
@@ -539,7 +539,7 @@ fn adopt(
 }
 
 /// The warning of a policy without a place for clients whom nobody can place, which a sidecar has that knows its own.
-const NO_DEFAULT_PLACE: &str = "P024";
+const NO_DEFAULT_PLACE: Code = Code::P024;
 
 /// What became of one document in a reload.
 #[derive(Debug, Default)]

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::{Fate, Outcome};
-use crate::engine::document::{Diagnostics, Severity, Source};
+use crate::engine::date::Date;
+use crate::engine::document::{Code, Diagnostics, Source};
 use crate::engine::policy::{self, Policy};
 use crate::engine::topology::removal::{Removal, percent};
 use crate::engine::topology::{self, Topology};
@@ -233,6 +234,11 @@ fn settle_policy(
                     Fate::Applied
                 };
                 settled.policy.warnings = compiled.diagnostics;
+                let today = Date::from_unix_ms(clock::unix_ms());
+                if policy.has_expired_rules(today) {
+                    let late = policy::expired(&wanted.policy_name, text, today);
+                    settled.policy.warnings.append(late);
+                }
                 return Some((text.clone(), policy));
             }
             if is_base(text) && topology_is_new {
@@ -265,14 +271,54 @@ fn unreadable(name: &str, error: &str) -> Diagnostics {
     let (source, _) = Source::read(name, "", &crate::engine::document::Limits::default());
     let mut faults = Diagnostics::default();
     let said = (
-        format!("the file can not be read: {error}"),
+        format!("the file cannot be read: {error}"),
         "check the path and who may read it",
     );
-    faults.push(source.fault(
-        Severity::Error,
-        "D012",
-        &crate::engine::document::Path::Root,
-        said,
-    ));
+    faults.push(source.fault(Code::D012, &crate::engine::document::Path::Root, said));
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    fn wanted(policy: Result<String, String>) -> Wanted {
+        Wanted {
+            policy,
+            topology: Ok(example::TOPOLOGY.to_owned()),
+            policy_name: "policy.yaml".to_owned(),
+            topology_name: "topology.yaml".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_lint_of_check_runs_at_load_too() {
+        let late = "expires: 2020-01-31\n      rollback: delete this rule";
+        let narrower = "    - { name: late, owner: web, rollback: x, pools: [edge], match: { paths: [{ value: /api/v1 }] } }\n\n    - name: account-eu";
+        let text = example::POLICY
+            .replacen("rollback: delete this rule", late, 1)
+            .replace("    - name: account-eu", narrower);
+        let settled = settle(&wanted(Ok(text)), None, None);
+        assert_eq!(settled.policy.fate, Fate::Applied);
+        let warnings = settled.policy.warnings.to_lines().join("\n");
+        for part in [
+            "warning[C001]: spec.rules[0].expires: the rule `video` expired on 2020-01-31",
+            "warning[P020]: spec.rules[2]: the rule `late` is never reached; `api` before it",
+        ] {
+            assert!(warnings.contains(part), "{part} in {warnings}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_a_finding() {
+        let settled = settle(&wanted(Err("no such file".to_owned())), None, None);
+        assert!(settled.current.is_none());
+        assert_eq!(
+            settled.policy.faults.to_lines(),
+            [
+                "policy.yaml:1:1: error[D012]: the file cannot be read: no such file; check the path and who may read it"
+            ]
+        );
+    }
 }
