@@ -24,6 +24,7 @@ use tradewind::engine::geo::countries;
 use tradewind::engine::geo::place::{Asn, Confidence, Country, Place};
 use tradewind::engine::geo::ranges::Ranges;
 use tradewind::sidecar::geoip::error::GeoError;
+use tradewind::sidecar::geoip::format::flaw::Flaw;
 use tradewind::sidecar::geoip::probe::ProbePolicy;
 use tradewind::sidecar::geoip::{self, Limits};
 
@@ -53,6 +54,13 @@ fn load(paths: &[PathBuf]) -> Ranges {
     geoip::load(paths, &Limits::default())
         .expect("a sound file")
         .ranges
+}
+
+/// The one fault of some files.
+fn fault(paths: &[PathBuf]) -> GeoError {
+    let faults = geoip::load(paths, &Limits::default()).expect_err("a fault");
+    let [fault] = <[GeoError; 1]>::try_from(faults.0).expect("one fault");
+    fault
 }
 
 fn ends(network: IpNet) -> [IpAddr; 2] {
@@ -148,6 +156,96 @@ fn every_network_of_the_asn_test_file_has_its_operator() {
     }
 }
 
+/// A city file in which nothing says what it is: the format calls that optional, and many published files do so.
+#[test]
+fn files_that_do_not_describe_themselves_are_sound() {
+    let mut database = Database::new("", "", Family::V6);
+    database.insert(
+        net("192.0.2.0/24"),
+        Value::map([
+            ("country_code", Value::text("FR")),
+            ("latitude", Value::Float(48.5)),
+            ("longitude", Value::Float(2.25)),
+        ]),
+    );
+    let needed = [
+        "binary_format_major_version",
+        "ip_version",
+        "node_count",
+        "record_size",
+    ];
+    for bytes in [
+        database.to_bytes(),
+        database.to_bytes_with(|metadata| metadata.retain(|(name, _)| name != "description")),
+        database.to_bytes_with(|metadata| metadata.retain(|(name, _)| needed.contains(&&**name))),
+    ] {
+        let loaded = geoip::decode_and_compile(bytes, &Limits::default()).expect("a sound file");
+        let place = place(&loaded.ranges, ip("192.0.2.1")).expect("a class");
+        assert_eq!(country(&place), "FR");
+        assert!(place.cell().is_some());
+        assert_eq!(loaded.files[0].database_type, "");
+        assert_eq!(geoip::Reach::of(&loaded.files), geoip::Reach::Coordinates);
+    }
+    for field in needed {
+        let bytes = database.to_bytes_with(|metadata| metadata.retain(|(name, _)| name != field));
+        let error =
+            geoip::decode_and_compile(bytes, &Limits::default()).expect_err("no such field");
+        let GeoError::Malformed { source, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(source.to_string(), format!("its metadata has no `{field}`"));
+    }
+}
+
+/// The same networks in trees of every width: the crate reads them, and we as it does.
+#[test]
+fn records_of_every_width_say_the_same() {
+    let mut tables = Vec::new();
+    for record_bits in [24, 28, 32] {
+        let mut database = Database::new("Test", "Widths", Family::V6);
+        database.record_bits = record_bits;
+        for n in 0..200_u8 {
+            let record = Value::map([("asn", Value::U32(64_496 + u32::from(n)))]);
+            database.insert(net(&format!("198.18.{n}.0/25")), record.clone());
+            database.insert(net(&format!("2001:db8:{n:x}::/48")), record);
+        }
+        let bytes = database.to_bytes();
+        let reader = Reader::from_source(bytes.clone()).expect("a sound file");
+        reader.verify().expect("a sound file");
+        let loaded = geoip::decode_and_compile(bytes, &Limits::default()).expect("a sound file");
+        assert_eq!(loaded.files[0].network_count, 400);
+        tables.push(loaded.ranges);
+    }
+    assert_eq!(tables[0], tables[1]);
+    assert_eq!(tables[1], tables[2]);
+}
+
+#[test]
+fn what_a_set_of_files_can_say_is_known() {
+    let reach = |paths: &[&str]| {
+        let paths: Vec<PathBuf> = paths.iter().map(|name| own(name)).collect();
+        let loaded = geoip::load(&paths, &Limits::default()).expect("sound files");
+        geoip::Reach::of(&loaded.files)
+    };
+    assert_eq!(reach(&["geo/asn.mmdb"]), geoip::Reach::Nothing);
+    assert_eq!(
+        reach(&["geo/asn.mmdb", "geo/flat-ipv4.mmdb"]),
+        geoip::Reach::Coordinates
+    );
+    let mut database = Database::new("", "", Family::V4);
+    database.insert(
+        net("192.0.2.0/24"),
+        Value::map([("country", Value::map([("iso_code", Value::text("FR"))]))]),
+    );
+    let loaded = geoip::decode_and_compile(database.to_bytes(), &Limits::default());
+    let files = loaded.expect("a sound file").files;
+    assert_eq!(geoip::Reach::of(&files), geoip::Reach::Countries);
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
 /// Every network of a file, asked of our table and of the reader it came from.
 #[test]
 fn the_table_agrees_with_the_reader_everywhere() {
@@ -225,7 +323,7 @@ fn published_broken_files_are_refused() {
         let Some(path) = shared(test, name) else {
             return;
         };
-        let error = geoip::load(&[path], &Limits::default()).expect_err("a broken file");
+        let error = fault(&[path]);
         assert!(matches!(error, GeoError::Malformed { .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
@@ -305,7 +403,7 @@ fn files_are_laid_over_each_other() {
 #[test]
 fn generated_broken_files_are_refused() {
     for name in ["geo/truncated.mmdb", "geo/corrupt.mmdb", "example/geo.csv"] {
-        let error = geoip::load(&[own(name)], &Limits::default()).expect_err("a broken file");
+        let error = fault(&[own(name)]);
         assert!(matches!(error, GeoError::Malformed { .. }), "{error}");
     }
 }
@@ -324,7 +422,10 @@ fn faults_of_files_are_named() {
     let absent = directory.path().join("absent.mmdb");
     assert_eq!(
         message(std::slice::from_ref(&absent), &limits),
-        format!("geo file `{}` cannot be read", absent.display())
+        format!(
+            "geo file `{}` cannot be read: No such file or directory (os error 2)",
+            absent.display()
+        )
     );
     assert!(message(&[directory.path().to_owned()], &limits).ends_with("is not a regular file"));
     let small = Limits {
@@ -343,6 +444,34 @@ fn faults_of_files_are_named() {
         message(&[own("example/geo.mmdb")], &few)
             .ends_with("has more networks than 100, the most allowed")
     );
+}
+
+#[test]
+fn the_faults_of_all_files_are_told_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let absent = directory.path().join("absent.mmdb");
+    let paths = [
+        absent,
+        own("example/geo.mmdb"),
+        own("example/geo.csv"),
+        directory.path().to_owned(),
+    ];
+    let faults = geoip::load(&paths, &Limits::default()).expect_err("faults");
+    let lines = faults.lines();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (line, words) in lines.iter().zip([
+        ["absent.mmdb` cannot be read", "No such file"],
+        [
+            "geo.csv` is not a sound MaxMind DB file",
+            "the mark before the metadata is not in",
+        ],
+        ["geo file `", "is not a regular file"],
+    ]) {
+        assert!(words.iter().all(|words| line.contains(words)), "{line}");
+    }
+    let (loaded, faults) = geoip::load_sound(&paths, &Limits::default());
+    assert_eq!(loaded.expect("the sound one").files.len(), 1);
+    assert_eq!(faults.0.len(), 3);
 }
 
 #[test]
@@ -367,13 +496,13 @@ fn a_sum_beside_the_file_must_fit() {
     }
     let other = digest.chars().rev().collect::<String>();
     fs::write(&sum_path, &other).expect("a sum");
-    let error = geoip::load(&paths, &limits).expect_err("a sum that does not fit");
+    let error = fault(&paths);
     assert!(
         matches!(&error, GeoError::SumDiffers { expected, .. } if *expected == other),
         "{error}"
     );
     fs::write(&sum_path, "not a sum").expect("a sum");
-    let error = geoip::load(&paths, &limits).expect_err("no sum at all");
+    let error = fault(&paths);
     assert!(
         matches!(&error, GeoError::SumMalformed { value, .. } if value == "not"),
         "{error}"
@@ -426,7 +555,7 @@ fn a_sound_file_about_something_else_is_refused() {
         .expect_err("nothing known");
     assert_eq!(
         error.to_string(),
-        "geo file `<memory>` of type `Test-Anonymous` has no record with a location, a country or an ASN"
+        "geo file `<memory>` of type `Test-Anonymous` has no record with coordinates, a country or an ASN"
     );
 }
 
@@ -444,12 +573,15 @@ fn a_tree_that_multiplies_is_refused_at_once() {
             bytes[usize::from(node) * 6 + side * 3 + 2] = node + 1;
         }
     }
-    let limits = Limits {
-        max_networks: 100_000,
-        ..Limits::default()
+    let error = geoip::decode_and_compile(bytes, &Limits::default()).expect_err("too many leaves");
+    let GeoError::Malformed { source, .. } = error else {
+        panic!("{error}")
     };
-    let error = geoip::decode_and_compile(bytes, &limits).expect_err("too many networks");
-    assert!(matches!(error, GeoError::TooManyNetworks { .. }), "{error}");
+    let flaw = Flaw::TreeMultiplies {
+        node_count: 32,
+        limit: 96,
+    };
+    assert_eq!(source, flaw);
 }
 
 fn net(text: &str) -> IpNet {

@@ -13,7 +13,7 @@ use super::topology::{ImportError, SiteFaults};
 use crate::demo::nodes::NodesError;
 use crate::demo::show::DemoError;
 use crate::engine::document::Diagnostics;
-use crate::sidecar::geoip::error::GeoError;
+use crate::sidecar::geoip::error::GeoFaults;
 use crate::sidecar::here::UnknownSite;
 
 /// Why a command could not do its work.
@@ -66,7 +66,7 @@ pub enum CommandError {
     },
     /// Geo files that can not be used.
     #[error("no geo table")]
-    Geo(#[from] GeoError),
+    Geo(#[from] GeoFaults),
     /// A site that the sidecar is said to be at and the topology does not have.
     #[error(transparent)]
     Here(#[from] UnknownSite),

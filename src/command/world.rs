@@ -10,6 +10,8 @@ use crate::engine::policy::{self, Policy};
 use crate::engine::snapshot::{GeoState, Parts, Snapshot};
 use crate::engine::topology::{self, Topology};
 use crate::example;
+use crate::sidecar::geoip::Reach;
+use crate::sidecar::geoip::error::GeoFaults;
 use crate::sidecar::here::Here;
 use crate::sidecar::{geoip, store};
 
@@ -30,7 +32,7 @@ pub struct Args {
     /// Topology file that the policy is for
     #[arg(long, value_name = "FILE", env = "TRADEWIND_TOPOLOGY", value_hint = clap::ValueHint::FilePath)]
     pub topology: Option<PathBuf>,
-    /// Geo database (MMDB: city or ASN); may be given several times, the first that knows a client wins
+    /// Geo database (MMDB: city, country or ASN); may be given several times, the first that knows a client wins
     #[arg(long, value_name = "FILE", env = "TRADEWIND_GEO", value_delimiter = ',', value_hint = clap::ValueHint::FilePath)]
     pub geo: Vec<PathBuf>,
     /// Where the sidecar would be: clients whom nobody can place are taken to be there
@@ -141,11 +143,18 @@ fn compile(
 fn geo(args: &Args) -> Result<(Ranges, GeoState), CommandError> {
     let limits = geoip::Limits::default();
     let loaded = match (args.geo.as_slice(), args.is_example()) {
-        ([], true) => geoip::decode_and_compile(example::GEO.to_vec(), &limits)?,
+        ([], true) => {
+            geoip::decode_and_compile(example::GEO.to_vec(), &limits).map_err(GeoFaults::from)?
+        }
         ([], false) => return Ok((Ranges::default(), GeoState::NotConfigured)),
         (files, _) => geoip::load(files, &limits)?,
     };
-    Ok((loaded.ranges, GeoState::Good))
+    // As a sidecar of these files would say.
+    let state = match Reach::of(&loaded.files) {
+        Reach::Nothing => GeoState::Degraded,
+        Reach::Countries | Reach::Coordinates => GeoState::Good,
+    };
+    Ok((loaded.ranges, state))
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ struct Readiness<'a> {
 async fn readyz(Shared(sources): SharedSources) -> Response {
     let status = sources.state.status.load();
     let published = sources.state.published.load();
-    let ready = published.is_some() && !status.draining;
+    let ready = *sources.state.ready.borrow();
     let body = Readiness {
         ready,
         revision: published.as_ref().map_or(0, |p| p.revision),

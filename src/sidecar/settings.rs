@@ -44,7 +44,7 @@ pub struct Args {
     /// Topology file; without it, the embedded example
     #[arg(long, value_name = "FILE", env = "TRADEWIND_TOPOLOGY")]
     pub topology: Option<PathBuf>,
-    /// Geo database (MMDB: city or ASN); may be given several times, the first that knows a client wins
+    /// Geo database (MMDB: city, country or ASN); may be given several times, the first that knows a client wins
     #[arg(
         long,
         value_name = "FILE",
@@ -60,6 +60,16 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     pub here: Option<String>,
+    /// Be ready even if no geo file can be used; without it, such a start waits until one can
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "TRADEWIND_GEO_OPTIONAL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub geo_optional: Option<bool>,
     /// Serve gRPC here, ADDR:PORT or unix:PATH; may be given several times [default: 127.0.0.1:7070]
     #[arg(
         long,
@@ -81,7 +91,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_HTTP")]
     #[schemars(with = "Option<grammar::Endpoint>")]
     pub http: Option<String>,
-    /// Keep the last good policy and topology, and what operators set, here [default: .tradewind beside the policy file]
+    /// Keep the last good policy, topology and geo tables, and what operators set, here [default: .tradewind beside the policy file]
     #[arg(long, value_name = "DIR", env = "TRADEWIND_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Worker threads, 1 to 256 [default: one per core]
@@ -121,6 +131,8 @@ pub struct Settings {
     pub geo: Vec<PathBuf>,
     /// Where this sidecar is; `None` where nobody said so.
     pub here: Option<Here>,
+    /// Whether to be ready without any geo table though files are configured.
+    pub geo_optional: bool,
     /// Where gRPC is served; not empty.
     pub listen: Vec<Endpoint>,
     /// Where the debug door is served.
@@ -129,7 +141,7 @@ pub struct Settings {
     pub admin: Endpoint,
     /// Where plain HTTP queries are answered.
     pub http: Endpoint,
-    /// Where the last good policy and topology, and what operators set, are kept; `None` when both are embedded.
+    /// Where the last good policy, topology and geo tables, and what operators set, are kept; `None` when both are embedded.
     pub state_dir: Option<PathBuf>,
     /// Worker threads, at least 1.
     pub workers: usize,
@@ -211,6 +223,7 @@ impl Args {
             topology: self.topology.or(file.topology),
             geo: longer(self.geo, file.geo),
             here: self.here.or(file.here),
+            geo_optional: self.geo_optional.or(file.geo_optional),
             listen: longer(self.listen, file.listen),
             debug: self.debug.or(file.debug),
             admin: self.admin.or(file.admin),
@@ -275,6 +288,7 @@ impl Args {
             policy: self.policy,
             topology: self.topology,
             geo: self.geo,
+            geo_optional: self.geo_optional.unwrap_or_default(),
             debug: self.debug.unwrap_or(DEFAULT_DEBUG),
             admin,
             http,
@@ -389,7 +403,7 @@ mod tests {
         let path = dir.path().join("settings.yaml");
         std::fs::write(
             &path,
-            "workers: 3\nmax_connections: 10\npoll: 1s\ndebug: 127.0.0.1:9\n",
+            "workers: 3\nmax_connections: 10\npoll: 1s\ndebug: 127.0.0.1:9\ngeo_optional: true\n",
         )
         .unwrap();
         let args = Args {
@@ -407,6 +421,7 @@ mod tests {
             (5, 10, 1_000)
         );
         assert_eq!(settings.debug.port(), 9);
+        assert!(settings.geo_optional);
         std::fs::write(&path, "wrokers: 3\nworkers: many\n").unwrap();
         let text = Settings::new(Args {
             config: Some(path),

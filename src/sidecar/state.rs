@@ -195,8 +195,10 @@ pub struct GeoStatus {
     pub state: &'static str,
     /// The files in force.
     pub files: Vec<GeoFileStatus>,
-    /// Why files were refused.
+    /// Why files were refused, one line for each, and why there may be no tables.
     pub faults: Vec<String>,
+    /// What an operator should know of the tables in force; stops nothing.
+    pub warnings: Vec<String>,
     /// Cells of clients.
     pub cells: usize,
     /// Classes of clients.
@@ -220,4 +222,6 @@ pub struct GeoFileStatus {
     pub networks: usize,
     /// Distinct records with a value that cannot be true, such as a place at exactly 0, 0; the value was left out.
     pub faulty_records: usize,
+    /// What its records say: `coordinates`, `countries`, `operators`.
+    pub knows: Vec<&'static str>,
 }

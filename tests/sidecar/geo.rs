@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use tradewind::example;
+use tradewind::sidecar::geoip::kept::Keep;
 use tradewind::sidecar::wire::proto::{DecideRequest, DecideResponse};
 
 use crate::client::{Client, from_ip, request};
@@ -37,7 +38,7 @@ async fn until_degraded(server: &Server, degraded: bool) {
 async fn f20_a_missing_file_is_flagged_and_used_once_it_is_there() {
     let files = Files::new();
     let setup = files.setup().with("geo", files.path("geo.mmdb"));
-    let server = setup.start().await;
+    let server = setup.flag("geo-optional").start().await;
     let mut client = server.client().await;
     let blind = ask(&mut client, PARIS).await;
     assert_eq!(blind.notes, ["unknown_location", "geo_degraded"]);
@@ -137,6 +138,238 @@ async fn f20_of_two_files_the_good_one_is_used_from_the_start() {
     until_degraded(&server, false).await;
     let listed = server.get("/readyz").json()["geo"]["files"].clone();
     assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+}
+
+fn lines(value: &serde_json::Value) -> Vec<String> {
+    let lines = value.as_array().unwrap().iter();
+    lines
+        .map(|line| line.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A file of the project's own fixtures.
+fn own(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/geo");
+    fs::read(path.join(name)).unwrap()
+}
+
+#[tokio::test]
+async fn without_any_usable_file_it_is_not_ready_and_names_every_fault() {
+    let files = Files::new();
+    files.write("first.mmdb", "not a database");
+    files.write("second.mmdb", own("hostile/pointer-loop.mmdb"));
+    let server = files
+        .setup()
+        .with("geo", files.path("first.mmdb"))
+        .also("geo", files.path("second.mmdb"))
+        .also("geo", files.path("third.mmdb"))
+        .start_unready()
+        .await;
+    server
+        .until("the faults are told", || {
+            !lines(&server.get("/readyz").json()["geo"]["faults"]).is_empty()
+        })
+        .await;
+    let page = server.get("/readyz");
+    let said = page.json();
+    assert_eq!((page.status, &said["ready"]), (503, &false.into()));
+    assert_eq!(said["policy"]["state"], "serving", "only geo is missing");
+    let faults = lines(&said["geo"]["faults"]);
+    for (fault, words) in faults.iter().zip([
+        ["first.mmdb", "the mark before the metadata"],
+        ["second.mmdb", "pointers go in a circle"],
+        ["third.mmdb", "No such file"],
+        ["not ready until a file can be used", "--geo-optional"],
+    ]) {
+        assert!(
+            words.iter().all(|words| fault.contains(words)),
+            "{faults:?}"
+        );
+        assert!(server.log().contains(fault), "{fault} is in the log");
+    }
+    assert_eq!(faults.len(), 4, "{faults:?}");
+
+    // One that can be used is enough to be ready; the others are still told of.
+    files.replace("first.mmdb", example::GEO);
+    server
+        .until("it is ready", || server.get("/readyz").status == 200)
+        .await;
+    until_degraded(&server, true).await;
+    let faults = lines(&server.get("/readyz").json()["geo"]["faults"]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    files.replace("second.mmdb", own("asn.mmdb"));
+    files.replace("third.mmdb", own("flat-ipv4.mmdb"));
+    until_degraded(&server, false).await;
+
+    // Once it had tables it stays ready, whatever becomes of the files.
+    for name in ["first.mmdb", "second.mmdb", "third.mmdb"] {
+        fs::remove_file(files.path(name)).unwrap();
+    }
+    until_degraded(&server, true).await;
+    assert_eq!(server.get("/readyz").status, 200);
+}
+
+#[tokio::test]
+async fn files_that_cannot_say_where_anybody_is_are_a_fault() {
+    let files = Files::new();
+    files.write("asn.mmdb", own("asn.mmdb"));
+    let server = files
+        .setup()
+        .with("geo", files.path("asn.mmdb"))
+        .start()
+        .await;
+    let geo = server.get("/readyz").json()["geo"].clone();
+    assert_eq!(
+        (&geo["state"], &geo["cells"]),
+        (&"degraded".into(), &0.into())
+    );
+    let faults = lines(&geo["faults"]);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("no geo file has a coordinate or a country"));
+    assert_eq!(lines(&geo["files"][0]["knows"]), ["operators"]);
+}
+
+#[tokio::test]
+async fn files_of_countries_alone_are_good_and_say_so() {
+    let files = Files::new();
+    files.write("country.mmdb", own("country.mmdb"));
+    let server = files
+        .setup()
+        .with("geo", files.path("country.mmdb"))
+        .start()
+        .await;
+    until_degraded(&server, false).await;
+    let geo = server.get("/readyz").json()["geo"].clone();
+    let warnings = lines(&geo["warnings"]);
+    assert!(warnings[0].starts_with("countries only:"), "{warnings:?}");
+    assert_eq!(lines(&geo["files"][0]["knows"]), ["countries"]);
+}
+
+/// Waits until the tables of this many files are kept.
+async fn until_kept(server: &Server, files: &Files, count: usize) {
+    let keep = Keep::new(files.state());
+    server
+        .until(
+            "the tables are kept",
+            || matches!(keep.last_good(), Ok(Some(tables)) if tables.files.len() == count),
+        )
+        .await;
+}
+
+const TAKEN_FROM_DISK: &str = "geo tables kept of these files took effect";
+
+#[tokio::test]
+async fn after_a_crash_the_tables_kept_on_disk_serve_if_they_are_of_these_files() {
+    let files = Files::new();
+    files.write("geo.mmdb", example::GEO);
+    let setup = files.setup().with("geo", files.path("geo.mmdb"));
+    let first = setup.clone().start().await;
+    let before = ask(&mut first.client().await, PARIS).await;
+    let status = first.get("/readyz").json()["geo"].clone();
+    until_kept(&first, &files, 1).await;
+    assert!(!first.log().contains(TAKEN_FROM_DISK));
+    first.kill();
+
+    let second = setup.clone().start().await;
+    assert!(second.log().contains(TAKEN_FROM_DISK), "{}", second.log());
+    assert_eq!(second.get("/readyz").json()["geo"], status);
+    let after = ask(&mut second.client().await, PARIS).await;
+    assert_eq!(after.candidates, before.candidates);
+    second.kill();
+
+    // Other content, at the same path and of the same size: compiled anew, and kept in place of the old.
+    let mut other = example::GEO.to_vec();
+    let text = b"Made-up networks in real cities";
+    let at = other.windows(text.len()).position(|w| w == text).unwrap();
+    other[at] = b'm';
+    files.write("geo.mmdb", &other);
+    let third = setup.clone().start().await;
+    assert!(!third.log().contains(TAKEN_FROM_DISK));
+    until_degraded(&third, false).await;
+    let wanted = third.get("/readyz").json()["geo"]["files"][0]["digest"].clone();
+    let keep = Keep::new(files.state());
+    third
+        .until("the new tables are kept", || {
+            let kept = keep.last_good().ok().flatten();
+            kept.is_some_and(|tables| {
+                tables.files[0].digest.to_string() == *wanted.as_str().unwrap()
+            })
+        })
+        .await;
+    third.kill();
+
+    // A sum beside the file counts for tables that were kept as well.
+    files.write("geo.mmdb.sha256", "0".repeat(64));
+    let fourth = setup.start().await;
+    until_degraded(&fourth, true).await;
+    let faults = lines(&fourth.get("/readyz").json()["geo"]["faults"]);
+    assert!(faults[0].contains("SHA-256"), "{faults:?}");
+}
+
+#[tokio::test]
+async fn spoilt_files_at_a_start_leave_the_last_good_tables_in_force() {
+    let files = Files::new();
+    files.write("geo.mmdb", example::GEO);
+    let setup = files.setup().with("geo", files.path("geo.mmdb"));
+    let first = setup.clone().start().await;
+    let before = ask(&mut first.client().await, PARIS).await;
+    until_kept(&first, &files, 1).await;
+    first.kill();
+    fs::remove_file(files.path("geo.mmdb")).unwrap();
+    let second = setup.start().await;
+    until_degraded(&second, true).await;
+    let geo = second.get("/readyz").json()["geo"].clone();
+    assert!(lines(&geo["faults"])[0].contains("No such file"), "{geo}");
+    assert!(
+        lines(&geo["warnings"])[0].contains("kept from an earlier run"),
+        "{geo}"
+    );
+    let after = ask(&mut second.client().await, PARIS).await;
+    assert_eq!(after.candidates, before.candidates);
+    assert_eq!(after.notes, ["geo_degraded"]);
+    files.replace("geo.mmdb", example::GEO);
+    until_degraded(&second, false).await;
+    assert_eq!(
+        lines(&second.get("/readyz").json()["geo"]["warnings"]).len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn spoilt_tables_on_disk_are_passed_over_and_written_anew() {
+    let files = Files::new();
+    files.write("geo.mmdb", example::GEO);
+    let setup = files.setup().with("geo", files.path("geo.mmdb"));
+    let keep = Keep::new(files.state());
+    let first = setup.clone().start().await;
+    until_kept(&first, &files, 1).await;
+    first.kill();
+    let whole = fs::read(keep.path()).unwrap();
+    let mut turned = whole.clone();
+    turned[whole.len() / 2] ^= 0x40;
+    for spoilt in [
+        turned,
+        whole[..whole.len() / 2].to_vec(),
+        vec![0; 100],
+        vec![],
+    ] {
+        fs::write(keep.path(), spoilt).unwrap();
+        let server = setup.clone().start().await;
+        until_degraded(&server, false).await;
+        assert!(!server.log().contains(TAKEN_FROM_DISK));
+        assert!(
+            server
+                .log()
+                .contains("the geo tables that were kept are passed over")
+        );
+        until_kept(&server, &files, 1).await;
+        assert_eq!(fs::read(keep.path()).unwrap(), whole);
+        server.kill();
+    }
+    // Without geo files there is nothing to keep.
+    let server = files.setup().start().await;
+    assert!(!keep.path().exists());
+    drop(server);
 }
 
 /// A published file, or `None` after the one line that says so.

@@ -31,6 +31,7 @@ mod http;
 mod http_door;
 mod http_limits;
 mod http_outcomes;
+mod large_geo;
 mod loopback;
 mod metrics;
 mod misuse;

@@ -120,6 +120,11 @@ impl Setup {
         self
     }
 
+    /// Sets an option that has no value.
+    pub(crate) fn flag(self, name: &str) -> Self {
+        self.with(name, "")
+    }
+
     /// Starts and waits until it is ready.
     pub(crate) async fn start(self) -> Server {
         let server = self.start_unready().await;
@@ -129,8 +134,22 @@ impl Setup {
         server
     }
 
+    /// Starts and waits until it is ready, which may take this long.
+    pub(crate) async fn start_within(self, patience: Duration) -> Server {
+        let server = self.start_patiently(patience).await;
+        server
+            .until("it is ready", || server.get("/readyz").status == 200)
+            .await;
+        server
+    }
+
     /// Starts and waits until it is alive.
     pub(crate) async fn start_unready(self) -> Server {
+        self.start_patiently(PATIENCE).await
+    }
+
+    /// Starts and waits until it is alive; it says where it serves within this time.
+    async fn start_patiently(self, patience: Duration) -> Server {
         let tcp = |door: &str| {
             let options = self.options.iter().filter(|(name, _)| name == door);
             let tcp = options.filter(|(_, at)| !at.to_string_lossy().starts_with("unix:"));
@@ -154,7 +173,7 @@ impl Setup {
         };
         let mut told = Vec::new();
         while told.len() < expected {
-            match addresses.recv_timeout(PATIENCE) {
+            match addresses.recv_timeout(patience) {
                 Ok(address) => told.push(address),
                 Err(error) => panic!("no addresses, only {told:?}: {error}\n{}", server.log()),
             }
@@ -198,7 +217,9 @@ impl Setup {
         let mut args = Vec::new();
         for (name, value) in &self.options {
             args.push(OsString::from(format!("--{name}")));
-            args.push(value.clone());
+            if !value.is_empty() {
+                args.push(value.clone());
+            }
         }
         let mut child = command(args)
             .stdin(Stdio::null())
@@ -276,6 +297,16 @@ impl Server {
             .arg(self.child.id().to_string())
             .status();
         assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// Most memory it had and memory it has, in kB, where the system counts that.
+    pub(crate) fn memory_kb(&self) -> Option<(u64, u64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.parse().ok()
+        };
+        number("VmHWM:").zip(number("VmRSS:"))
     }
 
     /// How many times it has read from a file or socket, where the system counts that.

@@ -14,7 +14,7 @@ use super::cell::Cell;
 use super::place::{Asn, Country};
 use super::radius::RadiusClass;
 use super::ranges::Ranges;
-use super::steps::{self, NOTHING, Steps};
+use super::steps::{self, Address, NOTHING, Steps};
 
 /// What a database says of one network.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -100,6 +100,17 @@ impl Layer {
         }
     }
 
+    /// A layer with room for that many changes from one network to the next in either family, so that it need not be
+    /// copied as it grows. What is not used of it takes addresses, not memory; where even those are short it grows as
+    /// any does.
+    pub fn with_room(changes: usize) -> Self {
+        Self {
+            v4: Steps::with_room(changes),
+            v6: Steps::with_room(changes),
+            ..Self::new()
+        }
+    }
+
     /// Notes a record. Equal classes get equal numbers, so a caller may keep the number and skip decoding.
     pub fn intern(&mut self, record: &Record) -> RecordIndex {
         let known = Known::of(record);
@@ -162,41 +173,69 @@ pub fn compile(layers: Vec<Layer>) -> Ranges {
         Ok([layer]) => return Ranges::new(&layer.known, layer.v4, layer.v6),
         Err(layers) => layers,
     };
+    let (known, (v4, v6)): (Vec<_>, (Vec<_>, Vec<_>)) = layers
+        .into_iter()
+        .map(|layer| (layer.known, (layer.v4, layer.v6)))
+        .unzip();
     let mut joiner = Joiner {
-        layers: &layers,
+        known_of: known,
         known: Vec::new(),
         numbers: HashMap::new(),
         memo: HashMap::new(),
     };
-    let v4 = steps::merge(
-        &layers.iter().map(|layer| &layer.v4).collect::<Vec<_>>(),
-        |values| joiner.join(values),
-    );
-    let v6 = steps::merge(
-        &layers.iter().map(|layer| &layer.v6).collect::<Vec<_>>(),
-        |values| joiner.join(values),
-    );
+    let v4 = joiner.join_all(v4);
+    let v6 = joiner.join_all(v6);
     Ranges::new(&joiner.known, v4, v6)
 }
 
 /// Numbers the combinations of records that occur.
-struct Joiner<'a> {
-    layers: &'a [Layer],
+struct Joiner {
+    /// What each layer knows.
+    known_of: Vec<Vec<Known>>,
     known: Vec<Known>,
     numbers: HashMap<Known, u32>,
     memo: HashMap<Vec<u32>, u32>,
 }
 
-impl Joiner<'_> {
+impl Joiner {
+    /// Joins the steps of all layers in one family.
+    fn join_all<A: Address>(&mut self, parts: Vec<Steps<A>>) -> Steps<A> {
+        let said = parts.iter().filter(|part| !part.is_empty()).count();
+        if said > 1 {
+            return steps::merge(&parts.iter().collect::<Vec<_>>(), |values| {
+                self.join(values)
+            });
+        }
+        // Often each family has a file of its own. Then nothing lies over anything, and what is large need not be copied.
+        let only = parts
+            .into_iter()
+            .zip(0..)
+            .find(|(part, _)| !part.is_empty());
+        let Some((part, layer)) = only else {
+            return Steps::new();
+        };
+        let mut values = vec![NOTHING; self.known_of.len()];
+        let joined: Vec<u32> = (0_u32..)
+            .zip(0..self.known_of.get(layer).map_or(0, Vec::len))
+            .map(|(number, _)| {
+                if let Some(value) = values.get_mut(layer) {
+                    *value = number;
+                }
+                self.join(&values)
+            })
+            .collect();
+        part.renumbered(|value| joined.get(value as usize).copied().unwrap_or(NOTHING))
+    }
+
     fn join(&mut self, values: &[u32]) -> u32 {
         if let Some(number) = self.memo.get(values) {
             return *number;
         }
         let records = self
-            .layers
+            .known_of
             .iter()
             .zip(values)
-            .filter_map(|(layer, value)| layer.known.get(*value as usize));
+            .filter_map(|(known, value)| known.get(*value as usize));
         let number = match overlay(records) {
             Some(known) => {
                 let list = &mut self.known;

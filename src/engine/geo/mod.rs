@@ -11,6 +11,7 @@
 //! - [`countries`]: where the people of each country live.
 //! - [`place`]: what is known about a class of clients.
 //! - [`layer`] and [`ranges`]: from networks with records to the compiled table.
+//! - [`stored`]: the compiled table as bytes, and back.
 //!
 //! What it deliberately does not do: it reads no file and knows no database format (that is `sidecar::geoip`), and it
 //! treats the earth as a sphere, because an ellipsoid moves distances by at most 0.6 % and network paths by far more.
@@ -25,6 +26,7 @@ pub mod place;
 pub mod radius;
 pub mod ranges;
 mod steps;
+pub mod stored;
 mod tables;
 
 /// A point on the sphere, in degrees.

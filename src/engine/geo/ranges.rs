@@ -41,14 +41,14 @@ impl CellIndex {
 
 /// A row of the class table, twelve bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Class {
+pub(super) struct Class {
     /// Position in the cell table, or [`NOTHING`].
-    cell: u32,
-    asn: Option<Asn>,
-    country: Option<Country>,
-    radius: RadiusClass,
+    pub(super) cell: u32,
+    pub(super) asn: Option<Asn>,
+    pub(super) country: Option<Country>,
+    pub(super) radius: RadiusClass,
     /// Whether the cell is the one of the country's people.
-    is_country_only: bool,
+    pub(super) is_country_only: bool,
 }
 
 impl Class {
@@ -75,16 +75,16 @@ impl Class {
 /// Address ranges and their classes. The default is the empty table, which locates nobody.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ranges {
-    v4: V4Table,
-    v6: V6Table,
+    pub(super) v4: V4Table,
+    pub(super) v6: V6Table,
     /// Ascending by what the databases say: cell, country, operator, radius.
-    classes: Box<[Class]>,
+    pub(super) classes: Box<[Class]>,
     /// Ascending.
-    cells: Box<[Cell]>,
+    pub(super) cells: Box<[Cell]>,
     /// One per cell.
-    centers: Box<[Location]>,
+    pub(super) centers: Box<[Location]>,
     /// One per cell.
-    vectors: Box<[UnitVector]>,
+    pub(super) vectors: Box<[UnitVector]>,
 }
 
 impl Ranges {

@@ -48,6 +48,17 @@ impl<A: Address> Steps<A> {
         }
     }
 
+    /// None yet, with room for that many where there is room.
+    pub(super) fn with_room(count: usize) -> Self {
+        let mut steps = Self::new();
+        // Without it, memory is copied when it must grow, and both copies are there for a moment.
+        let _grows_later = (
+            steps.starts.try_reserve_exact(count),
+            steps.values.try_reserve_exact(count),
+        );
+        steps
+    }
+
     /// Lets a value hold from `first` to `last`, both included. Returns false, and does nothing, if the range does not
     /// lie behind all earlier ones.
     pub(super) fn append(&mut self, first: A, last: A, value: u32) -> bool {
@@ -80,6 +91,21 @@ impl<A: Address> Steps<A> {
             .copied()
             .zip(self.values.iter().copied())
             .chain(end)
+    }
+
+    /// Whether nothing was said about any address.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The same steps with other numbers for their values; different ones stay different.
+    pub(super) fn renumbered(mut self, number: impl Fn(u32) -> u32) -> Self {
+        for value in &mut self.values {
+            if *value != NOTHING {
+                *value = number(*value);
+            }
+        }
+        self
     }
 
     /// The value of each step.

@@ -8,17 +8,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::steps::{NOTHING, Steps};
 
 /// Number of /16 networks in IPv4.
-const SLASH_16_COUNT: usize = 1 << 16;
+pub(super) const SLASH_16_COUNT: usize = 1 << 16;
 
 /// IPv4 steps: all starts in ascending order, of which only the lower halves are kept.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct V4Table {
     /// For each /16, how many starts lie before it, and at the end the total; empty if there are no starts.
-    before: Box<[u32]>,
+    pub(super) before: Box<[u32]>,
     /// Lower 16 bits of each start.
-    lows: Box<[u16]>,
+    pub(super) lows: Box<[u16]>,
     /// What holds from each start on: a class, or [`NOTHING`].
-    values: Box<[u32]>,
+    pub(super) values: Box<[u32]>,
 }
 
 impl V4Table {
@@ -41,7 +41,7 @@ impl V4Table {
         }
         Self {
             before: before.into_boxed_slice(),
-            lows: starts.iter().map(|start| (start & 0xffff) as u16).collect(),
+            lows: (starts.iter().map(|start| (start & 0xffff) as u16)).collect(),
             values: values.into_iter().map(renumber).collect(),
         }
     }
@@ -108,15 +108,15 @@ const FENCE_SPACING: usize = 32;
 pub(super) struct V6Table {
     /// For each /19 of `2000::/3`, how many fences lie before it, and at the end how many before the first address
     /// behind; empty if there are no starts.
-    before: Box<[u32]>,
+    pub(super) before: Box<[u32]>,
     /// Upper half of every 32nd start, beginning with the first.
-    fences: Box<[u64]>,
+    pub(super) fences: Box<[u64]>,
     /// Upper 64 bits of each start.
-    highs: Box<[u64]>,
+    pub(super) highs: Box<[u64]>,
     /// Lower 64 bits of each start; empty if all are zero, as in most databases.
-    lows: Box<[u64]>,
+    pub(super) lows: Box<[u64]>,
     /// What holds from each start on: a class, or [`NOTHING`].
-    values: Box<[u32]>,
+    pub(super) values: Box<[u32]>,
 }
 
 #[expect(
@@ -126,11 +126,22 @@ pub(super) struct V6Table {
 impl V6Table {
     pub(super) fn new(steps: Steps<u128>, renumber: impl Fn(u32) -> u32) -> Self {
         let (starts, values) = steps.into_columns();
-        if starts.is_empty() {
+        let highs = starts.iter().map(|start| (start >> 64) as u64).collect();
+        let has_lows = starts.iter().any(|start| *start as u64 != 0);
+        let lows = if has_lows {
+            starts.iter().map(|start| *start as u64).collect()
+        } else {
+            Box::default()
+        };
+        drop(starts);
+        Self::of_columns(highs, lows, values.into_iter().map(renumber).collect())
+    }
+
+    /// The table of these starts, ascending, and their values; `lows` is empty where all lower halves are zero.
+    pub(super) fn of_columns(highs: Box<[u64]>, lows: Box<[u64]>, values: Box<[u32]>) -> Self {
+        if highs.is_empty() {
             return Self::default();
         }
-        let highs: Box<[u64]> = starts.iter().map(|start| (start >> 64) as u64).collect();
-        let has_lows = starts.iter().any(|start| *start as u64 != 0);
         let fences: Box<[u64]> = highs.iter().copied().step_by(FENCE_SPACING).collect();
         let blocks =
             (0..=1_u64 << 16).map(|block| (UNICAST << 16).wrapping_add(block) << INDEX_SHIFT);
@@ -140,12 +151,8 @@ impl V6Table {
                 .collect(),
             fences,
             highs,
-            lows: if has_lows {
-                starts.iter().map(|start| *start as u64).collect()
-            } else {
-                Box::default()
-            },
-            values: values.into_iter().map(renumber).collect(),
+            lows,
+            values,
         }
     }
 

@@ -1,11 +1,12 @@
 //! Why geographic files were not taken.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use maxminddb::MaxMindDbError;
-
 use super::MAX_FILES;
+use super::format::flaw::Flaw;
 use super::probe::ProbeReport;
 use crate::engine::geo::layer::OutOfOrder;
 
@@ -67,7 +68,7 @@ pub enum GeoError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: MaxMindDbError,
+        source: Flaw,
     },
     /// Its networks overlap.
     #[error("geo file `{}` has networks in disorder", path.display())]
@@ -85,8 +86,8 @@ pub enum GeoError {
         /// The limit.
         limit: usize,
     },
-    /// A sound file without location, country or ASN: a database about something else.
-    #[error("geo file `{}` of type `{database_type}` has no record with a location, a country or an ASN", path.display())]
+    /// A sound file without coordinates, country or ASN: a database about something else.
+    #[error("geo file `{}`{} has no record with coordinates, a country or an ASN", path.display(), of_type(database_type))]
     NothingKnown {
         /// The file.
         path: PathBuf,
@@ -104,4 +105,51 @@ pub enum GeoError {
         /// The largest share that may change, 0..=1.
         max_changed_share: f64,
     },
+}
+
+/// The faults of all files that have one, of each the first. Written one a line, with their causes.
+#[derive(Debug)]
+pub struct GeoFaults(pub Vec<GeoError>);
+
+impl GeoFaults {
+    /// One line for each.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(with_causes).collect()
+    }
+}
+
+impl fmt::Display for GeoFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("\n"))
+    }
+}
+
+// The causes are in the text: of several faults none could be the source.
+impl Error for GeoFaults {}
+
+impl From<GeoError> for GeoFaults {
+    fn from(fault: GeoError) -> Self {
+        Self(vec![fault])
+    }
+}
+
+/// The type that a file states, if it states one.
+fn of_type(database_type: &str) -> String {
+    if database_type.is_empty() {
+        String::new()
+    } else {
+        format!(" of type `{database_type}`")
+    }
+}
+
+/// A fault and its causes on one line.
+fn with_causes(fault: &GeoError) -> String {
+    let mut line = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
 }

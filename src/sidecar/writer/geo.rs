@@ -5,26 +5,66 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::keeper::Keeper;
 use crate::engine::geo::ranges::Ranges;
 use crate::engine::snapshot::GeoState;
 use crate::example;
-use crate::sidecar::geoip::error::GeoError;
+use crate::sidecar::geoip::error::GeoFaults;
+use crate::sidecar::geoip::kept::Tables;
 use crate::sidecar::geoip::probe::ProbePolicy;
-use crate::sidecar::geoip::{self, FileInfo, Limits, Loaded};
+use crate::sidecar::geoip::{self, FileInfo, Limits, Loaded, Reach};
 use crate::sidecar::settings::Settings;
-use crate::sidecar::state::{GeoFileStatus, GeoStatus};
+use crate::sidecar::state::{GeoFileStatus, GeoStatus, State};
+
+/// Said where nothing is in force.
+const NO_TABLES: &str = "no geo file can be used, and no tables are kept of an earlier run: not ready until a file can \
+    be used, or `--geo-optional` says that none is needed";
+
+/// Said of files about operators, for example.
+const NO_GEOGRAPHY: &str = "no geo file has a coordinate or a country: nobody is located by them, add a city or country file";
+
+/// Said of files about countries.
+const COUNTRIES_ONLY: &str =
+    "countries only: no geo file has a coordinate, clients are located by their country";
+
+/// Said of tables that are older than the files.
+const KEPT: &str =
+    "the tables in force were kept from an earlier run, because the files are refused";
+
+/// What a file may know, and in how many records it does.
+type Knowledge = (&'static str, fn(&FileInfo) -> usize);
+
+const KNOWLEDGE: [Knowledge; 3] = [
+    ("coordinates", |file| file.located_record_count),
+    ("countries", |file| file.country_record_count),
+    ("operators", |file| file.operator_record_count),
+];
 
 /// The geo files and the tables made of them.
 #[derive(Debug)]
 pub(super) struct GeoSource {
     paths: Vec<PathBuf>,
     use_example: bool,
+    /// Whether traffic may come without any tables.
+    is_optional: bool,
     limits: Limits,
     stamps: Vec<Option<Stamp>>,
     ranges: Arc<Ranges>,
+    /// What the tables were made of; empty while there are none.
     files: Vec<FileInfo>,
+    /// Why the files as they are now are refused.
     faults: Vec<String>,
-    state: GeoState,
+    age: Age,
+    keeper: Keeper,
+}
+
+/// Which files the tables in force were made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// Files this process has read, or just those.
+    Present,
+    /// Files of an earlier run; those of now are refused.
+    Past,
 }
 
 /// What changes whenever a file's content does. The time of change is set by the system alone, so a file swapped for
@@ -51,16 +91,18 @@ impl Stamp {
 }
 
 impl GeoSource {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, state: Arc<State>) -> Self {
         Self {
             paths: settings.geo.clone(),
             use_example: settings.geo.is_empty() && settings.is_example(),
+            is_optional: settings.geo_optional,
             limits: Limits::default(),
             stamps: Vec::new(),
             ranges: Arc::new(Ranges::default()),
             files: Vec::new(),
             faults: Vec::new(),
-            state: GeoState::NotConfigured,
+            age: Age::Present,
+            keeper: Keeper::new(settings.state_dir.clone(), state),
         }
     }
 
@@ -68,38 +110,57 @@ impl GeoSource {
         &self.ranges
     }
 
+    /// Whether the tables in force are what the files say, and say where clients are.
     pub(super) fn state(&self) -> GeoState {
-        self.state
+        if !self.use_example && self.paths.is_empty() {
+            GeoState::NotConfigured
+        } else if self.faults.is_empty() && Reach::of(&self.files) > Reach::Nothing {
+            GeoState::Good
+        } else {
+            GeoState::Degraded
+        }
     }
 
-    /// Loads the files for the first time: all of them, or those that are good. `Some(false)` when any was refused,
-    /// `None` when none is configured.
+    /// Whether traffic may come: the tables that were asked for are there, be they old, or nobody needs them.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state() == GeoState::NotConfigured || !self.files.is_empty() || self.is_optional
+    }
+
+    /// Loads the files for the first time: the tables kept of them, else all of them, else the last good tables, else
+    /// those files that are sound. `Some(false)` when any was refused, `None` when none is configured.
     pub(super) fn load_first(&mut self) -> Option<bool> {
         if self.use_example {
             let loaded = geoip::decode_and_compile(example::GEO.to_vec(), &self.limits);
-            return Some(self.take(loaded));
+            return Some(self.take(loaded.map_err(GeoFaults::from)));
         }
         if self.paths.is_empty() {
+            self.keeper.clear();
             return None;
         }
         self.stamps = self.stamps_now();
-        match geoip::load(&self.paths, &self.limits) {
-            Ok(loaded) => Some(self.take(Ok(loaded))),
-            Err(error) => {
-                tracing::error!(error = %Causes(&error), "not all geo files can be used");
-                let good: Vec<PathBuf> = self
-                    .paths
-                    .iter()
-                    .filter(|path| geoip::load(std::slice::from_ref(path), &self.limits).is_ok())
-                    .cloned()
-                    .collect();
-                if let Ok(loaded) = geoip::load(&good, &self.limits) {
-                    self.take(Ok(loaded));
-                }
-                self.refuse(&error);
-                Some(false)
-            }
+        if let Some(tables) = self.keeper.made_of(&self.paths, &self.limits) {
+            self.adopt(tables, "geo tables kept of these files took effect");
+            return Some(true);
         }
+        Some(self.load_anew())
+    }
+
+    /// Loads all files, else takes the last good tables, else loads those files that are sound. Whether all were.
+    fn load_anew(&mut self) -> bool {
+        let (sound, faults) = geoip::load_sound(&self.paths, &self.limits);
+        let sound = match sound {
+            Some(loaded) if faults.0.is_empty() => return self.take(Ok(loaded)),
+            sound => sound,
+        };
+        if let Some(tables) = self.keeper.last_good() {
+            self.adopt(tables, "the last good geo tables took effect");
+            self.age = Age::Past;
+        } else if let Some(Loaded { ranges, files, .. }) = sound {
+            let tables = Tables { ranges, files };
+            self.adopt(tables, "geo tables of some files took effect");
+        }
+        self.refuse(&faults);
+        false
     }
 
     /// Loads the files again if any has changed. `Some(true)` when new tables took effect, `Some(false)` when the files
@@ -110,16 +171,16 @@ impl GeoSource {
             return None;
         }
         self.stamps = stamps;
-        let loaded = if self.ranges.is_empty() {
-            geoip::load(&self.paths, &self.limits)
-        } else {
-            geoip::reload(
-                &self.paths,
-                &self.limits,
-                &self.ranges,
-                ProbePolicy::Enforce,
-            )
-        };
+        // Where there is nothing to lose, some files are better than none.
+        if self.files.is_empty() {
+            return Some(self.load_anew());
+        }
+        let loaded = geoip::reload(
+            &self.paths,
+            &self.limits,
+            &self.ranges,
+            ProbePolicy::Enforce,
+        );
         Some(self.take(loaded))
     }
 
@@ -127,47 +188,93 @@ impl GeoSource {
         self.paths.iter().map(|path| Stamp::of(path)).collect()
     }
 
-    fn take(&mut self, loaded: Result<Loaded, GeoError>) -> bool {
+    fn take(&mut self, loaded: Result<Loaded, GeoFaults>) -> bool {
         match loaded {
-            Ok(loaded) => {
-                self.ranges = Arc::new(loaded.ranges);
-                self.files = loaded.files;
-                self.faults.clear();
-                self.state = GeoState::Good;
-                for file in self
-                    .files
-                    .iter()
-                    .filter(|file| file.faulty_record_count > 0)
-                {
-                    tracing::warn!(
-                        file = %file.path.display(),
-                        records = file.faulty_record_count,
-                        "values that cannot be true were left out, such as places at exactly 0, 0"
-                    );
+            Ok(Loaded { ranges, files, .. }) => {
+                self.adopt(Tables { ranges, files }, "geo tables took effect");
+                if !self.use_example {
+                    self.keeper.keep(&self.ranges, &self.files);
                 }
-                tracing::info!(
-                    files = self.files.len(),
-                    cells = self.ranges.cells().len(),
-                    "geo tables took effect"
-                );
                 true
             }
-            Err(error) => {
-                tracing::error!(error = %Causes(&error), "the geo files are refused, the tables before them stay");
-                self.refuse(&error);
+            Err(faults) => {
+                self.refuse(&faults);
                 false
             }
         }
     }
 
-    fn refuse(&mut self, error: &GeoError) {
-        self.faults = vec![Causes(error).to_string()];
-        self.state = GeoState::Degraded;
+    /// Puts tables in force, and says so.
+    fn adopt(&mut self, tables: Tables, said: &'static str) {
+        self.ranges = Arc::new(tables.ranges);
+        self.files = tables.files;
+        self.faults.clear();
+        self.age = Age::Present;
+        tracing::info!(
+            files = self.files.len(),
+            cells = self.ranges.cells().len(),
+            "{said}"
+        );
+        for line in self.faults().iter().chain(&self.warnings()) {
+            tracing::warn!("{line}");
+        }
+        for file in self
+            .files
+            .iter()
+            .filter(|file| file.faulty_record_count > 0)
+        {
+            tracing::warn!(
+                file = %file.path.display(),
+                records = file.faulty_record_count,
+                "values that cannot be true were left out, such as places at exactly 0, 0"
+            );
+        }
+    }
+
+    /// Notes what is wrong with the files; the tables in force stay.
+    fn refuse(&mut self, faults: &GeoFaults) {
+        self.faults = faults.lines();
+        let serving = if self.files.is_empty() {
+            "no tables"
+        } else {
+            "the tables in force"
+        };
+        tracing::error!(serving, faults = self.faults.len(), "geo files are refused");
+        for line in &self.faults {
+            tracing::error!("{line}");
+        }
+        if !self.is_ready() {
+            tracing::error!("{NO_TABLES}");
+        }
+    }
+
+    /// What is wrong with the files, and with what was made of them.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = self.faults.clone();
+        if !self.files.is_empty() && Reach::of(&self.files) == Reach::Nothing {
+            faults.push(NO_GEOGRAPHY.to_owned());
+        }
+        if !self.is_ready() && !self.faults.is_empty() {
+            faults.push(NO_TABLES.to_owned());
+        }
+        faults
+    }
+
+    /// What somebody should know of the tables in force, though nothing is wrong.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.files.is_empty() && Reach::of(&self.files) == Reach::Countries {
+            warnings.push(COUNTRIES_ONLY.to_owned());
+        }
+        if self.age == Age::Past {
+            warnings.push(KEPT.to_owned());
+        }
+        warnings
     }
 
     pub(super) fn status(&self) -> GeoStatus {
         GeoStatus {
-            state: match self.state {
+            state: match self.state() {
                 GeoState::Good => "good",
                 GeoState::NotConfigured => "not_configured",
                 GeoState::Degraded => "degraded",
@@ -177,7 +284,8 @@ impl GeoSource {
                 .iter()
                 .map(|file| file_status(file, self.use_example))
                 .collect(),
-            faults: self.faults.clone(),
+            faults: self.faults(),
+            warnings: self.warnings(),
             cells: self.ranges.cells().len(),
             classes: self.ranges.class_count(),
             memory_bytes: self.ranges.memory_bytes(),
@@ -197,20 +305,10 @@ fn file_status(file: &FileInfo, self_made: bool) -> GeoFileStatus {
         digest: file.digest.to_string(),
         networks: file.network_count,
         faulty_records: file.faulty_record_count,
-    }
-}
-
-/// An error with its causes on one line.
-struct Causes<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        knows: KNOWLEDGE
+            .iter()
+            .filter(|(_, records)| records(file) > 0)
+            .map(|(word, _)| *word)
+            .collect(),
     }
 }

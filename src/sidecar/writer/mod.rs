@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod geo;
+mod keeper;
 mod pulse;
 mod settle;
 
@@ -175,11 +176,11 @@ impl Writer {
         let writer = Self {
             policy_path: settings.policy.clone(),
             topology_path: settings.topology.clone(),
+            geo: GeoSource::new(settings, Arc::clone(&state)),
             state,
             events,
             look_pending,
             store: settings.state_dir.clone().map(Store::new),
-            geo: GeoSource::new(settings),
             here: settings.here.clone(),
             place: None,
             admin: Admin::new(settings.state_dir.clone()),
@@ -515,7 +516,7 @@ impl Writer {
     }
 
     fn publish_status(&self) {
-        let ready = self.current.is_some() && !self.status.draining;
+        let ready = self.current.is_some() && self.geo.is_ready() && !self.status.draining;
         self.state.ready.send_replace(ready);
         self.state.status.store(Arc::new(self.status.clone()));
         self.tell_of_the_fleet();

@@ -59,6 +59,16 @@ impl RadiusClass {
         class
     }
 
+    /// The number that names this class.
+    pub(super) fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The class of that number, or `None` if there is none.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        (usize::from(number) <= DISC_RADII_KM.len()).then_some(Self(number))
+    }
+
     /// Whether it is a point.
     #[inline]
     pub const fn is_point(self) -> bool {
