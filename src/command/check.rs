@@ -191,7 +191,7 @@ fn check_policy(file: &File, against: &Against, today: Date) -> Diagnostics {
     diagnostics
 }
 
-/// A file that says neither what it is, or can not be read as YAML at all.
+/// A file that says neither what it is, or cannot be read as YAML at all.
 fn unknown_kind(file: &File) -> Diagnostics {
     let (source, mut diagnostics) = Source::read(&file.name, &file.text, &Limits::default());
     if diagnostics.is_empty() {

@@ -115,14 +115,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A text that can not be the id of anything.
+    /// A text that cannot be the id of anything.
     pub fn id(&mut self, code: Code, path: &Path<'_>, text: &str) {
         if !model::is_id(text) {
             let shown = model::printable(text, 80);
             self.error(
                 code,
                 path,
-                format!("`{shown}` can not be an id"),
+                format!("`{shown}` cannot be an id"),
                 &format!("an id is {}", model::ID_RULE),
             );
         }

@@ -7,7 +7,7 @@
 //! remembered, so a later check can still point at the right line of the rest, and judges nothing that rests on it.
 //!
 //! Scalars are typed by what is asked for, not by how they look: a country code `NO` stays text and a version `1.10`
-//! keeps its zero. Anchors, aliases and tags are refused, so a short file can not grow into a large one.
+//! keeps its zero. Anchors, aliases and tags are refused, so a short file cannot grow into a large one.
 
 mod build;
 mod checker;

@@ -376,7 +376,7 @@ pub enum Affinity {
     Key,
     /// The client: one client's requests go to one node.
     Client,
-    /// Nothing: requests spread evenly. For what can not be cached.
+    /// Nothing: requests spread evenly. For what cannot be cached.
     None,
 }
 

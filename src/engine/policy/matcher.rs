@@ -14,7 +14,7 @@ use crate::engine::geo::place::{Asn, Country};
 use crate::engine::model::RuleIndex;
 use crate::engine::query::{Query, query_parameter};
 
-/// Look-up tables are filled from the policy only, so a fixed hash can not be attacked by requests.
+/// Look-up tables are filled from the policy only, so a fixed hash cannot be attacked by requests.
 type Table<V> = HashMap<Box<str>, V, FixedState>;
 
 /// Finds the first rule that matches.

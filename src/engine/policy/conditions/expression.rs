@@ -24,9 +24,9 @@ pub(super) enum Alphabet {
 impl Alphabet {
     fn has(self, letter: char) -> bool {
         match self {
-            Self::Path => letter.is_ascii_graphic() && !"?#\\\"<>^`{|}".contains(letter),
+            Self::Path => letter.is_ascii_graphic() && !"?#\\\"<>[]^`{|}".contains(letter),
             Self::Header => letter == '\t' || !letter.is_ascii_control(),
-            Self::Query => letter.is_ascii_graphic() && !"&#\\\"<>^`{|}".contains(letter),
+            Self::Query => letter.is_ascii_graphic() && !"&#\\\"<>[]^`{|}".contains(letter),
         }
     }
 
@@ -247,6 +247,7 @@ mod tests {
             ("a&b", true, false),
             ("a b", true, false),
             ("é", true, false),
+            ("a\\[\\]", true, false),
             ("\\x01", false, false),
             ("\\t", true, false),
             ("[\\x01-\\x08]", false, false),
