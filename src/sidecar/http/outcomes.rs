@@ -35,14 +35,16 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         lines += 1;
         let told = wire::json::outcomes(line);
         readable |= told.is_ok();
-        let told = told.map_or_else(
-            |fault| vec![Err(fault)],
-            |told| told.into_iter().map(Ok).collect(),
-        );
-        outcomes.extend(
-            told.into_iter()
-                .map(|outcome| OutcomeLine { number, outcome }),
-        );
+        match told {
+            Ok(told) => outcomes.extend(told.into_iter().map(|outcome| OutcomeLine {
+                number,
+                outcome: Ok(outcome),
+            })),
+            Err(fault) => outcomes.push(OutcomeLine {
+                number,
+                outcome: Err(fault),
+            }),
+        }
     }
     if lines == 0 {
         let words = "no outcome is given; a JSON object a line is expected";

@@ -79,14 +79,19 @@ impl Line {
         if value.is_some() && nodes.is_empty() {
             nodes.push('-');
         }
-        let of_node = |node: &str| Attempt {
+        let of_node = |node| Attempt {
             outcome: proto::Outcome {
-                node: node.to_owned(),
+                node,
                 ..proto::Outcome::default()
             },
             ..Attempt::default()
         };
-        self.attempts = parts(&nodes).map(of_node).collect();
+        if is_list(&nodes) {
+            let nodes = parts(&nodes).map(str::to_owned);
+            self.attempts.extend(nodes.map(of_node));
+        } else {
+            self.attempts.push(of_node(nodes));
+        }
         let count = self.attempts.len();
         if count > MAX_ATTEMPTS {
             reader.fault(format_args!(
@@ -140,23 +145,18 @@ impl Line {
         (field, value): (&str, &Value),
         read: impl Fn(&mut Reader, &Value, &mut Attempt),
     ) {
-        let texts = value.as_str().map(parts);
-        let values: Vec<Value> = texts.map_or_else(
-            || vec![value.clone()],
-            |texts| texts.map(|text| Value::String(text.to_owned())).collect(),
-        );
-        let attempts = self.attempts.len();
-        let skipped = match values.len() {
-            1 => attempts.saturating_sub(1),
-            given if given == attempts => 0,
-            given => {
-                return reader.fault(format_args!(
-                    "{field}: has {given} values for {attempts} attempts, must be as many as `node` has, or 1"
-                ));
-            }
+        // Most lines tell of one attempt, and are read as they stand.
+        let Some(list) = value.as_str().filter(|text| is_list(text)) else {
+            return self.last(|last| read(reader, value, last));
         };
-        for (attempt, value) in self.attempts.iter_mut().skip(skipped).zip(&values) {
-            read(reader, value, attempt);
+        let (given, attempts) = (parts(list).count(), self.attempts.len());
+        if given != attempts {
+            return reader.fault(format_args!(
+                "{field}: has {given} values for {attempts} attempts, must be as many as `node` has, or 1"
+            ));
+        }
+        for (attempt, text) in self.attempts.iter_mut().zip(parts(list)) {
+            read(reader, &Value::String(text.to_owned()), attempt);
         }
     }
 
@@ -249,6 +249,11 @@ impl Attempt {
         outcome.status = status;
         Some(outcome)
     }
+}
+
+/// Whether a text has several values, as nginx logs them.
+fn is_list(text: &str) -> bool {
+    text.contains(", ") || text.contains(" : ")
 }
 
 /// The values of a list as nginx logs it.
