@@ -91,7 +91,7 @@ fn comment_before<'t>(text: &'t str, field: &str) -> BTreeSet<&'t str> {
         .split_once(field)
         .unwrap_or_else(|| panic!("{field} is not there"));
     let start = before.rfind(";\n").unwrap();
-    let comment = &before[start..];
+    let comment = before.split_at(start).1;
     let list = comment.split(": ").last().unwrap();
     let plain = |c: char| !c.is_ascii_lowercase() && c != '_';
     list.split(plain)
