@@ -37,6 +37,7 @@ fn lists() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("Notes", words!(Note)),
         ("Cache hints", words!(CacheHint)),
         ("Sources of places", words!(place::Source)),
+        ("Precision of places", words!(place::Precision)),
         ("Standings of sites", words!(SiteStanding)),
         ("Why nodes are left out", words!(Elimination)),
         ("Sources of verdicts", words!(admission::Source)),
