@@ -37,6 +37,7 @@ fn lists() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("Notes", words!(Note)),
         ("Cache hints", words!(CacheHint)),
         ("Sources of places", words!(place::Source)),
+        ("Precision of places", words!(place::Precision)),
         ("Standings of sites", words!(SiteStanding)),
         ("Why nodes are left out", words!(Elimination)),
         ("Sources of verdicts", words!(admission::Source)),
@@ -91,7 +92,7 @@ fn comment_before<'t>(text: &'t str, field: &str) -> BTreeSet<&'t str> {
         .split_once(field)
         .unwrap_or_else(|| panic!("{field} is not there"));
     let start = before.rfind(";\n").unwrap();
-    let comment = &before[start..];
+    let comment = before.split_at(start).1;
     let list = comment.split(": ").last().unwrap();
     let plain = |c: char| !c.is_ascii_lowercase() && c != '_';
     list.split(plain)

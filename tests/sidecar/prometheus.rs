@@ -2,6 +2,7 @@
 //! sidecar, so that no expression names what is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -48,17 +49,17 @@ fn selectors(expression: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut rest = expression;
     while let Some(start) = rest.find(in_name) {
-        rest = &rest[start..];
+        rest = rest.split_at(start).1;
         let end = rest.find(|c| !in_name(c)).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         let matchers = match after.find('}') {
-            Some(end) if after.starts_with('{') => &after[..=end],
+            Some(end) if after.starts_with('{') => after.split_at(end + 1).0,
             _ => "",
         };
         if name == "up" || name.starts_with("tradewind_") || name.starts_with("process_") {
             found.insert(format!("{name}{matchers}"));
         }
-        rest = &after[matchers.len()..];
+        rest = after.split_at(matchers.len()).1;
     }
     found
 }
@@ -140,13 +141,22 @@ fn metric_names(text: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn every_metric_that_a_page_names_is_there() {
     let server = Setup::example().start().await;
+    // What the control loop knows is there after its first tick.
+    let ticked = || {
+        server
+            .metrics("")
+            .text()
+            .contains("\ntradewind_breaker_state{")
+    };
+    server.until("the control loop has ticked", ticked).await;
     // Families are told before they have samples; in the older format, counters by the name of their samples.
     let page = server.metrics("text/plain").text();
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let families: BTreeSet<&str> = types.filter_map(|line| line.split(' ').next()).collect();
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|page| format!("docs/{}", page.unwrap().file_name().display()));
-    let pages = docs.filter(|path| path.ends_with(".md")).chain(
+    let is_page = |path: &String| Path::new(path).extension().is_some_and(|end| end == "md");
+    let pages = docs.filter(is_page).chain(
         [
             "README.md",
             "examples/prometheus/alerts.yaml",
@@ -259,10 +269,10 @@ impl Prometheus {
 
     /// How many series a selector finds.
     fn found(&self, selector: &str) -> usize {
-        let escaped: String = selector
-            .bytes()
-            .map(|byte| format!("%{byte:02X}"))
-            .collect();
+        let escaped = selector.bytes().fold(String::new(), |mut escaped, byte| {
+            write!(escaped, "%{byte:02X}").unwrap();
+            escaped
+        });
         let data = self.data(&format!("/api/v1/query?query={escaped}"));
         data.map_or(0, |data| data["result"].as_array().unwrap().len())
     }
