@@ -7,7 +7,7 @@ use tradewind::example::{POLICY, TOPOLOGY};
 /// A policy of one rule, with `more` in the rule.
 fn policy(more: &str) -> String {
     format!(
-        "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  pools: [{{ name: edge, select: {{ tier: edge }} }}]\n  \
+        "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  geo: {{ default: {{ lat: 50.1, lon: 8.7 }} }}\n  pools: [{{ name: edge, select: {{ tier: edge }} }}]\n  \
          rules:\n    - name: all\n      owner: team\n      rollback: none\n      pools: [edge]\n{more}"
     )
 }
@@ -116,7 +116,7 @@ fn expired_rules_are_warnings() {
         late.out
     );
     assert!(
-        late.out.contains("10 |       expires: 2026-01-01"),
+        late.out.contains("11 |       expires: 2026-01-01"),
         "{}",
         late.out
     );
