@@ -87,7 +87,7 @@ fn findings_as_json_are_an_array() {
     assert_eq!(found[0]["path"], "spec.rules[0].candidates");
     assert_eq!(
         (&found[0]["line"], &found[0]["severity"]),
-        (&10.into(), &"error".into())
+        (&11.into(), &"error".into())
     );
     let good = json(&["check", "--format", "json", &example("topology.yaml")]);
     assert_eq!(good.as_array().map(Vec::len), Some(0));
