@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tradewind::engine::decision::Decision;
+use tradewind::engine::decision::{Decision, Note};
 use tradewind::engine::evaluate::{Evaluation, evaluate, evaluate_at};
 use tradewind::engine::geo::Location;
 use tradewind::engine::geo::layer::{self, Layer, Record};
@@ -108,7 +108,7 @@ fn country_only(country: &str) -> Record {
     }
 }
 
-fn query<'q>(client: Client, path: &'q str) -> Query<'q> {
+fn query(client: Client, path: &str) -> Query<'_> {
     Query {
         host: "www.example.com",
         path,
@@ -134,7 +134,7 @@ fn shares(snapshot: &Snapshot, networks: u32) -> BTreeMap<&str, u32> {
     let mut counts = BTreeMap::new();
     for network in 0..networks {
         // Hosts of one network, each time another.
-        let client = of_ip(network << 8 | network % 251);
+        let client = of_ip((network << 8) | (network % 251));
         let evaluation = evaluate(snapshot, &query(client, "/a"));
         *counts.entry(first_site(snapshot, &evaluation)).or_insert(0) += 1;
     }
@@ -195,7 +195,7 @@ fn a_client_keeps_its_site_and_so_do_its_neighbours() {
         let snapshot = snapshot(AMERICA, geo, None);
         for network in 0..200_u32 {
             let site_of = |host: u32, path: &str| {
-                let evaluation = evaluate(&snapshot, &query(of_ip(network << 8 | host), path));
+                let evaluation = evaluate(&snapshot, &query(of_ip((network << 8) | host), path));
                 first_site(&snapshot, &evaluation).to_owned()
             };
             let site = site_of(1, "/a");
@@ -250,7 +250,7 @@ fn sites_of_the_country_come_first_whatever_is_nearer() {
             assert_eq!(place.precision(), Precision::Country);
             assert_eq!(place.confidence(), Confidence::Low);
             let decision = Decision::new(&snapshot, &evaluation);
-            let notes: Vec<_> = decision.notes().map(|note| note.name()).collect();
+            let notes: Vec<_> = decision.notes().map(Note::name).collect();
             assert_eq!(notes, ["low_confidence_location", "country_only"]);
             assert!(
                 decision
@@ -291,7 +291,7 @@ fn the_sidecars_own_place_stands_in_before_the_default() {
     // The country of the sidecar is not the client's.
     assert_eq!(evaluation.located.place.country, None);
     let decision = Decision::new(&snapshot, &evaluation);
-    let notes: Vec<_> = decision.notes().map(|note| note.name()).collect();
+    let notes: Vec<_> = decision.notes().map(Note::name).collect();
     assert_eq!(notes, ["here_location"]);
 }
 

@@ -7,7 +7,7 @@ use tradewind::example::{POLICY, TOPOLOGY};
 /// A policy of one rule, with `more` in the rule.
 fn policy(more: &str) -> String {
     format!(
-        "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  pools: [{{ name: edge, select: {{ tier: edge }} }}]\n  \
+        "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  geo: {{ default: {{ lat: 50.1, lon: 8.7 }} }}\n  pools: [{{ name: edge, select: {{ tier: edge }} }}]\n  \
          rules:\n    - name: all\n      owner: team\n      rollback: none\n      pools: [edge]\n{more}"
     )
 }
@@ -87,7 +87,7 @@ fn findings_as_json_are_an_array() {
     assert_eq!(found[0]["path"], "spec.rules[0].candidates");
     assert_eq!(
         (&found[0]["line"], &found[0]["severity"]),
-        (&10.into(), &"error".into())
+        (&11.into(), &"error".into())
     );
     let good = json(&["check", "--format", "json", &example("topology.yaml")]);
     assert_eq!(good.as_array().map(Vec::len), Some(0));
@@ -116,7 +116,7 @@ fn expired_rules_are_warnings() {
         late.out
     );
     assert!(
-        late.out.contains("10 |       expires: 2026-01-01"),
+        late.out.contains("11 |       expires: 2026-01-01"),
         "{}",
         late.out
     );

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use flate2::read::GzDecoder;
 use ipnet::IpNet;
-use maxminddb::Reader;
+use maxminddb::{Reader, WithinOptions};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -232,7 +232,11 @@ fn every_client_is_sent_near_and_every_object_has_one_home() {
 fn countries_of(geo: &str) -> Vec<u8> {
     let reader = Reader::open_readfile(geo).unwrap();
     let mut database = Database::new("Countries", "countries only", Family::V4);
-    for (number, found) in reader.networks(Default::default()).unwrap().enumerate() {
+    for (number, found) in reader
+        .networks(WithinOptions::default())
+        .unwrap()
+        .enumerate()
+    {
         let found = found.unwrap();
         let Ok(Some(record)) = found.decode::<CountryRecord>() else {
             continue;
