@@ -33,6 +33,7 @@ use tradewind::engine::geo::distance::UnitVector;
 use tradewind::engine::locate::locate;
 use tradewind::engine::nearest::Nearest;
 use tradewind::engine::policy;
+use tradewind::engine::query::Query;
 use tradewind::engine::snapshot::{Parts, Snapshot};
 use tradewind::engine::topology::{self, Topology};
 use tradewind::sidecar::state::Published;
@@ -102,13 +103,25 @@ struct Scene {
     name: String,
     published: Published,
     asks: Vec<Ask>,
+    /// Nodes all over the fleet, for callers that can use no others.
+    only: Vec<String>,
 }
+
+/// How many those are: as many as a subset of an Envoy's cluster may have.
+const ONLY: usize = 16;
 
 impl Scene {
     fn new(name: String, topology: &Arc<Topology>, rules: Rules, geography: &Geography) -> Self {
         let snapshot = Snapshot::build(1, fleet::parts(topology, rules, geography), None);
+        let nodes = topology.nodes();
+        let apart = nodes.len().div_ceil(ONLY);
         Self {
             name,
+            only: nodes
+                .iter()
+                .step_by(apart)
+                .map(|node| node.id.to_string())
+                .collect(),
             published: fleet::publish(snapshot),
             asks: geography.asks(rules),
         }
@@ -129,15 +142,16 @@ impl Scene {
     fn run(&self, work: Work) -> Cost {
         let asks = match work {
             Work::Explain => self.asks.get(..CHUNK).unwrap_or(&self.asks),
-            Work::Locate | Work::Evaluate | Work::Encode | Work::Read => &self.asks,
+            Work::Locate | Work::Evaluate | Work::Only | Work::Encode | Work::Read => &self.asks,
         };
         let headers: Vec<_> = asks.iter().map(Ask::headers).collect();
+        let only: Vec<&str> = self.only.iter().map(String::as_str).collect();
         let mut times = Vec::with_capacity(asks.len());
         let before = counting::allocations();
         for (asks, headers) in asks.chunks(CHUNK).zip(headers.chunks(CHUNK)) {
             let start = Instant::now();
             for (ask, headers) in asks.iter().zip(headers) {
-                self.work(work, ask, headers);
+                self.work(work, ask, (headers, &only));
             }
             times.push(start.elapsed().as_nanos() as f64 / asks.len() as f64);
         }
@@ -147,13 +161,23 @@ impl Scene {
         }
     }
 
-    fn work<'a>(&self, work: Work, ask: &'a Ask, headers: &'a [(&'a str, &'a str)]) {
+    fn work<'a>(
+        &self,
+        work: Work,
+        ask: &'a Ask,
+        (headers, only): (&'a [(&'a str, &'a str)], &'a [&'a str]),
+    ) {
         let snapshot = &self.published.snapshot;
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         let query = match work {
             Work::Read => buffer
                 .read(&ask.message, &mut room, snapshot.policy().reading())
                 .expect("requests are well formed"),
+            Work::Only => Query {
+                only,
+                candidates: Some(8),
+                ..ask.query(headers)
+            },
             Work::Locate | Work::Evaluate | Work::Encode | Work::Explain => ask.query(headers),
         };
         if work == Work::Locate {
@@ -163,7 +187,7 @@ impl Scene {
         let evaluation = evaluate(snapshot, black_box(&query));
         let decision = Decision::new(snapshot, &evaluation);
         match work {
-            Work::Locate | Work::Evaluate => drop(black_box(&evaluation)),
+            Work::Locate | Work::Evaluate | Work::Only => drop(black_box(&evaluation)),
             Work::Encode | Work::Read => {
                 let nodes = &self.published.nodes;
                 drop(black_box(Answer::single(
@@ -184,6 +208,8 @@ enum Work {
     Locate,
     /// The decision alone.
     Evaluate,
+    /// The same for a caller that can use some nodes only and wants as many as there may be.
+    Only,
     /// The decision and its answer, encoded.
     Encode,
     /// The same from the message on.
@@ -243,7 +269,7 @@ fn print_costs(scenes: &[Scene], works: &[(&str, Work)], rounds: usize, referenc
                 quantile(own.iter().map(|cost| cost.allocations), 50),
             );
         }
-        if *work == Work::Evaluate {
+        if matches!(work, Work::Evaluate | Work::Only) {
             let most = costs.iter().flatten().map(|cost| cost.allocations);
             assert!(
                 most.fold(0.0, f64::max) < f64::MIN_POSITIVE,
@@ -274,6 +300,7 @@ fn by_fleet(effort: Effort, geography: &Geography) {
     let works = [
         ("locate alone", Work::Locate),
         ("evaluate", Work::Evaluate),
+        ("evaluate, 8 of 16 nodes", Work::Only),
         ("evaluate and encode", Work::Encode),
         ("read, evaluate and encode", Work::Read),
         ("evaluate and explain", Work::Explain),

@@ -19,14 +19,16 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
+use tradewind::engine::decision::{Decision, Purity};
 use tradewind::engine::document::DurationMs;
 use tradewind::engine::document::Metadata;
-use tradewind::engine::evaluate::{Evaluation, Reason, Role, Rung, Verdict, evaluate};
+use tradewind::engine::evaluate::{Evaluation, Reason, Role, Rung, Verdict, evaluate, score_sites};
 use tradewind::engine::explanation::{Explanation, NodeLine, SiteStanding};
 use tradewind::engine::geo::Location;
 use tradewind::engine::geo::cell::Cell;
 use tradewind::engine::geo::layer::{self, Layer, Record};
 use tradewind::engine::geo::ranges::Ranges;
+use tradewind::engine::hash::{self, NodeSeed};
 use tradewind::engine::model::{AdminState, NodeIndex, SiteIndex};
 use tradewind::engine::policy::document::{
     Affinity, BiasDocument, CostTermDocument, MissTermDocument, NetworkTermDocument, PanicDocument,
@@ -34,6 +36,7 @@ use tradewind::engine::policy::document::{
     SelectDocument, SpreadDocument,
 };
 use tradewind::engine::query::{Client, Query};
+use tradewind::engine::rank::{self, Columns};
 use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::topology::TopologyDocument;
 use tradewind::engine::topology::document::{NodeDocument, SiteDocument, TopologySpec};
@@ -503,7 +506,100 @@ fn check_answer(
         prop_assert!(!query.tried.contains(&id), "{id} was tried");
         prop_assert!(pick.expected_ms.is_none_or(f32::is_finite));
     }
+    check_length(world, snapshot, (query, wanted))?;
     check_nothing_is_left_out(world, snapshot, (query, wanted))
+}
+
+/// A list is as long as wanted while nodes in reach are left, and goes down the tiers.
+fn check_length(
+    world: &World,
+    snapshot: &Snapshot,
+    (query, wanted): (&Query<'_>, usize),
+) -> Result<(), TestCaseError> {
+    let evaluation = evaluate(snapshot, query);
+    if evaluation.sites.is_empty() {
+        // No tier may be used.
+        return Ok(());
+    }
+    let (fleet, rule) = (&world.fleet, &world.policy.spec.rules[0]);
+    let topology = snapshot.topology();
+    let explanation = Explanation::new(snapshot, query, &evaluation);
+    let in_reach: BTreeSet<&str> = explanation
+        .sites
+        .iter()
+        .filter(|line| {
+            matches!(
+                line.standing,
+                SiteStanding::InScope | SiteStanding::Fallback
+            )
+        })
+        .map(|line| &*topology.site(line.site).id)
+        .collect();
+    let chosen = usize::from(evaluation.tier);
+    let is_ready = untried(world, &rule.pools[chosen], AdminState::Ready, &[])
+        .next()
+        .is_some();
+    let worst = match evaluation.rung {
+        Rung::Panic => AdminState::Drain,
+        Rung::Origin | Rung::Refuse if !is_ready => AdminState::Drain,
+        _ => AdminState::Ready,
+    };
+    let mut usable: BTreeSet<&str> = untried(world, &rule.pools[chosen], worst, query.tried)
+        .filter(|node| in_reach.contains(node.site.as_str()))
+        .map(|node| node.id.as_str())
+        .collect();
+    for pool in &rule.pools[chosen + 1..] {
+        let later = untried(world, pool, AdminState::Ready, query.tried);
+        usable.extend(later.map(|node| node.id.as_str()));
+    }
+    prop_assert_eq!(
+        evaluation.picks.len(),
+        wanted.min(usable.len()),
+        "{:?}",
+        usable
+    );
+    let mut tier = chosen;
+    for pick in &evaluation.picks {
+        let is_later = matches!(pick.role, Role::NextTier | Role::Origin);
+        prop_assert!(is_later || tier == chosen, "back in the first tier");
+        let id = &*topology.node(pick.node).id;
+        let node = fleet.spec.nodes.iter().find(|node| node.id == id);
+        let node = node.expect("nodes have ids");
+        let from = if is_later {
+            tier.max(chosen + 1)
+        } else {
+            chosen
+        };
+        let found = (from..rule.pools.len()).find(|at| belongs(fleet, node, &rule.pools[*at]));
+        prop_assert!(is_later || found == Some(chosen));
+        tier = found.expect("it is of a tier that is not before the one above it");
+    }
+    Ok(())
+}
+
+/// Who owns a key, and which sites share it, is the same however long a list is asked for.
+fn check_owner_at_every_length(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+) -> Result<(), TestCaseError> {
+    let at = |candidates| {
+        let mut query = query.clone();
+        query.candidates = Some(candidates);
+        evaluate(snapshot, &query)
+    };
+    let shortest = at(1);
+    for candidates in 2..=8 {
+        let longer = at(candidates);
+        prop_assert_eq!(
+            longer.picks.first().map(|pick| pick.node),
+            shortest.picks.first().map(|pick| pick.node)
+        );
+        prop_assert!(
+            longer.scope_sites().eq(shortest.scope_sites()),
+            "for {candidates}"
+        );
+    }
+    Ok(())
 }
 
 /// Without a bound on the detour nothing that is ready goes unnamed, and lists survive the loss of a site.
@@ -549,6 +645,67 @@ fn check_nothing_is_left_out(
             let named: BTreeSet<SiteIndex> = sites_of(snapshot, &evaluation).into_iter().collect();
             prop_assert!(named.len() >= 2, "one site named of {possible:?}");
         }
+    }
+    Ok(())
+}
+
+/// A caller that can use some nodes only is named these only, at what their sites cost, and is told when the first of them is
+/// not the one that everybody else would be given.
+fn check_restricted(
+    world: &World,
+    snapshot: &Snapshot,
+    (query, only): (&Query<'_>, &[&str]),
+) -> Result<(), TestCaseError> {
+    let everybodys = evaluate(snapshot, query);
+    let restricted = Query {
+        only,
+        ..query.clone()
+    };
+    let evaluation = evaluate(snapshot, &restricted);
+    prop_assert_eq!(image(&evaluation), image(&evaluate(snapshot, &restricted)));
+    let rule = &world.policy.spec.rules[0];
+    let wanted = usize::from(query.candidates.or(rule.candidates).unwrap_or(3));
+    let (topology, plan) = (snapshot.topology(), &snapshot.policy().rules()[0].plan);
+    let costs: BTreeMap<SiteIndex, u32> = plan
+        .tiers
+        .iter()
+        .flat_map(|tier| score_sites(snapshot, plan, tier.set, query))
+        .map(|site| (site.site, site.total_ms.to_bits()))
+        .collect();
+    let mut seen = BTreeSet::new();
+    for pick in &evaluation.picks {
+        let node = topology.node(pick.node);
+        prop_assert!(only.contains(&&*node.id) && !query.tried.contains(&&*node.id));
+        prop_assert!(seen.insert(pick.node), "{} twice", node.id);
+        let told = pick.expected_ms.map(f32::to_bits);
+        prop_assert_eq!(told, costs.get(&node.site).copied(), "{}", node.id);
+    }
+    let pools = rule.pools.iter();
+    let ready: BTreeSet<&str> = pools
+        .flat_map(|pool| untried(world, pool, AdminState::Ready, query.tried))
+        .map(|node| node.id.as_str())
+        .filter(|id| only.contains(id))
+        .collect();
+    if everybodys.verdict == Verdict::Route {
+        prop_assert!(
+            evaluation.picks.len() >= wanted.min(ready.len()),
+            "of {ready:?}"
+        );
+    }
+    let first = |evaluation: &Evaluation| evaluation.picks.first().map(|pick| pick.node);
+    let purity = Decision::new(snapshot, &evaluation).purity();
+    if first(&evaluation) == first(&everybodys) {
+        prop_assert_eq!(purity, Decision::new(snapshot, &everybodys).purity());
+    } else {
+        prop_assert!(
+            matches!(purity, Purity::Restricted | Purity::Degraded),
+            "{purity:?}"
+        );
+        let reason = evaluation.reason;
+        prop_assert!(
+            matches!(reason, Reason::Restricted | Reason::NoNode),
+            "{reason:?}"
+        );
     }
     Ok(())
 }
@@ -695,9 +852,10 @@ fn check_explanation(snapshot: &Snapshot, query: &Query<'_>) -> Result<(), TestC
     {
         let ran = explanation.nodes.iter().filter(|line| line.race.is_some());
         let could = ran.filter(|line| line.eliminated.is_none());
+        let id = |line: &NodeLine| &snapshot.topology().node(line.node).id;
         let faster = |a: &&NodeLine, b: &&NodeLine| {
             let races = a.race.partial_cmp(&b.race).expect("races are numbers");
-            races.then(a.node.cmp(&b.node))
+            races.then_with(|| id(a).cmp(id(b)))
         };
         let fastest = could.clone().min_by(faster);
         if explanation.nodes_not_shown == 0 {
@@ -724,6 +882,7 @@ proptest! {
         let again = build(&world.fleet, &world.policy, &geo, Some(&snapshot));
         // Without rows of nearest sites every site is scored: the order must not depend on which way it was found.
         let nowhere = build(&world.fleet, &world.policy, &Arc::new(Ranges::default()), None);
+        with_query(&world, &asks[0], |query| check_owner_at_every_length(&snapshot, query))?;
         for ask in &asks {
             with_query(&world, ask, |query| {
                 let evaluation = evaluate(&snapshot, query);
@@ -742,6 +901,17 @@ proptest! {
                 Ok(())
             })?;
         }
+    }
+
+    #[test]
+    fn callers_that_can_use_some_nodes_get_true_answers(
+        world in world(), ask in ask(), among in prop::collection::vec(any::<Index>(), 1..40),
+    ) {
+        let snapshot = build(&world.fleet, &world.policy, &geo(&world.clients), None);
+        let ask = (ask.0, ask.1, ask.2, ask.3, None);
+        let nodes = &world.fleet.spec.nodes;
+        let only: Vec<&str> = among.iter().map(|at| nodes[at.index(nodes.len())].id.as_str()).collect();
+        with_query(&world, &ask, |query| check_restricted(&world, &snapshot, (query, &only)))?;
     }
 
     #[test]
@@ -929,5 +1099,145 @@ proptest! {
             let owner = evaluate(&snapshot, &query).picks[0].node;
             prop_assert_eq!(&*snapshot.topology().node(owner).id == id.as_str(), wins, "at a capacity of {}", wanted);
         }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------- ties
+
+/// Some of 60,000 ids in the order of their races for a key, all of weight 1: up to `before` at random, then two that are
+/// tied, then up to `behind`. Among so many, dozens of pairs tie.
+fn with_a_tie(path: &str, which: Index, before: &[Index], behind: &[Index]) -> Vec<String> {
+    let key = hash::key(&[b"example.com", path.as_bytes()]);
+    let ids: Vec<String> = (0..60_000).map(|number| format!("n{number:05}")).collect();
+    let seeds = ids.iter().map(|id| (NodeSeed::of_id(id), 1.0));
+    let (columns, segment) = Columns::of_nodes(seeds);
+    let race = |position| rank::race_of(&columns, position, key).to_bits();
+    let mut order: Vec<(u32, &String)> = segment.positions().map(race).zip(&ids).collect();
+    order.sort_unstable();
+    let tied = (1..order.len()).filter(|at| order[at - 1].0 == order[*at].0);
+    let tied: Vec<usize> = tied.collect();
+    assert!(tied.len() >= 10, "{} ties", tied.len());
+    let at = tied[which.index(tied.len())] - 1;
+    let (earlier, rest) = order.split_at(at);
+    let (pair, later) = rest.split_at(2);
+    let pick = |among: &[(u32, &String)], indices: &[Index]| -> BTreeSet<usize> {
+        let some = indices.iter().filter(|_| !among.is_empty());
+        some.map(|index| index.index(among.len())).collect()
+    };
+    let ids = |among: &[(u32, &String)], at: BTreeSet<usize>| -> Vec<String> {
+        at.into_iter().map(|at| among[at].1.clone()).collect()
+    };
+    let mut chosen = ids(earlier, pick(earlier, before));
+    chosen.extend(pair.iter().map(|(_, id)| (*id).clone()));
+    chosen.extend(ids(later, pick(later, behind)));
+    chosen
+}
+
+/// A fleet of these nodes in up to eight sites that all share each key, and a policy of one pool.
+fn shared_by_all(nodes: &[String], homes: &[u8], parents: bool) -> World {
+    let site = |number: usize, tier: &str| SiteDocument {
+        id: format!("{tier}{number}"),
+        lat: 50.0,
+        lon: 8.6 + number as f64 / 100.0,
+        country: None,
+        tier: Some(tier.to_owned()),
+        parents: Vec::new(),
+        price_usd_per_gb: 0.0,
+        labels: BTreeMap::new(),
+        state: AdminState::Ready,
+    };
+    let node = |number: usize, id: &str, site: String| NodeDocument {
+        id: id.to_owned(),
+        site,
+        address: format!("10.0.{}.{}:80", number / 250, number % 250),
+        capacity: 1,
+        labels: BTreeMap::new(),
+        state: AdminState::Ready,
+    };
+    let tier = if parents { "regional" } else { "edge" };
+    let used: BTreeSet<u8> = homes.iter().take(nodes.len()).copied().collect();
+    let mut sites: Vec<SiteDocument> = used.iter().map(|at| site(usize::from(*at), tier)).collect();
+    let homes = nodes.iter().zip(homes).enumerate();
+    let mut all: Vec<NodeDocument> = homes
+        .map(|(number, (id, home))| node(number, id, format!("{tier}{home}")))
+        .collect();
+    let mut pools = vec![tier.to_owned()];
+    if parents {
+        let mut child = site(99, "edge");
+        child.parents = sites.iter().map(|site| site.id.clone()).collect();
+        sites.push(child);
+        all.push(node(99, "child", "edge99".to_owned()));
+        pools.insert(0, "edge".to_owned());
+    }
+    let pool = |name: &String| PoolDocument {
+        name: name.clone(),
+        select: SelectDocument {
+            tier: Some(name.clone()),
+            ..SelectDocument::default()
+        },
+        ..PoolDocument::default()
+    };
+    let score = ScoreDocument {
+        spread: DurationMs::from_ms(60_000),
+        ..ScoreDocument::default()
+    };
+    let policy = policy_of(
+        score,
+        pools.iter().map(pool).collect(),
+        rule_of(pools.clone()),
+    );
+    World {
+        fleet: TopologyDocument {
+            api_version: "tradewind/v1".to_owned(),
+            kind: "Topology".to_owned(),
+            metadata: Metadata::default(),
+            spec: TopologySpec {
+                tiers: TIERS.map(str::to_owned).to_vec(),
+                sites,
+                nodes: all,
+            },
+        },
+        policy,
+        clients: vec![(50.0, 8.6)],
+    }
+}
+
+proptest! {
+    #![proptest_config(config(40))]
+
+    /// A table goes by site first, so that a tie of two sites once went to the first site, whatever the ids.
+    #[test]
+    fn equal_races_go_by_node_id_wherever_the_nodes_stand(
+        path in any::<u16>(), which in any::<Index>(),
+        before in prop::collection::vec(any::<Index>(), 0..9), behind in prop::collection::vec(any::<Index>(), 0..20),
+        homes in prop::collection::vec(0..8_u8, 40),
+    ) {
+        let path = format!("/{path}");
+        let nodes = with_a_tie(&path, which, &before, &behind);
+        let world = shared_by_all(&nodes, &homes, false);
+        let snapshot = build(&world.fleet, &world.policy, &geo(&world.clients), None);
+        let name = |node: NodeIndex| snapshot.topology().node(node).id.to_string();
+        for candidates in 1..=8_u8 {
+            let query = Query { host: "example.com", path: &path, candidates: Some(candidates), client: client(0), ..Query::default() };
+            let evaluation = evaluate(&snapshot, &query);
+            let named: Vec<String> = evaluation.picks.iter().map(|pick| name(pick.node)).collect();
+            let wanted = usize::from(candidates).min(nodes.len());
+            let one_site = homes[..wanted].iter().all(|home| *home == homes[0]);
+            // For its last place a list may look for a second site.
+            let certain = if one_site { wanted - 1 } else { wanted }.max(1);
+            prop_assert_eq!(&named[..certain], &nodes[..certain]);
+            let explained = Explanation::new(&snapshot, &query, &evaluation).nodes;
+            let rest = explained.iter().filter(|line| line.place.is_none());
+            let rest: Vec<String> = rest.map(|line| name(line.node)).collect();
+            let expected = nodes.iter().filter(|id| !named.contains(id));
+            prop_assert!(rest.iter().eq(expected), "the explanation has another order");
+        }
+        let parents = shared_by_all(&nodes, &homes, true);
+        let snapshot = build(&parents.fleet, &parents.policy, &geo(&parents.clients), None);
+        let query = Query { host: "example.com", path: &path, candidates: Some(8), client: client(0), ..Query::default() };
+        let picks = evaluate(&snapshot, &query).picks;
+        let named: Vec<String> = picks.iter().skip(1).map(|pick| snapshot.topology().node(pick.node).id.to_string()).collect();
+        prop_assert_eq!(&named[..], &nodes[..named.len()], "among parents");
+        prop_assert_eq!(named.len(), nodes.len().min(7));
     }
 }

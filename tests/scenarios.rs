@@ -505,6 +505,10 @@ fn explanation(snapshot: &Snapshot, query: &Query<'_>) -> String {
         )
         .expect("a string takes all");
     }
+    if explanation.spread_cut > 0 {
+        let more = explanation.spread_cut;
+        writeln!(text, "{more} within the spread share no keys").expect("a string takes all");
+    }
     if let Some(other) = explanation.runner_up {
         let id = &topology.site(other.site).id;
         writeln!(

@@ -1,13 +1,18 @@
 //! Golden vectors of the hash and the order of nodes: what every release, processor and language must give.
 //!
-//! `UPDATE=1 cargo test --test vectors` rewrites the files. A change in them is a change of version, because it moves
-//! every key of a running fleet; see `docs/hashing.md`.
+//! `UPDATE=1 cargo test --test vectors` rewrites the files, and a second run has the other implementation check them. A
+//! change in them is a change of version, because it moves every key of a running fleet; see `docs/hashing.md`.
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test may panic, and reads UPDATE from the environment"
 )]
+
+#[path = "vectors/lists.rs"]
+mod lists;
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -168,14 +173,17 @@ fn rank_vectors() -> RankVectors {
     }
 }
 
+fn file(name: &str) -> PathBuf {
+    let path = [env!("CARGO_MANIFEST_DIR"), "testdata/vectors", name];
+    path.iter().collect()
+}
+
 /// Compares with the file, or rewrites it when `UPDATE` is set.
 fn check<V>(name: &str, now: &V)
 where
     V: PartialEq + std::fmt::Debug + Serialize + serde::de::DeserializeOwned,
 {
-    let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "testdata/vectors", name]
-        .iter()
-        .collect();
+    let file = file(name);
     if std::env::var("UPDATE").is_ok() {
         let mut text = serde_json::to_string_pretty(now).expect("vectors are plain data");
         text.push('\n');
@@ -197,4 +205,49 @@ fn hashes_are_those_of_the_golden_file() {
 #[test]
 fn orders_are_those_of_the_golden_file() {
     check("rank.json", &rank_vectors());
+}
+
+#[test]
+fn lists_are_those_of_the_golden_file() {
+    let file = file("lists.json");
+    let text = std::fs::read_to_string(&file).expect("the file is in the repository");
+    let golden: serde_json::Value = serde_json::from_str(&text).expect("the file is JSON");
+    let played = lists::print(&lists::played(&golden));
+    if std::env::var("UPDATE").is_ok() {
+        std::fs::write(&file, &played).expect("the file can be written");
+    } else {
+        let line = text
+            .lines()
+            .zip(played.lines())
+            .find(|(then, now)| then != now);
+        assert!(
+            text == played,
+            "lists.json says and this release answers: {line:#?}"
+        );
+    }
+}
+
+/// The second implementation, where there is a Python to run it.
+#[test]
+fn the_second_implementation_agrees() {
+    if std::env::var("UPDATE").is_ok() {
+        println!("skipped: the files are being rewritten");
+        return;
+    }
+    let script = file("check.py");
+    let run = match std::process::Command::new("python3").arg(script).output() {
+        Ok(run) => run,
+        Err(missing) => {
+            let may_skip = std::env::var("TRADEWIND_NO_SKIP").is_err();
+            assert!(may_skip, "python3 does not run: {missing}");
+            println!("skipped: there is no python3 to run testdata/vectors/check.py");
+            return;
+        }
+    };
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(
+        run.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
 }

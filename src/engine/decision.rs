@@ -40,6 +40,8 @@ pub enum Purity {
     Spilled,
     /// One of several nodes that carry a hot key, or share a pool without affinity.
     Hot,
+    /// The caller can not use the one that it would be, and gets the first of those that it can.
+    Restricted,
     /// A rung of the degradation ladder, or the absence of geo data, decided otherwise.
     Degraded,
 }
@@ -76,6 +78,7 @@ names! { Purity {
     Pure = "pure",
     Spilled = "spilled",
     Hot = "hot",
+    Restricted = "restricted",
     Degraded = "degraded",
 } }
 
@@ -167,6 +170,7 @@ impl<'a> Decision<'a> {
         match self.evaluation.reason {
             Reason::Spilled | Reason::SiteSpilled => Purity::Spilled,
             Reason::HotCopy | Reason::LessLoaded => Purity::Hot,
+            Reason::Restricted => Purity::Restricted,
             _ => Purity::Pure,
         }
     }

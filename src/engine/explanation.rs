@@ -42,6 +42,9 @@ pub struct Explanation {
     pub second_node: Option<SecondNode>,
     /// How many sites share clients whose place is no better known than this one's; 0 where it is known well enough.
     pub sharing_sites: usize,
+    /// Sites that are within the spread and do not share the key, because at most
+    /// [`MAX_SCORED_SITES`](super::evaluate::MAX_SCORED_SITES) do.
+    pub spread_cut: usize,
 }
 
 /// A site and its score.
@@ -206,7 +209,8 @@ impl Explanation {
                 |line: &&SiteLine| context.shares(sharing, line.site, line.terms.total_ms());
             sites.iter().filter(has_nodes).filter(shares).count()
         });
-        let second_node = second_node(&nodes);
+        let second_node = context.second_node(&nodes);
+        let spread_cut = context.spread_cut(&sites);
         let (site_count, node_count) = (sites.len(), nodes.len());
         sites.truncate(MAX_SITES_SHOWN);
         nodes.truncate(MAX_NODES_SHOWN);
@@ -219,6 +223,7 @@ impl Explanation {
             runner_up,
             second_node,
             sharing_sites,
+            spread_cut,
         }
     }
 }
@@ -248,8 +253,10 @@ impl<'a> Context<'a> {
         let table = snapshot.table(tier.set);
         let tried = query.tried.iter();
         let roster = match evaluation.rung {
-            Rung::Panic => table.everyone(),
-            Rung::Refuse if !table.is_sufficient() && !table.everyone().is_empty() => {
+            // A caller that can use some nodes only may be on this rung alone.
+            Rung::Panic | Rung::Refuse
+                if !table.is_sufficient() && !table.everyone().is_empty() =>
+            {
                 table.everyone()
             }
             Rung::Origin if table.ready().is_empty() => table.everyone(),
@@ -286,13 +293,14 @@ impl<'a> Context<'a> {
             self.node_line(*node, site.copied().flatten())
         });
         let mut lines: Vec<NodeLine> = lines.collect();
+        let id = |line: &NodeLine| &topology.node(line.node).id;
         lines.sort_by(|a, b| {
             let place = |line: &NodeLine| line.place.unwrap_or(usize::MAX);
             let race = |line: &NodeLine| line.race.unwrap_or(f32::INFINITY);
             place(a)
                 .cmp(&place(b))
                 .then(race(a).total_cmp(&race(b)))
-                .then(a.node.cmp(&b.node))
+                .then_with(|| id(a).cmp(id(b)))
         });
         lines
     }
@@ -397,6 +405,26 @@ impl<'a> Context<'a> {
         sharing.includes(total_ms, self.snapshot.topology().site(site).country)
     }
 
+    /// Sites within the spread that are one too many to share the key; a better one that gave the client away is none.
+    /// Which sites are near the one that a shared client was given to is another question.
+    fn spread_cut(&self, sites: &[SiteLine]) -> usize {
+        let Some(best) = self
+            .evaluation
+            .sites
+            .first()
+            .filter(|_| self.sharing.is_none())
+        else {
+            return 0;
+        };
+        let within = best.total_ms..=best.total_ms + self.plan.spread_ms;
+        let cut = sites.iter().filter(|line| {
+            let could_share =
+                !matches!(line.standing, SiteStanding::InScope | SiteStanding::NoNode);
+            could_share && within.contains(&line.terms.total_ms())
+        });
+        cut.count()
+    }
+
     /// None where sites share the client: a hash decides among them, and no number of milliseconds.
     fn runner_up(&self, sites: &[SiteLine]) -> Option<RunnerUp> {
         if self.sharing.is_some() {
@@ -450,6 +478,24 @@ impl<'a> Context<'a> {
         self.roster.position_of(segment, index)
     }
 
+    /// The second of those that ran at the chosen sites and could be named; the list itself may put another before it, so
+    /// that it has two sites.
+    fn second_node(&self, nodes: &[NodeLine]) -> Option<SecondNode> {
+        let first = nodes.first()?.race?;
+        let could = nodes
+            .iter()
+            .skip(1)
+            .filter(|line| line.eliminated.is_none());
+        let id = |node| &self.snapshot.topology().node(node).id;
+        let second = could
+            .filter_map(|line| Some((line.race.filter(|race| *race >= first)?, line.node)))
+            .min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| id(a.1).cmp(id(b.1))))?;
+        Some(SecondNode {
+            node: second.1,
+            flip_weight_ratio: second.0 / first,
+        })
+    }
+
     fn elimination(
         &self,
         index: NodeIndex,
@@ -483,23 +529,6 @@ impl<'a> Context<'a> {
             None
         }
     }
-}
-
-/// The second of those that ran at the chosen sites and could be named; the list itself may put another before it, so
-/// that it has two sites.
-fn second_node(nodes: &[NodeLine]) -> Option<SecondNode> {
-    let first = nodes.first()?.race?;
-    let could = nodes
-        .iter()
-        .skip(1)
-        .filter(|line| line.eliminated.is_none());
-    let second = could
-        .filter_map(|line| Some((line.race.filter(|race| *race >= first)?, line.node)))
-        .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-    Some(SecondNode {
-        node: second.1,
-        flip_weight_ratio: second.0 / first,
-    })
 }
 
 const _: () = assert!(

@@ -128,8 +128,9 @@ impl Decider {
             if let Some(dispatched) = dispatched(published, &decision, id_number) {
                 shared.lane.dispatched(dispatched);
             }
-            let notable =
-                evaluation.verdict == Verdict::Refuse || decision.purity() != Purity::Pure;
+            // A caller that can use some nodes only is restricted all the time.
+            let usual = matches!(decision.purity(), Purity::Pure | Purity::Restricted);
+            let notable = evaluation.verdict == Verdict::Refuse || !usual;
             if audit::is_sampled(number, published.snapshot.policy().sample_ratio(), notable) {
                 let decision_id = id.as_str().to_owned();
                 shared.audit.offer(Sample {

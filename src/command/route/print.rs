@@ -111,9 +111,13 @@ fn sites(why: &proto::Explanation) -> String {
         lines.add_row(row);
     }
     let rest = not_shown(why.sites_not_shown, "sites");
+    let cut = match why.spread_cut {
+        0 => String::new(),
+        more => format!("  {more} within the spread share no keys: at most eight sites do\n"),
+    };
     let rests_on = rests_on(why);
     format!(
-        "\nsites, best first, in ms:\n{}{rest}{rests_on}",
+        "\nsites, best first, in ms:\n{}{rest}{cut}{rests_on}",
         trimmed(&lines)
     )
 }

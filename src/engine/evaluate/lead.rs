@@ -8,7 +8,7 @@
 //! - a hot key is carried by several nodes, each in proportion to its headroom;
 //! - a node with too much load gives a slice of its keys to the next in their order.
 
-use super::fallback::Order;
+use super::order::Order;
 use super::sites::{ScoredSite, Scorer};
 use super::{Reason, Request, Role, Stage};
 use crate::engine::hash::{KeyHash, NodeSeed};
@@ -160,7 +160,6 @@ pub(super) fn probe(
     order: &Order<'_>,
 ) -> Option<(Lead, ScoredSite)> {
     let best_ms = scope.first().map_or(f32::INFINITY, |site| site.total_ms);
-    let owner_race = order.owner_race();
     let positions = (0_u16..).take(stage.table.sites().len());
     let found = positions.filter_map(|position| {
         let segment = stage.roster.probing(position)?;
@@ -170,16 +169,20 @@ pub(super) fn probe(
             let is_silent = stage.roster.segment(position).is_none();
             Some(site).filter(|site| is_silent && site.total_ms < best_ms)
         };
-        let (site, bound) = match known {
-            Some(site) => (site, owner_race),
-            None => (silent()?, f32::INFINITY),
-        };
         let first = first_of(request, stage.roster, key, segment)?;
-        Some((first, site)).filter(|((_, race), _)| *race < bound)
+        match known {
+            Some(site) => Some((first, site)).filter(|_| order.is_beaten_by(first)),
+            None => Some((first, silent()?)),
+        }
     });
+    let id = |node| &request.snapshot.topology().node(node).id;
     found
         .filter(|((node, _), _)| is_tried(request, *node, key))
-        .min_by(|((_, a), x), ((_, b), y)| x.total_ms.total_cmp(&y.total_ms).then(a.total_cmp(b)))
+        .min_by(|((a, ran_a), x), ((b, ran_b), y)| {
+            let by_site = x.total_ms.total_cmp(&y.total_ms);
+            let by_race = by_site.then(ran_a.total_cmp(ran_b));
+            by_race.then_with(|| id(*a).cmp(id(*b)))
+        })
         .map(|((node, _), site)| (Lead::new(node, Reason::Probe), site))
 }
 

@@ -4,10 +4,13 @@
 //! its arguments: no clock, no lock, no counter, no allocation.
 
 mod fallback;
+mod later;
 mod lead;
+mod order;
 mod restriction;
 mod share;
 mod sites;
+mod widen;
 
 use arrayvec::ArrayVec;
 
@@ -154,11 +157,11 @@ pub enum Role {
     Probe,
     /// Later in the key's order at the same site (or sites).
     NextInOrder,
-    /// The key's owner at the next best site.
+    /// At another site, best site first: the key's owner there, or the next in its order.
     NextSite,
-    /// The key's owner in a later tier.
+    /// In a later tier: the key's owner there, or the next in its order.
     NextTier,
-    /// The key's owner at the origin.
+    /// The same at the origin.
     Origin,
 }
 
@@ -263,7 +266,7 @@ pub fn evaluate_at(snapshot: &Snapshot, query: &Query<'_>, located: Located) -> 
     };
     let mut evaluation = fallback::list(&request, stage, matched_by);
     if !query.only.is_empty() {
-        restriction::restrict(&request, query.only, &mut evaluation);
+        restriction::restrict(&request, (query.only, stage.rung), &mut evaluation);
     }
     evaluation
 }

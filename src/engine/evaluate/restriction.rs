@@ -1,38 +1,36 @@
 //! Callers that can use some nodes only, such as an Envoy whose route selects a subset of its cluster.
 //!
-//! The list keeps its order. Where the nodes it leaves do not fill it, the others that the caller can use follow in the
-//! key's order, so that every sidecar names the same.
+//! The list keeps its order. Where the nodes it leaves do not fill it, the others that the caller can use follow: tier by
+//! tier, best site first, and at each site in the key's order, so that every sidecar names the same.
 
+use std::cmp::Ordering;
+
+use arrayvec::ArrayVec;
+
+use super::sites::{ScoredSite, Scorer};
 use super::{Evaluation, Pick, Reason, Request, Role, Rung, Verdict};
+use crate::engine::hash::KeyHash;
 use crate::engine::model::{AdminState, NodeIndex};
-use crate::engine::rank::{self, Columns, Top};
+use crate::engine::policy::PlanTier;
+use crate::engine::query::MAX_ONLY;
+use crate::engine::rank;
 use crate::engine::signal::Admission;
 
-/// Leaves only nodes of `only` in the list, and fills it up with others of them.
-pub(super) fn restrict(request: &Request<'_, '_>, only: &[&str], evaluation: &mut Evaluation) {
-    let policy = request.snapshot.policy();
-    let mut usable: Vec<NodeIndex> = only.iter().filter_map(|id| policy.find_node(id)).collect();
-    // In the order of the table, which decides ties; nobody twice.
-    usable.sort_unstable();
-    usable.dedup();
-    let is_planned = |node: &NodeIndex| {
-        let mut sets = request
-            .plan
-            .tiers
-            .iter()
-            .map(|tier| policy.node_set(tier.set));
-        sets.any(|set| set.members().binary_search(node).is_ok())
-    };
-    usable.retain(is_planned);
+/// The nodes that a caller can use, in table order.
+type Usable = ArrayVec<NodeIndex, MAX_ONLY>;
+
+/// Leaves only nodes of `only` in the list, and fills it up with others of them. `rung` is where the list comes from.
+pub(super) fn restrict(
+    request: &Request<'_, '_>,
+    (only, rung): (&[&str], Rung),
+    evaluation: &mut Evaluation,
+) {
+    let usable = usable(request, only);
     let first = evaluation.picks.first().map(|pick| pick.node);
     evaluation
         .picks
         .retain(|pick| usable.binary_search(&pick.node).is_ok());
-    usable.retain(|node| {
-        let listed = evaluation.picks.iter().any(|pick| pick.node == *node);
-        !listed && !request.tried.contains(node)
-    });
-    fill_up(request, &usable, evaluation);
+    fill_up(request, (&usable, rung), evaluation);
     match evaluation.picks.first() {
         Some(pick) if first == Some(pick.node) => {}
         Some(_) => {
@@ -47,46 +45,147 @@ pub(super) fn restrict(request: &Request<'_, '_>, only: &[&str], evaluation: &mu
     }
 }
 
+/// The nodes of `only` that the plan may use, nobody twice.
+fn usable(request: &Request<'_, '_>, only: &[&str]) -> Usable {
+    let policy = request.snapshot.policy();
+    let is_planned = |node: &NodeIndex| {
+        let sets = request.plan.tiers.iter();
+        let mut sets = sets.map(|tier| policy.node_set(tier.set));
+        sets.any(|set| set.members().binary_search(node).is_ok())
+    };
+    let known = only.iter().filter_map(|id| policy.find_node(id));
+    let mut usable: Usable = known.filter(is_planned).take(MAX_ONLY).collect();
+    usable.sort_unstable();
+    let mut before = None;
+    usable.retain(|node| before.replace(*node) != Some(*node));
+    usable
+}
+
 /// Appends nodes that may be named; if the list would stay empty, those that are not in maintenance.
-fn fill_up(request: &Request<'_, '_>, usable: &[NodeIndex], evaluation: &mut Evaluation) {
+fn fill_up(
+    request: &Request<'_, '_>,
+    (usable, rung): (&Usable, Rung),
+    evaluation: &mut Evaluation,
+) {
     let topology = request.snapshot.topology();
     let signals = request.snapshot.signals();
-    let is_well = |node: &NodeIndex| {
-        let admitted = signals.node(*node).admission == Admission::Admitted;
-        admitted && topology.node(*node).state == AdminState::Ready
-    };
-    append(request, usable.iter().copied().filter(is_well), evaluation);
+    evaluation.rung = rung;
+    append(request, usable, evaluation, |node| {
+        let admitted = signals.node(node).admission == Admission::Admitted;
+        admitted && topology.node(node).state == AdminState::Ready
+    });
     if evaluation.picks.is_empty() {
-        let remains = |node: &NodeIndex| topology.node(*node).state != AdminState::Maintenance;
-        append(request, usable.iter().copied().filter(remains), evaluation);
-        evaluation.rung = evaluation.rung.max(Rung::Panic);
+        evaluation.rung = rung.max(Rung::Panic);
+        append(request, usable, evaluation, |node| {
+            topology.node(node).state != AdminState::Maintenance
+        });
     }
 }
 
 fn append(
     request: &Request<'_, '_>,
-    nodes: impl Iterator<Item = NodeIndex>,
+    usable: &Usable,
     evaluation: &mut Evaluation,
+    may_be_named: impl Fn(NodeIndex) -> bool,
 ) {
     let room = request.wanted.saturating_sub(evaluation.picks.len());
-    let nodes: Vec<NodeIndex> = nodes.collect();
-    if room == 0 || nodes.is_empty() {
+    if room == 0 {
         return;
     }
-    let weighted = nodes.iter().map(|index| {
-        let node = request.snapshot.topology().node(*index);
-        let factor = request.snapshot.signals().node(*index).weight_factor;
-        (node.seed, f32::from(node.capacity) * factor)
-    });
-    let (columns, segment) = Columns::of_nodes(weighted);
-    let mut top = Top::new(room);
-    rank::rank(&columns, segment, evaluation.key, &mut top);
-    let ranked = top.iter();
-    let ranked = ranked.filter_map(|entry| nodes.get(entry.position as usize));
-    evaluation.picks.extend(ranked.map(|node| Pick {
-        node: *node,
-        // Its site was not scored for this list.
-        expected_ms: None,
-        role: Role::NextInOrder,
-    }));
+    let is_new = |node: &NodeIndex| {
+        let is_listed = evaluation.picks.iter().any(|pick| pick.node == *node);
+        !is_listed && !request.tried.contains(node)
+    };
+    let mut others = ArrayVec::<Other, MAX_ONLY>::new();
+    for (at, tier) in request.plan.tiers.iter().enumerate() {
+        let members = request.snapshot.policy().node_set(tier.set).members();
+        let table = request.snapshot.table(tier.set);
+        let scorer = Scorer::new(request, table, table.ready());
+        let shared = scorer.shared();
+        for node in usable
+            .iter()
+            .filter(|node| members.binary_search(node).is_ok())
+        {
+            let is_met = others.iter().any(|other| other.node == *node);
+            if is_new(node) && !is_met && may_be_named(*node) {
+                let turn = |site: &ScoredSite| scorer.turn(shared.as_ref(), site);
+                others.extend(Other::new(
+                    request,
+                    evaluation.key,
+                    (at, *node),
+                    &scorer,
+                    turn,
+                ));
+            }
+        }
+    }
+    others.sort_unstable_by(|a, b| a.order(b, request));
+    for other in others.iter().take(room) {
+        evaluation.picks.push(Pick {
+            node: other.node,
+            expected_ms: request.expected_ms(other.site.total_ms),
+            role: other.role(request, evaluation),
+        });
+    }
+}
+
+/// A node that is not of the list, and what its place is decided by.
+#[derive(Clone, Copy)]
+struct Other {
+    node: NodeIndex,
+    /// Position of its tier in the plan.
+    tier: usize,
+    site: ScoredSite,
+    /// Its site's turn among those of the tier.
+    turn: (bool, f32, u16),
+    race: f32,
+}
+
+impl Other {
+    fn new(
+        request: &Request<'_, '_>,
+        key: KeyHash,
+        (tier, node): (usize, NodeIndex),
+        scorer: &Scorer<'_>,
+        turn: impl Fn(&ScoredSite) -> (bool, f32, u16),
+    ) -> Option<Self> {
+        let of_node = request.snapshot.topology().node(node);
+        let rows = scorer.table.sites();
+        let at = rows.binary_search_by_key(&of_node.site, |row| row.site);
+        let (site, _) = scorer.score_any(u16::try_from(at.ok()?).ok()?)?;
+        let factor = request.snapshot.signals().node(node).weight_factor;
+        let weight = f32::from(of_node.capacity) * factor;
+        Some(Self {
+            node,
+            tier,
+            site,
+            turn: turn(&site),
+            race: rank::race_of_node(of_node.seed, weight, key),
+        })
+    }
+
+    /// Tier by tier, best site first, and at each in the key's order.
+    fn order(&self, other: &Self, request: &Request<'_, '_>) -> Ordering {
+        let id = |one: &Self| &request.snapshot.topology().node(one.node).id;
+        let (behind, turn, position) = self.turn;
+        self.tier
+            .cmp(&other.tier)
+            .then(behind.cmp(&other.turn.0))
+            .then(turn.total_cmp(&other.turn.1))
+            .then(position.cmp(&other.turn.2))
+            .then(self.race.total_cmp(&other.race))
+            .then_with(|| id(self).cmp(id(other)))
+    }
+
+    fn role(&self, request: &Request<'_, '_>, evaluation: &Evaluation) -> Role {
+        let policy = request.snapshot.policy();
+        let is_origin = |tier: &PlanTier| policy.node_set(tier.set).is_origin();
+        let is_later = self.tier > usize::from(evaluation.tier);
+        match request.plan.tiers.get(self.tier) {
+            Some(tier) if is_later && is_origin(tier) => Role::Origin,
+            Some(_) if is_later => Role::NextTier,
+            _ if evaluation.scope_sites().any(|site| site == self.site.site) => Role::NextInOrder,
+            _ => Role::NextSite,
+        }
+    }
 }

@@ -127,16 +127,23 @@ impl Scorer<'_> {
         }
     }
 
-    /// The `count` sites for a client that is shared out: those that share it by their race, then the others by score.
+    /// Whether a site gets a share of clients like this one.
+    pub(super) fn shares(&self, sharing: &Sharing, site: &ScoredSite) -> bool {
+        let row = self.table.sites().get(usize::from(site.position));
+        sharing.includes(site.total_ms, row.and_then(|row| row.country))
+    }
+
+    /// The `count` wanted sites for a client that is shared out: those that share it by their race, then the others by
+    /// score.
     pub(super) fn best_shared(
         &self,
-        count: usize,
-        client: KeyHash,
+        (count, client): (usize, KeyHash),
+        sharing: &Sharing,
+        is_wanted: impl Fn(&ScoredSite) -> bool,
     ) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
-        let sharing = self.sharing();
         let mut sharers = Ordered::default();
         let mut others = Ordered::default();
-        for (site, _, country) in self.all_sites() {
+        for (site, _, country) in self.all_sites().filter(|(site, ..)| is_wanted(site)) {
             if sharing.includes(site.total_ms, country) {
                 sharers.insert(self.roster.site_race(site.position, client), site);
             } else {

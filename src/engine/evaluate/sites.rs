@@ -2,6 +2,8 @@
 
 use arrayvec::ArrayVec;
 
+use super::Request;
+use super::share::Sharing;
 use crate::engine::geo::distance::{UnitVector, chord_squared};
 use crate::engine::geo::radius::RadiusClass;
 use crate::engine::hash::KeyHash;
@@ -14,7 +16,8 @@ use crate::engine::score::ScoreModel;
 use crate::engine::signal::network::Measured;
 use crate::engine::snapshot::{RankTable, Roster, Snapshot};
 
-/// Most sites kept for one decision; so a scope holds at most this many.
+/// Most sites kept for one decision; so at most this many share a key. Each is ranked for itself, so more of them would make
+/// each decision of a wide spread dearer, and an object shared by more is hardly stored less often (docs/hashing.md).
 pub const MAX_SCORED_SITES: usize = 8;
 
 /// A site and its score.
@@ -96,6 +99,32 @@ pub(super) struct Scorer<'s> {
     pub(super) measured: &'s [Measured],
 }
 
+impl<'s> Scorer<'s> {
+    /// For the client and the object of a request.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "most of its callers are cold")]
+    pub(super) fn new(
+        request: &'s Request<'_, '_>,
+        table: &'s RankTable,
+        roster: &'s Roster,
+    ) -> Self {
+        let network = &request.snapshot.signals().network;
+        let (point, way) = way_to(&request.located);
+        Self {
+            model: request.snapshot.policy().score(),
+            table,
+            roster,
+            located: &request.located,
+            point,
+            way,
+            client: request.client,
+            expected_gb: request.expected_gb,
+            class: request.plan.class_index,
+            measured: (request.located.measured_cell()).map_or(&[], |cell| network.of_cell(cell)),
+        }
+    }
+}
+
 impl Scorer<'_> {
     /// The `count` best sites that have a node to name, best first; ties go to the lower id.
     ///
@@ -104,10 +133,64 @@ impl Scorer<'_> {
     /// Measured sites do not keep that order; there are few of them, so they are scored first, wherever they stand.
     pub(super) fn best(&self, count: usize) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let count = count.clamp(1, MAX_SCORED_SITES);
-        if let Some(client) = self.client {
-            return self.best_shared(count, client);
+        match self.client {
+            Some(client) => self.best_shared((count, client), &self.sharing(), |_| true),
+            None => self.best_of(count, |_| true),
         }
+    }
+
+    /// The best in reach behind `last`, as many as are kept.
+    #[cold]
+    pub(super) fn best_behind(
+        &self,
+        last: Option<ScoredSite>,
+        max_ms: f32,
+    ) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
+        let shared = self.shared();
+        let last = last.map(|last| self.turn(shared.as_ref(), &last));
+        let is_behind = |site: &ScoredSite| {
+            let turn = self.turn(shared.as_ref(), site);
+            last.is_none_or(|last| turn > last) && site.total_ms <= max_ms
+        };
+        match &shared {
+            Some((client, sharing)) => {
+                self.best_shared((MAX_SCORED_SITES, *client), sharing, is_behind)
+            }
+            None => self.best_of(MAX_SCORED_SITES, is_behind),
+        }
+    }
+
+    /// Among which sites the client is shared out, and by what, if it is.
+    pub(super) fn shared(&self) -> Option<(KeyHash, Sharing)> {
+        self.client.map(|client| (client, self.sharing()))
+    }
+
+    /// A site's turn, to be compared with those of others of the table: the best has the least.
+    pub(super) fn turn(
+        &self,
+        shared: Option<&(KeyHash, Sharing)>,
+        site: &ScoredSite,
+    ) -> (bool, f32, u16) {
+        match shared {
+            Some((client, sharing)) if self.shares(sharing, site) => {
+                let race = self.roster.site_race(site.position, *client);
+                (false, race, site.position)
+            }
+            _ => (true, site.total_ms, site.position),
+        }
+    }
+
+    #[inline]
+    fn best_of(
+        &self,
+        count: usize,
+        is_wanted: impl Fn(&ScoredSite) -> bool,
+    ) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let mut best = ArrayVec::new();
+        let score = |position| {
+            let scored = self.score(position);
+            scored.filter(|(site, _)| is_wanted(site))
+        };
         let row = self
             .located
             .spot
@@ -122,12 +205,12 @@ impl Scorer<'_> {
             let rows = self.table.sites();
             let at = rows.binary_search_by_key(&measured.site, |row| row.site);
             let position = at.ok().and_then(|at| u16::try_from(at).ok());
-            if let Some((scored, _)) = position.and_then(|position| self.score(position)) {
+            if let Some((scored, _)) = position.and_then(score) {
                 insert(&mut best, count, scored);
             }
         }
         for position in row {
-            let Some((scored, network_ms)) = self.score(*position) else {
+            let Some((scored, network_ms)) = score(*position) else {
                 continue;
             };
             if self.measured_ms(scored.site).is_some() {
@@ -148,7 +231,7 @@ impl Scorer<'_> {
         if row.len() < self.table.sites().len() {
             best.clear();
             for position in (0_u16..).take(self.table.sites().len()) {
-                if let Some((scored, _)) = self.score(position) {
+                if let Some((scored, _)) = score(position) {
                     insert(&mut best, count, scored);
                 }
             }

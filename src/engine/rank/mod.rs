@@ -202,6 +202,13 @@ pub fn rank_with(kernel: Kernel, columns: &Columns, segment: Segment, key: KeyHa
     kernel.run(blocks, segment.start, Halves::of_key(key), top);
 }
 
+/// The race of one node that is in no table, bit for bit as [`rank`] would see it. Weights are clamped as in
+/// [`Columns::push_segment`].
+pub fn race_of_node(seed: NodeSeed, weight: f32, key: KeyHash) -> f32 {
+    let (key, seed) = (Halves::of_key(key), Halves::of_seed(seed));
+    race::race(key, seed, race::inverse(weight))
+}
+
 /// The race of the node at a position, bit for bit as [`rank`] sees it: for explanations. Infinite for padding and past
 /// the end of the table.
 pub fn race_of(columns: &Columns, position: u32, key: KeyHash) -> f32 {

@@ -19,9 +19,9 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Top {
     /// Race bits above, position below, ascending; [`EMPTY`] past the entries met. Positive singles order as their bits
-    /// do, so one integer comparison orders by race and then by position. The first four slots are always kept, for
-    /// a loop of known length; those from `k` on are not shown.
-    slots: [u64; Top::CAPACITY],
+    /// do, so one integer comparison orders by race and then by position. Slots from `k` on are not shown: the one behind
+    /// the last tells whether that one is tied, and the first four are always kept, for a loop of known length.
+    slots: [u64; Top::CAPACITY + 1],
     /// Slots in use, 1..=CAPACITY.
     k: usize,
 }
@@ -41,14 +41,14 @@ impl Top {
             _ => Self::CAPACITY,
         };
         Self {
-            slots: [EMPTY; Self::CAPACITY],
+            slots: [EMPTY; Self::CAPACITY + 1],
             k,
         }
     }
 
     /// Forgets all entries.
     pub fn clear(&mut self) {
-        self.slots = [EMPTY; Self::CAPACITY];
+        self.slots = [EMPTY; Self::CAPACITY + 1];
     }
 
     /// Entries wanted, 1..=CAPACITY.
@@ -80,6 +80,24 @@ impl Top {
             .map(|&slot| Entry::unpack(slot))
     }
 
+    /// Whether two of the entries have the same race, or the last has the same as one that was left out.
+    pub fn is_tied(&self) -> bool {
+        let met = self.slots.iter().take(self.k + 1);
+        let races = met
+            .take_while(|&&slot| slot != EMPTY)
+            .map(|slot| slot >> 32);
+        !races.is_sorted_by(|a, b| a < b)
+    }
+
+    /// Holds these entries instead, best first, as far as there is room, and takes their order as it is. For a list that is
+    /// ranked no further.
+    pub fn hold(&mut self, entries: &[Entry]) {
+        self.clear();
+        for (slot, entry) in self.slots.iter_mut().zip(entries).take(self.k) {
+            *slot = entry.pack();
+        }
+    }
+
     /// A race above this can not enter: that of the last entry, or the greatest single while there is room.
     #[inline(always)]
     pub(super) fn worst_race(&self) -> f32 {
@@ -99,8 +117,8 @@ impl Top {
         };
         let (few, more) = self.slots.split_at_mut(FEW);
         few.iter_mut().for_each(&mut pass);
-        if self.k > FEW {
-            more.iter_mut().take(self.k - FEW).for_each(pass);
+        if self.k >= FEW {
+            more.iter_mut().take(self.k - FEW + 1).for_each(pass);
         }
     }
 }
@@ -144,6 +162,40 @@ mod tests {
             top.insert(Entry { race, position });
         }
         assert_eq!(held(&top), [(0.5, 8), (1.0, 4), (1.0, 9)]);
+    }
+
+    #[test]
+    fn ties_are_seen_within_the_list_and_at_its_end() {
+        for k in [1, 2, 3, 4, 5, 8, 31, 32] {
+            let mut top = Top::new(k);
+            let mut race = 0.5;
+            for position in 0..40 {
+                race += 1.0;
+                top.insert(Entry { race, position });
+            }
+            assert!(!top.is_tied(), "k {k}");
+            let last = top.iter().last().unwrap();
+            let position = 99;
+            let race = last.race;
+            top.insert(Entry { race, position });
+            assert!(
+                top.is_tied(),
+                "a tie with the last of {k} is left out and seen"
+            );
+            assert_eq!(top.iter().last(), Some(last));
+        }
+        let mut top = Top::new(5);
+        assert!(!top.is_tied());
+        for (race, position) in [(1.0, 3), (2.0, 9), (2.0, 4)] {
+            top.insert(Entry { race, position });
+        }
+        assert!(top.is_tied());
+        let turned =
+            [(1.0, 3), (2.0, 9), (2.0, 4)].map(|(race, position)| Entry { race, position });
+        top.hold(&turned);
+        assert_eq!(held(&top), [(1.0, 3), (2.0, 9), (2.0, 4)]);
+        top.hold(&[turned[0]]);
+        assert_eq!(top.len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::place::place_message;
 use super::proto;
 use crate::engine::decision::Decision;
-use crate::engine::evaluate::{MatchedBy, Rung, Verdict};
+use crate::engine::evaluate::{MAX_SCORED_SITES, MatchedBy, Rung, Verdict};
 use crate::engine::explanation::{Explanation, NodeLine, SiteLine, SiteStanding};
 use crate::engine::geo::cell::Cell;
 use crate::engine::geo::place::{Place, Source};
@@ -48,6 +48,7 @@ pub fn explanation(decision: &Decision<'_>, explanation: &Explanation) -> proto:
             .map_or(0.0, |second| second.flip_weight_ratio),
         summary: summary(decision, explanation),
         sharing_sites: count_u32(explanation.sharing_sites),
+        spread_cut: count_u32(explanation.spread_cut),
     }
 }
 
@@ -139,28 +140,7 @@ fn summary(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
     if decision.snapshot().signals().isolated {
         lines.push("this sidecar may be cut off: verdicts are frozen for a minute".to_owned());
     }
-    for line in explanation
-        .sites
-        .iter()
-        .filter(|line| line.standing == SiteStanding::InScope)
-    {
-        lines.push(site_sentence(topology, line));
-    }
-    if explanation.sharing_sites > 1 {
-        lines.push(format!(
-            "{} sites share clients of whom no more is known than of this one, by their weight and a hash of the client's \
-             network",
-            explanation.sharing_sites
-        ));
-    }
-    if let (Some(best), Some(runner_up)) = (evaluation.sites.first(), explanation.runner_up) {
-        lines.push(format!(
-            "{} would win if {} were {:.1} ms slower",
-            topology.site(runner_up.site).id,
-            topology.site(best.site).id,
-            runner_up.flip_ms
-        ));
-    }
+    lines.extend(site_sentences(decision, explanation));
     if let Some(pick) = evaluation.picks.first() {
         lines.push(format!(
             "{} is named first: {}",
@@ -210,6 +190,43 @@ fn place_sentence(place: &Place) -> String {
             source.name()
         ),
     }
+}
+
+/// The sites that share the key, and what is behind them.
+fn site_sentences(decision: &Decision<'_>, explanation: &Explanation) -> Vec<String> {
+    let topology = decision.snapshot().topology();
+    let mut lines: Vec<String> = explanation
+        .sites
+        .iter()
+        .filter(|line| line.standing == SiteStanding::InScope)
+        .map(|line| site_sentence(topology, line))
+        .collect();
+    match explanation.spread_cut {
+        0 => {}
+        1 => lines.push(format!(
+            "1 more site is within the spread: at most {MAX_SCORED_SITES} share a key"
+        )),
+        more => lines.push(format!(
+            "{more} more sites are within the spread: at most {MAX_SCORED_SITES} share a key"
+        )),
+    }
+    if explanation.sharing_sites > 1 {
+        lines.push(format!(
+            "{} sites share clients of whom no more is known than of this one, by their weight and a hash of the client's \
+             network",
+            explanation.sharing_sites
+        ));
+    }
+    let best = decision.evaluation().sites.first();
+    if let (Some(best), Some(runner_up)) = (best, explanation.runner_up) {
+        lines.push(format!(
+            "{} would win if {} were {:.1} ms slower",
+            topology.site(runner_up.site).id,
+            topology.site(best.site).id,
+            runner_up.flip_ms
+        ));
+    }
+    lines
 }
 
 /// What a rung means, in words.
