@@ -108,7 +108,7 @@ fn append(
         {
             let is_met = others.iter().any(|other| other.node == *node);
             if is_new(node) && !is_met && may_be_named(*node) {
-                let turn = |site: &ScoredSite| scorer.turn(shared.as_ref(), site);
+                let turn = |site: &ScoredSite| scorer.turn(shared.as_ref(), *site);
                 others.extend(Other::new(
                     request,
                     evaluation.key,
