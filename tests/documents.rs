@@ -235,8 +235,13 @@ fn every_code_is_reported_somewhere_and_warnings_in_one_file_only() {
         let is_warning = Code::ALL
             .iter()
             .any(|known| known.name() == code && known.severity() == Severity::Warning);
+        // The sidecar may pick out a finding; the engine makes it.
+        let made_by = files
+            .iter()
+            .filter(|file| file.contains("/engine/"))
+            .count();
         assert!(
-            !is_warning || files.len() == 1,
+            !is_warning || made_by == 1,
             "{code} is reported by {files:?}"
         );
     }
