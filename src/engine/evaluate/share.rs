@@ -128,7 +128,7 @@ impl Scorer<'_> {
     }
 
     /// Whether a site gets a share of clients like this one.
-    pub(super) fn shares(&self, sharing: &Sharing, site: &ScoredSite) -> bool {
+    pub(super) fn shares(&self, sharing: Sharing, site: ScoredSite) -> bool {
         let row = self.table.sites().get(usize::from(site.position));
         sharing.includes(site.total_ms, row.and_then(|row| row.country))
     }
@@ -138,12 +138,12 @@ impl Scorer<'_> {
     pub(super) fn best_shared(
         &self,
         (count, client): (usize, KeyHash),
-        sharing: &Sharing,
-        is_wanted: impl Fn(&ScoredSite) -> bool,
+        sharing: Sharing,
+        is_wanted: impl Fn(ScoredSite) -> bool,
     ) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let mut sharers = Ordered::default();
         let mut others = Ordered::default();
-        for (site, _, country) in self.all_sites().filter(|(site, ..)| is_wanted(site)) {
+        for (site, _, country) in self.all_sites().filter(|(site, ..)| is_wanted(*site)) {
             if sharing.includes(site.total_ms, country) {
                 sharers.insert(self.roster.site_race(site.position, client), site);
             } else {
