@@ -107,6 +107,9 @@ struct Scene {
     only: Vec<String>,
 }
 
+/// The headers of a request, and the nodes that its caller can use.
+type Lines<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// How many those are: as many as a subset of an Envoy's cluster may have.
 const ONLY: usize = 16;
 
@@ -161,12 +164,7 @@ impl Scene {
         }
     }
 
-    fn work<'a>(
-        &self,
-        work: Work,
-        ask: &'a Ask,
-        (headers, only): (&'a [(&'a str, &'a str)], &'a [&'a str]),
-    ) {
+    fn work<'a>(&self, work: Work, ask: &'a Ask, (headers, only): Lines<'a>) {
         let snapshot = &self.published.snapshot;
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         let query = match work {

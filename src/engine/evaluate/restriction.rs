@@ -108,7 +108,7 @@ fn append(
         {
             let is_met = others.iter().any(|other| other.node == *node);
             if is_new(node) && !is_met && may_be_named(*node) {
-                let turn = |site: &ScoredSite| scorer.turn(shared.as_ref(), *site);
+                let turn = |site| scorer.turn(shared, site);
                 others.extend(Other::new(
                     request,
                     evaluation.key,
@@ -147,7 +147,7 @@ impl Other {
         key: KeyHash,
         (tier, node): (usize, NodeIndex),
         scorer: &Scorer<'_>,
-        turn: impl Fn(&ScoredSite) -> (bool, f32, u16),
+        turn: impl Fn(ScoredSite) -> (bool, f32, u16),
     ) -> Option<Self> {
         let of_node = request.snapshot.topology().node(node);
         let rows = scorer.table.sites();
@@ -159,7 +159,7 @@ impl Other {
             node,
             tier,
             site,
-            turn: turn(&site),
+            turn: turn(site),
             race: rank::race_of_node(of_node.seed, weight, key),
         })
     }

@@ -139,11 +139,11 @@ impl Scorer<'_> {
         &self,
         (count, client): (usize, KeyHash),
         sharing: Sharing,
-        is_wanted: impl Fn(&ScoredSite) -> bool,
+        is_wanted: impl Fn(ScoredSite) -> bool,
     ) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let mut sharers = Ordered::default();
         let mut others = Ordered::default();
-        for (site, _, country) in self.all_sites().filter(|(site, ..)| is_wanted(site)) {
+        for (site, _, country) in self.all_sites().filter(|(site, ..)| is_wanted(*site)) {
             if sharing.includes(site.total_ms, country) {
                 sharers.insert(self.roster.site_race(site.position, client), site);
             } else {

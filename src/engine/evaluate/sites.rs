@@ -147,14 +147,14 @@ impl Scorer<'_> {
         max_ms: f32,
     ) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let shared = self.shared();
-        let last = last.map(|last| self.turn(shared.as_ref(), last));
-        let is_behind = |site: &ScoredSite| {
-            let turn = self.turn(shared.as_ref(), *site);
+        let last = last.map(|last| self.turn(shared, last));
+        let is_behind = |site: ScoredSite| {
+            let turn = self.turn(shared, site);
             last.is_none_or(|last| turn > last) && site.total_ms <= max_ms
         };
-        match &shared {
+        match shared {
             Some((client, sharing)) => {
-                self.best_shared((MAX_SCORED_SITES, *client), *sharing, is_behind)
+                self.best_shared((MAX_SCORED_SITES, client), sharing, is_behind)
             }
             None => self.best_of(MAX_SCORED_SITES, is_behind),
         }
@@ -168,12 +168,12 @@ impl Scorer<'_> {
     /// A site's turn, to be compared with those of others of the table: the best has the least.
     pub(super) fn turn(
         &self,
-        shared: Option<&(KeyHash, Sharing)>,
+        shared: Option<(KeyHash, Sharing)>,
         site: ScoredSite,
     ) -> (bool, f32, u16) {
         match shared {
-            Some((client, sharing)) if self.shares(*sharing, site) => {
-                let race = self.roster.site_race(site.position, *client);
+            Some((client, sharing)) if self.shares(sharing, site) => {
+                let race = self.roster.site_race(site.position, client);
                 (false, race, site.position)
             }
             _ => (true, site.total_ms, site.position),
@@ -184,12 +184,12 @@ impl Scorer<'_> {
     fn best_of(
         &self,
         count: usize,
-        is_wanted: impl Fn(&ScoredSite) -> bool,
+        is_wanted: impl Fn(ScoredSite) -> bool,
     ) -> ArrayVec<ScoredSite, MAX_SCORED_SITES> {
         let mut best = ArrayVec::new();
         let score = |position| {
             let scored = self.score(position);
-            scored.filter(|(site, _)| is_wanted(site))
+            scored.filter(|(site, _)| is_wanted(*site))
         };
         let row = self
             .located
