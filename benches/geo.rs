@@ -277,10 +277,16 @@ fn load(scale: Scale, bytes: &[u8], networks: &[(IpNet, Record)]) {
         "the reader's own check  {:8.0} ms",
         time.as_secs_f64() * 1e3
     );
+    keep(rounds, &loaded.ranges);
+    join(rounds, networks);
+}
+
+/// A table written as bytes and read back.
+fn keep(rounds: usize, table: &Ranges) {
     let mut kept = Vec::new();
     let (time, ()) = best(rounds, || {
         kept.clear();
-        stored::write(&loaded.ranges, &mut |piece| kept.extend_from_slice(piece));
+        stored::write(table, &mut |piece| kept.extend_from_slice(piece));
     });
     println!(
         "table to bytes          {:8.0} ms, {:.1} MB",
@@ -288,11 +294,15 @@ fn load(scale: Scale, bytes: &[u8], networks: &[(IpNet, Record)]) {
         megabytes(kept.len())
     );
     let (time, read) = best(rounds, || read_back(&kept));
-    assert_eq!(read.as_ref(), Some(&loaded.ranges), "what was written");
+    assert_eq!(read.as_ref(), Some(table), "what was written");
     println!(
         "bytes to table          {:8.0} ms, checked",
         time.as_secs_f64() * 1e3
     );
+}
+
+/// The builder by itself, and two layers that become one.
+fn join(rounds: usize, networks: &[(IpNet, Record)]) {
     let (time, _) = best(rounds, || {
         let mut layer = Layer::new();
         for (network, record) in networks {
