@@ -127,12 +127,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Runs a command; what it prints goes to `out`.
-pub fn run(tool: &Tool, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
+/// Runs a command; what it prints goes to `out`, and what a person should know beside that to `notes`.
+pub fn run(
+    tool: &Tool,
+    context: &Context,
+    out: &mut impl Write,
+    notes: &mut impl Write,
+) -> Result<Exit, CommandError> {
     let exit = match tool {
         Tool::Check(args) => check::run(args, context, out),
         Tool::Schema(args) => schema::run(args, out),
-        Tool::Topology(args) => topology::run(args, out),
+        Tool::Topology(args) => topology::run(args, out, notes),
         Tool::Route(args) => route::run(args, out),
         Tool::Replay(args) => replay::run(args, context, out),
         Tool::Demo(args) => demo::run(args, context, out),
