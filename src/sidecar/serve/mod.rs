@@ -115,7 +115,7 @@ pub async fn serve(
     let prober = prober.map_err(ServeError::Start)?;
     let keeper = tokio::spawn(Arc::clone(&audit).keep_all(samples));
     let poll = Duration::from_millis(settings.poll.as_ms());
-    let reloader = tokio::spawn(signalled.serve(mailbox.clone(), poll));
+    let reloader = tokio::spawn(signalled.serve((watch.bell(), mailbox.clone()), poll));
 
     let mut queries = Queries::start(&settings)?;
     let endpoints = queries.open_grpc(&settings, &desks).await?;
