@@ -47,3 +47,4 @@ mod server;
 mod standard_services;
 mod starting;
 mod swaps;
+mod wrong_doors;
