@@ -20,6 +20,7 @@ mod deciding;
 mod ending;
 mod envoy_asking;
 mod envoy_endpoints;
+mod envoy_incremental;
 mod envoy_telling;
 mod feedback;
 mod fleet;
