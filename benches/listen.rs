@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
+use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::{self, Workers};
 
 use echo::Echo;
@@ -150,6 +151,7 @@ fn start_gate(
         limits: Limits::trusted(),
         streaming: echo::streams,
         names_peer: |_path| false,
+        signpost: Signpost::none(),
     };
     let opened = if routes {
         control.block_on(gate.open(door, |_worker| tonic::service::Routes::new(Echo).prepare()))

@@ -50,6 +50,7 @@ use tradewind::sidecar::grpc;
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
+use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::Workers;
 use tradewind::sidecar::metrics::DecisionCounters;
 use tradewind::sidecar::state::State;
@@ -291,6 +292,7 @@ fn door(endpoint: Endpoint) -> Door {
         limits: Limits::trusted(),
         streaming: |path| path == STREAM,
         names_peer: |_path| false,
+        signpost: Signpost::none(),
     }
 }
 

@@ -31,7 +31,7 @@ fn run(tool: &Tool, no_color: bool) -> ExitCode {
         progress: io::stderr().is_terminal(),
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    match command::run(tool, &context, &mut out) {
+    match command::run(tool, &context, &mut out, &mut io::stderr()) {
         Ok(exit) => exit.into(),
         Err(error) if error.is_broken_pipe() => Exit::Good.into(),
         Err(error) => {

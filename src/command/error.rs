@@ -92,7 +92,7 @@ pub enum CommandError {
     #[error("no traffic in this process")]
     Traffic(#[source] io::Error),
     /// A list of sites with faulty rows.
-    #[error("the list of sites is refused, with {} faults", .0.len())]
+    #[error("the list of sites is refused, {}", .0.summary())]
     Sites(SiteFaults),
     /// A list of sites that can not become a topology.
     #[error(transparent)]

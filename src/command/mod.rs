@@ -127,14 +127,25 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Runs a command; what it prints goes to `out`.
-pub fn run(tool: &Tool, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
+/// Runs a command; what it prints goes to `out`, and what a person should know beside that to `notes`.
+pub fn run(
+    tool: &Tool,
+    context: &Context,
+    out: &mut impl Write,
+    notes: &mut impl Write,
+) -> Result<Exit, CommandError> {
     let exit = match tool {
         Tool::Check(args) => check::run(args, context, out),
         Tool::Schema(args) => schema::run(args, out),
-        Tool::Topology(args) => topology::run(args, out),
-        Tool::Route(args) => route::run(args, out),
-        Tool::Replay(args) => replay::run(args, context, out),
+        Tool::Topology(args) => topology::run(args, out, notes),
+        Tool::Route(args) => {
+            let by_example = args.server.is_none() && args.world.is_example();
+            route::run(args, out).inspect(|_| note_example(by_example, notes))
+        }
+        Tool::Replay(args) => {
+            let by_example = args.server.is_none() && args.world.is_example();
+            replay::run(args, context, out).inspect(|_| note_example(by_example, notes))
+        }
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
         Tool::Tell(args) => tell::run(args, context, out),
@@ -143,6 +154,15 @@ pub fn run(tool: &Tool, context: &Context, out: &mut impl Write) -> Result<Exit,
     }?;
     out.flush().map_err(CommandError::Output)?;
     Ok(exit)
+}
+
+/// Says that no fleet of anybody's decided, if so.
+fn note_example(by_example: bool, notes: &mut impl Write) {
+    if by_example {
+        let words =
+            "decided by the embedded example fleet; give --policy and --topology for yours\n";
+        output::note(notes, words);
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ pub(super) fn text(out: &mut impl Write, text: &str) -> Result<(), CommandError>
     out.write_all(text.as_bytes()).map_err(CommandError::Output)
 }
 
+/// Writes what is said beside the output. Nobody may be reading; the work does not depend on it.
+pub(super) fn note(notes: &mut impl Write, text: &str) {
+    drop(notes.write_all(text.as_bytes()));
+}
+
 /// Text that grows line by line.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);

@@ -17,6 +17,11 @@ pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return complain(&error, Exit::Usage),
     };
+    // What a pipeline starts without its files must not look as if it served.
+    let is_watched = io::stdout().is_terminal() || io::stderr().is_terminal();
+    if settings.is_example() && !settings.example && !is_watched {
+        return complain(&NothingConfigured, Exit::Usage);
+    }
     let filter = match EnvFilter::try_new(&settings.log) {
         Ok(filter) => filter,
         Err(error) => return complain(&error, Exit::Usage),
@@ -40,6 +45,14 @@ pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
     });
     served.unwrap_or_else(|error| complain(&error, Exit::Refused))
 }
+
+/// Nobody said what to serve, and nobody looks on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no policy and no topology is configured, must be both: --policy FILE and --topology FILE, TRADEWIND_POLICY and \
+     TRADEWIND_TOPOLOGY, or `policy` and `topology` in the file of --config; --example serves the embedded example fleet"
+)]
+struct NothingConfigured;
 
 /// An error with its causes, on the standard error stream.
 fn complain(error: &dyn std::error::Error, exit: Exit) -> ExitCode {

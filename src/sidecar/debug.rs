@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query as UrlQuery, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::decider;
+use super::doors::Door;
 use super::exposition::Exposition;
 use super::metrics::Sources;
 use super::state::{Published, Status};
@@ -36,12 +37,22 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/hot", get(hot))
         .route("/debug/policy", get(policy))
         .route("/debug/envoy", get(envoy))
-        .fallback(|| async { fault(StatusCode::NOT_FOUND, &["no such page", PAGES]) })
+        .fallback(no_such_page)
         .with_state(Arc::new(sources))
 }
 
 const PAGES: &str = "pages: /livez /readyz /metrics /debug/explain /debug/decisions /debug/decisions/{id} \
                      /debug/nodes /debug/sites /debug/hot /debug/policy /debug/envoy";
+
+/// What is said of a path that is not served here.
+async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {
+    let doors = sources.state.doors.get();
+    let elsewhere = doors.and_then(|doors| doors.elsewhere(Door::Debug, uri.path()));
+    let mut words = vec!["no such page"];
+    words.extend(elsewhere.as_deref());
+    words.push(PAGES);
+    fault(StatusCode::NOT_FOUND, &words)
+}
 
 type SharedSources = Shared<Arc<Sources>>;
 type Parameters = UrlQuery<BTreeMap<String, String>>;

@@ -426,7 +426,7 @@ impl Sources {
                 ),
                 (
                     "refused_preface",
-                    "Connections closed for want of an HTTP/2 preface",
+                    "Connections refused for what they spoke: not HTTP/2 at a gRPC door, or HTTP/2 at another",
                     &gate.refused_preface,
                 ),
                 (

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod clock;
 pub mod debug;
 pub mod decider;
+pub mod doors;
 pub mod envoy;
 pub mod exposition;
 pub mod feedback;

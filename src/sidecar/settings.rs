@@ -38,10 +38,17 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "TRADEWIND_CONFIG")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Policy file; without it, the embedded example
+    /// Serve the embedded example fleet; without a policy and a topology this is needed unless a person looks on
+    #[arg(
+        long,
+        env = "TRADEWIND_EXAMPLE",
+        conflicts_with_all = ["policy", "topology"]
+    )]
+    pub example: bool,
+    /// Policy file
     #[arg(long, value_name = "FILE", env = "TRADEWIND_POLICY")]
     pub policy: Option<PathBuf>,
-    /// Topology file; without it, the embedded example
+    /// Topology file
     #[arg(long, value_name = "FILE", env = "TRADEWIND_TOPOLOGY")]
     pub topology: Option<PathBuf>,
     /// Geo database (MMDB: city, country or ASN); may be given several times, the first that knows a client wins
@@ -123,6 +130,8 @@ pub struct Args {
 /// Settings in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Whether the embedded example was asked for.
+    pub example: bool,
     /// Policy file; `None` for the embedded example.
     pub policy: Option<PathBuf>,
     /// Topology file; `None` for the embedded example.
@@ -219,6 +228,7 @@ impl Args {
         }
         Self {
             config: self.config,
+            example: self.example || file.example,
             policy: self.policy.or(file.policy),
             topology: self.topology.or(file.topology),
             geo: longer(self.geo, file.geo),
@@ -244,6 +254,9 @@ impl Args {
         if self.policy.is_some() != self.topology.is_some() {
             faults
                 .add("only one of policy and topology is given, both or neither are needed".into());
+        }
+        if self.example && self.policy.is_some() {
+            faults.add("example is set beside a policy, must be one or the other".into());
         }
         let beside = self.policy.as_deref().and_then(Path::parent);
         let state_dir = beside.map(|dir| dir.join(".tradewind"));
@@ -285,6 +298,7 @@ impl Args {
                 .filter_map(|text| endpoint("listen", text, faults))
                 .collect(),
             state_dir: self.state_dir.or(state_dir),
+            example: self.example,
             policy: self.policy,
             topology: self.topology,
             geo: self.geo,
@@ -359,6 +373,18 @@ fn endpoint(name: &str, text: &str, faults: &mut Faults) -> Option<Endpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_example_is_served_beside_no_policy() {
+        let args = Args {
+            example: true,
+            policy: Some("p.yaml".into()),
+            topology: Some("t.yaml".into()),
+            ..Args::default()
+        };
+        let error = Settings::new(args).unwrap_err();
+        assert!(error.to_string().contains("example is set beside a policy"));
+    }
 
     #[test]
     fn nothing_configured_serves_the_example_on_loopback() {

@@ -1,12 +1,13 @@
 //! What all rooms share: the one published snapshot, and how its sources fare.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::doors::Doors;
 use super::follow::Followers;
 use super::overlay::Entries;
 use super::store::Texts;
@@ -53,6 +54,8 @@ pub struct State {
     pub pool_names: ArcSwap<Vec<String>>,
     /// Places for followers.
     pub followers: Followers,
+    /// Where the doors are, once all are open.
+    pub doors: OnceLock<Doors>,
 }
 
 /// The fleet, and what operators set at run time.

@@ -132,3 +132,54 @@ fn the_commit_is_one_of_the_repository_that_the_sources_are_of() {
         assert_eq!(version::COMMIT.len(), 40);
     }
 }
+
+#[test]
+fn nothing_is_served_by_mistake_where_nobody_looks_on() {
+    for args in [&["serve"][..], &["serve", "--workers", "1"]] {
+        let output = run(args, &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+        for part in [
+            "--policy FILE and --topology FILE",
+            "TRADEWIND_POLICY",
+            "--config",
+            "--example",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let output = run(&["serve", "--example", "--policy", "p.yaml"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn it_is_said_when_the_embedded_example_decided() {
+    let words = "decided by the embedded example fleet; give --policy and --topology for yours\n";
+    let route = [
+        "route",
+        "https://www.example.com/",
+        "--client",
+        "198.18.0.1",
+    ];
+    let output = run(&route, &[]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), words);
+    let environment = [
+        ("TRADEWIND_POLICY", example("policy.yaml")),
+        ("TRADEWIND_TOPOLOGY", example("topology.yaml")),
+    ];
+    let environment = environment
+        .each_ref()
+        .map(|(name, file)| (*name, file.as_str()));
+    let output = run(&route, &environment);
+    assert_eq!(output.stderr, b"");
+    let log = std::env::temp_dir().join(format!("tradewind-{}.log", std::process::id()));
+    let line = "198.18.0.1 - - [01/Jan/2026:00:00:00 +0000] \"GET /a HTTP/1.1\" 200 1\n";
+    std::fs::write(&log, line).unwrap();
+    let output = run(
+        &["replay", log.to_str().unwrap(), "--host", "www.example.com"],
+        &[],
+    );
+    std::fs::remove_file(&log).unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().ends_with(words));
+}

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Files, Sidecar, example, json, tradewind};
+use crate::support::{Files, Ran, Sidecar, example, json, tradewind};
 use tradewind::command::Exit;
 use tradewind::sidecar::settings::Args;
 
@@ -18,13 +18,7 @@ fn a_url_and_a_client_are_enough() {
         "{}",
         ran.out
     );
-    for part in [
-        "expected ms",
-        "lhr-",
-        ".cache.example.net:8080",
-        "cache: store",
-        "3s",
-    ] {
+    for part in ["expected ms", "lhr-", "10.0.1.", "cache: store", "3s"] {
         assert!(ran.out.contains(part), "{part} in {}", ran.out);
     }
     assert!(ran.out.lines().all(|line| line == line.trim_end()));
@@ -328,7 +322,10 @@ fn a_server_and_the_files_print_the_same() {
                 .copied()
                 .chain(["--server", &sidecar.server])
                 .collect();
-            assert_eq!(tradewind(&asked), offline, "{args:?}");
+            let asked = tradewind(&asked);
+            assert_eq!(asked.notes, "", "no embedded example decided");
+            let printed = |ran: &Ran| (ran.exit, ran.out.clone(), ran.error.clone());
+            assert_eq!(printed(&asked), printed(&offline), "{args:?}");
         }
     }
     let mut offline = json(&["route", VIDEO, "--format", "json"]);

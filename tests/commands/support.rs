@@ -18,6 +18,8 @@ pub(crate) struct Ran {
     pub(crate) exit: Exit,
     pub(crate) out: String,
     pub(crate) error: String,
+    /// What it said beside its output.
+    pub(crate) notes: String,
 }
 
 /// Runs `tradewind` with these arguments on 2026-01-01, without colour.
@@ -40,6 +42,7 @@ pub(crate) fn tradewind_in(args: &[&str], colour: bool) -> Ran {
                 exit: Exit::Usage,
                 out: String::new(),
                 error: error.to_string(),
+                notes: String::new(),
             };
         }
     };
@@ -47,13 +50,19 @@ pub(crate) fn tradewind_in(args: &[&str], colour: bool) -> Ran {
         panic!("`serve` does not end by itself");
     };
     let mut out = Vec::new();
-    let ran = command::run(&tool, &context, &mut out);
+    let mut notes = Vec::new();
+    let ran = command::run(&tool, &context, &mut out, &mut notes);
     let (exit, error) = match ran {
         Ok(exit) => (exit, String::new()),
         Err(error) => (error.exit(), error.render(colour)),
     };
-    let out = String::from_utf8(out).unwrap();
-    Ran { exit, out, error }
+    let [out, notes] = [out, notes].map(|text| String::from_utf8(text).unwrap());
+    Ran {
+        exit,
+        out,
+        error,
+        notes,
+    }
 }
 
 /// A good run's JSON.

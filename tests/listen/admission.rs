@@ -1,6 +1,6 @@
 //! Who gets in, to which worker, and who is shown out for not speaking.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -78,7 +78,10 @@ fn another_protocol_is_closed_without_waiting() {
     peer.socket
         .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
-    assert_eq!(peer.fill().unwrap(), 0);
+    let mut answer = String::new();
+    peer.socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nasked for /\n"), "{answer}");
     assert!(started.elapsed() < Duration::from_millis(900));
     server.wait_for(|counters| &counters.refused_preface, 1);
 }

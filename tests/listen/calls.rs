@@ -10,6 +10,7 @@ use tonic::{Code, Request};
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
+use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::Workers;
 
 use crate::echo::{self, Echo};
@@ -124,6 +125,7 @@ fn tonic_routes_can_be_served() {
         limits: Limits::trusted(),
         streaming: echo::streams,
         names_peer: |_path| false,
+        signpost: Signpost::none(),
     };
     let open = gate.open(door, |_worker| tonic::service::Routes::new(Echo).prepare());
     let Endpoint::Tcp(address) = control.block_on(open).unwrap() else {

@@ -14,6 +14,7 @@ use tradewind::sidecar::listen::counters::GateCounters;
 use tradewind::sidecar::listen::gate::DrainReport;
 use tradewind::sidecar::listen::http1::{Http1Door, Http1Limits, serve_http1};
 use tradewind::sidecar::listen::socket::{Endpoint, Listener};
+use tradewind::sidecar::listen::stranger::Signpost;
 
 use crate::server::{Setup, runtime};
 
@@ -41,6 +42,7 @@ impl Http1 {
             listener,
             limits,
             counters: Arc::clone(&counters),
+            signpost: Signpost::new(|path| format!("asked for {path}")),
         };
         let (shutdown, told) = tokio::sync::oneshot::channel();
         let router = axum::Router::new()

@@ -16,6 +16,7 @@ use tradewind::sidecar::listen::counters::GateCounters;
 use tradewind::sidecar::listen::gate::{Door, DrainReport, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
+use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::Workers;
 
 use crate::echo::{self, Echo, RawCodec};
@@ -73,6 +74,7 @@ impl Setup {
             limits: self.limits,
             streaming: echo::streams,
             names_peer: |_path| false,
+            signpost: Signpost::new(|path| format!("asked for {path}")),
         };
         let endpoint = control.block_on(gate.open(door, |_worker| Echo))?;
         Ok(Server {

@@ -7,6 +7,7 @@ use tonic::Code;
 use tradewind::sidecar::wire::proto::{DecideRequest, Verdict};
 
 use crate::client::{Client, at, refusal, request, requests};
+use crate::fleet;
 use crate::server::{Files, Server};
 
 /// A server of the usual files with both kinds of door, and a client on each.
@@ -52,10 +53,7 @@ async fn a_decision_names_nodes_and_says_on_what_it_was_made() {
         assert_eq!(roles, ["owner", "next_in_order", "next_site"]);
         let first = &answer.candidates[0];
         assert_eq!((first.site.as_str(), first.tier.as_str()), ("fra", "edge"));
-        assert_eq!(
-            first.address,
-            format!("{}.cache.example.net:8080", first.node)
-        );
+        assert_eq!(first.address, fleet::address(&first.node));
         assert!(first.expected_ms.is_some_and(|ms| ms > 0.0) && first.attempt_timeout.is_some());
 
         let again = client.decide(asked).await;

@@ -31,6 +31,7 @@ use api::service::ext_proc::v3::{
 };
 
 use crate::client::{Client, from_ip, refusal, request};
+use crate::fleet;
 use crate::server::{Files, Server};
 
 /// Three rules, one of which looks at a header, and clients placed by the policy itself.
@@ -204,12 +205,12 @@ async fn ext_authz_matches_rules_by_header_and_takes_wishes_of_the_configuration
     let beta = ask(&client, check("/a", "203.0.113.1", &[("x-beta", "1")]), &[])
         .await
         .unwrap();
-    assert_eq!(allowed(beta)[DESTINATION], "dub-1.cache.example.net:8080");
+    assert_eq!(allowed(beta)[DESTINATION], fleet::address("dub-1"));
     let pool = [("x-tradewind-pool", "origin")];
     let pool = ask(&client, check("/a", "203.0.113.1", &[]), &pool)
         .await
         .unwrap();
-    assert_eq!(allowed(pool)[DESTINATION], "dub-1.cache.example.net:8080");
+    assert_eq!(allowed(pool)[DESTINATION], fleet::address("dub-1"));
     let two = [("x-tradewind-candidates", "2")];
     let two = ask(&client, check("/a", "203.0.113.1", &[]), &two)
         .await

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use prost_types::value::Kind;
-use prost_types::{Struct, Value};
+use prost_types::{Any, Struct, Value};
 use tokio::sync::mpsc;
 use tokio::time;
 use tokio_stream::StreamExt as _;
@@ -20,10 +20,11 @@ use api::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use api::service::endpoint::v3::endpoint_discovery_service_client::EndpointDiscoveryServiceClient;
 
 use crate::client::Client;
-use crate::fleet::{Fleet, policy};
+use crate::fleet::{self, Fleet, policy};
 use crate::server::{Files, PATIENCE, Server};
 
-const TYPE_URL: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+pub(crate) const TYPE_URL: &str =
+    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
 /// An Envoy that has subscribed.
 struct Envoy {
@@ -32,7 +33,7 @@ struct Envoy {
 }
 
 /// Who it says it is: beside Frankfurt.
-fn in_frankfurt() -> Node {
+pub(crate) fn in_frankfurt() -> Node {
     let number = |number| Value {
         kind: Some(Kind::NumberValue(number)),
     };
@@ -104,8 +105,13 @@ fn wanting(node: Option<Node>, names: &[&str]) -> DiscoveryRequest {
 
 /// A push as a table: `name priority site node weight health`, one line for each endpoint.
 fn table(push: &DiscoveryResponse) -> Vec<String> {
+    lines_of(&push.resources)
+}
+
+/// Resources as lines of such a table.
+pub(crate) fn lines_of<'a>(resources: impl IntoIterator<Item = &'a Any>) -> Vec<String> {
     let mut lines = Vec::new();
-    for any in &push.resources {
+    for any in resources {
         assert_eq!(any.type_url, TYPE_URL);
         let cluster = ClusterLoadAssignment::decode(&*any.value).unwrap();
         for locality in cluster.endpoints {
@@ -118,7 +124,7 @@ fn table(push: &DiscoveryResponse) -> Vec<String> {
                 let Some(Place::SocketAddress(socket)) = at.address.unwrap().address else {
                     panic!("no socket");
                 };
-                let node = socket.address.split('.').next().unwrap().to_owned();
+                let node = fleet::node_at(&socket.address);
                 let weight = endpoint.load_balancing_weight.unwrap();
                 assert!(weight >= 1, "Envoy refuses the whole push otherwise");
                 lines.push(format!(
@@ -133,7 +139,7 @@ fn table(push: &DiscoveryResponse) -> Vec<String> {
     lines
 }
 
-fn envoys(server: &Server) -> serde_json::Value {
+pub(crate) fn envoys(server: &Server) -> serde_json::Value {
     server.get("/debug/envoy").json()["subscribers"].take()
 }
 
@@ -278,4 +284,70 @@ async fn the_aggregated_service_serves_endpoints_and_leaves_other_kinds_alone() 
     let push = time::timeout(PATIENCE, pushes.into_inner().message()).await;
     let push = push.unwrap().unwrap().unwrap();
     assert_eq!(table(&push), ["origin 0 dub dub-1 10000 HEALTHY"]);
+}
+
+#[tokio::test]
+async fn a_node_whose_address_is_a_name_was_refused_with_all_the_others() {
+    let files = Files::new();
+    let named = |fleet: &Fleet, ids: &[&str]| {
+        let mut fleet = fleet.clone();
+        for id in ids {
+            fleet = fleet.change(id, |node| node.address = format!("{id}.example.net:80"));
+        }
+        fleet
+    };
+    let usual = Fleet::usual();
+    // All of Paris, the second site from Frankfurt, and one of Frankfurt's.
+    let some = named(&usual, &["fra-2", "par-1", "par-2", "par-3", "par-4"]);
+    files.write("topology.yaml", some.text());
+    let server = files.setup().start().await;
+    let client = server.client().await;
+    let mut envoy = Envoy::subscribe(&client, in_frankfurt(), &["edge", "all"]).await;
+    let push = envoy.push().await;
+    let lines = table(&push);
+    let edge: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.starts_with("edge "))
+        .collect();
+    assert!(
+        !edge
+            .iter()
+            .any(|line| line.contains("fra-2") || line.contains("par"))
+    );
+    // Priorities have no gap where Paris was.
+    assert!(
+        edge.iter()
+            .any(|line| line.starts_with("edge 1 nyc nyc-1 ")),
+        "{edge:?}"
+    );
+    let shown = envoys(&server)[0].take();
+    assert_eq!(shown["nodes_left_out"], 5);
+    let mut left_out: Vec<&str> = shown["left_out"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|id| id.as_str())
+        .collect();
+    left_out.sort_unstable();
+    assert_eq!(left_out, ["fra-2", "par-1", "par-2", "par-3", "par-4"]);
+    let metric = "tradewind_xds_nodes_left_out";
+    assert_eq!(server.count(metric), 5);
+    let words = "nodes whose address is a name are left out";
+    assert_eq!(server.log().matches(words).count(), 1);
+    // A pool of names alone is not pushed empty: the endpoints before are better than none.
+    let origin = named(&some, &["dub-1"]);
+    let mut other = Envoy::subscribe(&client, in_frankfurt(), &["origin"]).await;
+    let first = other.push().await;
+    assert_eq!(table(&first), ["origin 0 dub dub-1 10000 HEALTHY"]);
+    files.replace("topology.yaml", origin.text());
+    server.until_revision(2).await;
+    let second = other.push().await;
+    assert!(second.resources.is_empty(), "{second:?}");
+    files.replace("topology.yaml", usual.text());
+    server.until_revision(3).await;
+    let third = other.push().await;
+    assert_eq!(table(&third), table(&first));
+    server
+        .until("nothing is left out", || server.count(metric) == 0)
+        .await;
 }

@@ -2,11 +2,28 @@
 
 use std::fmt::Write;
 
+/// The sites, each with its number of nodes. The third number of an address is the site's place here, the fourth the node's.
+const SIZES: [(&str, u8); 5] = [("fra", 8), ("par", 4), ("nyc", 2), ("ams", 2), ("dub", 1)];
+
+/// Where a node of the usual fleet listens.
+pub(crate) fn address(id: &str) -> String {
+    let (site, number) = id.split_once('-').unwrap();
+    let at = SIZES.iter().position(|(name, _)| *name == site).unwrap();
+    format!("10.0.{}.{number}:8080", at + 1)
+}
+
+/// The node of the usual fleet with this IP address.
+pub(crate) fn node_at(ip: &str) -> String {
+    let parts: Vec<usize> = ip.split('.').map(|part| part.parse().unwrap()).collect();
+    format!("{}-{}", SIZES[parts[2] - 1].0, parts[3])
+}
+
 /// A node of the fleet.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) id: String,
     pub(crate) site: &'static str,
+    pub(crate) address: String,
     pub(crate) capacity: u16,
     pub(crate) state: &'static str,
 }
@@ -19,11 +36,11 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn usual() -> Self {
-        let sizes = [("fra", 8), ("par", 4), ("nyc", 2), ("ams", 2), ("dub", 1)];
-        let nodes = sizes.into_iter().flat_map(|(site, size)| {
+        let nodes = SIZES.into_iter().flat_map(|(site, size)| {
             (1..=size).map(move |number| Node {
                 id: format!("{site}-{number}"),
                 site,
+                address: address(&format!("{site}-{number}")),
                 capacity: 100,
                 state: "ready",
             })
@@ -61,13 +78,14 @@ spec:
         for Node {
             id,
             site,
+            address,
             capacity,
             state,
         } in &self.nodes
         {
             writeln!(
                 text,
-                "    - {{id: {id}, site: {site}, address: \"{id}.cache.example.net:8080\", capacity: {capacity}, state: {state}}}"
+                "    - {{id: {id}, site: {site}, address: \"{address}\", capacity: {capacity}, state: {state}}}"
             )
             .unwrap();
         }

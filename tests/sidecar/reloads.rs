@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -143,39 +145,111 @@ async fn a_policy_and_a_topology_that_need_each_other_come_as_one() {
 }
 
 #[tokio::test]
-async fn f16_a_hangup_signal_finds_what_the_watch_missed() {
+async fn a_replaced_directory_is_followed_and_what_happens_in_it_later() {
     let files = Files::new();
     let server = files.setup().start().await;
-    replace_directory(&files, "elsewhere");
-    // The watch tells of the old directory's going at most; what is written into the new one it does not see.
-    server.signal("HUP");
-    server.until_rule("elsewhere").await;
-    files.write("policy.yaml", fleet::policy("later"));
-    server.signal("HUP");
-    server.until_rule("later").await;
+    for round in ["second", "third"] {
+        let aside = files.root().join(format!("before-{round}"));
+        let next = files.root().join("next");
+        fs::create_dir(&next).unwrap();
+        fs::write(next.join("topology.yaml"), Fleet::usual().text()).unwrap();
+        fs::write(next.join("policy.yaml"), fleet::policy(round)).unwrap();
+        fs::rename(files.config(), aside).unwrap();
+        fs::rename(next, files.config()).unwrap();
+        server.until_rule(round).await;
+        files.write("policy.yaml", fleet::policy("written"));
+        server.until_rule("written").await;
+        files.replace("policy.yaml", fleet::policy("renamed"));
+        server.until_rule("renamed").await;
+    }
+    // Taken away for good and made anew, with the same number on many file systems.
+    fs::remove_dir_all(files.config()).unwrap();
     server
-        .until("it is whole", || server.count(DEGRADED) == 0)
+        .until("it is missed", || server.count(DEGRADED) == 1)
         .await;
+    fs::create_dir(files.config()).unwrap();
+    files.write("topology.yaml", Fleet::usual().text());
+    files.write("policy.yaml", fleet::policy("anew"));
+    server.until_rule("anew").await;
+    files.replace("policy.yaml", fleet::policy("newest"));
+    server.until_rule("newest").await;
 }
 
 #[tokio::test]
-async fn f16_the_poll_finds_what_the_watch_missed() {
-    let files = Files::new();
-    let server = files.setup().with("poll", "100ms").start().await;
-    replace_directory(&files, "elsewhere");
-    server.until_rule("elsewhere").await;
-    for name in ["later", "latest"] {
-        files.write("policy.yaml", fleet::policy(name));
-        server.until_rule(name).await;
+async fn turned_links_are_followed_wherever_on_the_way_they_are() {
+    // Which link, where it led, where it leads then, and the name that is given to the server; below the root.
+    let ways = [
+        (
+            "the file",
+            "config/policy.yaml",
+            "../a/policy.yaml",
+            "../b/policy.yaml",
+        ),
+        ("its directory", "current", "a", "b"),
+        ("in the middle of a chain", "live", "a", "b"),
+    ];
+    for (what, link, before, after) in ways {
+        let files = Files::empty();
+        let root = |name: &str| files.root().join(name);
+        for (dir, rule) in [("a", "a-1"), ("b", "b-1")] {
+            fs::create_dir(root(dir)).unwrap();
+            fs::write(root(dir).join("policy.yaml"), fleet::policy(rule)).unwrap();
+        }
+        files.write("topology.yaml", Fleet::usual().text());
+        symlink(before, root(link)).unwrap();
+        let policy = match link {
+            "current" => root("current/policy.yaml"),
+            "live" => {
+                symlink("../live/policy.yaml", files.path("policy.yaml")).unwrap();
+                files.path("policy.yaml")
+            }
+            _ => files.path("policy.yaml"),
+        };
+        let server = files.setup().with("policy", policy).start().await;
+        assert_eq!(rule(&server).await, "a-1", "{what}");
+        let turn = |target: &str| {
+            symlink(target, root("turned")).unwrap();
+            fs::rename(root("turned"), root(link)).unwrap();
+        };
+        let edit = |dir: &str, name: &str| {
+            fs::write(root(dir).join("aside"), fleet::policy(name)).unwrap();
+            fs::rename(root(dir).join("aside"), root(dir).join("policy.yaml")).unwrap();
+        };
+        turn(after);
+        server.until_rule("b-1").await;
+        edit("b", "b-2");
+        server.until_rule("b-2").await;
+        turn(before);
+        server.until_rule("a-1").await;
+        edit("a", "a-2");
+        server.until_rule("a-2").await;
+        assert_eq!((server.revision(), server.count(REFUSED)), (5, 0), "{what}");
     }
 }
 
-/// Puts a new directory with other files in the place of the watched one.
-fn replace_directory(files: &Files, rule: &str) {
-    fs::rename(files.config(), files.root().join("old")).unwrap();
-    fs::create_dir(files.config()).unwrap();
-    files.write("topology.yaml", Fleet::usual().text());
-    files.write("policy.yaml", fleet::policy(rule));
+#[tokio::test]
+async fn f16_a_hangup_signal_and_the_poll_find_what_the_watch_missed() {
+    // A file without a name: no directory tells of what is written to it.
+    let nameless = tempfile::tempfile().unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), nameless.as_raw_fd());
+    if !Path::new(&path).exists() {
+        println!("skipped: f16_a_hangup_signal_and_the_poll_find_what_the_watch_missed: no /proc");
+        return;
+    }
+    let write = |rule: &str| fs::write(&path, fleet::policy(rule)).unwrap();
+    let files = Files::new();
+    write("first");
+    let server = files.setup().with("policy", &path).start().await;
+    write("told");
+    server.signal("HUP");
+    server.until_rule("told").await;
+    drop(server);
+    let polling = files.setup().with("policy", &path).with("poll", "100ms");
+    let server = polling.start().await;
+    for name in ["later", "latest"] {
+        write(name);
+        server.until_rule(name).await;
+    }
 }
 
 impl Server {

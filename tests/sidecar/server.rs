@@ -221,6 +221,13 @@ impl Setup {
                 args.push(value.clone());
             }
         }
+        if !self
+            .options
+            .iter()
+            .any(|(name, _)| name == "policy" || name == "config")
+        {
+            args.push(OsString::from("--example"));
+        }
         let mut child = command(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

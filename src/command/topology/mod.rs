@@ -2,7 +2,6 @@
 
 mod fleet;
 mod import;
-mod sites;
 
 use std::io::Write;
 
@@ -11,8 +10,10 @@ use clap::Subcommand;
 use super::{CommandError, Exit};
 
 pub use fleet::{ApplyArgs, GetArgs};
-pub use import::{Args as ImportArgs, ImportError, Point, PointError};
-pub use sites::{SiteFault, SiteFaults};
+pub use import::{
+    Args as ImportArgs, Assignment, AssignmentError, ImportError, Place, Point, PointError, Role,
+    Separator, SiteFault, SiteFaults, Wrong,
+};
 
 /// Arguments of `tradewind topology`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ pub struct Args {
 /// What can be done with topologies.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Turn a list of sites with coordinates (CSV) into a topology file
+    /// Turn a list of sites with coordinates (CSV or JSON) into a topology file
     Import(Box<ImportArgs>),
     /// Put a topology in force at a running sidecar, or confirm one that it holds
     Apply(Box<ApplyArgs>),
@@ -33,10 +34,14 @@ pub enum Command {
     Get(GetArgs),
 }
 
-/// Runs the one that was asked for.
-pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
+/// Runs the one that was asked for. What is said beside the result goes to `notes`.
+pub fn run(
+    args: &Args,
+    out: &mut impl Write,
+    notes: &mut impl Write,
+) -> Result<Exit, CommandError> {
     match &args.command {
-        Command::Import(args) => import::run(args, out),
+        Command::Import(args) => import::run(args, out, notes),
         Command::Apply(args) => fleet::apply(args, out),
         Command::Get(args) => fleet::get(args, out),
     }

@@ -45,6 +45,7 @@ use crate::sidecar::listen::ListenError;
 use crate::sidecar::listen::counters::GateCounters;
 use crate::sidecar::listen::http1::{Http1Door, Http1Limits, serve_http1};
 use crate::sidecar::listen::socket::{Endpoint, Listener};
+use crate::sidecar::listen::stranger::Signpost;
 use door::{Order, Port};
 use node::Node;
 
@@ -206,6 +207,7 @@ impl Nodes {
                 listener,
                 limits: Http1Limits::default(),
                 counters: Arc::new(GateCounters::new(0)),
+                signpost: Signpost::none(),
             };
             let pages = control::router(shared);
             tokio::spawn(serve_http1(door, pages, std::future::pending()));

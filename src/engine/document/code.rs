@@ -76,6 +76,7 @@ codes! {
     P031 Warning "a pool that no rule names"
     P032 Warning "a class that no rule names"
     P033 Warning "an IPv6 network around all IPv4 addresses, which it does not match"
+    P034 Warning "a node's address is a name that the policy does not list"
 
     T001 Error "a list over its limit"
     T002 Error "no site or no node"

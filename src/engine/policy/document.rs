@@ -133,8 +133,8 @@ impl Default for PolicySpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AddressesDocument {
-    /// Loopback, link-local, metadata and other refused ranges that this fleet does use: networks, addresses, names or
-    /// `.suffixes`.
+    /// Loopback, link-local, metadata and other refused ranges that this fleet does use, and names that its proxies look
+    /// up (Envoy does not): networks, addresses, names or `.suffixes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 0, max = 1_024), with = "Vec<AddressPattern>")]
     pub allow: Vec<String>,

@@ -70,7 +70,13 @@ impl EnvoySources {
         }
         let open = subscribers.list();
         let refusing = open.iter().filter(|own| own.refused.is_some()).count();
+        let left_out = open.iter().map(|own| own.nodes_left_out).max();
         let gauges = [
+            (
+                "xds_nodes_left_out",
+                "Nodes left out of an Envoy's endpoints because their address is a name, the most of any Envoy",
+                left_out.unwrap_or(0),
+            ),
             (
                 "xds_subscribers",
                 "Envoys that subscribe to endpoints",

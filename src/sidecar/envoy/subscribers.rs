@@ -12,6 +12,9 @@ use crate::sidecar::clock;
 /// Longest text of an Envoy's that is kept, in bytes.
 const MAX_TEXT_BYTES: usize = 512;
 
+/// Most nodes left out that are named.
+const MAX_NODES_NAMED: usize = 20;
+
 /// An Envoy, as shown under `/debug/envoy`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Subscriber {
@@ -19,10 +22,16 @@ pub struct Subscriber {
     pub node: String,
     /// The cluster it gives itself.
     pub cluster: String,
+    /// Whether it is told what has changed (`DELTA_GRPC`), and not all endpoints each time.
+    pub incremental: bool,
     /// The pools or rules it wants.
     pub names: Vec<String>,
     /// Those of them that the policy has not.
     pub unknown_names: Vec<String>,
+    /// Nodes it was not told of, because their address is a name, which it would refuse the whole of a push for.
+    pub nodes_left_out: usize,
+    /// The first 20 of them.
+    pub left_out: Vec<String>,
     /// The last push.
     pub pushed_version: String,
     /// The last push that it took.
@@ -81,12 +90,50 @@ impl Subscription {
         });
     }
 
+    /// It is told what has changed, and not all endpoints each time.
+    pub fn is_incremental(&self) {
+        self.change(|own| own.incremental = true);
+    }
+
     /// It wants these, of which some are not known.
-    pub fn subscribes(&self, names: &[String], unknown: &[String]) {
+    pub fn subscribes(&self, names: Vec<String>, unknown: Vec<String>) {
         self.change(|own| {
-            own.names = names.to_vec();
-            own.unknown_names = unknown.to_vec();
+            own.names = names;
+            own.unknown_names = unknown;
         });
+    }
+
+    /// It wants more names than are taken.
+    pub fn wants_too_much(&self, wanted: usize, most: usize) {
+        let node = self.change(|own| own.node.clone());
+        tracing::warn!(
+            node,
+            wanted,
+            most,
+            "an Envoy subscribes to more names than are served, the rest is ignored"
+        );
+    }
+
+    /// It is not told of these nodes, because their address is a name.
+    pub fn leaves_out(&self, nodes: Vec<String>) {
+        let count = nodes.len();
+        let mut named = nodes;
+        named.truncate(MAX_NODES_NAMED);
+        let first = named.first().cloned().unwrap_or_default();
+        let (node, is_news) = self.change(|own| {
+            let is_news = own.left_out != named || own.nodes_left_out != count;
+            own.nodes_left_out = count;
+            own.left_out = named;
+            (own.node.clone(), is_news)
+        });
+        if is_news && count > 0 {
+            tracing::warn!(
+                node,
+                count,
+                first,
+                "nodes whose address is a name are left out of an Envoy's endpoints, which it takes as IP addresses only"
+            );
+        }
     }
 
     /// Something was pushed.
@@ -101,6 +148,15 @@ impl Subscription {
         self.change(|own| {
             own.taken_version = printable(version, MAX_TEXT_BYTES);
             own.refused = None;
+            own.answered_unix_ms = clock::unix_ms();
+        });
+    }
+
+    /// It took this push, while what another told stands refused.
+    pub fn took_another(&self, version: &str) {
+        self.all.taken.fetch_add(1, Ordering::Relaxed);
+        self.change(|own| {
+            own.taken_version = printable(version, MAX_TEXT_BYTES);
             own.answered_unix_ms = clock::unix_ms();
         });
     }

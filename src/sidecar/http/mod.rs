@@ -10,6 +10,7 @@ mod route;
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -19,7 +20,9 @@ use serde::Serialize;
 use tower::Service;
 
 use super::decider::{Decider, NO_POLICY};
+use super::doors::Door;
 use super::feedback::Feedback;
+use super::state::State;
 
 /// Where decisions are asked for.
 const ROUTE: &str = "/v1/route";
@@ -42,12 +45,30 @@ pub fn names_peer(path: &str) -> bool {
 pub struct HttpDesk {
     decider: Decider,
     feedback: Feedback,
+    /// Knows the other doors.
+    state: Arc<State>,
 }
 
 impl HttpDesk {
     /// The desk of the worker that these belong to.
-    pub fn new(decider: Decider, feedback: Feedback) -> Self {
-        Self { decider, feedback }
+    pub fn new(decider: Decider, feedback: Feedback, state: Arc<State>) -> Self {
+        Self {
+            decider,
+            feedback,
+            state,
+        }
+    }
+
+    /// What is said of a path that is not served here.
+    fn no_such_page(&self, path: &str) -> Response<Body> {
+        let doors = self.state.doors.get();
+        let elsewhere = doors.and_then(|doors| doors.elsewhere(Door::Http, path));
+        let here = "there are GET and POST /v1/route, and POST /v1/outcomes";
+        let words = elsewhere.map_or_else(
+            || format!("no such page; {here}"),
+            |elsewhere| format!("no such page; {elsewhere}; {here}"),
+        );
+        fault(StatusCode::NOT_FOUND, &words)
     }
 }
 
@@ -73,10 +94,7 @@ impl Service<Request<Body>> for HttpDesk {
             }
             (ROUTE, _) => not_allowed("GET, HEAD, POST"),
             (OUTCOMES, _) => not_allowed("POST"),
-            _ => fault(
-                StatusCode::NOT_FOUND,
-                "no such page; there are GET and POST /v1/route, and POST /v1/outcomes",
-            ),
+            (path, _) => self.no_such_page(path),
         };
         Answering::Now(Some(answer))
     }

@@ -12,8 +12,9 @@ use super::executor::{Batch, WorkerExecutor};
 use super::guard::{CallTerms, Guard};
 use super::limits::Limits;
 use super::porter::{Arrival, Host};
-use super::preface::Prefaced;
+use super::preface::Opened;
 use super::service::WorkerService;
+use super::stranger::{self, Signpost};
 use super::warden::{self, Control, Phase, Terms};
 use super::watched::{self, Watched};
 
@@ -26,6 +27,8 @@ pub(crate) struct Http2Host<S> {
     pub(crate) limits: Limits,
     /// What calls have in common.
     pub(crate) calls: Arc<CallTerms>,
+    /// What other protocols are told.
+    pub(crate) signpost: Signpost,
 }
 
 impl<S: WorkerService> Host for Http2Host<S> {
@@ -47,11 +50,20 @@ where
         service,
         limits,
         calls,
+        signpost,
     } = host;
     let counters = Arc::clone(&calls.counters);
-    let preface = time::timeout(limits.preface_deadline, Prefaced::read(stream));
+    let opening = async {
+        let opened = time::timeout(limits.preface_deadline, Opened::read(stream)).await;
+        let stream = opened.ok()?.ok()?;
+        if stream.speaks_http2() {
+            return Some(stream);
+        }
+        stranger::answer_http1(stream, &signpost).await;
+        None
+    };
     let stream = tokio::select! {
-        preface = preface => if let Ok(Ok(stream)) = preface { stream } else {
+        opened = opening => if let Some(stream) = opened { stream } else {
             counters::count(&counters.refused_preface);
             return;
         },

@@ -18,6 +18,7 @@ use super::limits::{self, GateLimits, Limits};
 use super::porter::{Host, Porter, Shared};
 use super::service::WorkerService;
 use super::socket::{Endpoint, Listener};
+use super::stranger::Signpost;
 use super::warden::Phase;
 use super::worker::{WorkerIndex, Workers};
 
@@ -38,6 +39,8 @@ pub struct Door {
     /// Says of a request path that its service wants to know who asks: the request's extensions then hold a
     /// [`Peer`](super::socket::Peer). Not for every path, because that costs an allocation.
     pub names_peer: fn(&str) -> bool,
+    /// What peers that speak HTTP/1 are told.
+    pub signpost: Signpost,
 }
 
 /// One HTTP/1.1 surface on the workers.
@@ -50,6 +53,8 @@ pub struct PlainDoor {
     pub limits: Http1Limits,
     /// As of a [`Door`].
     pub names_peer: fn(&str) -> bool,
+    /// What peers that speak HTTP/2 are told.
+    pub signpost: Signpost,
 }
 
 /// The accept gate. Dropping it cuts everything at once; [`Gate::drain`] is the polite way.
@@ -58,6 +63,7 @@ pub struct PlainDoor {
 /// use tradewind::sidecar::listen::gate::{Door, Gate};
 /// use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 /// use tradewind::sidecar::listen::socket::Endpoint;
+/// use tradewind::sidecar::listen::stranger::Signpost;
 /// use tradewind::sidecar::listen::worker::Workers;
 ///
 /// # let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -68,6 +74,7 @@ pub struct PlainDoor {
 ///     limits: Limits { max_concurrent_streams: 256, ..Limits::trusted() },
 ///     streaming: |path| path.ends_with("/DecideStream"),
 ///     names_peer: |_path| false,
+///     signpost: Signpost::none(),
 /// };
 /// // One service for each worker: a generated tonic server, or several in `tonic::service::Routes`.
 /// let listening = gate.open(door, |_worker| tonic::service::Routes::default().prepare()).await?;
@@ -168,6 +175,7 @@ impl Gate {
                     counters: Arc::clone(counters),
                     gauges: Arc::clone(gauges),
                 }),
+                signpost: door.signpost.clone(),
             });
         let hosts = hosts.collect();
         self.receive(&door.endpoint, hosts).await
@@ -191,6 +199,7 @@ impl Gate {
             limits: door.limits,
             names_peer: door.names_peer,
             counters: Arc::clone(counters),
+            signpost: door.signpost.clone(),
         });
         let hosts = hosts.collect();
         self.receive(&door.endpoint, hosts).await

@@ -29,7 +29,9 @@ use super::accept::Acceptor;
 use super::counters::{self, GateCounters};
 use super::gate::DrainReport;
 use super::porter::{Arrival, Host};
+use super::preface::Opened;
 use super::socket::{Accepted, Listener, Peer};
+use super::stranger::{self, Signpost};
 use super::warden::{self, Control, Phase, Terms};
 use super::watched::{self, Watched};
 
@@ -99,8 +101,10 @@ pub struct Http1Door {
     pub listener: Listener,
     /// Its bounds.
     pub limits: Http1Limits,
-    /// Where to count; `refused_preface`, `shed_in_flight` and the workers' gauges stay at zero.
+    /// Where to count; `shed_in_flight` and the workers' gauges stay at zero.
     pub counters: Arc<GateCounters>,
+    /// What peers that speak HTTP/2 are told.
+    pub signpost: Signpost,
 }
 
 /// Serves until `shutdown` completes, then lets requests in flight finish up to the drain deadline.
@@ -115,6 +119,7 @@ where
         listener,
         limits,
         counters,
+        signpost,
     } = door;
     let mut acceptor = Acceptor::new(listener, limits.accept_backoff);
     let phase = watch::Sender::new(Phase::Serving);
@@ -140,6 +145,7 @@ where
                     limits,
                     names_peer: |_path| false,
                     counters: Arc::clone(&counters),
+                    signpost: signpost.clone(),
                 };
                 match accepted {
                     // Without Nagle's delay where the socket allows it; a gone peer shows at the first read.
@@ -226,6 +232,8 @@ pub(crate) struct Http1Host<S> {
     pub(crate) names_peer: fn(&str) -> bool,
     /// Where faults are counted.
     pub(crate) counters: Arc<GateCounters>,
+    /// What peers that speak HTTP/2 are told.
+    pub(crate) signpost: Signpost,
 }
 
 impl<S: HttpService> Host for Http1Host<S> {
@@ -238,8 +246,25 @@ impl<S: HttpService> Host for Http1Host<S> {
             limits,
             names_peer,
             counters,
+            signpost,
         } = self;
-        let Arrival { peer, phase, .. } = arrival;
+        let Arrival {
+            peer, mut phase, ..
+        } = arrival;
+        let opened = tokio::select! {
+            opened = time::timeout(limits.header_read_timeout, Opened::read(stream)) => opened,
+            // Who has not said a word when the drain begins has no request in flight.
+            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+        };
+        let stream = match opened {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_left)) => return,
+            Err(_silent) => return counters::count(&counters.broken),
+        };
+        if stream.speaks_http2() {
+            counters::count(&counters.refused_preface);
+            return stranger::answer_http2(stream, &signpost).await;
+        }
         let control = Arc::new(Control::default());
         let terms = Terms {
             max_age: limits.max_age,

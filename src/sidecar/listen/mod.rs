@@ -9,7 +9,7 @@
 //!
 //! Reading order: [`limits`], [`gate`], `porter` (who gets a connection), `connection` (one HTTP/2 connection),
 //! `guard` (one call), `warden` (age, stalls, drain), [`worker`], [`socket`], [`http1`] (HTTP/1.1: the debug door on the
-//! control runtime, the query door on the workers).
+//! control runtime, the query door on the workers), `stranger` (who speaks the other of the two protocols).
 //!
 //! Not here: TLS, identity and quotas per peer, and anything that knows a gRPC method by name: the
 //! caller says which paths stream, see [`gate::Door::streaming`].
@@ -20,6 +20,7 @@ pub mod http1;
 pub mod limits;
 pub mod service;
 pub mod socket;
+pub mod stranger;
 pub mod worker;
 
 mod accept;

@@ -16,13 +16,16 @@ use tonic::codegen::BoxFuture;
 use tonic::service::Routes;
 use tower::Service;
 
+use super::signposts::signpost;
 use crate::sidecar::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
+use crate::sidecar::doors;
 use crate::sidecar::listen::ListenError;
 use crate::sidecar::listen::gate::{Door, Gate};
 use crate::sidecar::listen::limits::{GateLimits, Limits};
 use crate::sidecar::listen::socket::Endpoint;
 use crate::sidecar::listen::worker::Workers;
 use crate::sidecar::settings::Settings;
+use crate::sidecar::state::State;
 use crate::sidecar::wire;
 use crate::sidecar::wire::proto::server::admin_service_server::AdminServiceServer;
 use crate::sidecar::wire::proto::server::topology_service_server::TopologyServiceServer;
@@ -52,6 +55,7 @@ const ADMIN_PATHS: &str = "/tradewind.v1.AdminService/";
 pub(super) async fn open(
     settings: &Settings,
     desk: AdminDesk,
+    state: &Arc<State>,
 ) -> Result<(Gate, Endpoint), ListenError> {
     if let Endpoint::Tcp(address) = &settings.admin
         && !address.ip().is_loopback()
@@ -73,8 +77,9 @@ pub(super) async fn open(
         },
         streaming: is_streaming,
         names_peer: |_path| false,
+        signpost: signpost(state, doors::Door::Admin),
     };
-    let services = Services::new(&desk);
+    let services = Services::new(&desk, Arc::clone(state));
     let endpoint = gate.open(door, |_worker| services.clone()).await?;
     Ok((gate, endpoint))
 }
@@ -96,10 +101,12 @@ struct Services {
     topology: TopologyServiceServer<AdminDesk>,
     admin: AdminServiceServer<AdminDesk>,
     others: axum::Router,
+    /// Knows the other doors.
+    state: Arc<State>,
 }
 
 impl Services {
-    fn new(desk: &AdminDesk) -> Self {
+    fn new(desk: &AdminDesk, state: Arc<State>) -> Self {
         let topology =
             |most: usize| TopologyServiceServer::new(desk.clone()).max_decoding_message_size(most);
         Self {
@@ -108,6 +115,7 @@ impl Services {
             topology: topology(MAX_ADMIN_BYTES),
             admin: AdminServiceServer::new(desk.clone()).max_decoding_message_size(MAX_ADMIN_BYTES),
             others: reflection(),
+            state,
         }
     }
 }
@@ -141,6 +149,11 @@ impl Service<Request<Incoming>> for Services {
         }
         if path.starts_with(ADMIN_PATHS) {
             return self.admin.call(request);
+        }
+        let doors = self.state.doors.get();
+        if let Some(words) = doors.and_then(|doors| doors.elsewhere(doors::Door::Admin, path)) {
+            let refused = Status::unimplemented(words).into_http();
+            return Box::pin(async move { Ok(refused) });
         }
         let answered = Service::call(&mut self.others, request);
         Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })

@@ -4,6 +4,7 @@ mod admin;
 mod envoy;
 mod services;
 mod signalled;
+mod signposts;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +19,12 @@ use tokio::task::JoinHandle;
 
 use self::services::{Desk, Desks, is_streaming, is_told, report_health};
 use self::signalled::Signalled;
+use self::signposts::signpost;
 use super::admin::AdminDesk;
 use super::audit::Audit;
 use super::clock;
 use super::debug;
+use super::doors::{self, Doors};
 use super::here::UnknownSite;
 use super::http;
 use super::intake::Intake;
@@ -115,13 +118,13 @@ pub async fn serve(
     let prober = prober.map_err(ServeError::Start)?;
     let keeper = tokio::spawn(Arc::clone(&audit).keep_all(samples));
     let poll = Duration::from_millis(settings.poll.as_ms());
-    let reloader = tokio::spawn(signalled.serve(mailbox.clone(), poll));
+    let reloader = tokio::spawn(signalled.serve((watch.bell(), mailbox.clone()), poll));
 
     let mut queries = Queries::start(&settings)?;
     let endpoints = queries.open_grpc(&settings, &desks).await?;
     let http = queries.open_http(&settings, &desks).await?;
     let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state));
-    let (admin_gate, admin) = admin::open(&settings, desk).await?;
+    let (admin_gate, admin) = admin::open(&settings, desk, &state).await?;
     let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),
         workers: desks.decisions,
@@ -139,6 +142,14 @@ pub async fn serve(
     })
     .await?;
 
+    let doors = Doors {
+        grpc: endpoints.clone(),
+        http: http.clone(),
+        debug: debug_door.endpoint.clone(),
+        admin: admin.clone(),
+    };
+    // Set once: this is the only place, and the state is new.
+    drop(state.doors.set(doors));
     announce(&Running {
         grpc: endpoints,
         http,
@@ -188,11 +199,14 @@ impl DebugDoor {
         let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
         let endpoint = listener.endpoint().clone();
         let counters = Arc::new(GateCounters::new(0));
-        let pages = debug::router(sources(Arc::clone(&counters)));
+        let sources = sources(Arc::clone(&counters));
+        let signpost = signpost(&sources.state, doors::Door::Debug);
+        let pages = debug::router(sources);
         let door = Http1Door {
             listener,
             limits: Http1Limits::default(),
             counters,
+            signpost,
         };
         let (close, closed) = oneshot::channel::<()>();
         let task = tokio::spawn(http1::serve_http1(door, pages, async move {
@@ -277,6 +291,7 @@ impl Queries {
                 },
                 streaming: is_streaming,
                 names_peer: is_told,
+                signpost: signpost(&desks.state, doors::Door::Grpc),
             };
             let workers = &mut self.workers;
             let opened = self.grpc.open(door, |worker| {
@@ -298,6 +313,7 @@ impl Queries {
             endpoint: settings.http.clone(),
             limits: Http1Limits::query(),
             names_peer: http::names_peer,
+            signpost: signpost(&desks.state, doors::Door::Http),
         };
         let workers = &mut self.workers;
         let opened = self.http.open_http1(door, |worker| {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::watch;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::service::Routes;
@@ -19,6 +20,7 @@ use super::envoy::{self, EnvoyService, EnvoyServices};
 use crate::sidecar::audit::Audit;
 use crate::sidecar::clock;
 use crate::sidecar::decider::Decider;
+use crate::sidecar::doors::Door;
 use crate::sidecar::envoy::access_log::{AccessLogCounters, AccessLogs};
 use crate::sidecar::envoy::authorize::Authorizer;
 use crate::sidecar::envoy::endpoints::Endpoints;
@@ -120,7 +122,9 @@ pub(super) struct Desk {
 impl Desk {
     /// The gRPC services.
     pub(super) fn services(&self, health: &HealthServer<impl Health>) -> Services {
-        Services::new(&self.decider, &self.feedback, self.envoys(), health.clone())
+        let state = Arc::clone(&self.state);
+        let health = health.clone();
+        Services::new(&self.decider, &self.feedback, self.envoys(), health, state)
     }
 
     /// Envoy's own services.
@@ -142,7 +146,8 @@ impl Desk {
 
     /// The plain HTTP service.
     pub(super) fn http(&self) -> HttpDesk {
-        HttpDesk::new(self.decider.clone(), self.feedback.clone())
+        let state = Arc::clone(&self.state);
+        HttpDesk::new(self.decider.clone(), self.feedback.clone(), state)
     }
 }
 
@@ -158,6 +163,8 @@ pub(super) struct Services {
     telemetry: TelemetryServiceServer<Feedback>,
     envoys: EnvoyServices,
     others: axum::Router,
+    /// Knows the other doors.
+    state: Arc<State>,
 }
 
 impl Services {
@@ -166,6 +173,7 @@ impl Services {
         told: &Feedback,
         envoys: EnvoyServices,
         health: HealthServer<impl Health>,
+        state: Arc<State>,
     ) -> Self {
         let server = |max_request: usize, max_answer: usize| {
             DecisionServiceServer::new(decider.clone())
@@ -182,6 +190,7 @@ impl Services {
                 .max_decoding_message_size(feedback::MAX_REPORT_BYTES),
             envoys,
             others: others(health),
+            state,
         }
     }
 }
@@ -210,6 +219,12 @@ impl Service<Request<Incoming>> for Services {
         }
         if request.uri().path().starts_with(TELEMETRY_PATHS) {
             return self.telemetry.call(request);
+        }
+        let doors = self.state.doors.get();
+        let path = request.uri().path();
+        if let Some(words) = doors.and_then(|doors| doors.elsewhere(Door::Grpc, path)) {
+            let refused = Status::unimplemented(words).into_http();
+            return Box::pin(async move { Ok(refused) });
         }
         let answered = Service::call(&mut self.others, request);
         Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })

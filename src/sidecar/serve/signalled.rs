@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ServeError;
+use crate::sidecar::watch::Bell;
 use crate::sidecar::writer::Mailbox;
 
 /// Signals that must be taken before anything slow begins: a file may take seconds to be read.
@@ -36,8 +37,8 @@ impl Signalled {
         })
     }
 
-    /// Asks the writer to look again on SIGHUP and every `poll`, for ever.
-    pub(super) async fn serve(mut self, mailbox: Mailbox, poll: Duration) {
+    /// Asks the watch and the writer to look again on SIGHUP and every `poll`, for ever.
+    pub(super) async fn serve(mut self, (watch, mailbox): (Bell, Mailbox), poll: Duration) {
         loop {
             let mut pause = pin!(tokio::time::sleep(poll));
             loop {
@@ -51,6 +52,8 @@ impl Signalled {
                     () = &mut pause => break,
                 }
             }
+            watch.ring();
+            // Told directly too: whatever becomes of the watch, the poll finds what has changed.
             mailbox.look_again();
         }
     }

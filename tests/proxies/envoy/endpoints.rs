@@ -11,8 +11,51 @@ use super::traffic::{self, Seen};
 use crate::rig::{Setup, edit};
 use crate::visits::HOST;
 
+/// Has Envoy ask for changes instead of all endpoints each time.
+const INCREMENTALLY: (&str, &str) = (
+    "        api_config_source:
+          api_type: GRPC
+          transport_api_version: V3
+          grpc_services: [{ envoy_grpc: { cluster_name: tradewind_telemetry } }]
+    connect_timeout",
+    "        api_config_source:
+          api_type: DELTA_GRPC
+          transport_api_version: V3
+          grpc_services: [{ envoy_grpc: { cluster_name: tradewind_telemetry } }]
+    connect_timeout",
+);
+
+/// Has Envoy ask for changes over the aggregated service.
+const AGGREGATED: [(&str, &str); 2] = [
+    (
+        "        api_config_source:
+          api_type: GRPC
+          transport_api_version: V3
+          grpc_services: [{ envoy_grpc: { cluster_name: tradewind_telemetry } }]
+    connect_timeout",
+        "        ads: {}
+    connect_timeout",
+    ),
+    (
+        "static_resources:\n",
+        "dynamic_resources:
+  ads_config:
+    api_type: DELTA_GRPC
+    transport_api_version: V3
+    grpc_services: [{ envoy_grpc: { cluster_name: tradewind_telemetry } }]
+
+static_resources:\n",
+    ),
+];
+
 #[track_caller]
 fn start(test: &str) -> Option<Envoy> {
+    start_with(test, &[])
+}
+
+/// The same, with a configuration that is changed.
+#[track_caller]
+fn start_with(test: &str, edits: &[(&str, &str)]) -> Option<Envoy> {
     let setup = Setup {
         nodes: NodeOptions {
             miss: Duration::ZERO,
@@ -20,7 +63,7 @@ fn start(test: &str) -> Option<Envoy> {
         },
         ..Setup::default()
     };
-    let mut envoy = Envoy::start_with(test, "eds.yaml", &[], setup)?;
+    let mut envoy = Envoy::start_with(test, "eds.yaml", edits, setup)?;
     let Envoy { process, rig, .. } = &mut envoy;
     process.until("Envoy took the endpoints", || {
         rig.sidecar
@@ -121,49 +164,87 @@ fn a_clients_header_chooses_nothing_where_endpoints_are_pushed() {
 }
 
 #[test]
-fn a_refused_push_is_seen_and_the_old_weights_stay() {
-    let Some(mut envoy) = start("a_refused_push_is_seen_and_the_old_weights_stay") else {
-        return;
-    };
-    let before = shares(&envoy, 60);
-    // Envoy takes no names where endpoints are pushed, addresses only.
-    let address = envoy.rig.nodes.address("fra-1").unwrap();
-    let named = "\"fra-1.nodes.example.com:80\"".to_owned();
-    let began = clock::now();
-    edit(
-        &envoy.rig.file("topology.yaml"),
-        &[(&format!("\"{address}\""), &named)],
-    );
-    let sidecar = &mut envoy.rig.sidecar;
-    sidecar.until("the refusal is counted", |pages| {
-        pages.metric("tradewind_xds_pushes_total{result=\"refused\"}") >= 1.0
-    });
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
-    let page = sidecar.page("/debug/envoy").json();
-    let refused = page["subscribers"][0]["refused"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert!(refused.contains("fra-1.nodes.example.com"), "{refused}");
-    assert_eq!(page["subscribers"][0]["node"], "edge-1");
-    let after = shares(&envoy, 60);
-    assert_eq!(
-        before.keys().collect::<Vec<_>>(),
-        after.keys().collect::<Vec<_>>()
-    );
-    // Put right, it is taken again.
-    edit(
-        &envoy.rig.file("topology.yaml"),
-        &[(&named, &format!("\"{address}\""))],
-    );
-    sidecar_takes_again(&mut envoy);
-    crate::tools::note(&format!("envoy: a refused push was seen after {took:?}"));
+fn changes_are_told_to_an_envoy_that_asks_for_changes_only() {
+    let test = "changes_are_told_to_an_envoy_that_asks_for_changes_only";
+    for edits in [&[INCREMENTALLY][..], &AGGREGATED] {
+        let Some(mut envoy) = start_with(test, edits) else {
+            return;
+        };
+        let equal = shares(&envoy, 300);
+        assert!(
+            equal.len() == 3 && equal.values().all(|share| (60..=140).contains(share)),
+            "{equal:?}"
+        );
+        let change = (
+            "{ id: fra-2, site: FRA,",
+            "{ id: fra-2, site: FRA, capacity: 1000,",
+        );
+        let heavier =
+            |shares: &BTreeMap<String, usize>| shares.get("fra-2").is_some_and(|part| *part >= 26);
+        let took = until_picked(&mut envoy, change, heavier);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        let drain = (
+            "{ id: fra-1, site: FRA,",
+            "{ id: fra-1, site: FRA, state: drain,",
+        );
+        let took = until_picked(&mut envoy, drain, |shares| !shares.contains_key("fra-1"));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        let sidecar = &mut envoy.rig.sidecar;
+        let shown = sidecar.page("/debug/envoy").json()["subscribers"][0].take();
+        assert_eq!(
+            (&shown["incremental"], &shown["node"]),
+            (&true.into(), &"edge-1".into())
+        );
+        // What it has it keeps while nobody tells it, and it is told of changes when somebody does again.
+        sidecar.kill();
+        let without = shares(&envoy, 60);
+        assert_eq!(without.keys().collect::<Vec<_>>(), ["fra-2", "fra-3"]);
+        envoy.rig.sidecar.restart();
+        until_subscribed_again(&mut envoy);
+        let back = (
+            "{ id: fra-1, site: FRA, state: drain,",
+            "{ id: fra-1, site: FRA, capacity: 1000,",
+        );
+        let took = until_picked(&mut envoy, back, |shares| shares.contains_key("fra-1"));
+        crate::tools::note(&format!("envoy: told of a change again after {took:?}"));
+        assert_eq!(envoy.stat("cluster.edge.update_rejected"), 0);
+        let refused = envoy
+            .rig
+            .sidecar
+            .metric("tradewind_xds_pushes_total{result=\"refused\"}");
+        assert!(refused < 0.5, "{refused}");
+    }
 }
 
-fn sidecar_takes_again(envoy: &mut Envoy) {
-    envoy.rig.sidecar.until("the refusal is over", |pages| {
-        pages.page("/debug/envoy").json()["subscribers"][0]["refused"].is_null()
+#[test]
+fn a_node_whose_address_is_a_name_was_refused_with_all_the_others() {
+    let test = "a_node_whose_address_is_a_name_was_refused_with_all_the_others";
+    for edits in [&[][..], &[INCREMENTALLY]] {
+        let Some(mut envoy) = start_with(test, edits) else {
+            return;
+        };
+        // Envoy takes no names where endpoints are pushed, addresses only.
+        let address = envoy.rig.nodes.address("fra-1").unwrap();
+        let named = "\"fra-1.nodes.example.com:80\"".to_owned();
+        let by_name = (&*format!("\"{address}\""), &*named);
+        until_picked(&mut envoy, by_name, |shares| !shares.contains_key("fra-1"));
+        let shown = envoy.rig.sidecar.page("/debug/envoy").json()["subscribers"][0].take();
+        assert_eq!(
+            (&shown["nodes_left_out"], &shown["left_out"][0]),
+            (&1.into(), &"fra-1".into())
+        );
+        assert!(shown["refused"].is_null(), "{shown}");
+        assert_eq!(envoy.stat("cluster.edge.update_rejected"), 0);
+        let by_address = (&*named, &*format!("\"{address}\""));
+        until_picked(&mut envoy, by_address, |shares| {
+            shares.contains_key("fra-1")
+        });
+    }
+}
+
+fn until_subscribed_again(envoy: &mut Envoy) {
+    envoy.rig.sidecar.until("Envoy subscribes again", |pages| {
+        !pages.page("/debug/envoy").json()["subscribers"][0].is_null()
     });
 }
 
@@ -186,10 +267,6 @@ fn drained_nodes_are_left_and_a_sidecars_death_changes_nothing() {
     let without = shares(&envoy, 60);
     assert_eq!(without.keys().collect::<Vec<_>>(), ["fra-2", "fra-3"]);
     envoy.rig.sidecar.restart();
-    envoy.rig.sidecar.until("Envoy subscribes again", |pages| {
-        pages.page("/debug/envoy").json()["subscribers"][0]["taken_version"]
-            .as_str()
-            .is_some_and(|version| !version.is_empty())
-    });
+    until_subscribed_again(&mut envoy);
     assert_eq!(envoy.stat("cluster.edge.update_rejected"), 0);
 }

@@ -4,7 +4,7 @@ use super::super::conditions;
 use super::Compiler;
 use crate::engine::document::{Code, Diagnostic, Path};
 use crate::engine::model::printable;
-use crate::engine::topology::{AddressPattern, Node, RefusedRange, Topology};
+use crate::engine::topology::{AddressPattern, Host, Node, RefusedRange, Topology};
 
 /// Of how many nodes with one fault the names are shown.
 const MAX_NODES_NAMED: usize = 4;
@@ -16,6 +16,9 @@ impl<'a> Compiler<'a, '_> {
         conditions::check_not_empty(self.checker, &path.field("only"), document.only.len());
         let allow = self.patterns(&path.field("allow"), &document.allow);
         let only = self.patterns(&path.field("only"), &document.only);
+        if let (Some(allow), Some(only)) = (&allow, &only) {
+            self.check_names(&[allow, only]);
+        }
         // What a refused pattern would have allowed nobody knows.
         if let Some(allow) = allow {
             self.check_ranges(&allow);
@@ -25,7 +28,7 @@ impl<'a> Compiler<'a, '_> {
             let outside: Vec<&Node> = self.nodes_with(|node| !listed(node));
             let message = "outside of spec.addresses.only".to_owned();
             let help = "correct the topology, or list the address there";
-            self.refuse_nodes(&outside, &message, help);
+            self.tell_of_nodes(Code::P013, &outside, (&message, help));
         }
     }
 
@@ -38,8 +41,21 @@ impl<'a> Compiler<'a, '_> {
             let message = format!("in the {} range, which is refused", range.name());
             let help =
                 "correct the topology, or list the range under spec.addresses.allow of the policy";
-            self.refuse_nodes(&inside, &message, help);
+            self.tell_of_nodes(Code::P013, &inside, (&message, help));
         }
+    }
+
+    /// Nodes whose address is a name, unless the policy lists it: nginx and `HAProxy` look names up, but Envoy takes what it
+    /// is told, in a header or as an endpoint, as an IP address only, and leaves such a node out without a word.
+    fn check_names(&mut self, lists: &[&[AddressPattern]]) {
+        let named = self.nodes_with(|node| {
+            let mut patterns = lists.iter().copied().flatten();
+            let is_name = matches!(node.address.host(), Host::Name(_));
+            is_name && !patterns.any(|pattern| pattern.matches(&node.address))
+        });
+        let help = "write IP addresses; or list the names under spec.addresses.allow, if only proxies ask that look them up";
+        let message = "to be looked up by name, which Envoy does not do";
+        self.tell_of_nodes(Code::P034, &named, (message, help));
     }
 
     fn nodes_with(&self, holds: impl Fn(&Node) -> bool) -> Vec<&'a Node> {
@@ -48,7 +64,7 @@ impl<'a> Compiler<'a, '_> {
     }
 
     /// One finding about all nodes with the same fault, where the first of them stands in the topology file.
-    fn refuse_nodes(&mut self, nodes: &[&Node], what: &str, help: &str) {
+    fn tell_of_nodes(&mut self, code: Code, nodes: &[&Node], (what, help): (&str, &str)) {
         let Some(topology) = self.topology else {
             return;
         };
@@ -77,12 +93,8 @@ impl<'a> Compiler<'a, '_> {
         };
         let path = format!("spec.nodes[{}].address", mark.entry);
         let place = (topology.file(), mark);
-        self.checker.add(Diagnostic::elsewhere(
-            Code::P013,
-            place,
-            (path, message),
-            help,
-        ));
+        self.checker
+            .add(Diagnostic::elsewhere(code, place, (path, message), help));
     }
 
     /// The patterns of an address list; `None` when one of them is refused.
