@@ -1,11 +1,5 @@
 //! Geo files made to harm: each is refused in words, in less than 100 ms of the processor's time and less than 64 MB.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests are not seen as tests by the lints"
-)]
-
 use std::error::Error;
 use std::fs;
 use std::path::Path;

@@ -22,8 +22,11 @@ use tradewind::engine::geo::place::Place;
 use tradewind::engine::geo::ranges::Ranges;
 use tradewind::sidecar::geoip::{self, Limits, Reach};
 
+/// An address, its country, and where it is.
+type KnownPlace = (&'static str, &'static str, (f64, f64));
+
 /// Networks that universities and research networks have had for decades: address, country, and where they are.
-const KNOWN: [(&str, &str, (f64, f64)); 12] = [
+const KNOWN: [KnownPlace; 12] = [
     ("129.67.1.1", "GB", (51.75, -1.26)),
     ("129.187.1.1", "DE", (48.14, 11.58)),
     ("130.89.1.1", "NL", (52.24, 6.85)),

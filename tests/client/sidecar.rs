@@ -190,10 +190,10 @@ impl Drop for Sidecar {
 fn ask(door: SocketAddr, path: &str, headers: &[(&str, &str)]) -> std::io::Result<String> {
     let mut door = TcpStream::connect(door)?;
     door.set_read_timeout(Some(PATIENCE))?;
-    let headers = headers.iter();
-    let headers: String = headers
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let lines = headers.iter();
+    let headers = lines.fold(String::new(), |head, (name, value)| {
+        head + name + ": " + value + "\r\n"
+    });
     let head =
         format!("GET {path} HTTP/1.1\r\nhost: sidecar\r\nconnection: close\r\n{headers}\r\n");
     door.write_all(head.as_bytes())?;

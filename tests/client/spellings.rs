@@ -59,9 +59,12 @@ fn requests() -> Vec<(String, usize)> {
     spelled.take(REQUESTS).collect()
 }
 
-/// The first nodes that were named for each object, by who was asked.
+/// The first nodes that were named for an object, by who was asked.
+type ByDoor = BTreeMap<&'static str, BTreeSet<String>>;
+
+/// The same for each object.
 #[derive(Debug, Default)]
-struct Named(BTreeMap<usize, BTreeMap<&'static str, BTreeSet<String>>>);
+struct Named(BTreeMap<usize, ByDoor>);
 
 impl Named {
     fn add(&mut self, object: usize, door: &'static str, node: &str) {

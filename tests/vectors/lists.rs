@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tradewind::engine::evaluate::{Evaluation, Pick, evaluate};
-use tradewind::engine::explanation::Explanation;
+use tradewind::engine::explanation::{Explanation, SiteLine};
 use tradewind::engine::geo::Location;
 use tradewind::engine::geo::ranges::Ranges;
 use tradewind::engine::hash;
@@ -130,25 +130,6 @@ fn small<T: TryFrom<u64> + Default>(value: &Value) -> T {
 /// What `known` says, as the control loop would.
 fn signals(snapshot: &Snapshot, known: &Value) -> Signals {
     let (topology, policy) = (snapshot.topology(), snapshot.policy());
-    let of_node = |id: &str| {
-        let of = &known["nodes"][id];
-        NodeSignals {
-            admission: match text(of, "verdict") {
-                "probing" => Admission::Probing {
-                    slice: small(&of["slice"]),
-                },
-                "unhealthy" => Admission::Unhealthy,
-                "breaker_open" => Admission::BreakerOpen,
-                _ => Admission::Admitted,
-            },
-            weight_factor: single(&of["weight"], 1.0),
-            headroom: single(&of["headroom"], 1.0),
-            spill: small(&of["spill"]),
-            is_hot: of["busy"].as_bool().unwrap_or_default(),
-            in_flight: single(&of["in_flight"], 0.0),
-            latency_ms: single(&of["latency_ms"], 0.0),
-        }
-    };
     let model = policy.score();
     let standing = |(site, id): (SiteIndex, &str)| {
         let of = &known["sites"][id];
@@ -184,6 +165,43 @@ fn signals(snapshot: &Snapshot, known: &Value) -> Signals {
         .map(SetIndex::new)
         .take(policy.node_sets().len())
         .collect();
+    let hot = hot_keys(known, &sites, &sets);
+    Signals {
+        nodes: topology
+            .nodes()
+            .iter()
+            .map(|node| node_signals(&known["nodes"][&*node.id]))
+            .collect(),
+        sites: sites.iter().map(|(_, id)| spill(id)).collect(),
+        standing: sites.iter().copied().map(standing).collect(),
+        readmission: sets.iter().map(|set| step(*set)).collect(),
+        hot: HotTable::new(hot),
+        ..Signals::default()
+    }
+}
+
+/// What is known of one node.
+fn node_signals(of: &Value) -> NodeSignals {
+    NodeSignals {
+        admission: match text(of, "verdict") {
+            "probing" => Admission::Probing {
+                slice: small(&of["slice"]),
+            },
+            "unhealthy" => Admission::Unhealthy,
+            "breaker_open" => Admission::BreakerOpen,
+            _ => Admission::Admitted,
+        },
+        weight_factor: single(&of["weight"], 1.0),
+        headroom: single(&of["headroom"], 1.0),
+        spill: small(&of["spill"]),
+        is_hot: of["busy"].as_bool().unwrap_or_default(),
+        in_flight: single(&of["in_flight"], 0.0),
+        latency_ms: single(&of["latency_ms"], 0.0),
+    }
+}
+
+/// The keys that several nodes carry, in every set.
+fn hot_keys(known: &Value, sites: &[(SiteIndex, &str)], sets: &[SetIndex]) -> Vec<HotKey> {
     let hot = known["hot"]
         .as_array()
         .into_iter()
@@ -205,18 +223,24 @@ fn signals(snapshot: &Snapshot, known: &Value) -> Signals {
                 copies,
             })
         });
-    Signals {
-        nodes: topology
-            .nodes()
-            .iter()
-            .map(|node| of_node(&node.id))
-            .collect(),
-        sites: sites.iter().map(|(_, id)| spill(id)).collect(),
-        standing: sites.iter().copied().map(standing).collect(),
-        readmission: sets.iter().map(|set| step(*set)).collect(),
-        hot: HotTable::new(hot.collect()),
-        ..Signals::default()
-    }
+    hot.collect()
+}
+
+/// What the sites that have a node to name cost, as the bits of singles.
+fn totals(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    evaluation: &Evaluation,
+) -> BTreeMap<String, String> {
+    let explanation = Explanation::new(snapshot, query, evaluation);
+    let lines = explanation.sites.iter();
+    let named = lines.filter(|line| line.admitted_nodes > 0);
+    let total = |line: &SiteLine| {
+        let bits = line.terms.total_ms().to_bits();
+        let id = snapshot.topology().site(line.site).id.to_string();
+        (id, format!("{bits:08x}"))
+    };
+    named.map(total).collect()
 }
 
 /// Puts down what a request comes to.
@@ -276,15 +300,7 @@ fn answer(snapshot: &Snapshot, request: &mut Value) {
     };
     let longest = of(8);
     let id = |site: SiteIndex| topology.site(site).id.to_string();
-    let explanation = Explanation::new(snapshot, &query, &longest);
-    let lines = explanation.sites.iter();
-    let totals: BTreeMap<String, String> = lines
-        .filter(|line| line.admitted_nodes > 0)
-        .map(|line| {
-            let bits = line.terms.total_ms().to_bits();
-            (id(line.site), format!("{bits:08x}"))
-        })
-        .collect();
+    let totals = totals(snapshot, &query, &longest);
     request["cell"] = longest.located.spot.map(|spot| spot.cell.id()).into();
     request["hash"] = format!("{:016x}", longest.key.0).into();
     request["totals"] = json!(totals);

@@ -99,9 +99,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<ExitCode, ServeError> {
     let signalled = Signalled::new()?;
-    let process = Process {
-        started_unix_ms: clock::unix_ms(),
-    };
+    let started_unix_ms = clock::unix_ms();
     let state = Arc::new(State::default());
     let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
     // Watched before they are read: a change in between would be seen by the slow poll only.
@@ -138,7 +136,7 @@ pub async fn serve(
         http: queries.http.counters(),
         debug: counters,
         audit,
-        process,
+        process: Process { started_unix_ms },
     })
     .await?;
 
