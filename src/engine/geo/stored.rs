@@ -309,6 +309,11 @@ mod tests {
         })
     }
 
+    /// Positions of bytes, without most of the index of the /16s, which is long and says the same again and again.
+    fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
+        (0..200).chain(8 + (SLASH_16_COUNT - 200) * 4..bytes.len())
+    }
+
     /// A table with everything in it: both families, starts within a /64, operators alone, countries alone.
     fn table() -> Ranges {
         let mut layer = Layer::new();
@@ -316,7 +321,7 @@ mod tests {
             let record = layer.intern(&record);
             layer.add(network.parse().unwrap(), record).unwrap();
         };
-        for n in 0..100_u8 {
+        for n in 0..40_u8 {
             let record = Record {
                 location: Location::new(f64::from(n) / 2.0, f64::from(n)),
                 accuracy_radius_km: Some(f32::from(n) * 30.0),
@@ -351,7 +356,7 @@ mod tests {
         }
         let bytes = bytes_of(&table());
         assert_eq!(table_of(&[&bytes[..], &[0]].concat()), Err(Damage::Long));
-        for length in 0..bytes.len() {
+        for length in ends(&bytes).chain((0..bytes.len()).step_by(9973)) {
             assert_eq!(table_of(&bytes[..length]), Err(Damage::Short), "{length}");
         }
     }
@@ -370,25 +375,24 @@ mod tests {
     #[test]
     fn spoilt_bytes_give_an_error_or_a_table_that_answers() {
         let bytes = bytes_of(&table());
-        // The index of the /16s is long and says the same again and again.
-        let ends = (0..200).chain(8 + (SLASH_16_COUNT - 200) * 4..bytes.len());
         let mut refused = 0;
-        for at in ends {
-            for turned in [1, 0x80, 0xff] {
-                let mut spoilt = bytes.clone();
-                spoilt[at] ^= turned;
-                let Ok(ranges) = table_of(&spoilt) else {
-                    refused += 1;
-                    continue;
-                };
-                for address in ranges.sample(32) {
-                    let class = ranges.lookup(address).unwrap();
-                    let cell = ranges.cell_of(class);
-                    assert_eq!(ranges.place(class).cell().is_some(), cell.is_some());
-                    assert!(cell.is_none_or(|cell| cell.index() < ranges.cells().len()));
-                }
+        for (at, turned) in ends(&bytes)
+            .step_by(7)
+            .zip([1, 0x80, 0xff].into_iter().cycle())
+        {
+            let mut spoilt = bytes.clone();
+            spoilt[at] ^= turned;
+            let Ok(ranges) = table_of(&spoilt) else {
+                refused += 1;
+                continue;
+            };
+            for address in ranges.sample(32) {
+                let class = ranges.lookup(address).unwrap();
+                let cell = ranges.cell_of(class);
+                assert_eq!(ranges.place(class).cell().is_some(), cell.is_some());
+                assert!(cell.is_none_or(|cell| cell.index() < ranges.cells().len()));
             }
         }
-        assert!(refused > 1000, "{refused}");
+        assert!(refused > 100, "{refused}");
     }
 }

@@ -140,7 +140,8 @@ mod tests {
             layer.add(net, american).unwrap();
         }
         let countries = compile(vec![layer]);
-        let cities = table(11..31, |_| (47.6, -122.3));
+        // Each in another place, or they would be one range.
+        let cities = table(11..31, around_the_world);
         let limits = Limits::default();
         assert_eq!(compare(&countries, &cities, &limits).located, 0);
         let back = compare(&cities, &countries, &limits);
