@@ -80,6 +80,17 @@ pub struct Running {
     pub intake: Arc<Intake>,
 }
 
+impl Running {
+    fn doors(&self) -> Doors {
+        Doors {
+            grpc: self.grpc.clone(),
+            http: self.http.clone(),
+            debug: self.debug.clone(),
+            admin: self.admin.clone(),
+        }
+    }
+}
+
 /// Serves until SIGTERM or SIGINT; `announce` is told where as soon as everything answers.
 pub fn run(settings: Settings, announce: impl FnOnce(&Running)) -> Result<ExitCode, ServeError> {
     let runtime = Builder::new_current_thread()
@@ -140,15 +151,7 @@ pub async fn serve(
     })
     .await?;
 
-    let doors = Doors {
-        grpc: endpoints.clone(),
-        http: http.clone(),
-        debug: debug_door.endpoint.clone(),
-        admin: admin.clone(),
-    };
-    // Set once: this is the only place, and the state is new.
-    drop(state.doors.set(doors));
-    announce(&Running {
+    let running = Running {
         grpc: endpoints,
         http,
         debug: debug_door.endpoint.clone(),
@@ -156,7 +159,10 @@ pub async fn serve(
         mailbox: mailbox.clone(),
         state: Arc::clone(&state),
         intake,
-    });
+    };
+    // Set once: this is the only place, and the state is new.
+    drop(state.doors.set(running.doors()));
+    announce(&running);
     shutdown.await;
 
     tracing::info!("draining");
