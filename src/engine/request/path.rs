@@ -114,8 +114,10 @@ pub fn push_escaped(byte: u8, text: &mut String) {
 const IN_PATH: u8 = 1;
 /// The same in a query string.
 const IN_QUERY: u8 = 2;
+/// A slash …
 const SLASH: u8 = 4;
-const DOT: u8 = 8;
+/// … and what must not follow one: another, or a dot. The next bit, so that one shift makes the first into the second.
+const NOT_AFTER_SLASH: u8 = 8;
 
 /// What has to be looked at, by byte. Most paths are in normal form, and a table tells so in one pass.
 #[expect(
@@ -131,8 +133,8 @@ static CLASSES: [u8; 256] = {
         }
         byte += 1;
     }
-    classes[b'/' as usize] = SLASH;
-    classes[b'.' as usize] = DOT;
+    classes[b'/' as usize] = SLASH | NOT_AFTER_SLASH;
+    classes[b'.' as usize] = NOT_AFTER_SLASH;
     classes[b'?' as usize] = IN_PATH;
     classes
 };
@@ -173,9 +175,8 @@ fn is_plain(path: &str) -> bool {
     let mut seen = 0;
     let mut before = 0;
     for class in path.bytes().map(class) {
-        // All ones after a slash, else zero.
-        let after_slash = ((before & SLASH) >> 2).wrapping_neg();
-        seen |= class & (IN_PATH | after_slash & (SLASH | DOT));
+        // Other bits meet only where the byte before has been seen to be special already.
+        seen |= class & (IN_PATH | before << 1);
         before = class;
     }
     seen == 0 && path.starts_with('/')
