@@ -141,8 +141,8 @@ fn scene(sites: usize) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(4_097))]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(3_548))]
+#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(4_434))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(3_799))]
 fn decision(scene: Scene) -> Scene {
     for ask in &scene.asks {
         black_box(evaluate(
@@ -154,8 +154,8 @@ fn decision(scene: Scene) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(5_253))]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(4_783))]
+#[bench::of_64_nodes_in_one_site(args = (1), setup = scene, config = limit(5_718))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(5_081))]
 fn decision_and_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
         answer(&scene.published, ask, &ask.query(&[]));
@@ -164,7 +164,7 @@ fn decision_and_answer(scene: Scene) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(5_452))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(6_246))]
 fn message_to_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
