@@ -21,12 +21,11 @@ local TAKEN = {
   ["txn.decision"] = "x-decision-id",
 }
 
--- Every line of a header, as a list.
+-- Every line of a header, as a list: a rule must not be passed by what stands behind the last that is looked at.
 local function lines(found)
   local values = {}
-  for at = 0, 63 do
-    if found[at] == nil then break end
-    values[at + 1] = found[at]
+  while found[#values] ~= nil do
+    values[#values + 1] = found[#values]
   end
   return values
 end

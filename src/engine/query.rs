@@ -94,14 +94,18 @@ impl Query<'_> {
     }
 }
 
+/// Every value of parameter `name` in `a=1&b=2`; a parameter without `=` has the empty value.
+pub fn query_parameters<'q>(query_string: &'q str, name: &str) -> impl Iterator<Item = &'q str> {
+    let pairs = query_string.split('&');
+    pairs.filter_map(move |pair| match pair.split_once('=') {
+        Some((given, value)) => (given == name).then_some(value),
+        None => (pair == name).then_some(""),
+    })
+}
+
 /// The first value of parameter `name` in `a=1&b=2`, as it stands; a parameter without `=` has the empty value.
 pub fn query_parameter<'q>(query_string: &'q str, name: &str) -> Option<&'q str> {
-    query_string
-        .split('&')
-        .find_map(|pair| match pair.split_once('=') {
-            Some((given, value)) => (given == name).then_some(value),
-            None => (pair == name).then_some(""),
-        })
+    query_parameters(query_string, name).next()
 }
 
 #[cfg(test)]

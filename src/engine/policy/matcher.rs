@@ -12,7 +12,7 @@ use regex_automata::meta::Regex;
 
 use crate::engine::geo::place::{Asn, Country};
 use crate::engine::model::RuleIndex;
-use crate::engine::query::{Query, query_parameter};
+use crate::engine::query::{Query, query_parameters};
 
 /// Look-up tables are filled from the policy only, so a fixed hash cannot be attacked by requests.
 type Table<V> = HashMap<Box<str>, V, FixedState>;
@@ -239,8 +239,8 @@ impl Conditions {
                 .iter()
                 .all(|(name, pattern)| query.header(name).is_some_and(|v| pattern.matches(v)))
             && self.query.iter().all(|(name, pattern)| {
-                query_parameter(query.query_string, name)
-                    .is_some_and(|value| pattern.matches(value))
+                // Servers differ in which of several counts, so any may.
+                query_parameters(query.query_string, name).any(|value| pattern.matches(value))
             })
             && any(&self.countries, |country| origin.country == Some(*country))
             && any(&self.asns, |asn| origin.asn == Some(*asn))

@@ -4,7 +4,9 @@
 //! `/%69nternal`. A rule that compared what was sent would be passed by the next spelling. The normal form is that of
 //! RFC 3986, section 6.2.2, taken as far as servers go:
 //!
-//! 1. what is percent-encoded and need not be (letters, digits, `-._~`) is decoded; hexadecimal digits are upper case;
+//! 1. what is percent-encoded and may stand by itself is decoded, but `;` in a path, and `&`, `=`, `+` and `;` in a query,
+//!    which mean something else when they are; hexadecimal digits are upper case. The RFC decodes letters, digits and
+//!    `-._~` only; servers serve `/%40internal` for `/@internal` too;
 //! 2. what may not stand in a path by itself (spaces, quotes, bytes beyond ASCII, a `%` that begins no code) is encoded;
 //! 3. `%2F` is a slash, as for every server that decodes before it looks ([`EscapedSlashes`] says otherwise);
 //! 4. empty segments are merged ([`EmptySegments`] says otherwise), then dot segments are removed, in the order of nginx.
@@ -164,6 +166,12 @@ const fn is_plain_in_path(byte: u8) -> bool {
         )
 }
 
+/// Whether a byte means the same in a query string, encoded or not: it parts neither pairs nor names from values.
+const fn is_plain_in_value(byte: u8) -> bool {
+    (is_plain_in_path(byte) || matches!(byte, b'/' | b'?'))
+        && !matches!(byte, b'&' | b'=' | b'+' | b';')
+}
+
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
@@ -243,7 +251,9 @@ fn rebuild_path<'a>(
             Piece::Plain(byte) if byte.is_ascii_control() => return Err(PathFault::Control(at)),
             Piece::Escaped(0) => return Err(PathFault::Nul(at)),
             Piece::Plain(byte) if is_plain_in_path(byte) => segments.path.push(char::from(byte)),
-            Piece::Escaped(byte) if is_unreserved(byte) => segments.path.push(char::from(byte)),
+            Piece::Escaped(byte) if is_plain_in_path(byte) && byte != b';' => {
+                segments.path.push(char::from(byte));
+            }
             Piece::Plain(byte) | Piece::Escaped(byte) => push_escaped(byte, segments.path),
         }
     }
@@ -297,7 +307,7 @@ fn rebuild_query<'a>(given: &'a str, room: &'a mut String) -> Result<&'a str, Pa
             Piece::Plain(byte) if is_plain_in_path(byte) || matches!(byte, b'/' | b'?') => {
                 room.push(char::from(byte));
             }
-            Piece::Escaped(byte) if is_unreserved(byte) => room.push(char::from(byte)),
+            Piece::Escaped(byte) if is_plain_in_value(byte) => room.push(char::from(byte)),
             Piece::Plain(byte) | Piece::Escaped(byte) => push_escaped(byte, room),
         }
     }
@@ -349,6 +359,9 @@ mod tests {
             ("/.well-known/x", "/.well-known/x"),
             ("/...", "/..."),
             ("/a;v=1,2:3@4", "/a;v=1,2:3@4"),
+            ("/%40internal/users%3Adelete", "/@internal/users:delete"),
+            ("/%28x%29%21%24%26%27%2A%2b%2C%3d", "/(x)!$&'*+,="),
+            ("/a%3bb", "/a%3Bb"),
             ("/%7Euser", "/~user"),
             ("/a%5Cb", "/a%5Cb"),
             ("*", "*"),
@@ -402,7 +415,8 @@ mod tests {
     fn queries_keep_their_order() {
         for (given, normal) in [
             ("b=2&a=1", "b=2&a=1"),
-            ("%61=%7e&x=%2f&y=/?", "a=~&x=%2F&y=/?"),
+            ("%61=%7e&x=%2f&y=/?", "a=~&x=/&y=/?"),
+            ("debug=a%40b%3a&x=%26%3d%2b%3b", "debug=a@b:&x=%26%3D%2B%3B"),
             ("a[]=é&c=\"", "a%5B%5D=%C3%A9&c=%22"),
             ("a=%00&p=\\", "a=%00&p=%5C"),
             ("..//..", "..//.."),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::engine::geo::Location;
+use crate::engine::geo::country;
 use crate::engine::geo::layer::Record;
 use crate::engine::geo::place::{Asn, Country};
 
@@ -68,13 +69,13 @@ impl RawRecord {
     fn set_text(&mut self, slot: Slot, text: &str) {
         match slot {
             Slot::CountryCode => {
-                self.country = text.parse().ok();
-                self.has_fault |= self.country.is_none() && !text.is_empty();
+                self.country = country_of(text);
+                self.has_fault |= !text.is_empty() && text.parse::<Country>().is_err();
             }
             // Here some databases write a code, some a name.
-            Slot::Country => self.country = text.parse().ok().or(self.country),
+            Slot::Country => self.country = country_of(text).or(self.country),
             Slot::RegisteredCountry | Slot::RegisteredCountryCode => {
-                self.registered_country = text.parse().ok();
+                self.registered_country = country_of(text);
             }
             Slot::Asn | Slot::AsnNumber => {
                 if let Ok(number) = text.strip_prefix("AS").unwrap_or(text).parse() {
@@ -248,6 +249,12 @@ impl<'de> Visitor<'de> for Fill<'_> {
     }
 }
 
+/// The country of a code; none for codes of no country, which databases write for regions (`EU`, `AP`) and for what they do
+/// not know (`XX`, `ZZ`).
+fn country_of(text: &str) -> Option<Country> {
+    text.parse().ok().filter(|_| country::is_assigned(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +296,16 @@ mod tests {
             r#"{"latitude": 48.5, "longitude": 2.25, "country": {"code": "FR"}, "asn": {"number": 64496}}"#,
         ] {
             assert_eq!(place(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_code_of_no_country_says_nothing() {
+        for code in ["EU", "AP", "XX", "ZZ"] {
+            let record = format!(
+                r#"{{"country": {{"iso_code": "{code}"}}, "registered_country": {{"iso_code": "US"}}}}"#
+            );
+            assert_eq!(place(&record).1, "US", "{code}");
         }
     }
 

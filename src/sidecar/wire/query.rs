@@ -7,12 +7,14 @@ use arrayvec::ArrayVec;
 use super::fault::{Blame, WireError};
 use super::proto;
 use crate::engine::geo::Location;
+use crate::engine::geo::country;
 use crate::engine::geo::place::{Asn, Country};
 use crate::engine::model::{MAX_ID_BYTES, printable};
 use crate::engine::query::{Client, MAX_CANDIDATES, MAX_ONLY, MAX_TRIED, Query};
 use crate::engine::request::Reading;
 use crate::engine::request::address::client_address;
-use crate::engine::request::path::{normal_path, normal_query};
+use crate::engine::request::host::host;
+use crate::engine::request::path::{PathFault, normal_path, normal_query};
 use crate::engine::request::target::Target;
 
 /// Longest host in bytes.
@@ -133,8 +135,16 @@ fn asked<'m>(error: &mut WireError, message: &'m proto::DecideRequest) -> Target
     if !message.query.is_empty() {
         target.query = &message.query;
     }
-    let host = target.authority.map_or(message.host.len(), str::len);
-    error.at_most(Blame::Client, "host", host, MAX_HOST_BYTES);
+    if target.path.is_empty() && !message.path.is_empty() && error.is_empty() {
+        error.add(Blame::Client, "path", PathFault::NoSlash);
+    }
+    let given = target.authority.unwrap_or(&message.host);
+    if given.len() > MAX_HOST_BYTES {
+        error.at_most(Blame::Client, "host", given.len(), MAX_HOST_BYTES);
+    } else if let Err(fault) = host(given) {
+        let shown = printable(given, 64);
+        error.add(Blame::Client, "host", format_args!("`{shown}` {fault}"));
+    }
     let too_long = Blame::TargetTooLong;
     error.at_most(too_long, "path", target.path.len(), MAX_TEXT_BYTES);
     error.at_most(too_long, "query", target.query.len(), MAX_TEXT_BYTES);
@@ -295,7 +305,10 @@ fn client(error: &mut WireError, message: Option<&proto::Client>) -> Client {
     Client {
         ip: ip.ok().flatten(),
         location: location.and_then(|(_, location)| location),
-        country: country.and_then(Result::ok),
+        // A code of no country, like XX or EU, is what databases and proxies write for one they do not know.
+        country: country
+            .and_then(Result::ok)
+            .filter(|_| country::is_assigned(&message.country)),
         asn: Asn::new(message.asn),
     }
 }
@@ -456,6 +469,14 @@ mod tests {
         assert_eq!(
             status(|m| m.headers = headers(&[("x-read", &"v".repeat(8_200))])),
             Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        );
+        assert_eq!(
+            status(|m| m.host = "a.example:80:80".into()),
+            Some(StatusCode::BAD_REQUEST)
+        );
+        assert_eq!(
+            status(|m| m.path = "?x".into()),
+            Some(StatusCode::BAD_REQUEST)
         );
         assert_eq!(status(|m| m.candidates = 9), None);
         assert_eq!(status(|m| m.pool = "p".repeat(300)), None);
