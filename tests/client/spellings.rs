@@ -201,7 +201,10 @@ async fn by_ext_proc(channel: &Channel, path: &str) -> String {
     let call = tonic::Request::from_parts(who_asks(), tonic::Extensions::default(), parts);
     let mut processor = ExternalProcessorClient::new(channel.clone());
     let mut answers = processor.process(call).await.unwrap().into_inner();
-    match answers.message().await.unwrap().unwrap().response.unwrap() {
+    let answer = answers.message().await.unwrap().unwrap();
+    // To its end: a stream that is given up is reset, and who resets thousands is told to leave.
+    assert!(answers.message().await.unwrap().is_none());
+    match answer.response.unwrap() {
         Response::RequestHeaders(told) => {
             first_node(told.response.unwrap().header_mutation.unwrap().set_headers)
         }

@@ -290,6 +290,14 @@ async fn f48_metrics_stay_bounded_whatever_is_asked() {
         ..request(&format!("/{number}"))
     };
     client.decide_all(&[ask(0), ask(1)]).await;
+    // What the control loop knows is told from its first tick on.
+    let ticked = || {
+        server
+            .get("/metrics")
+            .body
+            .contains("tradewind_site_cost_seconds")
+    };
+    server.until("the control loop has ticked", ticked).await;
     let before = samples(&server);
     let many: Vec<_> = (0..4_000).map(ask).collect();
     client.decide_all(&many).await;

@@ -42,7 +42,9 @@ async fn a_decision_names_nodes_and_says_on_what_it_was_made() {
             (answer.freshness_floor, answer.cache_hint.as_str()),
             (7, "store")
         );
-        assert_eq!((answer.policy_revision, answer.snapshot_generation), (1, 1));
+        // The control loop may have published another snapshot since the first.
+        assert_eq!(answer.policy_revision, 1);
+        assert!(answer.snapshot_generation >= 1);
         assert_eq!(answer.policy_digest.len(), 16);
         assert_eq!(answer.decision_id.len(), 16);
         assert!(
