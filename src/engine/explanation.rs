@@ -43,7 +43,7 @@ pub struct Explanation {
     /// How many sites share clients whose place is no better known than this one's; 0 where it is known well enough.
     pub sharing_sites: usize,
     /// Sites that are within the spread and do not share the key, because at most
-    /// [`MAX_SCORED_SITES`](super::evaluate::MAX_SCORED_SITES) do.
+    /// [`MAX_SCORED_SITES`] do.
     pub spread_cut: usize,
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Content {
 }
 
 /// A document's name, text and tree. Nodes that could not be decoded are set aside and skipped by every later look-up;
-/// what that leaves in doubt is kept in [`Doubts`].
+/// what that leaves in doubt is kept in `Doubts`.
 #[derive(Debug)]
 pub struct Source {
     pub(super) name: String,
