@@ -164,7 +164,7 @@ fn decision_and_answer(scene: Scene) -> Scene {
 }
 
 #[library_benchmark]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(6_246))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(6_697))]
 fn message_to_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
