@@ -14,6 +14,7 @@
 #[path = "fleet/mod.rs"]
 mod fleet;
 
+use std::fs;
 use std::hint::black_box;
 use std::sync::mpsc;
 use std::thread;
@@ -24,7 +25,7 @@ use prost::Message as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tradewind::client::options::Options;
-use tradewind::client::{Asker, Client, Request};
+use tradewind::client::{Asker, AttemptResult, Client, Outcome, Request};
 use tradewind::engine::signal::{NodeSignals, Signals};
 use tradewind::engine::snapshot::Snapshot;
 use tradewind::sidecar::serve;
@@ -78,6 +79,7 @@ fn main() {
                 .unwrap(),
         );
     });
+    told(&client(0), &runtime, if quick { 200 } else { 4_000 });
     drop(end);
     while asking.is_asking() {
         runtime
@@ -105,6 +107,74 @@ fn request(at: u64, host: &str) -> Request {
         }),
         ..Request::default()
     }
+}
+
+/// Connections that tell of their attempts, each once in a millisecond.
+const TELLING: usize = 16;
+
+/// What an outcome costs, sending and the sidecar's answer included: CPU of the client's only thread, more than what the same
+/// connections take that tell nothing. Both take turns, five times.
+fn told(client: &Client, runtime: &Runtime, rounds: u32) {
+    let run = |tells| {
+        // On the worker, not on the thread that waits for it.
+        let measured = measured(client.clone(), tells, rounds);
+        runtime.block_on(async { tokio::spawn(measured).await.unwrap() })
+    };
+    let mut costs: Vec<f64> = (0..5)
+        .map(|_| {
+            let idle = run(false);
+            let telling = run(true);
+            let outcomes = f64::from(rounds) * TELLING as f64;
+            telling.saturating_sub(idle).as_nanos() as f64 / 1e3 / outcomes
+        })
+        .collect();
+    costs.sort_by(f64::total_cmp);
+    let counted = client.counters();
+    let cost = |at: usize| costs.get(at).copied().unwrap_or(f64::NAN);
+    println!(
+        "told, us of CPU an outcome: {:.2} ({:.2} to {:.2}); {} taken, {} dropped",
+        cost(2),
+        cost(0),
+        cost(4),
+        counted.outcomes_taken,
+        counted.outcomes_dropped
+    );
+}
+
+async fn measured(client: Client, tells: bool, rounds: u32) -> Duration {
+    let before = cpu_of_this_thread();
+    let connections: Vec<_> = (0..TELLING)
+        .map(|_| tokio::spawn(connection(client.clone(), tells, rounds)))
+        .collect();
+    for connection in connections {
+        connection.await.unwrap();
+    }
+    // The last batch.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    cpu_of_this_thread().saturating_sub(before)
+}
+
+async fn connection(client: Client, tells: bool, rounds: u32) {
+    let mut every = tokio::time::interval(Duration::from_millis(1));
+    for attempt in 0..rounds {
+        every.tick().await;
+        if tells {
+            client.told(Outcome {
+                decision_id: "0123456789abcdef01234567".to_owned(),
+                node: "fra-1".to_owned(),
+                attempt: attempt % 3 + 1,
+                result: AttemptResult::Ok.into(),
+                ..Outcome::default()
+            });
+        }
+    }
+}
+
+/// User and system time of whoever calls, as the kernel's scheduler counts it.
+fn cpu_of_this_thread() -> Duration {
+    let read = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let ns = read.split(' ').next().unwrap().parse().unwrap();
+    Duration::from_nanos(ns)
 }
 
 fn row(name: &str, runtime: &Runtime, calls: u64, mut call: impl AsyncFnMut(u64)) {

@@ -1,4 +1,5 @@
-//! What the control loop costs, off the request path: taking in a decision and an outcome, and a tick, by fleet size.
+//! What the control loop costs, off the request path: taking in a decision and an outcome, a tick, and what the disruption
+//! meter does at a publication that changed weights, by fleet size.
 //!
 //! `cargo bench --bench control` prints a table; with `-- --test` everything runs once, quickly. Goals (performance.md P9):
 //! quantiles of 10,000 nodes within 20 ms a tick and 64 MB; under 1 % of a core for 1,000 nodes that report once a second.
@@ -17,12 +18,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tradewind::engine::control::{Control, Next};
+use tradewind::engine::geo::cell::Cell;
+use tradewind::engine::geo::group::Group;
 use tradewind::engine::geo::ranges::Ranges;
 use tradewind::engine::hash::KeyHash;
-use tradewind::engine::model::{ClassIndex, NodeIndex};
-use tradewind::engine::policy::{self, Affinity, SetIndex};
+use tradewind::engine::model::NodeIndex;
+use tradewind::engine::policy::{self, Affinity, ClassNumber, SetNumber};
+use tradewind::engine::publication;
 use tradewind::engine::signal::observation::{
-    AttemptResult, CacheResult, DecisionNumber, Dispatch, LoadReport, Outcome, Reporter,
+    AttemptResult, CacheResult, DecisionNumber, Dispatch, LoadReport, Named, Outcome, ProbeResult,
+    Reporter, Standing,
 };
 use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::time::Moment;
@@ -34,13 +39,57 @@ const WARM: u32 = 200;
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
     println!(
-        "{:>6}{:>14}{:>14}{:>16}{:>18}{:>14}",
-        "nodes", "dispatch ns", "outcome ns", "tick us", "each second's us", "MB"
+        "{:>6}{:>14}{:>14}{:>16}{:>18}{:>18}{:>14}",
+        "nodes", "dispatch ns", "outcome ns", "tick us", "each second's us", "publication us", "MB"
     );
     let sizes: &[u32] = if quick { &[100] } else { &[100, 1_000, 10_000] };
     for nodes in sizes {
         row(*nodes);
     }
+    println!(
+        "\n{:>6}{:>8}{:>18}{:>18}{:>14}",
+        "pairs", "groups", "round trip ns", "each second's us", "MB"
+    );
+    let groups: &[u32] = if quick { &[50] } else { &[50, 500, 2_048] };
+    for groups in groups {
+        row_of_paths(*groups);
+    }
+}
+
+/// What round trips cost: groups of clients that each use eight sites.
+fn row_of_paths(groups: u32) {
+    const SITES: u32 = 8;
+    let before = resident_mb();
+    let mut bench = Bench::new(1_000);
+    bench.tick(Moment(1_000));
+    let without = bench.tick(Moment(2_000));
+    let mut told_ns = Vec::new();
+    for round in 0..24_u64 {
+        let now = Moment(2_000 + round);
+        for group in 0..groups {
+            let group_of_clients = Group {
+                cell: Cell::from_id(((60 + group / 300) << 16) | (group % 300)).unwrap(),
+                asn: None,
+            };
+            // The same nodes for each, and so the same sites.
+            bench.number = u64::from(group) * 1_000;
+            bench.group = Some(group_of_clients);
+            bench.dispatch(u64::from(SITES));
+            let started = Instant::now();
+            bench.outcomes(now, u64::from(SITES));
+            told_ns.push(started.elapsed().as_nanos() as f64 / f64::from(SITES));
+        }
+    }
+    let mut ticks: Vec<f64> = (3..33)
+        .map(|second| bench.tick(Moment(second * 1_000)))
+        .collect();
+    let pairs = bench.control.network_pairs().0;
+    println!(
+        "{pairs:>6}{groups:>8}{:>18.0}{:>18.0}{:>14.1}",
+        median(&mut told_ns),
+        median(&mut ticks) - without,
+        resident_mb() - before
+    );
 }
 
 struct Bench {
@@ -48,6 +97,8 @@ struct Bench {
     snapshot: Snapshot,
     nodes: u32,
     number: u64,
+    /// Whose requests they are, if round trips are told.
+    group: Option<Group>,
 }
 
 impl Bench {
@@ -71,25 +122,22 @@ impl Bench {
                     rules: [{name: all, owner: bench, rollback: none, pools: [edge]}]\n";
         let policy = Arc::new(policy::compile("policy", text, &topology).policy.unwrap());
         let mut control = Control::new(1);
-        let next = Next {
-            topology: &topology,
-            policy: &policy,
-            generation: 1,
-        };
-        let signals = control.adopt(Moment(0), next);
         let parts = Parts {
             topology,
             policy,
+            candidate: None,
             geo: Arc::new(Ranges::default()),
             geo_state: GeoState::NotConfigured,
             here: None,
-            signals,
+            signals: Arc::default(),
         };
+        let snapshot = publication::adopt(&mut control, Moment(0), parts, None);
         Self {
             control,
-            snapshot: Snapshot::build(1, parts, None),
+            snapshot,
             nodes,
             number: 0,
+            group: None,
         }
     }
 
@@ -101,12 +149,15 @@ impl Bench {
                 number: DecisionNumber(self.number),
                 generation: 1,
                 key: KeyHash(self.number.wrapping_mul(self.number) % 100_003),
-                set: SetIndex::new(0),
+                set: SetNumber(0),
                 site: self.snapshot.topology().site_of(node),
                 node,
-                cell: None,
-                class: ClassIndex(0),
+                group: self.group,
+                class: ClassNumber(0),
                 hot: false,
+                named: Named::new([node]),
+                is_reusable: false,
+                is_trial: false,
             };
             self.control.dispatched(&dispatch, Affinity::Key);
         }
@@ -117,6 +168,7 @@ impl Bench {
         for number in from + 1..=self.number {
             let outcome = Outcome {
                 decision: Some(DecisionNumber(number)),
+                attempt: 1,
                 reporter: Reporter(0),
                 node: NodeIndex(u32::try_from(number % u64::from(self.nodes)).unwrap()),
                 result: AttemptResult::Ok,
@@ -124,7 +176,7 @@ impl Bench {
                 first_byte_us: 1_500 + u32::try_from(number * 7_919 % 1_000).unwrap(),
                 cache: CacheResult::Hit,
                 bytes: 10_000,
-                client_round_trip_us: 0,
+                client_round_trip_us: self.group.map_or(0, |_| 30_000),
             };
             self.control
                 .outcome(now, &outcome, Next::after(&self.snapshot));
@@ -135,6 +187,32 @@ impl Bench {
         let started = Instant::now();
         std::hint::black_box(self.control.tick(now, &self.snapshot));
         started.elapsed().as_secs_f64() * 1e6
+    }
+
+    /// A node fails its probes, and a snapshot without it is published: what the meter takes to see what that moved.
+    fn publication(&mut self, node: u32) -> f64 {
+        let now = Moment(20_000 + u64::from(node) * 1_000);
+        for _ in 0..3 {
+            let result = ProbeResult {
+                node: NodeIndex(node),
+                healthy: false,
+                took_us: 1_000,
+            };
+            self.control
+                .probed(now, result, Next::after(&self.snapshot));
+        }
+        let signals = self.control.tick(now, &self.snapshot).unwrap();
+        let parts = Parts {
+            signals,
+            ..self.snapshot.parts().clone()
+        };
+        let snapshot = Snapshot::build(self.snapshot.generation() + 1, parts, Some(&self.snapshot));
+        let started = Instant::now();
+        self.control.published(now, &snapshot);
+        let took = started.elapsed().as_secs_f64() * 1e6;
+        assert!(self.control.disruption().0.moved > 0.0 || self.nodes > 1_000);
+        self.snapshot = snapshot;
+        took
     }
 }
 
@@ -159,9 +237,10 @@ fn row(nodes: u32) {
                 utilisation: Some(0.5),
                 ..LoadReport::default()
             };
-            bench
-                .control
-                .load(Moment(9_000 + tick * 100), NodeIndex(node), report);
+            let word = ((Reporter(0), Standing::Own), report);
+            let operation = bench.snapshot.policy().operation();
+            let now = Moment(9_000 + tick * 100);
+            bench.control.load(now, NodeIndex(node), word, operation);
         }
         let took = bench.tick(Moment(9_000 + tick * 100));
         if tick % 10 == 0 {
@@ -170,12 +249,14 @@ fn row(nodes: u32) {
             ticks.push(took);
         }
     }
+    let mut publications: Vec<f64> = (0..10).map(|node| bench.publication(node)).collect();
     println!(
-        "{nodes:>6}{:>14.0}{:>14.0}{:>16.0}{:>18.0}{:>14.1}",
+        "{nodes:>6}{:>14.0}{:>14.0}{:>16.0}{:>18.0}{:>18.0}{:>14.1}",
         median(&mut dispatch_ns),
         median(&mut outcome_ns),
         median(&mut ticks),
         median(&mut slow_ticks),
+        median(&mut publications),
         resident_mb() - before
     );
 }

@@ -133,7 +133,7 @@ impl Scene {
     fn envelope<'a>(&'a self, ask: &'a Ask) -> Envelope<'a> {
         Envelope {
             request_id: &ask.message.request_id,
-            decision_id: "0123456789abcdef",
+            decision_id: "0123456789abcdef01234567",
             revision: self.published.revision,
             policy_digest: &self.published.policy_digest,
             freshness_floor: 0,
@@ -169,7 +169,7 @@ impl Scene {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         let query = match work {
             Work::Read => buffer
-                .read(&ask.message, &mut room, snapshot.policy().reading())
+                .read(&ask.message, &mut room, snapshot.routing().reading())
                 .expect("requests are well formed"),
             Work::Only => Query {
                 only,
@@ -339,7 +339,7 @@ fn writing(effort: Effort, geography: &Geography) {
     let topology = effort.large.topology();
     let parts = fleet::parts(&topology, rules, geography);
     let built = Snapshot::build(1, parts.clone(), None);
-    let edge = built.policy().node_sets().first().expect("two pools");
+    let edge = built.routing().node_sets().first().expect("two pools");
     let points: Vec<UnitVector> = edge.points(&topology);
     let cells = geography.ranges.cell_vectors();
     let rounds = effort.rounds.div_ceil(4);

@@ -7,7 +7,6 @@
 //! and the servers asked share the other. Processor time is that of Envoy and of the server asked, by `schedstat`.
 
 #![expect(
-    clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -20,10 +20,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tradewind::engine::hash::KeyHash;
-use tradewind::engine::model::{ClassIndex, NodeIndex, SiteIndex};
-use tradewind::engine::policy::{Affinity, SetIndex};
-use tradewind::engine::signal::observation::{DecisionNumber, Dispatch};
-use tradewind::sidecar::intake::{Dispatched, Intake, Lane};
+use tradewind::engine::model::{NodeIndex, SiteIndex};
+use tradewind::engine::policy::{Affinity, ClassNumber, SetNumber};
+use tradewind::engine::signal::observation::{DecisionNumber, Dispatch, Named};
+use tradewind::sidecar::intake::lanes::{Dispatched, Intake, Lane};
 
 /// Pushes in a round.
 const PUSHES: u64 = 60_000;
@@ -89,12 +89,15 @@ fn push(lane: &Lane, count: u64) {
                 number: DecisionNumber(number),
                 generation: 1,
                 key: KeyHash(number),
-                set: SetIndex::new(0),
+                set: SetNumber(0),
                 site: SiteIndex(1),
                 node: NodeIndex(2),
-                cell: Some(3),
-                class: ClassIndex(0),
+                group: None,
+                class: ClassNumber(0),
                 hot: false,
+                named: Named::new([2, 3, 4].map(NodeIndex)),
+                is_reusable: false,
+                is_trial: false,
             },
             affinity: Affinity::Key,
         }));

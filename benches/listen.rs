@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::time::Instant;
+
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
@@ -37,6 +37,7 @@ use tradewind::sidecar::listen::worker::{self, Workers};
 
 use echo::Echo;
 use peer::Peer;
+use tradewind::sidecar::clock::timer_now;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -173,7 +174,7 @@ fn start_gate(
 fn load(target: &Target, regime: Regime, length: Duration) -> Round {
     let stop = Arc::new(AtomicBool::new(false));
     let before = cpu_ns(target.threads);
-    let started = Instant::now();
+    let started = timer_now();
     let clients: Vec<_> = (0..regime.connections)
         .map(|_| {
             let stop = Arc::clone(&stop);

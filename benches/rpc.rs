@@ -17,6 +17,8 @@
     reason = "a bench may fail loudly; it reads the clock and prints a table of small numbers"
 )]
 
+#[path = "rpc/check.rs"]
+mod check;
 #[path = "rpc/client.rs"]
 mod client;
 #[path = "rpc/echo.rs"]
@@ -27,9 +29,10 @@ mod fleet;
 mod peer;
 #[path = "../tests/listen/echo.rs"]
 mod raw;
+#[path = "rpc/servers.rs"]
+mod servers;
 
 use std::hint::black_box;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
@@ -39,34 +42,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use prost::Message as _;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tonic::Request;
 use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::snapshot::Snapshot;
-use tradewind::sidecar::audit::Audit;
-use tradewind::sidecar::decider::Decider;
-use tradewind::sidecar::grpc;
-use tradewind::sidecar::listen::gate::{Door, Gate};
-use tradewind::sidecar::listen::limits::{GateLimits, Limits};
-use tradewind::sidecar::listen::socket::Endpoint;
-use tradewind::sidecar::listen::stranger::Signpost;
-use tradewind::sidecar::listen::worker::Workers;
-use tradewind::sidecar::metrics::DecisionCounters;
+use tradewind::sidecar::intake::counters::DecisionCounters;
+use tradewind::sidecar::intake::decider::Decider;
 use tradewind::sidecar::state::State;
 use tradewind::sidecar::wire::proto::DecideBatchRequest;
-use tradewind::sidecar::wire::proto::server::decision_service_server::{
-    DecisionService, DecisionServiceServer,
-};
+use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionService;
 
 use client::{Client, Regime, Round, Target, load};
-use echo::{Blob, Echo};
 use fleet::{Ask, Geography, Rules, Size};
+use servers::{Bench, Rivals};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const DECIDE: &str = "/tradewind.v1.DecisionService/Decide";
 const BATCH: &str = "/tradewind.v1.DecisionService/DecideBatch";
 const STREAM: &str = "/tradewind.v1.DecisionService/DecideStream";
@@ -103,6 +94,19 @@ struct Effort {
     large: Size,
 }
 
+impl Bench {
+    /// Loads each in turn, round by round.
+    fn in_turns(&self, contenders: &[(&Target, Regime)]) -> Vec<Vec<Round>> {
+        let mut seen = vec![Vec::new(); contenders.len()];
+        for _round in 0..self.effort.rounds {
+            for ((target, regime), seen) in contenders.iter().zip(&mut seen) {
+                seen.push(load(target, *regime, self.effort.length));
+            }
+        }
+        seen
+    }
+}
+
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
     let effort = if quick {
@@ -130,6 +134,11 @@ fn main() {
     };
     let geography = Geography::new(effort.networks, effort.requests);
     let bench = Bench::new(effort, &geography);
+    let mut from_alone = std::env::args().skip_while(|argument| argument != "alone");
+    if let Some(number) = from_alone.nth(1) {
+        alone(&bench, number.parse().expect("0 to 5"));
+        return bench.end();
+    }
     let named: Vec<String> = std::env::args()
         .filter(|argument| argument.starts_with('P'))
         .collect();
@@ -150,199 +159,6 @@ fn main() {
         swaps(&bench, &geography);
     }
     bench.end();
-}
-
-/// All servers, and what they are asked.
-struct Bench {
-    effort: Effort,
-    control: Runtime,
-    stock: Runtime,
-    gates: Vec<Gate>,
-    state: Arc<State>,
-    audit: Arc<Audit>,
-    asks: Vec<Ask>,
-    messages: Arc<Vec<Bytes>>,
-    /// Decide and echo, by transport.
-    doors: Vec<(&'static str, Target, Target)>,
-    one_worker: Target,
-    default_server: Target,
-}
-
-impl Bench {
-    fn new(effort: Effort, geography: &Geography) -> Self {
-        let rules = Rules::Hosts(10);
-        let state = Arc::new(State::default());
-        let topology = Size {
-            nodes: 64,
-            sites: 8,
-        }
-        .topology();
-        let snapshot = Snapshot::build(1, fleet::parts(&topology, rules, geography), None);
-        state
-            .published
-            .store(Some(Arc::new(fleet::publish(snapshot))));
-        let control = runtime("control", 1);
-        let (audit, samples) = Audit::new(1_024);
-        control.spawn(Arc::clone(&audit).keep_all(samples));
-        let asks = geography.asks(rules);
-        let encoded = asks
-            .iter()
-            .map(|ask| Bytes::from(ask.message.encode_to_vec()));
-        let messages: Arc<Vec<Bytes>> = Arc::new(encoded.collect());
-        let make = |worker| decisions(&state, &audit, worker);
-
-        let mut gate = Gate::new(Workers::start(2).unwrap(), GateLimits::default());
-        let decide_tcp = control.block_on(gate.open(door(Endpoint::Tcp(ANY)), |w| make(w.0)));
-        let decide_tcp = target("decide", decide_tcp.unwrap(), DECIDE, &messages);
-        let answer = answer_size(&decide_tcp);
-        let echo = || {
-            let answer = Arc::new(Blob::of_encoded_size(answer));
-            Echo { answer }
-        };
-        let blobs = messages
-            .iter()
-            .map(|message| Bytes::from(Blob::of_encoded_size(message.len()).encode_to_vec()));
-        let blobs: Arc<Vec<Bytes>> = Arc::new(blobs.collect());
-        let echo_tcp = control.block_on(gate.open(door(Endpoint::Tcp(ANY)), |_| echo()));
-        let echo_tcp = target("echo", echo_tcp.unwrap(), echo::PATH, &blobs);
-        println!(
-            "bytes of a question: {}, echoed {}; of an answer: {answer}, echoed {}",
-            mean_len(&messages),
-            mean_len(&blobs),
-            answer_size(&echo_tcp),
-        );
-        let decide_unix = control.block_on(gate.open(door(socket("decide")), |w| make(w.0)));
-        let decide_unix = target("decide", decide_unix.unwrap(), DECIDE, &messages);
-        let echo_unix = control.block_on(gate.open(door(socket("echo")), |_| echo()));
-        let echo_unix = target("echo", echo_unix.unwrap(), echo::PATH, &blobs);
-
-        let mut single = Gate::new(Workers::start(1).unwrap(), GateLimits::default());
-        let opened = control.block_on(single.open(door(Endpoint::Tcp(ANY)), |w| make(w.0)));
-        let one_worker = target("gate, one worker", opened.unwrap(), DECIDE, &messages);
-        let stock = runtime("stock", 2);
-        let default_server = Target {
-            name: "tonic's default server",
-            endpoint: start_stock(&stock, make(0)),
-            threads: "stock",
-            ..one_worker.clone()
-        };
-        Self {
-            effort,
-            control,
-            stock,
-            gates: vec![gate, single],
-            state,
-            audit,
-            asks,
-            messages,
-            doors: vec![
-                ("TCP", decide_tcp, echo_tcp),
-                ("Unix socket", decide_unix, echo_unix),
-            ],
-            one_worker,
-            default_server,
-        }
-    }
-
-    fn decide(&self) -> &Target {
-        &self.doors[0].1
-    }
-
-    /// Loads each in turn, round by round.
-    fn in_turns(&self, contenders: &[(&Target, Regime)]) -> Vec<Vec<Round>> {
-        let mut seen = vec![Vec::new(); contenders.len()];
-        for _round in 0..self.effort.rounds {
-            for ((target, regime), seen) in contenders.iter().zip(&mut seen) {
-                seen.push(load(target, *regime, self.effort.length));
-            }
-        }
-        seen
-    }
-
-    fn end(self) {
-        for gate in self.gates {
-            self.control.block_on(gate.drain());
-        }
-        self.stock.shutdown_background();
-    }
-}
-
-fn runtime(name: &str, threads: usize) -> Runtime {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let builder = builder.worker_threads(threads).thread_name(name);
-    builder.enable_all().build().unwrap()
-}
-
-fn decisions(
-    state: &Arc<State>,
-    audit: &Arc<Audit>,
-    worker: usize,
-) -> DecisionServiceServer<Decider> {
-    let counters = Arc::new(DecisionCounters::default());
-    let (state, audit) = (Arc::clone(state), Arc::clone(audit));
-    let decider = Decider::new(state, counters, audit, Arc::default(), (1, worker));
-    DecisionServiceServer::new(decider)
-        .max_decoding_message_size(grpc::MAX_BATCH_BYTES)
-        .max_encoding_message_size(grpc::MAX_ANSWER_BYTES)
-}
-
-fn door(endpoint: Endpoint) -> Door {
-    Door {
-        endpoint,
-        limits: Limits::trusted(),
-        streaming: |path| path == STREAM,
-        names_peer: |_path| false,
-        signpost: Signpost::none(),
-    }
-}
-
-fn socket(name: &str) -> Endpoint {
-    let file = format!("tradewind-bench-{}-{name}.sock", std::process::id());
-    Endpoint::Unix(std::env::temp_dir().join(file))
-}
-
-fn target(
-    name: &'static str,
-    endpoint: Endpoint,
-    path: &'static str,
-    messages: &Arc<Vec<Bytes>>,
-) -> Target {
-    Target {
-        name,
-        endpoint,
-        // Each gate has threads of its own, called alike; only one is loaded at a time.
-        threads: "tradewind-",
-        path,
-        messages: Arc::clone(messages),
-        decisions: 1,
-    }
-}
-
-/// What `tonic::transport::Server::builder().add_service(...)` under `#[tokio::main]` gives.
-fn start_stock(runtime: &Runtime, service: DecisionServiceServer<Decider>) -> Endpoint {
-    let listener = runtime.block_on(TcpListener::bind(ANY)).unwrap();
-    let address = listener.local_addr().unwrap();
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder().add_service(service);
-    drop(runtime.spawn(server.serve_with_incoming(incoming)));
-    Endpoint::Tcp(address)
-}
-
-/// The usual size of an answer: the median of a few.
-fn answer_size(target: &Target) -> usize {
-    let Endpoint::Tcp(address) = target.endpoint else {
-        unreachable!("asked over TCP")
-    };
-    let few = target.messages.iter().take(31);
-    let mut sizes: Vec<usize> = few
-        .map(|message| client::answer_bytes(address, target.path, message))
-        .collect();
-    sizes.sort_unstable();
-    sizes[sizes.len() / 2]
-}
-
-fn mean_len(messages: &[Bytes]) -> usize {
-    messages.iter().map(Bytes::len).sum::<usize>() / messages.len()
 }
 
 /// Median, tenth and ninetieth percentile.
@@ -375,25 +191,39 @@ fn report(contenders: &[(&Target, Regime)], seen: &[Vec<Round>]) {
 }
 
 fn beside_an_echo(bench: &Bench) {
-    println!("P1: Decide beside an echo of the same sizes on the same gate, two workers");
-    for (transport, decide, echo) in &bench.doors {
+    println!("P1: calls beside an echo of the same sizes and path on the same gate, two workers");
+    for (transport, rivals) in &bench.decides {
         println!("over {transport}");
-        for regime in [PIPELINED, C4_M1, C1_M1] {
-            let contenders = [(echo, regime), (decide, regime)];
-            report(&contenders, &bench.in_turns(&contenders));
-        }
+        beside_its_echo(bench, rivals, &[PIPELINED, C4_M1, C1_M1]);
     }
-    let (_, decide, echo) = &bench.doors[0];
-    let contenders = [(echo, FRAMES), (decide, FRAMES)];
-    report(&contenders, &bench.in_turns(&contenders));
+    println!("over TCP");
+    beside_its_echo(bench, &bench.decides[0].1, &[FRAMES]);
+    beside_its_echo(bench, &bench.checks, &[PIPELINED, FRAMES, C4_M1]);
+}
+
+fn beside_its_echo(bench: &Bench, rivals: &Rivals, regimes: &[Regime]) {
+    for &regime in regimes {
+        let targets = [&rivals.echo, &rivals.served, &rivals.generated];
+        let contenders = targets.map(|target| (target, regime));
+        report(&contenders, &bench.in_turns(&contenders));
+    }
+}
+
+/// Loads one server alone for ten seconds, for a tool that counts instructions by thread.
+fn alone(bench: &Bench, number: usize) {
+    let (decide, check) = (&bench.decides[0].1, &bench.checks);
+    let targets = [decide, check].map(|rivals| [&rivals.echo, &rivals.served, &rivals.generated]);
+    let target = targets.as_flattened()[number];
+    let round = load(target, PIPELINED, Duration::from_secs(10));
+    println!("{} {}: {} answers", target.name, target.path, round.answers);
 }
 
 /// The time of a decision alone, and of the whole handler, beside the CPU of a call.
 fn share_of_the_decision(bench: &Bench) {
     println!("P2: the decision's part of a call");
     let counters = Arc::new(DecisionCounters::default());
-    let (state, audit) = (Arc::clone(&bench.state), Arc::clone(&bench.audit));
-    let decider = Decider::new(state, counters, audit, Arc::default(), (1, 3));
+    let (state, recent) = (Arc::clone(&bench.state), Arc::clone(&bench.recent));
+    let decider = Decider::new(state, counters, recent, Arc::default(), (1, 3));
     let published = bench.state.published.load_full().expect("published above");
     let headers: Vec<_> = bench.asks.iter().map(Ask::headers).collect();
     let mut nobody = Context::from_waker(Waker::noop());
@@ -545,7 +375,7 @@ fn swap_until(stop: &AtomicBool, state: &State) -> usize {
             policy_digest: before.policy_digest.clone(),
             nodes: Arc::clone(&before.nodes),
             pool_rows: before.pool_rows.clone(),
-            texts: Arc::clone(&before.texts),
+            texts: before.texts.clone(),
         };
         drop(before);
         state.published.store(Some(Arc::new(next)));

@@ -3,7 +3,7 @@
 //!
 //! A tour in the order of a request:
 //!
-//! 1. [`sidecar::listen`] accepts the proxy's connection and hands it to a worker; [`sidecar::grpc`] takes the call.
+//! 1. [`sidecar::listen`] accepts the proxy's connection and hands it to a worker; [`sidecar::doors`] takes the call.
 //! 2. [`sidecar::wire`] reads the message as an [`engine::query::Query`].
 //! 3. [`engine::evaluate`] decides it on the published [`engine::snapshot::Snapshot`]: where the client is
 //!    ([`engine::locate`]), which rule matches ([`engine::policy`]), which site is best in milliseconds
@@ -30,6 +30,7 @@
 //! let parts = Parts {
 //!     topology: Arc::new(topology),
 //!     policy: Arc::new(policy),
+//!     candidate: None,
 //!     geo: Arc::new(Ranges::default()),
 //!     geo_state: GeoState::NotConfigured,
 //!     here: None,
@@ -44,9 +45,13 @@
 //!
 //! docs/architecture.md is the map, with the invariants.
 
-pub mod client;
 pub mod command;
-pub mod demo;
-pub mod engine;
-pub mod example;
-pub mod sidecar;
+
+#[doc(inline)]
+pub use tradewind_client as client;
+#[doc(inline)]
+pub use tradewind_engine as engine;
+#[doc(inline)]
+pub use tradewind_sidecar as sidecar;
+#[doc(inline)]
+pub use tradewind_sidecar::example;

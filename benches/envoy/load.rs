@@ -1,11 +1,12 @@
 //! Requests through one of Envoy's listeners, timed one by one.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::{CONTENDERS, Contender};
 use crate::http::Connection;
 use crate::parties::Parties;
+use tradewind::sidecar::clock::timer_now;
 
 /// What one round showed.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,7 @@ pub(crate) fn run(
         &parties.stub
     };
     let before = (parties.envoy.cpu_ns(), server.cpu_ns());
-    let began = Instant::now();
+    let began = timer_now();
     let one = |number: usize| {
         let mut connection = Connection::tcp(address).unwrap();
         let mut times = Vec::new();
@@ -46,7 +47,7 @@ pub(crate) fn run(
             object += 1;
             let path = format!("/object/{}", object % 1_000);
             let client = format!("192.0.2.{}", object % 250 + 1);
-            let sent = Instant::now();
+            let sent = timer_now();
             let headers = [("Host", "www.example.com"), ("X-Forwarded-For", &*client)];
             let answer = connection.get(&path, &headers).unwrap();
             times.push(sent.elapsed());

@@ -4,13 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
-use tradewind::demo::nodes::{NodeOptions, NodePlan, Nodes};
 use tradewind::engine::topology;
+use tradewind_demo::nodes::{NodeOptions, NodePlan, Nodes};
 
 use crate::config::{self, CONTENDERS, Places};
+use tradewind::sidecar::clock::timer_now;
 
 /// All of them; they end with this.
 pub(crate) struct Parties {
@@ -32,7 +33,7 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let process = Self(child.spawn().unwrap());
-        let began = Instant::now();
+        let began = timer_now();
         while TcpStream::connect(address).is_err() {
             assert!(
                 began.elapsed() < Duration::from_secs(20),
@@ -95,7 +96,7 @@ fn envoy_program(root: &Path) -> Option<PathBuf> {
 }
 
 impl Parties {
-    /// Starts all; `None` where Envoy can not be had.
+    /// Starts all; `None` where Envoy cannot be had.
     pub(crate) fn start() -> Option<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = envoy_program(root)?;

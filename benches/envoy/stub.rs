@@ -8,8 +8,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
-use tradewind::sidecar::envoy::DESTINATION;
-use tradewind::sidecar::envoy::proto::envoy as api;
+use tradewind::sidecar::doors::envoy::DESTINATION;
+use tradewind::sidecar::doors::envoy::proto::envoy as api;
 
 use api::config::core::v3::{HeaderValue, HeaderValueOption};
 use api::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
@@ -58,8 +58,8 @@ impl Authorization for Stub {
     }
 }
 
-fn api_status() -> tradewind::sidecar::envoy::proto::google::rpc::Status {
-    tradewind::sidecar::envoy::proto::google::rpc::Status::default()
+fn api_status() -> tradewind::sidecar::doors::envoy::proto::google::rpc::Status {
+    tradewind::sidecar::doors::envoy::proto::google::rpc::Status::default()
 }
 
 #[tonic::async_trait]

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "an allocator can not be written without; this one only counts and passes on"
+    reason = "an allocator cannot be written without; this one only counts and passes on"
 )]
 
 use std::alloc::{GlobalAlloc, Layout};

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use tradewind::engine::edition::Texts;
 use tradewind::engine::geo::Location;
 use tradewind::engine::geo::layer::{Layer, Record, compile};
 use tradewind::engine::geo::place::{Asn, Country};
@@ -186,7 +187,7 @@ impl Rules {
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments)
-        .expect("writing to a string can not fail");
+        .expect("writing to a string cannot fail");
     text.push('\n');
 }
 
@@ -319,6 +320,7 @@ pub(crate) fn parts(topology: &Arc<Topology>, rules: Rules, geography: &Geograph
     Parts {
         topology: Arc::clone(topology),
         policy: rules.policy(topology),
+        candidate: None,
         geo: Arc::clone(&geography.ranges),
         geo_state: GeoState::Good,
         here: None,
@@ -332,8 +334,8 @@ pub(crate) fn publish(snapshot: Snapshot) -> Published {
         revision: 1,
         policy_digest: snapshot.policy().digest().short(),
         nodes: Arc::new(EncodedNodes::new(snapshot.topology())),
-        pool_rows: vec![2; snapshot.policy().pools().len()],
-        texts: Arc::default(),
+        pool_rows: vec![2; snapshot.routing().pools().len()],
+        texts: Texts::default(),
         snapshot,
     }
 }

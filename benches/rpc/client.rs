@@ -3,7 +3,6 @@
 //! The bodies of all calls are encoded beforehand and answers are not decoded, so that every server is asked at the
 //! same price.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -64,6 +63,7 @@ pub(crate) enum Client {
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) decisions_per_s: f64,
+    pub(crate) answers: u32,
     /// Processor time of the server's threads for each decision.
     pub(crate) cpu_us: f64,
     /// Time from call to answer in nanoseconds; empty for raw frames.
@@ -127,6 +127,7 @@ pub(crate) fn load(target: &Target, regime: Regime, length: Duration) -> Round {
     let decisions = f64::from(all.answers * target.decisions).max(1.0);
     Round {
         decisions_per_s: decisions / took,
+        answers: all.answers,
         cpu_us: cpu * 1e6 / decisions,
         latency_ns: all.latency_ns,
     }
@@ -277,13 +278,23 @@ fn frames(target: &Target, calls: usize, mut turn: Turn, stop: &AtomicBool) -> T
     }
 }
 
-/// An answer to one call by raw frames, for a look at its size.
-pub(crate) fn answer_bytes(address: SocketAddr, path: &str, message: &[u8]) -> usize {
-    let mut peer = Peer::greet(address, &[]);
-    peer.call(1, path, message).unwrap();
-    let data = peer.read_until(peer::DATA).expect("an answer");
-    // Five bytes of gRPC stand before the message.
-    data.payload.len() - 5
+/// The usual size of an answer in bytes: the median of a few.
+pub(crate) async fn answer_size(target: &Target) -> usize {
+    let channel = connect(&target.endpoint).await;
+    let mut sizes = Vec::new();
+    for message in target.messages.iter().take(31) {
+        sizes.push(ask(&channel, target.path, message.clone()).await.len());
+    }
+    sizes.sort_unstable();
+    sizes[sizes.len() / 2]
+}
+
+async fn ask(channel: &Channel, path: &'static str, message: Bytes) -> Bytes {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let path = PathAndQuery::from_static(path);
+    let answer = grpc.unary(Request::new(message), path, RawCodec).await;
+    answer.unwrap().into_inner()
 }
 
 /// Processor time of this process's threads whose name begins so, in nanoseconds.

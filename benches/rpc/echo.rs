@@ -12,8 +12,9 @@ use tonic::server::{Grpc, UnaryService};
 use tonic_prost::ProstCodec;
 use tower::{BoxError, Service};
 
-/// The path of its only method.
-pub(crate) const PATH: &str = "/test.Echo/Unary";
+/// Paths by which it is called: as long as those of the methods it stands beside, because reading a path is a part of a call.
+pub(crate) const PATH_LIKE_DECIDE: &str = "/tradewind.v1.DecisionService/Repeat";
+pub(crate) const PATH_LIKE_CHECK: &str = "/envoy.service.auth.v3.Authorization/Shout";
 
 /// A message of bytes.
 #[derive(Clone, PartialEq, prost::Message)]

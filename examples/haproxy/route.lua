@@ -7,6 +7,11 @@
 local SIDECAR = "http://127.0.0.1:8091/v1/route"
 local TIMEOUT_MS = 1000
 
+-- A sidecar that hangs is not asked for so long, in seconds: until the check of haproxy.cfg must have noticed, which takes
+-- its interval and its timeout. Only the requests on their way wait.
+local LEFT_ALONE = 0.6
+local left_alone_until = 0
+
 -- What is longer is refused here: a question or an answer that does not fit into HAProxy's buffers (tune.bufsize) would
 -- look like a dead sidecar, and the request pass.
 local LONGEST_TARGET, LONGEST_QUESTION = 8192, 24576
@@ -66,10 +71,16 @@ local function refuse(txn, status, reason)
   txn:done(reply)
 end
 
+local function seconds()
+  local now = core.now()
+  return now.sec + now.usec / 1000000
+end
+
 core.register_action("route", { "http-req" }, function(txn)
   local headers = question(txn)
   if #headers["x-original-uri"][1] > LONGEST_TARGET then return refuse(txn, 414) end
   if size(headers) > LONGEST_QUESTION then return refuse(txn, 431) end
+  if seconds() < left_alone_until then return end
   local answer = core.httpclient():head { url = SIDECAR, headers = headers, timeout = TIMEOUT_MS }
   local status = answer and answer.status or 0
   local function header(name)
@@ -81,6 +92,8 @@ core.register_action("route", { "http-req" }, function(txn)
       local value = header(name)
       if value then txn:set_var(variable, value) end
     end
+  elseif status == 504 then
+    left_alone_until = seconds() + LEFT_ALONE
   elseif status >= 400 and status < 500 or status == 503 and header("x-route-reason") then
     refuse(txn, status, header("x-route-reason"))
   end

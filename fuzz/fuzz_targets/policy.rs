@@ -26,6 +26,7 @@ fuzz_target!(|text: &str| {
     let parts = Parts {
         topology: Arc::clone(&TOPOLOGY),
         policy: Arc::new(policy),
+        candidate: None,
         geo: Arc::new(Ranges::default()),
         geo_state: GeoState::NotConfigured,
         here: None,

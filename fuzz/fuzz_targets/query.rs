@@ -23,6 +23,7 @@ static WORLD: LazyLock<(Snapshot, EncodedNodes)> = LazyLock::new(|| {
     let parts = Parts {
         topology: Arc::new(topology),
         policy: Arc::new(policy),
+        candidate: None,
         geo: Arc::new(geo.ranges),
         geo_state: GeoState::Good,
         here: None,
@@ -35,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = proto::DecideRequest::decode(bytes) else { return };
     let (snapshot, nodes) = &*WORLD;
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let query = match buffer.read(&request, &mut room, snapshot.policy().reading()) {
+    let query = match buffer.read(&request, &mut room, snapshot.routing().reading()) {
         Ok(query) => query,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
@@ -43,7 +44,7 @@ fuzz_target!(|bytes: &[u8]| {
     let decision = Decision::new(snapshot, &evaluation);
     let envelope = Envelope {
         request_id: &request.request_id,
-        decision_id: "0123456789abcdef",
+        decision_id: "0123456789abcdef01234567",
         revision: 1,
         policy_digest: "0123456789abcdef",
         freshness_floor: request.object_version_floor,

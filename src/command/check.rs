@@ -1,7 +1,7 @@
 //! `tradewind check`: every fault of policy and topology files, before they are put to use.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::output::{self, Format};
 use super::{CommandError, Context, Exit, world};
 use crate::engine::date::Date;
 use crate::engine::document::{Code, Diagnostic, Diagnostics, Limits, Path, Source};
+use crate::engine::edition::Ground;
 use crate::engine::policy;
 use crate::engine::policy::document::KIND as POLICY_KIND;
 use crate::engine::topology::document::KIND as TOPOLOGY_KIND;
@@ -112,55 +113,55 @@ impl File {
 /// What policies are checked against.
 enum Against {
     /// The fleet of a file.
-    File(String, Box<Topology>),
+    File(String, Ground),
     /// The embedded fleet.
-    Example(Box<Topology>),
+    Example(Ground),
     /// Nothing: the file is refused itself, so every name in the policy would look wrong.
     Refused(String),
 }
 
 impl Against {
     fn choose(args: &Args, files: &[File]) -> Result<Self, CommandError> {
-        let mut given: Vec<(String, Option<Topology>)> = files
-            .iter()
-            .filter(|file| file.kind == Kind::Topology)
-            .map(|file| {
-                let compiled = topology::compile(&file.name, &file.text);
-                (file.name.clone(), compiled.topology)
-            })
-            .collect();
         if let Some(path) = &args.topology {
-            let name = world::name(path);
-            let compiled = topology::compile(&name, &world::read(path)?);
-            if compiled.topology.is_none() {
-                return Err(CommandError::Refused {
-                    files: vec![format!("`{name}`")],
-                    diagnostics: Box::new(compiled.diagnostics),
-                });
-            }
-            given = vec![(name, compiled.topology)];
+            return Self::named(path);
         }
-        let count = given.len();
         let has_policy = files.iter().any(|file| file.kind == Kind::Policy);
-        if count > 1 && has_policy {
-            return Err(CommandError::SeveralTopologies { count });
-        }
-        Ok(match given.pop() {
-            Some((name, Some(topology))) => Self::File(name, Box::new(topology)),
-            Some((name, None)) => Self::Refused(name),
-            None => {
-                let compiled = topology::compile(world::EXAMPLE_TOPOLOGY, example::TOPOLOGY);
-                match compiled.topology {
-                    Some(topology) => Self::Example(Box::new(topology)),
-                    None => Self::Refused(world::EXAMPLE_TOPOLOGY.to_owned()),
-                }
+        let topologies = files.iter().filter(|file| file.kind == Kind::Topology);
+        let topologies: Vec<&File> = topologies.collect();
+        match topologies.as_slice() {
+            [] => {
+                let name = world::EXAMPLE_TOPOLOGY;
+                let found = ground(name, example::TOPOLOGY);
+                Ok(found.map_or_else(|_| Self::Refused(name.to_owned()), Self::Example))
             }
-        })
+            several if several.len() > 1 && has_policy => Err(CommandError::SeveralTopologies {
+                count: several.len(),
+            }),
+            [.., file] => {
+                let name = file.name.clone();
+                Ok(match ground(&name, &file.text) {
+                    Ok(ground) => Self::File(name, ground),
+                    Err(_) => Self::Refused(name),
+                })
+            }
+        }
+    }
+
+    /// The fleet of a file that is not itself to be checked, so it must be good.
+    fn named(path: &FilePath) -> Result<Self, CommandError> {
+        let name = world::name(path);
+        match ground(&name, &world::read(path)?) {
+            Ok(ground) => Ok(Self::File(name, ground)),
+            Err(findings) => Err(CommandError::Refused {
+                files: vec![format!("`{name}`")],
+                diagnostics: Box::new(findings),
+            }),
+        }
     }
 
     fn topology(&self) -> Option<&Topology> {
         match self {
-            Self::File(_, topology) | Self::Example(topology) => Some(topology),
+            Self::File(_, ground) | Self::Example(ground) => Some(ground.topology()),
             Self::Refused(_) => None,
         }
     }
@@ -178,6 +179,10 @@ impl Against {
             }
         }
     }
+}
+
+fn ground(name: &str, text: &str) -> Result<Ground, Diagnostics> {
+    Ground::compile(name, text.into(), None)
 }
 
 /// All findings about a policy: its form and meaning, and rules past their day.

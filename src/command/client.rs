@@ -24,7 +24,7 @@ pub struct Server {
     uri: String,
 }
 
-/// Why a sidecar can not be asked.
+/// Why a sidecar cannot be asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -62,7 +62,7 @@ pub enum ServerError {
         status: Box<Status>,
     },
     /// It could not do what an operator asked for.
-    #[error("{server} can not do this: {}, {}", code_name(status), status.message())]
+    #[error("{server} cannot do this: {}, {}", code_name(status), status.message())]
     Failed {
         /// Who.
         server: Server,

@@ -18,7 +18,7 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
-    // Into memory first: the generator panics when it can not write, as to a closed pipe.
+    // Into memory first: the generator panics when it cannot write, as to a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tradewind", &mut script);
     out.write_all(&script).map_err(CommandError::Output)?;

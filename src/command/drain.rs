@@ -6,7 +6,7 @@ use super::operator::{Door, DoorArgs, WordsArgs};
 use super::output::{self, Format, Text};
 use super::{CommandError, Exit};
 use crate::engine::document::DurationMs;
-use crate::sidecar::wire::{fleet, proto};
+use crate::sidecar::wire::{admin_state, proto};
 
 /// Arguments of `tradewind drain`.
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ impl Args {
     }
 
     fn words_on(&self, answer: &proto::SetAdminStateResponse) -> String {
-        let name = |state| fleet::state(state).map_or("unknown", |state| state.name());
+        let name = |state| admin_state::state(state).map_or("unknown", |state| state.name());
         let (kind, id) = match (&self.site, &self.node) {
             (Some(site), _) => ("site", site.as_str()),
             (None, node) => ("node", node.as_deref().unwrap_or_default()),

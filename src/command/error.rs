@@ -10,37 +10,37 @@ use super::client::ServerError;
 use super::request::RequestError;
 use super::tell::SourceError;
 use super::topology::{ImportError, SiteFaults};
-use crate::demo::nodes::NodesError;
-use crate::demo::show::DemoError;
 use crate::engine::document::Diagnostics;
 use crate::sidecar::geoip::error::GeoFaults;
-use crate::sidecar::here::UnknownSite;
+use crate::sidecar::settings::here::UnknownSite;
+use tradewind_demo::nodes::NodesError;
+use tradewind_demo::show::DemoError;
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// A file can not be read.
-    #[error("`{}` can not be read", path.display())]
+    /// A file cannot be read.
+    #[error("`{}` cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// A file can not be written.
-    #[error("`{}` can not be written", path.display())]
+    /// A file cannot be written.
+    #[error("`{}` cannot be written", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The output can not be written.
-    #[error("the output can not be written")]
+    /// The output cannot be written.
+    #[error("the output cannot be written")]
     Output(#[source] io::Error),
-    /// The output can not be put into words.
-    #[error("the output can not be written as JSON")]
+    /// The output cannot be put into words.
+    #[error("the output cannot be written as JSON")]
     Json(#[source] serde_json::Error),
     /// A policy without a topology, or the other way round.
     #[error("`--{given}` is given without `--{missing}`, must be both or neither")]
@@ -56,7 +56,7 @@ pub enum CommandError {
         /// How many.
         count: usize,
     },
-    /// Documents that can not be used.
+    /// Documents that cannot be used.
     #[error("{} are refused, with {} errors", files.join(" and "), diagnostics.counts().0)]
     Refused {
         /// The documents' names.
@@ -64,16 +64,16 @@ pub enum CommandError {
         /// All that was found.
         diagnostics: Box<Diagnostics>,
     },
-    /// Geo files that can not be used.
+    /// Geo files that cannot be used.
     #[error("no geo table")]
     Geo(#[from] GeoFaults),
     /// A site that the sidecar is said to be at and the topology does not have.
     #[error(transparent)]
     Here(#[from] UnknownSite),
-    /// A request that can not be decided.
+    /// A request that cannot be decided.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// A sidecar that can not be asked.
+    /// A sidecar that cannot be asked.
     #[error(transparent)]
     Server(#[from] ServerError),
     /// Lines that cannot be read.
@@ -82,19 +82,19 @@ pub enum CommandError {
     /// No word of when to end.
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
-    /// A demo that can not run.
+    /// A demo that cannot run.
     #[error(transparent)]
     Demo(#[from] DemoError),
-    /// Demo nodes that can not be started.
+    /// Demo nodes that cannot be started.
     #[error(transparent)]
     Nodes(#[from] NodesError),
-    /// Traffic that can not be sent.
+    /// Traffic that cannot be sent.
     #[error("no traffic in this process")]
     Traffic(#[source] io::Error),
     /// A list of sites with faulty rows.
     #[error("the list of sites is refused, {}", .0.summary())]
     Sites(SiteFaults),
-    /// A list of sites that can not become a topology.
+    /// A list of sites that cannot become a topology.
     #[error(transparent)]
     Import(#[from] ImportError),
 }
@@ -125,7 +125,7 @@ impl CommandError {
         let mut line = format!("tradewind: {self}");
         let mut cause = self.source();
         while let Some(error) = cause {
-            // Writing to a string can not fail.
+            // Writing to a string cannot fail.
             if write!(line, ": {error}").is_err() {
                 break;
             }

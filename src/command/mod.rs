@@ -35,7 +35,8 @@ pub use error::CommandError;
 pub use output::Format;
 
 use crate::engine::date::Date;
-use crate::sidecar::{settings, version};
+use crate::sidecar::observe::version;
+use crate::sidecar::settings;
 
 /// Names for every request the cache node to use, and which next if it fails.
 ///

@@ -4,21 +4,18 @@ use super::CommandError;
 use super::request::RequestError;
 use super::world::World;
 use crate::engine::decision::Decision;
-use crate::engine::evaluate::{Evaluation, evaluate};
+use crate::engine::evaluate::Evaluation;
 use crate::engine::explanation::Explanation;
 use crate::sidecar::wire::answer::{self, Envelope};
-use crate::sidecar::wire::{self, QueryBuffer, QueryRoom, proto};
+use crate::sidecar::wire::{self, HomeTimes, proto};
 
 /// The answer that a sidecar with this world would give.
 pub(super) fn decide(
     world: &World,
     request: &proto::DecideRequest,
 ) -> Result<proto::DecideResponse, CommandError> {
-    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let read = buffer.read(request, &mut room, world.snapshot.policy().reading());
-    let query = read.map_err(RequestError::from)?;
-    let evaluation = evaluate(&world.snapshot, &query);
-    Ok(message(world, request, &evaluation))
+    let answer = world.evaluate(request, |_, evaluation| message(world, request, evaluation));
+    Ok(answer.map_err(RequestError::from)?)
 }
 
 /// The answer and its reasons, as a sidecar with this world would give them.
@@ -26,16 +23,19 @@ pub(super) fn explain(
     world: &World,
     request: &proto::DecideRequest,
 ) -> Result<proto::ExplainResponse, CommandError> {
-    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let read = buffer.read(request, &mut room, world.snapshot.policy().reading());
-    let query = read.map_err(RequestError::from)?;
-    let evaluation = evaluate(&world.snapshot, &query);
-    let explanation = Explanation::new(&world.snapshot, &query, &evaluation);
-    let decision = Decision::new(&world.snapshot, &evaluation);
-    Ok(proto::ExplainResponse {
-        decision: Some(message(world, request, &evaluation)),
-        explanation: Some(wire::explanation(&decision, &explanation)),
-    })
+    let answer = world.evaluate(request, |query, evaluation| {
+        let explanation = Explanation::new(&world.snapshot, query, evaluation);
+        let decision = Decision::new(&world.snapshot, evaluation);
+        proto::ExplainResponse {
+            decision: Some(message(world, request, evaluation)),
+            explanation: Some(wire::explanation(
+                &decision,
+                &explanation,
+                HomeTimes::default(),
+            )),
+        }
+    });
+    Ok(answer.map_err(RequestError::from)?)
 }
 
 /// An evaluation as the message a sidecar sends; without a decision id, since nothing keeps it.

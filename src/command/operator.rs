@@ -6,6 +6,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
 use super::client::{Connection, Server, ServerError};
+use crate::sidecar::view::troubles::in_words;
+use crate::sidecar::wire::proto;
 use crate::sidecar::wire::proto::admin_service_client::AdminServiceClient;
 use crate::sidecar::wire::proto::topology_service_client::TopologyServiceClient;
 
@@ -73,5 +75,57 @@ impl Door {
                 _ => ServerError::Failed { server, status },
             }
         })
+    }
+}
+
+/// What keeps a node from its traffic, for how long, why at first, and when it is tried again; `None` if nothing does.
+pub(super) fn words_on_health(health: &proto::NodeHealth) -> Option<String> {
+    if health.admission == "admitted" || health.admission.is_empty() {
+        return None;
+    }
+    let why = if health.first_cause.is_empty() {
+        &health.first_source
+    } else {
+        &health.first_cause
+    };
+    let [what, why] = [&health.admission, why].map(|word| word.replace('_', " "));
+    let lasted = in_words(health.lasted_ms);
+    let again = health.reopenings;
+    let reopened = (again > 0).then(|| format!("opened again {again} times"));
+    let tried = health.tried_again_in_ms.map(in_words);
+    let tried = tried.map(|words| format!("tried again in {words}"));
+    let parts = [
+        Some(format!("{what} for {lasted}")),
+        Some(format!("at first for {why}")),
+        reopened,
+        tried,
+    ];
+    let words: Vec<String> = parts.into_iter().flatten().collect();
+    Some(words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_time_is_put_into_words() {
+        let mut health = proto::NodeHealth {
+            admission: "breaker_open".to_owned(),
+            lasted_ms: 45_000,
+            first_source: "outcomes".to_owned(),
+            first_cause: "consecutive_failures".to_owned(),
+            reopenings: 2,
+            tried_again_in_ms: Some(1_700),
+            ..proto::NodeHealth::default()
+        };
+        assert_eq!(
+            words_on_health(&health).as_deref(),
+            Some(
+                "breaker open for 45 s, at first for consecutive failures, opened again 2 times, tried again in 1.7 s"
+            )
+        );
+        health.admission = "admitted".to_owned();
+        assert_eq!(words_on_health(&health), None);
     }
 }

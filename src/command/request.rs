@@ -86,6 +86,9 @@ pub struct Args {
     /// A pool to use instead of matching rules
     #[arg(long, value_name = "POOL", env = "TRADEWIND_POOL")]
     pub pool: Option<String>,
+    /// The node that asks for its parent, by id
+    #[arg(long, value_name = "NODE", env = "TRADEWIND_CHILD")]
+    pub child: Option<String>,
     /// What spreads requests in pools without affinity
     #[arg(long, value_name = "ID", env = "TRADEWIND_REQUEST_ID")]
     pub request_id: Option<String>,
@@ -140,6 +143,7 @@ impl Args {
         Ok(proto::DecideRequest {
             request_id: text(&self.request_id),
             pool: text(&self.pool),
+            child_node: text(&self.child),
             host: or_url(&self.host, url.host),
             path: or_url(&self.path, url.path),
             query: or_url(&self.query, url.query),

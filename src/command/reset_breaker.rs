@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::operator::{Door, DoorArgs};
+use super::operator::{self, Door, DoorArgs};
 use super::output::{self, Format};
 use super::{CommandError, Exit};
 use crate::sidecar::wire::proto;
@@ -35,7 +35,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
     )?;
     match args.format {
         Format::Json => output::json(out, &answer)?,
-        Format::Text => output::text(out, &format!("node {}: breaker reset\n", args.node))?,
+        Format::Text => {
+            let before = answer.before.as_ref().and_then(operator::words_on_health);
+            let before = before.map_or_else(String::new, |words| format!("; it was {words}"));
+            let line = format!("node {}: breaker reset{before}\n", args.node);
+            output::text(out, &line)?;
+        }
     }
     Ok(Exit::Good)
 }

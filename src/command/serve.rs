@@ -88,7 +88,7 @@ fn announce(
                 "tradewind {version} serves {what}: {} nodes at {} sites, {} rules",
                 topology.nodes().len(),
                 topology.sites().len(),
-                policy.rules().len()
+                policy.routing().rules().len()
             )?;
         }
         None => writeln!(

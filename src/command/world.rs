@@ -4,19 +4,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::CommandError;
-use crate::engine::document::Diagnostics;
+use crate::engine::edition::{Edition, Names, Texts, Which};
+use crate::engine::evaluate::{Evaluation, evaluate};
 use crate::engine::geo::ranges::Ranges;
-use crate::engine::policy::{self, Policy};
+use crate::engine::query::Query;
 use crate::engine::snapshot::{GeoState, Parts, Snapshot};
-use crate::engine::topology::{self, Topology};
 use crate::example;
+use crate::sidecar::geoip;
 use crate::sidecar::geoip::Reach;
 use crate::sidecar::geoip::error::GeoFaults;
-use crate::sidecar::here::Here;
-use crate::sidecar::{geoip, store};
+use crate::sidecar::settings::here::Here;
+use crate::sidecar::wire::{QueryBuffer, QueryRoom, WireError, proto};
+use crate::sidecar::writer::store;
 
-/// What the embedded documents are called in faults.
-pub(super) const EXAMPLE_POLICY: &str = "<example policy>";
+/// What the embedded policy is called in faults.
+const EXAMPLE_POLICY: &str = "<example policy>";
 
 /// What the embedded topology is called in faults.
 pub(super) const EXAMPLE_TOPOLOGY: &str = "<example topology>";
@@ -64,38 +66,16 @@ impl Args {
 impl World {
     /// Reads and compiles what `args` name.
     pub fn load(args: &Args) -> Result<Self, CommandError> {
-        let (topology, policy) = match (&args.policy, &args.topology) {
-            (Some(policy), Some(topology)) => {
-                let (policy_text, topology_text) = (read(policy)?, read(topology)?);
-                compile(
-                    (&name(policy), &policy_text),
-                    (&name(topology), &topology_text),
-                )?
-            }
-            (None, None) => compile(
-                (EXAMPLE_POLICY, example::POLICY),
-                (EXAMPLE_TOPOLOGY, example::TOPOLOGY),
-            )?,
-            (Some(_), None) => {
-                return Err(CommandError::HalfAWorld {
-                    given: "policy",
-                    missing: "topology",
-                });
-            }
-            (None, Some(_)) => {
-                return Err(CommandError::HalfAWorld {
-                    given: "topology",
-                    missing: "policy",
-                });
-            }
-        };
+        let edition = edition(args)?;
         let (geo, geo_state) = geo(args)?;
-        let here = args.here.as_ref().map(|here| here.resolve(&topology));
-        let here = here.transpose()?;
-        let policy_digest = policy.digest().short();
+        let here = args.here.as_ref();
+        let here = here
+            .map(|here| here.resolve(edition.topology()))
+            .transpose()?;
         let parts = Parts {
-            topology: Arc::new(topology),
-            policy: Arc::new(policy),
+            topology: Arc::clone(edition.topology()),
+            policy: Arc::clone(edition.policy()),
+            candidate: None,
             geo: Arc::new(geo),
             geo_state,
             here,
@@ -103,8 +83,21 @@ impl World {
         };
         Ok(Self {
             snapshot: Snapshot::build(1, parts, None),
-            policy_digest,
+            policy_digest: edition.policy().digest().short(),
         })
+    }
+
+    /// Evaluates a request, and makes something of that while the query can still be looked at.
+    pub(super) fn evaluate<T>(
+        &self,
+        request: &proto::DecideRequest,
+        and_then: impl FnOnce(&Query<'_>, &Evaluation) -> T,
+    ) -> Result<T, WireError> {
+        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+        let reading = self.snapshot.routing().reading();
+        let query = buffer.read(request, &mut room, reading)?;
+        let evaluation = evaluate(&self.snapshot, &query);
+        Ok(and_then(&query, &evaluation))
     }
 }
 
@@ -121,23 +114,49 @@ pub(super) fn name(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn compile(
-    (policy_name, policy_text): (&str, &str),
-    (topology_name, topology_text): (&str, &str),
-) -> Result<(Topology, Policy), CommandError> {
-    let refused = |name: &str, diagnostics: Diagnostics| CommandError::Refused {
-        files: vec![format!("`{name}`")],
-        diagnostics: Box::new(diagnostics),
+/// Policy and topology as `args` say.
+fn edition(args: &Args) -> Result<Edition, CommandError> {
+    let (texts, names) = match (&args.policy, &args.topology) {
+        (Some(policy), Some(topology)) => (
+            Texts {
+                policy: read(policy)?.into(),
+                topology: read(topology)?.into(),
+            },
+            Names::new(&name(policy), &name(topology)),
+        ),
+        (None, None) => example(),
+        (Some(_), None) => {
+            return Err(CommandError::HalfAWorld {
+                given: "policy",
+                missing: "topology",
+            });
+        }
+        (None, Some(_)) => {
+            return Err(CommandError::HalfAWorld {
+                given: "topology",
+                missing: "policy",
+            });
+        }
     };
-    let compiled = topology::compile(topology_name, topology_text);
-    let topology = compiled
-        .topology
-        .ok_or_else(|| refused(topology_name, compiled.diagnostics))?;
-    let compiled = policy::compile(policy_name, policy_text, &topology);
-    let policy = compiled
-        .policy
-        .ok_or_else(|| refused(policy_name, compiled.diagnostics))?;
-    Ok((topology, policy))
+    Edition::compile(&texts, &names, None).map_err(|refused| {
+        let file = match refused.which {
+            Which::Policy => names.policy,
+            Which::Topology => names.topology,
+        };
+        CommandError::Refused {
+            files: vec![format!("`{file}`")],
+            diagnostics: Box::new(refused.findings),
+        }
+    })
+}
+
+/// The embedded documents, and what they are called in faults.
+fn example() -> (Texts, Names) {
+    let texts = Texts {
+        policy: example::POLICY.into(),
+        topology: example::TOPOLOGY.into(),
+    };
+    (texts, Names::new(EXAMPLE_POLICY, EXAMPLE_TOPOLOGY))
 }
 
 fn geo(args: &Args) -> Result<(Ranges, GeoState), CommandError> {
@@ -163,12 +182,16 @@ mod tests {
 
     #[test]
     fn the_embedded_example_is_sound_and_without_warnings() {
-        let compiled = topology::compile(EXAMPLE_TOPOLOGY, example::TOPOLOGY);
-        assert_eq!(compiled.diagnostics.to_lines(), Vec::<String>::new());
-        let topology = compiled.topology.unwrap();
+        let (texts, names) = example();
+        let edition = Edition::compile(&texts, &names, None).unwrap();
+        let today = "2026-11-27".parse().unwrap();
+        let warnings = [
+            edition.ground().warnings().to_lines(),
+            edition.policy_warnings(today).to_lines(),
+        ];
+        assert_eq!(warnings.concat(), Vec::<String>::new());
+        let topology = edition.topology();
         assert_eq!((topology.sites().len(), topology.nodes().len()), (29, 82));
-        let compiled = policy::compile(EXAMPLE_POLICY, example::POLICY, &topology);
-        assert_eq!(compiled.diagnostics.to_lines(), Vec::<String>::new());
         let world = World::load(&Args::default()).unwrap();
         assert_eq!(world.snapshot.geo_state(), GeoState::Good);
         assert!(world.snapshot.geo().class_count() > 50);

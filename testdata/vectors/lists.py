@@ -132,6 +132,7 @@ def total_ms(world, request, client, site):
         away = kilometres(client, point(site["lat"], site["lon"]))
         network = single(number("network", "base_ms", 5) + single(number("network", "ms_per_km", 0.016) * away))
         network = single(network * number("network", "weight", 1))
+    service = single(known.get("service_ms", 0))
     queue = single(known.get("queue_ms", 0))
     miss = single(single(single(1 - single(0.5)) * number("miss", "fetch_ms", 40)) * number("miss", "weight", 1))
     miss = single(known.get("miss_ms", miss))
@@ -145,7 +146,7 @@ def total_ms(world, request, client, site):
     gb = single(single(request.get("size_bytes", 100_000)) * single(1e-9))
     price = single(single(site.get("price_usd_per_gb", 0)) * gb)
     price = single(price * single(cost.get("ms_per_usd", 0) * cost.get("weight", 0)))
-    standing = single(single(single(queue + miss) + error) + bias)
+    standing = single(single(single(single(service + queue) + miss) + error) + bias)
     return single(single(network + standing) + price)
 
 
@@ -233,12 +234,18 @@ def choose(tiers, mode):
     return None
 
 
+def is_taken(full, place):
+    return full < 255 and place >= full
+
+
 class Answer:
     """One request, step by step."""
 
     def __init__(self, world, request, wanted):
         self.world, self.request, self.wanted = world, request, wanted
-        self.tried = [node for node in request.get("tried", []) if node in world.nodes][:16]
+        self.child = request.get("child")
+        tried = [self.child] * (self.child is not None) + request.get("tried", [])
+        self.tried = [node for node in tried if node in world.nodes][:16]
         self.cell = cell_of(request["lat"], request["lon"]) if "lat" in request else None
         self.client = None if self.cell is None else point(*centre_of(self.cell))
         self.recipe = world.rule.get("key", {})
@@ -294,29 +301,44 @@ class Answer:
     def listed(self):
         return [node for node, _ in self.list]
 
-    def make(self):
+    def parents(self, sites):
+        """The scope for a node that asks for its parent: its site's parents, or else the first site."""
+        parents = sorted(self.world.sites[self.site_of(self.child)].get("parents", []), key=str.encode)
+        parents = [site for site in parents if site in sites][:MAX_SCOPE]
+        return sorted(parents, key=lambda site: (self.total(site), site.encode())) or sites[:1]
+
+    def make(self, nearer=None):
         tiers = self.world.tiers()
+        if self.child is not None:
+            own = [at for at, tier in enumerate(tiers) if self.child in tier.members]
+            tiers = tiers[own[-1] + 1 if own else 0 :]
         found = choose(tiers, self.world.rule.get("panic", "all_ready"))
         if found is None:
             return
-        at, nodes = found
+        at, nodes = found if nearer is None else (nearer, tiers[nearer].admitted)
         self.at, self.tiers, self.nodes = at, tiers, nodes
         tier = tiers[at]
         self.key = key = self.key_for(tier.affinity)
         later = [tier for tier in tiers[at + 1 :] if tier.admitted]
         sites = self.in_order(nodes)
-        gives = len(sites) > 1 and self.gives_away(sites[0]) and not self.gives_away(sites[1])
+        gives = self.child is None and len(sites) > 1 and self.gives_away(sites[0]) and self.takes(sites[1])
         first = sites[1 if gives else 0]
         bound = single(self.total(first) + self.world.spread)
         self.scope = [site for site in sites[gives:] if self.total(site) <= bound][: MAX_SCOPE - gives]
         if self.cell is None:
             self.scope = [first]
+        if self.child is not None:
+            self.scope = self.parents(self.in_order(nodes))
+            first = self.scope[0]
+            sites = self.scope + [site for site in self.in_order(nodes) if site not in self.scope]
         near = 1 + (self.wanted + 1) // 2 + len(self.tried)
-        if self.world.spread > 0 or len(self.scope) + gives >= near:
+        if self.child is not None or self.world.spread > 0 or len(self.scope) + gives >= near:
             near = MAX_SCOPE
         behind = [site for site in sites if site not in self.scope]
-        reach = single(self.total(first) + self.world.detour)
-        self.others = [site for site in behind if self.total(site) <= reach]
+        bound, nearer = self.bound(at, nodes, first)
+        if nearer is not None:
+            return self.make(nearer)
+        self.others = [site for site in behind if self.total(site) <= bound]
         looked_at = [site for site in sites[: min(near, MAX_SCOPE)] if site in self.others]
         order = self.ranked((node for site in self.scope for node in nodes[site]), key)
         order, role = self.lead(tier, order)
@@ -326,17 +348,52 @@ class Answer:
         ends = self.go_down(later)
         self.lengthen(order, later, ends)
 
+    def bound(self, at, nodes, best):
+        """The bound on the detour in ms, and the later tier that stands in for one that is beyond it, if one does."""
+        usual = single(self.total(best) + self.world.detour)
+        tiers = self.tiers
+        first = tiers[0]
+        ready = first.by_site(node for node in first.members if first.state(node) == "ready")
+        is_silent = any(site not in first.admitted for site in ready)
+        is_last_resort = nodes is not tiers[at].admitted or (at > 0 and tiers[at].is_origin)
+        if self.world.detour == math.inf or is_last_resort or not (at or is_silent):
+            return usual, None
+        sites = set(ready) | set(first.admitted)
+        costs = [self.total(site) if site in first.admitted else self.assumed(site) for site in sites]
+        bound = single(min(costs + [self.total(best)]) + self.world.detour)
+        if self.total(best) <= bound:
+            return bound, None
+        for later in range(at + 1, len(tiers)):
+            tier = tiers[later]
+            if tier.is_enough and tier.admitted and not tier.is_origin:
+                nearest = self.in_order(tier.admitted)[0]
+                if self.total(nearest) <= bound:
+                    return bound, later
+        return usual, None
+
+    def assumed(self, site):
+        """What a site costs before anything is observed of it."""
+        known, self.world.known_sites = self.world.known_sites, {}
+        cost = total_ms(self.world, self.request, self.client, self.world.sites[site])
+        self.world.known_sites = known
+        return cost
+
+    def takes(self, site):
+        """Whether a site takes a client that the best one gives away."""
+        known = self.world.known_sites.get(site, {})
+        return not self.gives_away(site) and is_taken(known.get("full", 0), self.client_slice(site) >> 8 & 255)
+
     def compose(self, order, role, others, later):
         """Steps 1 to 5."""
         self.list = []
-        share = self.wanted - min(len(later), max(self.wanted - 3, 0))
+        share = self.wanted - min(len(later), max(self.wanted - (2 if self.wanted == 3 else 3), 0))
         roles = [role] + ["next_in_order"] * len(order)
         order = list(zip(order, roles))
         others = [(node, "next_site") for node in others]
         if order:
             self.list.append(order.pop(0))
             own = self.site_of(self.list[0][0])
-        if self.list and self.wanted == 2 and (not order or self.site_of(order[0][0]) == own):
+        if self.list and share == 2 and (not order or self.site_of(order[0][0]) == own):
             second = self.elsewhere(own)
             if second:
                 self.list.append((second, "next_in_order"))
@@ -439,9 +496,12 @@ class Answer:
 
     def gives_away(self, site):
         spill = self.world.known_sites.get(site, {}).get("spill", 0)
+        return self.client_slice(site) & 255 < spill
+
+    def client_slice(self, site):
         if self.cell is None:
-            return xxh3_64(site.encode(), self.network_key()) & 255 < spill
-        return key_hash([self.cell.to_bytes(4, "little"), site.encode()]) & 255 < spill
+            return xxh3_64(site.encode(), self.network_key())
+        return key_hash([self.cell.to_bytes(4, "little"), site.encode()])
 
     def slice(self, key, node):
         return xxh3_64(node_seed(node).to_bytes(8, "little"), key) & 0xFFFF
@@ -460,7 +520,9 @@ class Answer:
                 role = "hot_copy" if found else "owner"
             elif len(order) > 1:
                 spill = self.world.of(order[0]).get("spill", 0)
-                if self.slice(self.key, order[0]) >> 8 < spill:
+                full = self.world.of(order[1]).get("full", 0)
+                has_room = is_taken(full, self.slice(self.key, order[1]) & 255)
+                if self.slice(self.key, order[0]) >> 8 < spill and has_room:
                     found, role = order[1], "next_in_order"
         if not is_hot and self.nodes is tier.admitted:
             probe = self.probe(tier, order)

@@ -14,6 +14,8 @@ mod alone;
 mod following;
 mod outages;
 mod outcomes;
+#[path = "../support/ports.rs"]
+mod ports;
 mod requests;
 mod reuse;
 mod sidecar;

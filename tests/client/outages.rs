@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tradewind::client::Client;
 use tradewind::client::answer::Source;
 
 use crate::requests::plain;
 use crate::sidecar::{Sidecar, until};
+use tradewind::sidecar::clock::timer_now;
 
 const DEADLINE: Duration = Duration::from_millis(100);
 
@@ -27,7 +27,7 @@ async fn a_frozen_sidecar_costs_three_deadlines_and_then_nothing() {
     let before = client.counters();
     sidecar.freeze();
 
-    let frozen = Instant::now();
+    let frozen = timer_now();
     for number in 0..1_000 {
         let answer = client.decide(&plain(&format!("/{number}"))).await.unwrap();
         assert_eq!(answer.source, Source::Local);
@@ -45,7 +45,7 @@ async fn a_frozen_sidecar_costs_three_deadlines_and_then_nothing() {
     assert!(!client.is_asking());
 
     sidecar.signal("CONT");
-    let thawed = Instant::now();
+    let thawed = timer_now();
     until_asked(&client).await;
     println!("back after {:?}", thawed.elapsed());
 }

@@ -1,35 +1,28 @@
 //! A sidecar process that can be killed, frozen and started again on the same ports.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tradewind::client::Client;
 use tradewind::client::options::Options;
 use tradewind::example;
 
+use crate::ports::free_port;
 use crate::stopped::until_stopped;
+use tradewind::sidecar::clock::timer_now;
 
 /// How long anything may take that is awaited; generous, because other work may keep the cores busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A port of 127.0.0.1 that nobody uses, and that this function gave to nobody else in this process.
+/// An address for a door.
 pub(crate) fn free_address() -> SocketAddr {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        if GIVEN.lock().unwrap().insert(address.port()) {
-            return address;
-        }
-    }
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 /// The example policy, every estimate and weight of which holds still when nothing is told.
@@ -238,9 +231,9 @@ fn spawn(files: &TempDir, [grpc, admin, debug, http]: [SocketAddr; 4]) -> Child 
 
 /// Waits until a condition holds.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = timer_now() + PATIENCE;
     while !holds().await {
-        assert!(Instant::now() < give_up, "waited in vain until {what}");
+        assert!(timer_now() < give_up, "waited in vain until {what}");
         sleep(Duration::from_millis(5)).await;
     }
 }

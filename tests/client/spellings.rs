@@ -7,8 +7,8 @@ use std::fs;
 use std::process::{Command, Output};
 
 use tonic::transport::{Channel, Endpoint};
-use tradewind::sidecar::envoy::DESTINATION;
-use tradewind::sidecar::envoy::proto::envoy as api;
+use tradewind::sidecar::doors::envoy::DESTINATION;
+use tradewind::sidecar::doors::envoy::proto::envoy as api;
 use tradewind::sidecar::wire::proto::decision_service_client::DecisionServiceClient;
 
 use api::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption};

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use tradewind::sidecar::version;
+use tradewind::sidecar::observe::version;
 
 use crate::support::example;
 

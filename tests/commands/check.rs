@@ -176,7 +176,7 @@ fn wrong_calls_are_wrong_usage() {
     assert_eq!(ran.exit, Exit::Usage);
     assert!(
         ran.error
-            .starts_with("tradewind: `no-such-file.yaml` can not be read: "),
+            .starts_with("tradewind: `no-such-file.yaml` cannot be read: "),
         "{}",
         ran.error
     );

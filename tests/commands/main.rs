@@ -4,7 +4,7 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test that can not go on is a failure"
+    reason = "a test that cannot go on is a failure"
 )]
 
 mod binary;

@@ -566,7 +566,7 @@ fn wrong_calls_are_wrong_usage() {
     for (args, part) in [
         (
             vec!["no-such-file.log"],
-            "`no-such-file.log` can not be read",
+            "`no-such-file.log` cannot be read",
         ),
         (
             vec![&good, "--input-format", "csv"],
@@ -587,7 +587,7 @@ fn wrong_calls_are_wrong_usage() {
         (vec![&good, "--concurrency", "0"], "0 is not in 1..=1000"),
         (
             vec![&good, "--answers", "no/such/folder/x"],
-            "can not be written",
+            "cannot be written",
         ),
         (vec![], "<LOG>..."),
     ] {

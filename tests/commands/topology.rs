@@ -106,7 +106,7 @@ fn every_bad_row_is_named_at_once() {
 }
 
 #[test]
-fn what_can_not_become_a_topology_says_why() {
+fn what_cannot_become_a_topology_says_why() {
     let files = Files::new();
     let good = files.write("good.csv", LONG);
     let columns = files.write("columns.csv", "title,lat\nA,1\n");
@@ -116,7 +116,7 @@ fn what_can_not_become_a_topology_says_why() {
     for (args, part) in [
         (vec![columns.as_str()], "no column for id (code, iata"),
         (vec![&empty], "has no site"),
-        (vec!["no-such-file.csv"], "can not be read"),
+        (vec!["no-such-file.csv"], "cannot be read"),
         (vec![&good, "--address", "{host}:80"], "`{host}`"),
         (
             vec![&good, "--address", "cache:80"],

@@ -106,7 +106,7 @@ fn nodes_serve_traffic_until_they_are_told_to_end() {
 }
 
 #[test]
-fn nodes_that_can_not_be_served_are_all_named() {
+fn nodes_that_cannot_be_served_are_all_named() {
     let (_dir, path) = topology(&["10.0.0.1:80", "127.0.0.1:18190", "cache.example.net:80"]);
     let error = refused(&["nodes", "--topology", path.to_str().unwrap()]);
     assert!(error.contains("loopback only"), "{error}");
@@ -120,12 +120,12 @@ fn nodes_that_can_not_be_served_are_all_named() {
     let path = path.to_str().unwrap();
     let error = refused(&["nodes", "--topology", path]);
     assert!(
-        error.contains(&format!("node `fra-1` can not listen on {address}")),
+        error.contains(&format!("node `fra-1` cannot listen on {address}")),
         "{error}"
     );
     let error = refused(&["nodes", "--topology", "no-such-file.yaml"]);
     assert!(
-        error.contains("`no-such-file.yaml` can not be read"),
+        error.contains("`no-such-file.yaml` cannot be read"),
         "{error}"
     );
 }
@@ -149,7 +149,7 @@ fn a_bad_topology_is_refused_with_its_faults() {
 }
 
 #[test]
-fn traffic_that_can_not_be_sent_is_refused() {
+fn traffic_that_cannot_be_sent_is_refused() {
     let through = ["traffic", "--through"];
     for (args, message) in [
         (

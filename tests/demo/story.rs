@@ -1,6 +1,6 @@
 //! The story: a short one to its end, and a long one that is ended.
 
-use tradewind::demo::show::{self, Plan, Told, Voice};
+use tradewind_demo::show::{self, Plan, Told, Voice};
 
 use crate::process::{Process, refused};
 
@@ -75,7 +75,7 @@ fn an_interrupt_ends_it_at_once_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_can_not_be_played_is_refused() {
+fn what_cannot_be_played_is_refused() {
     for (args, message) in [
         (&["--rate", "99"][..], "99 is not in 100..=2000"),
         (&["--rate", "2001"], "2001 is not in 100..=2000"),

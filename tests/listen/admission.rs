@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::peer::{self, Peer};
 use crate::server::Setup;
+use tradewind::sidecar::clock::timer_now;
 
 #[test]
 fn connections_are_handed_out_evenly() {
@@ -52,7 +51,7 @@ fn connections_above_the_cap_are_closed_at_once() {
 fn f26_peers_without_a_preface_are_closed_at_the_deadline() {
     let server =
         Setup::limits(|limits| limits.preface_deadline = Duration::from_millis(200)).start();
-    let started = Instant::now();
+    let started = timer_now();
     let mut peers: Vec<_> = (0..40).map(|_| Peer::silent(server.address())).collect();
     for peer in peers.iter_mut().skip(20) {
         peer.socket.write_all(&peer::PREFACE[..23]).unwrap();
@@ -73,7 +72,7 @@ fn f26_peers_without_a_preface_are_closed_at_the_deadline() {
 #[test]
 fn another_protocol_is_closed_without_waiting() {
     let server = Setup::default().start();
-    let started = Instant::now();
+    let started = timer_now();
     let mut peer = Peer::silent(server.address());
     peer.socket
         .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -94,7 +93,7 @@ fn f27_half_open_peers_are_closed_by_the_keepalive_and_live_ones_are_not() {
     })
     .start();
     let live = server.client();
-    let started = Instant::now();
+    let started = timer_now();
     let mut dead = Peer::greet(server.address(), &[]);
     dead.read_to_end();
     assert!(

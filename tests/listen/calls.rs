@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 use tonic::{Code, Request};
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
@@ -16,13 +15,14 @@ use tradewind::sidecar::listen::worker::Workers;
 use crate::echo::{self, Echo};
 use crate::peer::{self, Peer};
 use crate::server::{Client, Setup, runtime};
+use tradewind::sidecar::clock::timer_now;
 
 #[test]
 fn a_unary_call_has_a_deadline_and_a_stream_has_not() {
     let server =
         Setup::limits(|limits| limits.request_deadline = Duration::from_millis(150)).start();
     let client = server.client();
-    let started = Instant::now();
+    let started = timer_now();
     assert_eq!(
         client.call("Hang", "").unwrap_err().code(),
         Code::DeadlineExceeded

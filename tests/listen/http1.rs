@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
-use tokio::time::Instant;
 use tradewind::sidecar::listen::counters::GateCounters;
-use tradewind::sidecar::listen::gate::DrainReport;
+use tradewind::sidecar::listen::drain::DrainReport;
 use tradewind::sidecar::listen::http1::{Http1Door, Http1Limits, serve_http1};
 use tradewind::sidecar::listen::socket::{Endpoint, Listener};
 use tradewind::sidecar::listen::stranger::Signpost;
 
 use crate::server::{Setup, runtime};
+use tradewind::sidecar::clock::timer_now;
 
 /// An HTTP/1.1 door and its runtime.
 struct Http1 {
@@ -165,7 +165,7 @@ fn http1_closes_slow_heads_and_idle_connections_and_caps_them() {
     assert_eq!(status(&mut idle), 200);
     assert_eq!(door.ask(GET), 0, "over the cap");
     assert_eq!(door.counters.refused_cap.load(Ordering::Relaxed), 1);
-    let started = Instant::now();
+    let started = timer_now();
     let mut rest = Vec::new();
     slow.read_to_end(&mut rest).unwrap();
     idle.read_to_end(&mut rest).unwrap();

@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
-use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint as TonicEndpoint};
 use tonic::{Request, Status};
 use tradewind::sidecar::listen::ListenError;
 use tradewind::sidecar::listen::counters::GateCounters;
-use tradewind::sidecar::listen::gate::{Door, DrainReport, Gate};
+use tradewind::sidecar::listen::drain::DrainReport;
+use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
 use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::Workers;
 
 use crate::echo::{self, Echo, RawCodec};
+use tradewind::sidecar::clock::timer_now;
 
 /// A gate with one door for [`Echo`], and the runtime it accepts on.
 pub(crate) struct Server {
@@ -104,9 +105,9 @@ impl Server {
 
     /// Waits for a counter, at most 3 s.
     pub(crate) fn wait_for(&self, what: impl Fn(&GateCounters) -> &AtomicU64, value: u64) {
-        let give_up = Instant::now() + Duration::from_secs(3);
+        let give_up = timer_now() + Duration::from_secs(3);
         while what(&self.counters).load(Ordering::Relaxed) != value {
-            assert!(Instant::now() < give_up, "not {value}: {:?}", self.counters);
+            assert!(timer_now() < give_up, "not {value}: {:?}", self.counters);
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -119,9 +120,9 @@ impl Server {
     }
 
     pub(crate) fn wait_for_no_calls(&self) {
-        let give_up = Instant::now() + Duration::from_secs(3);
+        let give_up = timer_now() + Duration::from_secs(3);
         while self.in_flight() != 0 {
-            assert!(Instant::now() < give_up, "{} calls left", self.in_flight());
+            assert!(timer_now() < give_up, "{} calls left", self.in_flight());
             thread::sleep(Duration::from_millis(2));
         }
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{self, Instant};
+use tokio::time;
 use tradewind::sidecar::probe::{MAX_IN_FLIGHT, ProbeFailure};
 
 use crate::servers::Server;
 use crate::setup::{PATIENCE, Setup, assert_told, read, ready, until};
+use tradewind::sidecar::clock::timer_now;
 
 #[tokio::test]
 async fn a_node_is_asked_again_about_every_interval() {
@@ -17,11 +18,11 @@ async fn a_node_is_asked_again_about_every_interval() {
         &[ready("fra-1", server.address)],
     );
     setup.next().await;
-    let mut before = Instant::now();
+    let mut before = timer_now();
     for _ in 0..3 {
         setup.next().await;
         let gap = before.elapsed();
-        before = Instant::now();
+        before = timer_now();
         // What is late is the test's, so only the lower bound is sharp: 0.8 s, less what the one before was late.
         assert!(gap > Duration::from_millis(600), "after {gap:?}");
         assert!(gap < Duration::from_secs(3), "after {gap:?}");
@@ -36,7 +37,7 @@ async fn probes_of_a_node_do_not_overlap() {
         &[ready("fra-1", silent.address)],
     );
     assert_eq!(setup.next().await.detail, Some(ProbeFailure::Timeout));
-    let before = Instant::now();
+    let before = timer_now();
     assert_eq!(setup.next().await.detail, Some(ProbeFailure::Timeout));
     // The next was due long before, and began only when this one had ended.
     assert!(before.elapsed() > Duration::from_millis(1_500));
@@ -51,7 +52,7 @@ async fn it_stops_within_a_second_whatever_is_on_its_way() {
         &[ready("fra-1", silent.address)],
     );
     until("it is asked", || silent.open() == 1).await;
-    let began = Instant::now();
+    let began = timer_now();
     setup.prober.stop();
     assert!(began.elapsed() < Duration::from_secs(1));
     until("the probe is cut short", || silent.open() == 0).await;

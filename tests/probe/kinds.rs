@@ -192,7 +192,7 @@ async fn a_host_name_is_looked_up() {
     );
     let told = setup.first_of(2).await;
     assert_eq!(told["known"].detail, None);
-    // A resolver that can not be reached may take its time.
+    // A resolver that cannot be reached may take its time.
     assert!(matches!(
         told["unknown"].detail,
         Some(ProbeFailure::Refused | ProbeFailure::Timeout)

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use tokio::time::{self, Instant};
+use tokio::time;
+use tradewind::sidecar::clock::timer_now;
 use tradewind::sidecar::probe::{ProbeFailure, Probed, Prober};
 use tradewind::sidecar::settings::{Args, Settings};
 use tradewind::sidecar::state::State;
@@ -136,9 +137,9 @@ pub(crate) fn assert_told(told: &BTreeMap<String, Probed>, expected: &[(&str, &s
 
 /// Waits until a condition holds.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = timer_now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < give_up, "waited in vain until {what}");
+        assert!(timer_now() < give_up, "waited in vain until {what}");
         time::sleep(Duration::from_millis(5)).await;
     }
 }

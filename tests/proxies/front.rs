@@ -12,7 +12,7 @@ use crate::tools::Tool;
 use crate::visits::get;
 
 /// Where examples send logs to.
-const LOG: u16 = 7074;
+pub(crate) const LOG: u16 = 7074;
 
 /// How a proxy is started on its example.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Starts everything; `None` where the program can not be had.
+    /// Starts everything; `None` where the program cannot be had.
     #[track_caller]
     pub(crate) fn start(kind: &Kind, test: &str) -> Option<Self> {
         Self::start_with(kind, test, Setup::default(), |_places, _folder| {})

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tradewind::demo::nodes::Behaviour;
 use tradewind::sidecar::clock;
+use tradewind_demo::nodes::Behaviour;
 
 use crate::front::{Front, Kind};
 use crate::http::request;
-use crate::rig::{Asker, addresses};
+use crate::rig::{Asker, Setup, addresses};
 use crate::tools::Tool;
 use crate::visits::{HOST, client, follows, get};
 
@@ -46,7 +46,9 @@ fn haproxy_takes_the_configuration() {
 
 #[test]
 fn haproxy_uses_exactly_the_node_that_is_named() {
-    let Some(haproxy) = Front::start(&KIND, "haproxy_uses_exactly_the_node_that_is_named") else {
+    let name = "haproxy_uses_exactly_the_node_that_is_named";
+    let Some(haproxy) = Front::start_with(&KIND, name, Setup::quick(), |_places, _folder| {})
+    else {
         return;
     };
     let mut grpc = Asker::of(&haproxy.rig.sidecar);
@@ -120,8 +122,8 @@ fn haproxy_does_without_a_frozen_sidecar() {
 }
 
 #[test]
-fn haproxy_goes_elsewhere_only_when_it_can_not_connect() {
-    let Some(haproxy) = Front::start(&KIND, "haproxy_goes_elsewhere_only_when_it_can_not_connect")
+fn haproxy_goes_elsewhere_only_when_it_cannot_connect() {
+    let Some(haproxy) = Front::start(&KIND, "haproxy_goes_elsewhere_only_when_it_cannot_connect")
     else {
         return;
     };
@@ -176,7 +178,7 @@ fn haproxy_lets_no_client_choose() {
         let inside = haproxy.connect().get("/internal/a", &headers).unwrap();
         assert_eq!(inside.status, 403, "{name}");
     }
-    // What the sidecar can not read is not let past its rules.
+    // What the sidecar cannot read is not let past its rules.
     let long = format!("/internal/{}", "v".repeat(8_200));
     assert_eq!(haproxy.get(&long, &asker).status, 414);
 }

@@ -24,6 +24,7 @@ impl Http2 {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let sender = runtime.block_on(async {
             let stream = TcpStream::connect(address).await.unwrap();
+            stream.set_nodelay(true).unwrap();
             let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
                 .await
                 .unwrap();

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tradewind::demo::nodes::Behaviour;
 use tradewind::sidecar::clock;
+use tradewind_demo::nodes::Behaviour;
 
 use crate::front::{Front, Kind};
 use crate::http::request;
-use crate::rig::{Asker, addresses};
+use crate::rig::{Asker, Setup, addresses};
 use crate::tools::Tool;
 use crate::visits::{HOST, client, follows, get};
 
@@ -50,7 +50,8 @@ fn nginx_takes_the_configuration() {
 
 #[test]
 fn nginx_uses_exactly_the_node_that_is_named() {
-    let Some(nginx) = Front::start(&KIND, "nginx_uses_exactly_the_node_that_is_named") else {
+    let name = "nginx_uses_exactly_the_node_that_is_named";
+    let Some(nginx) = Front::start_with(&KIND, name, Setup::quick(), |_places, _folder| {}) else {
         return;
     };
     let mut grpc = Asker::of(&nginx.rig.sidecar);
@@ -138,7 +139,7 @@ fn nginx_passes_a_nodes_own_answer_on() {
     let Some(nginx) = Front::start(&KIND, "nginx_passes_a_nodes_own_answer_on") else {
         return;
     };
-    // What the policy refuses is refused, and what the sidecar can not read is not let past its rules.
+    // What the policy refuses is refused, and what the sidecar cannot read is not let past its rules.
     assert_eq!(nginx.get("/internal/a", &client(0)).status, 403);
     let long = format!("/internal/a?{}", "q".repeat(8_150));
     assert_eq!(nginx.get(&long, &client(0)).status, 403);

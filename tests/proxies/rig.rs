@@ -3,18 +3,19 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::Endpoint;
-use tradewind::demo::nodes::{Behaviour, NodeOptions, NodePlan, Nodes};
 use tradewind::engine::topology;
 use tradewind::sidecar::wire::proto::decision_service_client::DecisionServiceClient;
 use tradewind::sidecar::wire::proto::{Client, DecideRequest, DecideResponse};
+use tradewind_demo::nodes::{Behaviour, NodeOptions, NodePlan, Nodes};
 
 use crate::http::{Connection, Reply};
 use crate::places::{Places, example};
-use crate::process::Process;
+use crate::process::{PATIENCE, Process};
 use crate::stopped::until_stopped;
 
 /// The ports that examples name for the sidecar's doors.
@@ -28,10 +29,28 @@ const HTTP: u16 = 7073;
 pub(crate) struct Setup {
     /// Texts to replace in the policy; each must be there.
     pub(crate) policy: Vec<(&'static str, &'static str)>,
+    /// Texts to replace in the topology; each must be there.
+    pub(crate) topology: Vec<(&'static str, &'static str)>,
+    /// Nodes that are not ours: ports of the examples, and the ports that stand for them. Ours run all the same, and get
+    /// nothing.
+    pub(crate) elsewhere: Vec<(u16, u16)>,
     /// How the nodes serve.
     pub(crate) nodes: NodeOptions,
     /// More arguments for the sidecar.
     pub(crate) args: Vec<String>,
+}
+
+impl Setup {
+    /// Nodes that answer at once.
+    pub(crate) fn quick() -> Self {
+        Self {
+            nodes: NodeOptions {
+                miss: Duration::ZERO,
+                ..NodeOptions::default()
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// Replaces texts in a file; each must be there.
@@ -73,8 +92,12 @@ impl Rig {
         for plan in &named {
             places.put(plan.address.port(), nodes.address(&plan.id).unwrap().port());
         }
+        for (named, port) in setup.elsewhere {
+            places.put(named, port);
+        }
         places.copy(&["fleet/policy.yaml", "fleet/topology.yaml"], root.path());
         edit(&root.path().join("policy.yaml"), &setup.policy);
+        edit(&root.path().join("topology.yaml"), &setup.topology);
         let sidecar = Sidecar::start(root.path(), &mut places, setup.args);
         Self {
             places,
@@ -275,6 +298,8 @@ impl Asker {
     pub(crate) fn of(sidecar: &Sidecar) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{}", sidecar.grpc)).unwrap();
+        // Whoever does not answer fails the test instead of holding it up for ever.
+        let endpoint = endpoint.connect_timeout(PATIENCE).timeout(PATIENCE);
         let channel = runtime.block_on(endpoint.connect()).unwrap();
         let client = DecisionServiceClient::new(channel);
         Self { runtime, client }

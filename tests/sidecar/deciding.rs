@@ -46,13 +46,13 @@ async fn a_decision_names_nodes_and_says_on_what_it_was_made() {
         assert_eq!(answer.policy_revision, 1);
         assert!(answer.snapshot_generation >= 1);
         assert_eq!(answer.policy_digest.len(), 16);
-        assert_eq!(answer.decision_id.len(), 16);
+        assert_eq!(answer.decision_id.len(), 24);
         assert!(
             answer.notes.is_empty() && answer.error.is_empty(),
             "{answer:?}"
         );
         let roles: Vec<&str> = answer.candidates.iter().map(|c| c.role.as_str()).collect();
-        assert_eq!(roles, ["owner", "next_in_order", "next_site"]);
+        assert_eq!(roles, ["owner", "next_site", "next_tier"]);
         let first = &answer.candidates[0];
         assert_eq!((first.site.as_str(), first.tier.as_str()), ("fra", "edge"));
         assert_eq!(first.address, fleet::address(&first.node));
@@ -66,8 +66,15 @@ async fn a_decision_names_nodes_and_says_on_what_it_was_made() {
             ..request("/a")
         };
         let instead = client.decide(tried).await;
-        assert_eq!(instead.candidates[0].node, answer.candidates[1].node);
+        let longer = DecideRequest {
+            candidates: 4,
+            ..request("/a")
+        };
+        let longer = client.decide(longer).await;
+        assert_eq!(longer.candidates[1].role, "next_in_order");
+        assert_eq!(instead.candidates[0].node, longer.candidates[1].node);
         assert_eq!(instead.reason, "owner_tried");
+        assert_eq!(instead.purity, "restricted");
     }
     drop(server);
 }
@@ -140,8 +147,12 @@ async fn an_explanation_tells_of_the_decision_it_belongs_to() {
     let files = Files::new();
     let (server, clients) = both_doors(&files).await;
     for mut client in clients {
-        let decided = client.decide(request("/a")).await;
-        let explained = client.explain(request("/a")).await;
+        let asked = DecideRequest {
+            candidates: 4,
+            ..request("/a")
+        };
+        let decided = client.decide(asked.clone()).await;
+        let explained = client.explain(asked).await;
         let (decision, why) = (explained.decision.unwrap(), explained.explanation.unwrap());
         assert_eq!(decision.candidates, decided.candidates);
         assert_eq!(decision.policy_digest, decided.policy_digest);

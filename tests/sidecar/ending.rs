@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{self, Instant};
+use tokio::time;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic_health::pb::HealthCheckRequest;
@@ -12,6 +12,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::client::{Client, request};
 use crate::server::{Files, Setup};
+use tradewind::sidecar::clock::timer_now;
 
 #[tokio::test]
 async fn f02_a_stream_in_flight_finishes_and_everybody_is_told() {
@@ -40,7 +41,7 @@ async fn f02_a_stream_in_flight_finishes_and_everybody_is_told() {
     send.send(request("/before")).await.unwrap();
     answers.next().await.unwrap().unwrap();
 
-    let began = Instant::now();
+    let began = timer_now();
     server.signal("TERM");
     server
         .until("it is draining", || server.get("/readyz").status == 503)
@@ -113,7 +114,7 @@ async fn f02_a_stream_that_stays_is_cut_at_the_deadline() {
     let mut answers = stream.unwrap().into_inner();
     send.send(request("/a")).await.unwrap();
     answers.next().await.unwrap().unwrap();
-    let began = Instant::now();
+    let began = timer_now();
     server.signal("TERM");
     let told = time::timeout(Duration::from_secs(5), answers.next()).await;
     assert!(
@@ -167,7 +168,7 @@ async fn an_interrupt_ends_it_too_and_an_idle_end_is_quick() {
     for signal in ["INT", "TERM"] {
         let mut server = Setup::example().with("drain-deadline", "10s").start().await;
         let _idle = server.client().await;
-        let began = Instant::now();
+        let began = timer_now();
         server.signal(signal);
         assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
         assert!(began.elapsed() < Duration::from_secs(3));

@@ -7,8 +7,8 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
-use tradewind::sidecar::envoy::proto::envoy as api;
-use tradewind::sidecar::envoy::{DECISION_ID, DESTINATION, SERVED};
+use tradewind::sidecar::doors::envoy::proto::envoy as api;
+use tradewind::sidecar::doors::envoy::{DECISION_ID, DESTINATION, SERVED};
 use tradewind::sidecar::wire::proto::DecideResponse;
 
 use api::config::core::v3::address::Address as Place;
@@ -176,7 +176,7 @@ async fn ext_authz_answers_with_the_list_in_header_and_metadata() {
     // The decision it names can be looked up, as that of any other door.
     let id = &headers[DECISION_ID];
     assert_eq!(metadata.fields[DECISION_ID], text(id));
-    assert_eq!(id.len(), 16);
+    assert_eq!(id.len(), 24);
     let counted = server.count("tradewind_decisions_total{pool=\"edge\",verdict=\"route\",reason=\"owner\",purity=\"pure\"}");
     assert_eq!(counted, 3, "{}", server.get("/metrics").body);
 }
@@ -475,10 +475,10 @@ async fn ext_proc_passes_bodies_and_trailers_on() {
             first,
             part(Part::RequestBody(body("one", false))),
             part(Part::RequestBody(body("two", true))),
-            part(Part::RequestTrailers(HttpTrailers {})),
+            part(Part::RequestTrailers(HttpTrailers::default())),
             part(Part::ResponseHeaders(headers(&[(":status", "200")]))),
             part(Part::ResponseBody(body("three", true))),
-            part(Part::ResponseTrailers(HttpTrailers {})),
+            part(Part::ResponseTrailers(HttpTrailers::default())),
         ]
     };
     // What Envoy has let go of comes back as it was; what it holds itself needs no word.
@@ -527,6 +527,61 @@ async fn ext_proc_says_nothing_where_envoy_only_shows() {
     // It is decided and counted all the same.
     let counted = "tradewind_decisions_total{pool=\"edge\",verdict=\"route\",reason=\"owner\",purity=\"pure\"}";
     assert_eq!(server.count(counted), 1);
+}
+
+/// What Envoy shows of an answer when it says by attributes who served and after how many attempts.
+fn answered(served: &str, attempts: &str, head: &[(&str, &str)]) -> ProcessingRequest {
+    let attributes = fields(&[
+        ("upstream.address", text(served)),
+        ("upstream.request_attempt_count", text(attempts)),
+    ]);
+    ProcessingRequest {
+        request: Some(Part::ResponseHeaders(HttpHeaders {
+            end_of_stream: false,
+            ..headers(head)
+        })),
+        attributes: BTreeMap::from([("envoy.filters.http.ext_proc".to_owned(), attributes)]),
+        ..ProcessingRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn ext_proc_blames_all_before_the_node_that_served() {
+    let (server, mut client) = start().await;
+    let order = list(&decided(&mut client, "/a", "198.18.0.9").await);
+    let third = order.split(',').nth(2).unwrap();
+    let ok = [(":status", "200")];
+    process(&client, vec![asking("/a"), answered(third, "3", &ok)]).await;
+    assert_eq!(server.count("tradewind_outcomes_total{result=\"ok\"}"), 1);
+    let errors = "tradewind_outcomes_total{result=\"error\"}";
+    assert_eq!(server.count(errors), 2);
+    // Envoy does not know the first two: they were not asked.
+    process(&client, vec![asking("/a"), answered(third, "1", &ok)]).await;
+    assert_eq!(server.count(errors), 2);
+}
+
+#[tokio::test]
+async fn ext_proc_waits_for_the_status_of_a_grpc_call() {
+    let (server, mut client) = start().await;
+    let order = list(&decided(&mut client, "/a", "198.18.0.9").await);
+    let first = order.split(',').next().unwrap();
+    let call = [(":status", "200"), ("content-type", "application/grpc")];
+    let ends_with = |code| ProcessingRequest {
+        request: Some(Part::ResponseTrailers(HttpTrailers {
+            trailers: headers(&[("grpc-status", code)]).headers,
+        })),
+        ..ProcessingRequest::default()
+    };
+    let count = |result| server.count(&format!("tradewind_outcomes_total{{result=\"{result}\"}}"));
+    for (code, error, shed) in [("0", 0, 0), ("14", 1, 0), ("8", 1, 1)] {
+        let parts = vec![asking("/a"), answered(first, "1", &call), ends_with(code)];
+        process(&client, parts).await;
+        assert_eq!((count("error"), count("shed")), (error, shed), "{code}");
+    }
+    assert_eq!(count("ok"), 1);
+    // Trailers that are not shown are not waited for.
+    process(&client, vec![asking("/a"), answered(first, "1", &call)]).await;
+    server.until("the call is told", || count("ok") == 2).await;
 }
 
 #[tokio::test]

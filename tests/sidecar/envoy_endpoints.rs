@@ -8,8 +8,8 @@ use tokio::time;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tradewind::sidecar::envoy::proto::envoy as api;
-use tradewind::sidecar::envoy::proto::google::rpc;
+use tradewind::sidecar::doors::envoy::proto::envoy as api;
+use tradewind::sidecar::doors::envoy::proto::google::rpc;
 
 use api::config::core::v3::address::Address as Place;
 use api::config::core::v3::{HealthStatus, Locality, Node};
@@ -249,7 +249,7 @@ async fn a_refused_push_is_shown_until_one_is_taken() {
         why.starts_with("malformed") && !why.contains('\u{7}'),
         "{why}"
     );
-    assert!(server.log().contains("an Envoy refused endpoints"));
+    server.until_said("an Envoy refused endpoints").await;
     // The same is not pushed again: it would be refused again. What has changed is.
     let changed = Fleet::usual().change("dub-1", |node| node.capacity = 70);
     files.replace("topology.yaml", changed.text());
@@ -333,6 +333,7 @@ async fn a_node_whose_address_is_a_name_was_refused_with_all_the_others() {
     let metric = "tradewind_xds_nodes_left_out";
     assert_eq!(server.count(metric), 5);
     let words = "nodes whose address is a name are left out";
+    server.until_said(words).await;
     assert_eq!(server.log().matches(words).count(), 1);
     // A pool of names alone is not pushed empty: the endpoints before are better than none.
     let origin = named(&some, &["dub-1"]);

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tradewind::sidecar::envoy::proto::envoy as api;
-use tradewind::sidecar::envoy::proto::google::rpc;
+use tradewind::sidecar::doors::envoy::proto::envoy as api;
+use tradewind::sidecar::doors::envoy::proto::google::rpc;
 
 use api::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use api::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -170,7 +170,7 @@ async fn a_refused_push_is_shown_until_what_was_refused_is_taken() {
     let why = |server: &Server| envoys(server)[0]["refused"].clone();
     assert!(why(&server).as_str().unwrap().starts_with("malformed"));
     assert_eq!(server.count("tradewind_xds_subscribers_refusing"), 1);
-    assert!(server.log().contains("an Envoy refused endpoints"));
+    server.until_said("an Envoy refused endpoints").await;
     // Something else that is taken does not make it good.
     envoy.change(&["regional"], &[]).await;
     let other = envoy.push().await;

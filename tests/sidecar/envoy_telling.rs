@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use prost_types::Duration;
 use tokio::time;
 use tokio_stream::StreamExt as _;
-use tradewind::sidecar::envoy::DECISION_ID;
-use tradewind::sidecar::envoy::proto::envoy as api;
+use tradewind::sidecar::doors::envoy::DECISION_ID;
+use tradewind::sidecar::doors::envoy::proto::envoy as api;
 
 use api::config::core::v3::address::Address as Place;
 use api::config::core::v3::socket_address::PortSpecifier;
@@ -27,7 +27,7 @@ use api::service::accesslog::v3::stream_access_logs_message::{
 use api::service::load_stats::v3::LoadStatsRequest;
 use api::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
 
-use crate::client::Client;
+use crate::client::{Client, request};
 use crate::server::{Files, PATIENCE, Server};
 
 /// Two nodes with addresses as Envoy knows them.
@@ -92,6 +92,7 @@ fn attempt(host: &str, status: u32, flags: ResponseFlags) -> HttpAccessLogEntry 
             response_code: (status > 0).then_some(status),
             response_body_bytes: 100,
             response_headers: BTreeMap::from([("x-cache".to_owned(), "HIT".to_owned())]),
+            ..HttpResponseProperties::default()
         }),
     }
 }
@@ -186,12 +187,14 @@ async fn an_attempt_is_an_outcome_by_its_flags_and_status() {
     for (status, flags, wanted) in attempts_and_results() {
         let (server, client) = start().await;
         let what = format!("{status} {flags:?}");
-        tell(
-            &client,
-            "attempts",
-            vec![attempt("192.0.2.1", status, flags)],
-        )
-        .await;
+        let mut entry = attempt("192.0.2.1", status, flags);
+        if flags.upstream_request_timeout {
+            // Envoy's own answer: nothing came of the node.
+            let common = entry.common_properties.as_mut().unwrap();
+            common.time_to_first_upstream_rx_byte = None;
+            common.time_to_last_upstream_rx_byte = None;
+        }
+        tell(&client, "attempts", vec![entry]).await;
         let wanted: Vec<_> = [(wanted, 1)]
             .into_iter()
             .filter(|(result, _)| !result.is_empty())
@@ -203,11 +206,67 @@ async fn an_attempt_is_an_outcome_by_its_flags_and_status() {
 }
 
 #[tokio::test]
-async fn attempts_say_how_long_a_node_took_and_whether_it_hit() {
+async fn an_answer_that_comes_late_is_an_answer_all_the_same() {
     let (server, client) = start().await;
-    let of = |host| attempt(host, 200, ResponseFlags::default());
-    let entries = (0..30).flat_map(|_| [of("192.0.2.1"), of("2001:db8::2")]);
-    tell(&client, "attempts", entries.collect()).await;
+    let flags = ResponseFlags {
+        upstream_request_timeout: true,
+        ..ResponseFlags::default()
+    };
+    // Another node was asked meanwhile, for Envoy hedges; but this one was quicker in the end.
+    tell(&client, "attempts", vec![attempt("192.0.2.1", 200, flags)]).await;
+    assert_eq!(outcomes(&server), [("ok", 1)]);
+}
+
+#[tokio::test]
+async fn a_grpc_call_is_an_outcome_by_its_status() {
+    for (code, wanted) in [
+        ("0", "ok"),
+        ("5", "ok"),
+        ("14", "error"),
+        ("13", "error"),
+        ("2", "error"),
+        ("8", "shed"),
+        // Its client gave up.
+        ("1", ""),
+    ] {
+        let call = |in_trailers: bool| {
+            let mut call = attempt("192.0.2.1", 200, ResponseFlags::default());
+            let response = call.response.as_mut().unwrap();
+            let place = if in_trailers {
+                &mut response.response_trailers
+            } else {
+                &mut response.response_headers
+            };
+            place.insert("grpc-status".to_owned(), code.to_owned());
+            call
+        };
+        let (server, client) = start().await;
+        tell(&client, "attempts", vec![call(true), call(false)]).await;
+        let wanted: Vec<_> = [(wanted, 2)]
+            .into_iter()
+            .filter(|(result, _)| !result.is_empty())
+            .collect();
+        assert_eq!(outcomes(&server), wanted, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn attempts_say_how_long_a_node_took_and_whether_it_hit() {
+    let (server, mut client) = start().await;
+    let mut entries = Vec::new();
+    for number in 0..60 {
+        let answer = client.decide(request(&format!("/{number}"))).await;
+        let host = if answer.candidates[0].node == "fra-1" {
+            "192.0.2.1"
+        } else {
+            "2001:db8::2"
+        };
+        let mut entry = attempt(host, 200, ResponseFlags::default());
+        let headers = &mut entry.request.as_mut().unwrap().request_headers;
+        headers.insert(DECISION_ID.to_owned(), answer.decision_id);
+        entries.push(entry);
+    }
+    tell(&client, "attempts", entries).await;
     assert_eq!(outcomes(&server), [("ok", 60)]);
     // From the request's first byte to the answer's: 30 ms of the 40 since Envoy began.
     server

@@ -374,7 +374,11 @@ async fn an_unreadable_message_is_counted_and_its_stream_lives_on() {
 
 #[tokio::test]
 async fn one_that_floods_meets_its_quota_while_decisions_go_on() {
-    let (_files, server, mut client) = usual().await;
+    let files = Files::new();
+    // So that another name is another reporter.
+    let setup = files.setup().with("trusted-reporters", "127.0.0.1");
+    let server = setup.start().await;
+    let mut client = server.client().await;
     let flooding = server.client().await;
     let small = Outcome {
         node: "fra-1".to_owned(),

@@ -7,13 +7,13 @@ use tonic::Request;
 use tradewind::engine::number::narrow;
 use tradewind::engine::policy::Affinity;
 use tradewind::engine::signal::observation::{
-    AttemptResult, CacheResult, DecisionNumber, LoadReport, Outcome, Reporter,
+    AttemptResult, CacheResult, DecisionNumber, LoadReport, Outcome, Reporter, Standing,
 };
-use tradewind::sidecar::audit::Audit;
-use tradewind::sidecar::decider::Decider;
-use tradewind::sidecar::feedback::Feedback;
-use tradewind::sidecar::intake::{Dispatched, Lane, Report, Reported};
-use tradewind::sidecar::reporters::{Quota, Reporters};
+use tradewind::sidecar::intake::decider::Decider;
+use tradewind::sidecar::intake::feedback::Feedback;
+use tradewind::sidecar::intake::lanes::{Dispatched, Lane, Report, Reported};
+use tradewind::sidecar::intake::recent::RecentDecisions;
+use tradewind::sidecar::intake::reporters::{Quota, Reporters};
 use tradewind::sidecar::settings::{Args, Settings};
 use tradewind::sidecar::state::State;
 use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionService;
@@ -42,17 +42,17 @@ impl Worker {
         let (mut writer, _mailbox) = Writer::new(&settings, Arc::clone(&state));
         writer.load();
         let lane = Arc::new(Lane::default());
-        let (audit, _samples) = Audit::new(1);
+        let (recent, _samples) = RecentDecisions::new(1);
         let for_decider = (Arc::clone(&state), Arc::clone(&lane));
         let for_feedback = (Arc::clone(&state), Arc::clone(&lane));
-        let reporters = Arc::new(Reporters::new(Quota::default()));
+        let reporters = Arc::new(Reporters::new(Quota::default(), Vec::new()));
         Self {
             state,
             lane,
             decider: Decider::new(
                 for_decider.0,
                 Arc::default(),
-                audit,
+                recent,
                 for_decider.1,
                 (INSTANCE, 3),
             ),
@@ -99,7 +99,8 @@ async fn a_decision_is_handed_over_as_it_was_answered() {
     let worker = Worker::new();
     worker.decide(request("/first")).await;
     let answer = worker.decide(request("/video/1.mp4")).await;
-    assert_eq!(answer.decision_id, "0a0b030000000001");
+    let tagged = answer.decision_id.strip_prefix("0a0b030000000001");
+    assert_eq!(tagged.map(str::len), Some(8), "{}", answer.decision_id);
     let [_, told] = worker.dispatches()[..] else {
         panic!("two were made")
     };
@@ -116,7 +117,16 @@ async fn a_decision_is_handed_over_as_it_was_answered() {
     let first = &answer.candidates[0];
     assert_eq!(*topology.node(dispatch.node).id, *first.node);
     assert_eq!(*topology.site(dispatch.site).id, *first.site);
-    assert!(policy.node_sets().len() > dispatch.set.get() && !dispatch.hot);
+    assert!(policy.routing().node_sets().len() > dispatch.set.get() && !dispatch.hot);
+    let named = dispatch
+        .named
+        .iter()
+        .map(|node| topology.node(node).id.to_string());
+    let answered = answer
+        .candidates
+        .iter()
+        .map(|candidate| candidate.node.clone());
+    assert_eq!(named.collect::<Vec<_>>(), answered.collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -158,8 +168,9 @@ async fn an_outcome_is_handed_over_in_the_engines_terms() {
     let published = worker.state.published.load_full().unwrap();
     let mut expected = Outcome {
         decision: Some(DecisionNumber(0x0300_0000_0000)),
+        attempt: 1,
         reporter: Reporter(1),
-        node: published.snapshot.policy().find_node(&node).unwrap(),
+        node: published.snapshot.routing().find_node(&node).unwrap(),
         result: AttemptResult::Timeout,
         status: 504,
         first_byte_us: 1_000_001,
@@ -168,10 +179,11 @@ async fn an_outcome_is_handed_over_in_the_engines_terms() {
         client_round_trip_us: 600_000_000,
     };
     // The same number in another process is another decision.
-    message.decision_id = "0a0c030000000000".to_owned();
+    message.decision_id.replace_range(..4, "0a0c");
     worker.tell(message).await;
     let reported = |outcome| Reported {
         fleet: published.revision,
+        from: (Reporter(1), Standing::Other),
         report: Report::Outcome(outcome),
     };
     let ours = reported(expected);
@@ -195,7 +207,7 @@ async fn what_a_node_does_not_tell_is_not_known() {
         let context = Context {
             policy,
             addresses: published.nodes.addresses(),
-            instance: INSTANCE,
+            receipts: (INSTANCE, worker.state.receipts.key()),
             reporter: Reporter(1),
         };
         context.load(&message).unwrap().1

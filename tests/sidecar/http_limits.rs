@@ -4,10 +4,9 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::http::{Connection, request};
 use crate::server::{Files, Server, Setup};
+use tradewind::sidecar::clock::timer_now;
 
 const ASK: &str = "/v1/route?host=www.example.com&path=/a&client=198.18.0.1";
 
@@ -142,14 +141,14 @@ async fn f38_who_asks_and_does_not_read_is_closed_and_holds_nobody_up() {
     let ask = request("GET", "/v1/route", &[("X-Original-URI", "/a")], b"");
     let many = ask.repeat(200_000);
     let sender = std::thread::spawn(move || deaf.send(&many).is_err());
-    let began = Instant::now();
+    let began = timer_now();
     let mut http = server.query();
     while !sender.is_finished() {
         assert!(
             began.elapsed() < Duration::from_secs(25),
             "it may stay for ever"
         );
-        let asked = Instant::now();
+        let asked = timer_now();
         assert_eq!(http.get(ASK, &[]).unwrap().status, 200);
         assert!(asked.elapsed() < Duration::from_secs(2));
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -160,7 +159,7 @@ async fn f38_who_asks_and_does_not_read_is_closed_and_holds_nobody_up() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let server = Setup::example().start().await;
-    let began = Instant::now();
+    let began = timer_now();
     let unsent = b"POST /v1/route HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{";
     assert_eq!(status(&server, unsent), 503);
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -221,7 +220,7 @@ async fn f02_no_request_is_lost_over_the_end() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     // Idle, in the middle of a head, and in flight: none keeps the process.
     let _idle = server.query();
-    let began = Instant::now();
+    let began = timer_now();
     server.signal("TERM");
     assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
     assert!(began.elapsed() < Duration::from_secs(4));
@@ -241,7 +240,7 @@ async fn f02_a_request_that_is_half_sent_is_cut_at_the_deadline() {
     http.send(b"GET /v1/route HTTP/1.1\r\nHost: a").unwrap();
     let open = "tradewind_http_connections_open";
     server.until("it is open", || server.count(open) == 1).await;
-    let began = Instant::now();
+    let began = timer_now();
     server.signal("TERM");
     assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
     assert!(began.elapsed() < Duration::from_secs(3));

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tradewind::sidecar::geoip::kept::Keep;
 use tradewind::sidecar::wire::proto::DecideResponse;
 
 use crate::client::{from_ip, request};
 use crate::server::{Files, Server, Setup};
+use tradewind::sidecar::clock::timer_now;
 
 /// Files in a folder below `target/`, with what brings them there.
 struct Set {
@@ -64,7 +64,7 @@ impl Started {
 
 /// Starts, and asks for every client.
 async fn start(setup: &Setup) -> Started {
-    let begun = Instant::now();
+    let begun = timer_now();
     let server = setup.clone().start_within(PATIENCE).await;
     let mut client = server.client().await;
     let mut answers = Vec::new();

@@ -156,6 +156,40 @@ async fn fleet() -> (Files, Vec<Node>, Server) {
     (files, nodes, server)
 }
 
+/// Keys of fra-2, which is out, say so: in answers, in explanations with since when and for how long, and in metrics.
+fn tells_who_is_away(server: &Server) {
+    let (mut away, mut at_home) = (0, 0);
+    for key in 0..60 {
+        let told = server.get(&format!("/debug/explain?path=/{key}")).json();
+        let (answer, home) = (&told["decision"], &told["explanation"]["home"]);
+        let first = &answer["candidates"][0]["node"];
+        assert_eq!(answer["purity"] == "pure", home["node"] == *first, "{told}");
+        if answer["purity"] == "pure" {
+            at_home += 1;
+            continue;
+        }
+        away += 1;
+        assert_eq!(home["node"], "fra-2", "{told}");
+        assert_eq!(answer["reason"], "owner_out", "{told}");
+        assert_eq!(answer["purity"], "moved", "{told}");
+        let why = home["why"].as_str().unwrap_or_default();
+        assert!(["breaker_open", "recovering"].contains(&why), "{told}");
+        assert!(home["since_ms"].as_u64().is_some(), "{told}");
+        let again = if why == "recovering" {
+            "slice_ratio"
+        } else {
+            "retry_ms"
+        };
+        assert!(
+            home[again].is_number() || home["retry_ms"].is_null(),
+            "{told}"
+        );
+    }
+    assert!(away > 0 && at_home > away, "{away} away, {at_home} at home");
+    let moved = "tradewind_decisions_total{pool=\"edge\",verdict=\"route\",reason=\"owner_out\",purity=\"moved\"}";
+    assert!(server.count(moved) > 0);
+}
+
 /// A node goes bad: it is left within seconds, its requests are served by others, and it comes back once it is well.
 async fn goes_bad_and_recovers(behaviour: u8) {
     let (_files, nodes, server) = fleet().await;
@@ -179,6 +213,7 @@ async fn goes_bad_and_recovers(behaviour: u8) {
     let bad = &page["nodes"][2]["health"];
     assert_ne!(bad["breaker"]["state"], "closed", "{bad}");
     assert!(server.count("tradewind_breaker_transitions_total{node=\"fra-2\",to=\"open\",cause=\"consecutive_failures\"}") >= 1);
+    tells_who_is_away(&server);
 
     nodes[2].behaviour.store(WELL, Ordering::Relaxed);
     let deadline = clock::now() + Duration::from_secs(20);

@@ -13,6 +13,7 @@
 )]
 
 mod admin;
+mod blame;
 mod client;
 mod crash;
 mod debug_door;
@@ -40,12 +41,16 @@ mod openapi;
 mod openmetrics;
 mod page;
 mod places;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/programs.rs"]
 mod programs;
 mod prometheus;
 mod reloads;
+mod reporters;
 mod server;
 mod standard_services;
 mod starting;
 mod swaps;
+mod truth;
 mod wrong_doors;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tradewind::sidecar::version;
+use tradewind::sidecar::observe::version;
 
 use crate::http::{Connection, Reply};
 use crate::openmetrics;

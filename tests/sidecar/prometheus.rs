@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::client::request;
 use crate::http::Connection;
+use crate::ports::free_port;
 use crate::programs;
 use crate::server::{Files, Server, Setup};
 
@@ -232,10 +233,8 @@ impl Prometheus {
             )
             .replace("127.0.0.1:7071", &target.to_string());
         fs::write(place.join("prometheus.yaml"), config).unwrap();
-        // It can not be asked which port the system chose, so it is told one that was free just now.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        // It cannot be asked which port the system chose, so it is told one.
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let log = place.join("log");
         let child = Command::new(program)
             .arg(format!(

@@ -10,11 +10,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::client::request;
 use crate::fleet::{self, Fleet};
 use crate::server::{Files, Server};
+use tradewind::sidecar::clock::timer_now;
 
 const APPLIED: &str = "tradewind_policy_reload_total{result=\"applied\"}";
 const REFUSED: &str = "tradewind_policy_reload_total{result=\"refused\"}";
@@ -352,13 +351,13 @@ async fn f08_a_half_written_file_is_not_taken() {
         }
         let before = server.revision();
         let mut file = File::create(files.path("policy.yaml")).unwrap();
-        let mut last = Instant::now();
+        let mut last = timer_now();
         let mut longest = Duration::ZERO;
         for line in text.lines() {
             writeln!(file, "{line}").unwrap();
             thread::sleep(Duration::from_millis(3));
             longest = longest.max(last.elapsed());
-            last = Instant::now();
+            last = timer_now();
         }
         server
             .until("the whole is in force", || {

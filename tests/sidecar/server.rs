@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::time::{self, Instant};
+use tokio::time;
 
 use crate::fleet::{self, Fleet};
+use tradewind::sidecar::clock::timer_now;
 
 /// How long anything may take that is awaited; generous, because other work may keep the cores busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -162,9 +163,11 @@ impl Setup {
             child,
             log,
             addresses,
+            readers,
         } = self.spawn();
         let mut server = Server {
             child,
+            readers,
             grpc: Vec::new(),
             debug: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -195,8 +198,9 @@ impl Setup {
             mut child,
             log,
             addresses,
+            readers: _,
         } = self.spawn();
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = timer_now() + PATIENCE;
         loop {
             if let Some(status) = child.try_wait().unwrap() {
                 // Both streams are read to their ends when the last sender is gone.
@@ -204,7 +208,7 @@ impl Setup {
                 let said = log.lock().unwrap().clone();
                 return (status, said);
             }
-            if Instant::now() > give_up {
+            if timer_now() > give_up {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 panic!("it serves:\n{}", log.lock().unwrap());
@@ -236,12 +240,15 @@ impl Setup {
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (tell, addresses) = mpsc::channel();
-        keep_lines(child.stdout.take().unwrap(), &log, tell.clone(), true);
-        keep_lines(child.stderr.take().unwrap(), &log, tell, false);
+        let readers = vec![
+            keep_lines(child.stdout.take().unwrap(), &log, tell.clone(), true),
+            keep_lines(child.stderr.take().unwrap(), &log, tell, false),
+        ];
         Spawned {
             child,
             log,
             addresses,
+            readers,
         }
     }
 }
@@ -253,6 +260,8 @@ struct Spawned {
     log: Arc<Mutex<String>>,
     /// The addresses it says it serves at.
     addresses: Receiver<SocketAddr>,
+    /// They end when it has, and all it said was kept.
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// Keeps a stream's lines, and tells of the addresses in them if these are what is looked for.
@@ -261,7 +270,7 @@ fn keep_lines(
     log: &Arc<Mutex<String>>,
     tell: Sender<SocketAddr>,
     has_addresses: bool,
-) {
+) -> JoinHandle<()> {
     let log = Arc::clone(log);
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -275,13 +284,14 @@ fn keep_lines(
             log.push_str(&line);
             log.push('\n');
         }
-    });
+    })
 }
 
 /// A running process, killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    readers: Vec<JoinHandle<()>>,
     pub(crate) grpc: Vec<SocketAddr>,
     pub(crate) debug: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -331,29 +341,38 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all it said is in its log.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = timer_now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                for reader in self.readers.drain(..) {
+                    reader.join().unwrap();
+                }
                 return status;
             }
-            assert!(Instant::now() < give_up, "it does not end:\n{}", self.log());
+            assert!(timer_now() < give_up, "it does not end:\n{}", self.log());
             time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     /// Waits until a condition holds.
     pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = timer_now() + PATIENCE;
         while !holds() {
             assert!(
-                Instant::now() < give_up,
+                timer_now() < give_up,
                 "waited in vain until {what}:\n{}",
                 self.log()
             );
             time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Waits until it has said something: its words come by a pipe, a moment after what they are about.
+    pub(crate) async fn until_said(&self, words: &str) {
+        let what = format!("it says `{words}`");
+        self.until(&what, || self.log().contains(words)).await;
     }
 
     /// The revision in force, by `/readyz`.

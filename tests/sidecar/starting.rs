@@ -32,6 +32,10 @@ async fn before_the_first_good_policy_calls_are_refused_and_then_served() {
     assert_eq!((page.status, &ready["ready"]), (503, &false.into()));
     assert_eq!(ready["policy"]["state"], "missing");
     assert!(!ready["policy"]["faults"].as_array().unwrap().is_empty());
+    // Nothing is wrong with the topology, and nobody says so.
+    assert_eq!(ready["topology"]["state"], "waiting");
+    assert!(ready["topology"]["faults"].as_array().unwrap().is_empty());
+    assert_eq!(server.log().matches("a text is refused").count(), 1);
     for page in [
         "/debug/policy",
         "/debug/nodes",
@@ -40,10 +44,9 @@ async fn before_the_first_good_policy_calls_are_refused_and_then_served() {
     ] {
         assert_eq!(server.get(page).status, 503, "{page}");
     }
-    assert_eq!(
-        server.count("tradewind_source_degraded{source=\"policy\"}"),
-        1
-    );
+    let degraded = ["policy", "topology"]
+        .map(|source| server.count(&format!("tradewind_source_degraded{{source=\"{source}\"}}")));
+    assert_eq!(degraded, [1, 0]);
 
     files.replace("policy.yaml", fleet::policy("first"));
     server

@@ -23,6 +23,7 @@ use tradewind::sidecar::wire::proto::DecideResponse;
 use crate::client::{Client, request};
 use crate::fleet::Fleet;
 use crate::server::Files;
+use tradewind::sidecar::clock::timer_now;
 
 /// How many policies are put in force each second.
 const SWAPS_PER_SECOND: u32 = 1_000;
@@ -160,7 +161,7 @@ async fn ask(kind: Kind, address: String, sides: Arc<[Side; 2]>, stop: Arc<Atomi
     while !stop.load(Ordering::Relaxed) {
         number += 1;
         let asked = request(&format!("/object/{}", number % 1_000));
-        let began = Instant::now();
+        let began = timer_now();
         match kind {
             Kind::Unary | Kind::Stream => match client.try_decide(asked).await {
                 Ok(answer) => seen.answer(&answer, &sides),
@@ -206,7 +207,7 @@ async fn pipeline(client: &mut Client, sides: &[Side; 2], stop: &AtomicBool, see
         .await;
     let mut answers = opened.unwrap().into_inner();
     for number in 0..PIPELINED {
-        begun.push_back(Instant::now());
+        begun.push_back(timer_now());
         send.send(request(&format!("/{number}"))).await.unwrap();
     }
     while let Some(began) = begun.pop_front() {
@@ -216,7 +217,7 @@ async fn pipeline(client: &mut Client, sides: &[Side; 2], stop: &AtomicBool, see
         }
         seen.call(began);
         if !stop.load(Ordering::Relaxed) {
-            begun.push_back(Instant::now());
+            begun.push_back(timer_now());
             send.send(request(&format!("/{}", seen.calls % 1_000)))
                 .await
                 .unwrap();
@@ -268,7 +269,7 @@ async fn load(running: &Running, sides: &Arc<[Side; 2]>, took: Duration, swapped
         connections.spawn(ask(kind, format!("http://{address}"), sides, stop));
     }
     let mut swaps = 0;
-    let began = Instant::now();
+    let began = timer_now();
     while swapped && began.elapsed() < took {
         // Who is late catches up: sleeping until a moment that has passed takes no time.
         time::sleep_until(began + Duration::from_secs(1) * swaps / SWAPS_PER_SECOND).await;

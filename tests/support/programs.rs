@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where a program is, after an attempt to install it; or why it can not be had. `name` is one that
+/// Where a program is, after an attempt to install it; or why it cannot be had. `name` is one that
 /// `tests/proxies/prepare` knows.
 fn find(name: &str) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -36,7 +36,7 @@ pub(crate) fn path(name: &str, test: &str) -> Option<PathBuf> {
         reason = "a switch of these tests, not a setting"
     )]
     let no_skip = std::env::var("TRADEWIND_NO_SKIP").is_ok_and(|value| value == "1");
-    assert!(!no_skip, "{test} can not run: {why}");
+    assert!(!no_skip, "{test} cannot run: {why}");
     note(&format!("skipped: {test} because {why}"));
     None
 }

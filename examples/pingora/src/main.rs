@@ -16,8 +16,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{ProxyHttp, Session};
-use tradewind::client::options::Options;
-use tradewind::client::{Asker, AttemptResult, Client, Request};
+use tradewind_client::options::Options;
+use tradewind_client::{Asker, AttemptResult, Client, Request};
 
 use crate::visit::Visit;
 
@@ -133,7 +133,7 @@ impl ProxyHttp for Router {
         Ok(())
     }
 
-    /// A node that answers that it can not is passed over while there is another and the request may be sent twice.
+    /// A node that answers that it cannot is passed over while there is another and the request may be sent twice.
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
@@ -147,7 +147,7 @@ impl ProxyHttp for Router {
         if status >= 500 && may_repeat && visit.has_next() {
             visit.tell(&self.client, AttemptResult::Ok, status);
             return Err(
-                Error::explain(ErrorType::HTTPStatus(status), "the node can not answer").into_up(),
+                Error::explain(ErrorType::HTTPStatus(status), "the node cannot answer").into_up(),
             );
         }
         if let Some(answer) = &visit.answer {

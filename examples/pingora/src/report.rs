@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tradewind::client::Client;
+use tradewind_client::Client;
 
 /// Prints a line a second while requests come, and whenever the sidecar goes or comes back.
 pub(crate) async fn run(client: Client) {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tradewind::client::answer::{Answer, Candidate};
-use tradewind::client::{AttemptResult, Client, Outcome};
+use tradewind_client::answer::{Answer, Candidate};
+use tradewind_client::{AttemptResult, Client, Outcome};
 
 /// A request on its way.
 #[derive(Debug, Default)]

@@ -9,9 +9,9 @@ use tokio::runtime::Builder;
 
 use crate::command::output::{self, Format, Text};
 use crate::command::{CommandError, Exit};
-use crate::demo::nodes::{NodeOptions, NodePlan, Nodes, NodesError};
-use crate::demo::signals;
 use crate::engine::topology;
+use tradewind_demo::nodes::{NodeOptions, NodePlan, Nodes, NodesError};
+use tradewind_demo::signals;
 
 /// Arguments of `tradewind demo nodes`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,8 @@ Examples:
 Every GET is answered with 200, x-node, x-site, x-cache (HIT or MISS), endpoint-load-metrics (ORCA as text) and a small
 body; an object is a path with its query. /healthz is answered like the rest but not counted. The control door tells how
 many requests each node got, and makes nodes behave: well, slow (ten times as long, at least 200 ms), error (503 at
-once), hang (never answers), refuse (connections are refused).")]
+once), shed (429 at once), hang (never answers), refuse (connections are refused). Objects below /origin/slow/ take 1.5 s
+to fetch and those below /origin/failing/ are answered with 500, whichever node one asks: that is the origin's fault.")]
 pub struct Args {
     /// The topology file; all addresses must be loopback addresses
     #[arg(long, value_name = "FILE", env = "TRADEWIND_TOPOLOGY", value_hint = clap::ValueHint::FilePath)]
@@ -116,7 +117,7 @@ fn announce(
     }
     if let Some(control) = control {
         text.line(format_args!(
-            "control: http://{control}/nodes, POST /nodes/{{id}}?behaviour=well|slow|error|hang|refuse"
+            "control: http://{control}/nodes, POST /nodes/{{id}}?behaviour=well|slow|error|shed|hang|refuse"
         ));
     }
     output::text(out, &text.into_string())

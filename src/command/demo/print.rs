@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::command::output::Text;
-use crate::demo::show::{Begin, End, Event, Second, Told, Voice};
 use crate::engine::number::from_u64;
+use tradewind_demo::show::{Begin, End, Event, Second, Told, Voice};
 
 /// Lines of the table after which its head is printed again.
 const HEAD_EVERY: u32 = 20;

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::print::Printer;
 use crate::command::output::Format;
 use crate::command::{CommandError, Context, Exit};
-use crate::demo::show::{self, DemoError, Plan, RATES, Told};
+use tradewind_demo::show::{self, DemoError, Plan, RATES, Told};
 
 /// Arguments of the whole story.
 #[derive(Debug, clap::Args)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::command::output::{self, Format, Text, table, trimmed};
 use crate::command::{CommandError, Exit};
-use crate::demo::audience::Audience;
-use crate::demo::traffic::{self, Report, Route, Visit};
 use crate::engine::number::from_u64;
+use tradewind_demo::audience::Audience;
+use tradewind_demo::traffic::{self, Report, Route, Visit};
 
 /// Arguments of `tradewind demo traffic`.
 #[derive(Debug, clap::Args)]

@@ -11,8 +11,7 @@ use super::stability::{self, Facts};
 use crate::command::client::{Connection, ServerError};
 use crate::command::world::World;
 use crate::command::{CommandError, offline};
-use crate::engine::evaluate::evaluate;
-use crate::sidecar::wire::{QueryBuffer, QueryRoom, WireError, proto};
+use crate::sidecar::wire::{WireError, proto};
 
 /// Calls under way at once unless said otherwise.
 const DEFAULT_CONCURRENCY: u16 = 32;
@@ -136,27 +135,24 @@ impl Answered {
 
 fn decide(world: &World, at: At, request: &proto::DecideRequest, now: fn() -> Instant) -> Answered {
     let started = now();
-    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let query = match buffer.read(request, &mut room, world.snapshot.policy().reading()) {
-        Ok(query) => query,
-        Err(refusal) => return Answered::refused(at, &refusal),
-    };
-    let evaluation = evaluate(&world.snapshot, &query);
-    let took = now().saturating_duration_since(started);
-    let outcome = Ok(Outcome {
-        answer: offline::message(world, request, &evaluation),
-        facts: stability::facts(&world.snapshot, &evaluation, request),
-        took,
+    let decided = world.evaluate(request, |_, evaluation| Outcome {
+        took: now().saturating_duration_since(started),
+        answer: offline::message(world, request, evaluation),
+        facts: stability::facts(&world.snapshot, evaluation, request),
     });
-    Answered { at, outcome }
+    match decided {
+        Ok(outcome) => Answered {
+            at,
+            outcome: Ok(outcome),
+        },
+        Err(refusal) => Answered::refused(at, &refusal),
+    }
 }
 
 fn analyse(world: &World, request: &proto::DecideRequest) -> Result<Facts, WireError> {
-    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let reading = world.snapshot.policy().reading();
-    let query = buffer.read(request, &mut room, reading)?;
-    let evaluation = evaluate(&world.snapshot, &query);
-    Ok(stability::facts(&world.snapshot, &evaluation, request))
+    world.evaluate(request, |_, evaluation| {
+        stability::facts(&world.snapshot, evaluation, request)
+    })
 }
 
 impl Pipeline {

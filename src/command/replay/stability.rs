@@ -47,7 +47,7 @@ pub(super) fn facts(
     let country = located.place.country.map(Country::letters);
     let asn = located.place.asn.map(Asn::get);
     // The size moves a request only when the cost term has a weight.
-    let costs = snapshot.policy().score().cost_ms(1.0, 1.0) > 0.0;
+    let costs = snapshot.routing().score().cost_ms(1.0, 1.0) > 0.0;
     let size = if costs { request.size_hint_bytes } else { 0 };
     // Clients of one cell are one group; those whose place is vague are shared out by network.
     let group = match (located.place.is_vague(), &located.spot) {

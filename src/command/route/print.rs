@@ -87,17 +87,24 @@ pub(super) fn explained(answer: &proto::ExplainResponse) -> String {
 }
 
 fn sites(why: &proto::Explanation) -> String {
-    let mut lines = table(
-        &[
-            "site", "km", "network", "queue", "miss", "error", "cost", "bias", "total ms",
-            "standing", "nodes",
-        ],
-        &[0, 9],
-    );
+    // Most often nothing is held, and sites are chosen by what they are expected to cost.
+    let any_held = why.sites.iter().any(|site| site.choice_ms.is_some());
+    let chosen_by = any_held.then_some("chosen by");
+    let terms = [
+        "network", "service", "queue", "miss", "error", "cost", "bias",
+    ];
+    let mut head = vec!["site", "km"];
+    head.extend(terms);
+    head.push("total ms");
+    head.extend(chosen_by);
+    let standing_at = head.len();
+    head.extend(["standing", "nodes"]);
+    let mut lines = table(&head, &[0, standing_at]);
     for site in &why.sites {
         let mut row = vec![site.site.clone(), or_unknown(site.distance_km, 0)];
         row.push(or_unknown(site.network_ms, 1));
         let terms = [
+            site.service_ms,
             site.queue_ms,
             site.miss_ms,
             site.error_ms,
@@ -106,6 +113,7 @@ fn sites(why: &proto::Explanation) -> String {
             site.total_ms,
         ];
         row.extend(terms.map(|ms| format!("{ms:.1}")));
+        row.extend(chosen_by.map(|_| format!("{:.1}", site.choice_ms.unwrap_or(site.total_ms))));
         row.push(site.standing.clone());
         row.push(site.admitted_nodes.to_string());
         lines.add_row(row);
@@ -187,7 +195,12 @@ fn nodes(why: &proto::Explanation) -> String {
 
 /// What would change the answer.
 fn flips(text: &mut Text, why: &proto::Explanation) {
-    let none = why.eliminated.is_empty() && why.runner_up_site.is_empty();
+    let sites = [
+        &why.runner_up_site,
+        &why.next_sharing_site,
+        &why.joining_site,
+    ];
+    let none = why.eliminated.is_empty() && sites.iter().all(|site| site.is_empty());
     if !(none && why.second_node.is_empty()) {
         text.line(format_args!(""));
     }
@@ -202,6 +215,18 @@ fn flips(text: &mut Text, why: &proto::Explanation) {
         text.line(format_args!(
             "runner-up: {}, {:.1} ms behind",
             why.runner_up_site, why.flip_ms
+        ));
+    }
+    if !why.next_sharing_site.is_empty() {
+        text.line(format_args!(
+            "next site: {}, first with {:.2} times its weight",
+            why.next_sharing_site, why.sharing_weight_ratio
+        ));
+    }
+    if !why.joining_site.is_empty() {
+        text.line(format_args!(
+            "next to share: {}, if {:.1} ms faster",
+            why.joining_site, why.join_ms
         ));
     }
     if !why.second_node.is_empty() {

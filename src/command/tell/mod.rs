@@ -18,14 +18,14 @@ pub use source::{Source, SourceError};
 use super::client::{Connection, Server};
 use super::output::{self, Format};
 use super::{CommandError, Context, Exit};
-use crate::demo::signals;
-use crate::sidecar::feedback::{MAX_OUTCOMES, MAX_REPORT_BYTES};
+use crate::sidecar::intake::feedback::{MAX_OUTCOMES, MAX_REPORT_BYTES};
 use crate::sidecar::wire::json;
 use crate::sidecar::wire::proto::feedback_service_client::FeedbackServiceClient;
 use crate::sidecar::wire::proto::{Outcome, ReportRequest};
 use crate::sidecar::wire::report::reporter_name;
 use source::Line;
 use tally::Tally;
+use tradewind_demo::signals;
 
 /// How long lines wait for others to go with them.
 const GATHERING: Duration = Duration::from_millis(100);
@@ -62,7 +62,7 @@ pub struct Args {
         env = "TRADEWIND_SERVER"
     )]
     pub server: Server,
-    /// Who tells, up to 64 bytes: verdicts of several are told apart
+    /// Who tells, up to 64 bytes: of several behind a peer that the sidecar trusts
     #[arg(long, value_name = "NAME", default_value = "", env = "TRADEWIND_REPORTER", value_parser = reporter)]
     pub reporter: String,
     /// Begin with what a FILE holds already

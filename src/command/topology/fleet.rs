@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::command::operator::{Door, DoorArgs, WordsArgs};
+use crate::command::operator::{Door, DoorArgs, WordsArgs, words_on_health};
 use crate::command::output::{self, Format, Text};
 use crate::command::{CommandError, Exit};
 use crate::engine::topology::removal::percent;
-use crate::sidecar::store;
-use crate::sidecar::wire::{fleet, proto};
+use crate::sidecar::wire::{admin_state, proto};
+use crate::sidecar::writer::store;
 
 /// Arguments of `tradewind topology apply`.
 #[derive(Debug, clap::Args)]
@@ -153,9 +153,9 @@ fn in_force(answer: &proto::GetTopologyResponse) -> String {
         ));
     }
     let header = [
-        "node", "site", "tier", "address", "state", "why", "capacity",
+        "node", "site", "tier", "address", "state", "why", "health", "capacity",
     ];
-    let mut table = output::table(&header, &[0, 1, 2, 3, 4, 5]);
+    let mut table = output::table(&header, &[0, 1, 2, 3, 4, 5, 6]);
     for node in &answer.nodes {
         let set = node.admin_override.as_ref();
         table.add_row([
@@ -165,6 +165,10 @@ fn in_force(answer: &proto::GetTopologyResponse) -> String {
             node.address.clone(),
             name(node.state()).to_owned(),
             set.map(words_on).unwrap_or_default(),
+            node.health
+                .as_ref()
+                .and_then(words_on_health)
+                .unwrap_or_default(),
             node.capacity.to_string(),
         ]);
     }
@@ -194,7 +198,7 @@ fn words_on(set: &proto::AdminOverride) -> String {
 }
 
 fn name(state: proto::AdminState) -> &'static str {
-    fleet::state(state).map_or("unknown", |state| state.name())
+    admin_state::state(state).map_or("unknown", |state| state.name())
 }
 
 /// A digest as people see it elsewhere.

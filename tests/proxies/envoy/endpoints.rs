@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tradewind::demo::nodes::NodeOptions;
 use tradewind::sidecar::clock;
+use tradewind_demo::nodes::NodeOptions;
 
 use super::Envoy;
 use super::traffic::{self, Seen};

@@ -1,9 +1,9 @@
 //! What the sidecar learns from Envoy's log of attempts and from its load reports, and how soon it acts on it.
 
-use tradewind::demo::nodes::Behaviour;
+use tradewind_demo::nodes::Behaviour;
 
 use super::traffic::{self, Visit};
-use super::{Envoy, TELL_THE_LIST};
+use super::{Envoy, PATIENT, TELL_THE_LIST};
 use crate::rig::Setup;
 
 /// A node fails: how many requests meet it before it is no longer named?
@@ -15,7 +15,8 @@ fn opens_within_five(test: &str, behaviour: Behaviour, result: &str) {
         )],
         ..Setup::default()
     };
-    let Some(mut envoy) = Envoy::start_with(test, "envoy.yaml", &[TELL_THE_LIST], setup) else {
+    let Some(mut envoy) = Envoy::start_with(test, "envoy.yaml", &[TELL_THE_LIST, PATIENT], setup)
+    else {
         return;
     };
     let mut proxy = envoy.connect();

@@ -1,10 +1,14 @@
 //! A stock Envoy with the configurations of `examples/envoy`.
 
+mod caches;
+mod calls;
 mod endpoints;
 mod failures;
+mod log;
 mod order;
 mod outages;
 mod processor;
+mod stories;
 mod strangers;
 mod traffic;
 
@@ -31,6 +35,12 @@ const TELL_THE_LIST: (&str, &str) = (
               - header: { key: x-attempts, value: \"%UPSTREAM_REQUEST_ATTEMPT_COUNT%\" }\n",
 );
 
+/// Has Envoy wait for the sidecar longer than is good, where cores are shared with other tests and it is not about that.
+const PATIENT: (&str, &str) = (
+    "timeout: 0.05s\n                initial_metadata",
+    "timeout: 2s\n                initial_metadata",
+);
+
 /// Keeps the sidecar from learning how attempts went: it takes no log of this name.
 const TELL_NOTHING: (&str, &str) = ("log_name: attempts", "log_name: unheard");
 
@@ -39,7 +49,7 @@ pub(crate) struct Envoy {
     pub(crate) rig: Rig,
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 /// Envoy's program on a configuration. It is a child that must not outlive the thread that starts it: it would end.
@@ -58,7 +68,7 @@ fn envoy(program: &Path, config: &Path) -> Command {
 }
 
 impl Envoy {
-    /// Starts everything with the configuration of the example; `None` where Envoy can not be had.
+    /// Starts everything with the configuration of the example; `None` where Envoy cannot be had.
     #[track_caller]
     fn start(test: &str) -> Option<Self> {
         Self::start_with(test, "envoy.yaml", &[], Setup::default())

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tradewind::demo::nodes::NodeOptions;
 use tradewind::sidecar::clock;
 
 use super::traffic::{self, Seen};
@@ -10,20 +9,9 @@ use super::{Envoy, TELL_THE_LIST};
 use crate::rig::{Setup, edit};
 use crate::visits::follows;
 
-/// Nodes that answer at once.
-fn quick() -> Setup {
-    Setup {
-        nodes: NodeOptions {
-            miss: Duration::ZERO,
-            ..NodeOptions::default()
-        },
-        ..Setup::default()
-    }
-}
-
 #[track_caller]
 fn start(test: &str) -> Option<Envoy> {
-    Envoy::start_with(test, "envoy.yaml", &[TELL_THE_LIST], quick())
+    Envoy::start_with(test, "envoy.yaml", &[TELL_THE_LIST], Setup::quick())
 }
 
 /// Makes 200 requests one after the other; all must be answered by nodes.

@@ -1,11 +1,13 @@
 //! `ext_proc` instead of `ext_authz`: the endpoint-picker protocol, with a real Envoy.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use tradewind::demo::nodes::Behaviour;
+use tradewind::sidecar::clock;
+use tradewind_demo::nodes::{Behaviour, NodeOptions};
 
 use super::traffic;
-use super::{Envoy, TELL_THE_LIST};
+use super::{Envoy, TELL_NOTHING, TELL_THE_LIST};
 use crate::rig::{Asker, Setup, addresses};
 use crate::visits::{HOST, client, follows};
 
@@ -83,7 +85,7 @@ fn the_node_that_served_is_told_by_ext_proc() {
     // No access log: what is told comes with the answer's headers.
     let edits = [
         TELL_THE_LIST,
-        ("log_name: attempts", "log_name: unheard"),
+        TELL_NOTHING,
         ("response_header_mode: SKIP", "response_header_mode: SEND"),
     ];
     let Some(mut envoy) = Envoy::start_with(test, "ext_proc.yaml", &edits, Setup::default()) else {
@@ -102,6 +104,58 @@ fn the_node_that_served_is_told_by_ext_proc() {
         sidecar.metric("tradewind_reports_refused_total{kind=\"outcome\",reason=\"unknown_node\"}")
             < 0.5
     );
+}
+
+/// A node of Frankfurt refuses connections under steady traffic: how long until it is left, and what was told meanwhile.
+fn a_refusing_node_is_left(test: &str, edits: &[(&str, &str)]) -> Option<(Duration, u64, f64)> {
+    let show = ("response_header_mode: SKIP", "response_header_mode: SEND");
+    let edits = [&[TELL_THE_LIST, show][..], edits].concat();
+    let setup = Setup {
+        nodes: NodeOptions {
+            miss: Duration::ZERO,
+            ..NodeOptions::default()
+        },
+        ..Setup::default()
+    };
+    let mut envoy = Envoy::start_with(test, "ext_proc.yaml", &edits, setup)?;
+    traffic::all(&envoy, &traffic::made_up(300), 4);
+    envoy.rig.nodes.behave("fra-2", Behaviour::Refuse).unwrap();
+    let began = clock::now();
+    let address = envoy.address;
+    let sidecar = &mut envoy.rig.sidecar;
+    let (load, left_after) = traffic::under_load(address, 4, || {
+        sidecar.until("the breaker is open", |pages| {
+            pages.metric("tradewind_breaker_state{node=\"fra-2\"}") > 1.5
+        });
+        let left_after = began.elapsed();
+        // So that what is on its way then is told, too.
+        std::thread::sleep(Duration::from_millis(500));
+        left_after
+    });
+    assert_eq!(load.lost, 0, "{load:?}");
+    let told = |result| {
+        let sample = format!("tradewind_outcomes_total{{result=\"{result}\"}}");
+        sidecar.metric(&sample)
+    };
+    let told = told("ok") + told("error") + told("timeout") + told("reset");
+    Some((left_after, load.requests + 300, told))
+}
+
+#[test]
+fn the_phase_of_answers_is_enough_for_breakers() {
+    let test = "the_phase_of_answers_is_enough_for_breakers";
+    let Some((alone, ..)) = a_refusing_node_is_left(test, &[TELL_NOTHING]) else {
+        return;
+    };
+    let Some((with_log, requests, told)) = a_refusing_node_is_left(test, &[]) else {
+        return;
+    };
+    crate::tools::note(&format!(
+        "{test}: open after {alone:.1?} by answers alone, {with_log:.1?} with the log; {told} outcomes of {requests} requests with both"
+    ));
+    for after in [alone, with_log] {
+        assert!(after < Duration::from_secs(3), "{after:?}");
+    }
 }
 
 #[test]

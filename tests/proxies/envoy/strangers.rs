@@ -1,4 +1,4 @@
-//! What clients can not do: choose their node, blame a decision on another, or get through what is no request.
+//! What clients cannot do: choose their node, blame a decision on another, or get through what is no request.
 
 use super::traffic::{self, Visit};
 use super::{Envoy, TELL_THE_LIST};
@@ -165,7 +165,7 @@ fn line_ends_make_no_headers_for_envoy() {
         seen.status == 200 && seen.listed.first() == Some(&seen.node),
         "{seen:?}"
     );
-    // What Envoy takes and the sidecar does not is refused: nobody gets past a rule by sending what can not be read.
+    // What Envoy takes and the sidecar does not is refused: nobody gets past a rule by sending what cannot be read.
     let long = Visit {
         target: format!("/{}", "a".repeat(9_000)),
         ..odd

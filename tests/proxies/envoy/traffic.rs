@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use tradewind::demo::nodes::Behaviour;
 use tradewind::sidecar::clock;
+use tradewind_demo::nodes::Behaviour;
 
 use super::Envoy;
 use crate::http::{Connection, Reply};
@@ -165,6 +165,13 @@ pub(crate) fn under_load<T>(
     connections: usize,
     meanwhile: impl FnOnce() -> T,
 ) -> (Load, T) {
+    /// Ends the load also when `meanwhile` fails: its threads would go on for ever.
+    struct Done<'d>(&'d AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let done = AtomicBool::new(false);
     let one = |number: usize| {
         let visits = made_up(4_000);
@@ -190,8 +197,9 @@ pub(crate) fn under_load<T>(
         let threads: Vec<_> = (0..connections)
             .map(|number| scope.spawn(move || one(number)))
             .collect();
+        let ends = Done(&done);
         let result = meanwhile();
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         let mut sum = Load::default();
         for thread in threads {
             let load = thread.join().unwrap();

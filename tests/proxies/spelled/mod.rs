@@ -16,7 +16,7 @@ use crate::envoy::Envoy;
 use crate::front::Front;
 use crate::http::{Connection, Reply};
 use crate::http2::Http2;
-use crate::places::free_port;
+use crate::ports::free_port;
 use crate::rig::{Asker, Rig, Setup};
 use crate::visits::HOST;
 use crate::{haproxy, nginx};

@@ -126,7 +126,7 @@ fn fields_are_those_of_the_messages() {
     ] {
         let told = messages[name].field.iter().map(FieldDescriptorProto::name);
         // What logs of proxies say besides, from which outcomes are concluded.
-        let logged = ["named", "retries", "termination"];
+        let logged = ["grpc_status", "named", "retries", "termination"];
         let logged = logged.into_iter().filter(|_| name == "Outcome");
         let told: BTreeSet<&str> = told.chain(logged).collect();
         let listed = document.schema(name)["properties"].as_object().unwrap();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::faults::{Rejected, Wrong};
+use super::place::Place;
 use super::sites::Site;
-use super::table::Place;
 use super::{Args, ImportError, Point};
 use crate::engine::document::Metadata;
 use crate::engine::geo::Location;
@@ -48,7 +48,7 @@ pub(super) fn tiers(args: &Args) -> Result<(Vec<String>, String), ImportError> {
     }
 }
 
-/// The topology. Rows whose parents or addresses can not be are rejected.
+/// The topology. Rows whose parents or addresses cannot be are rejected.
 pub(super) fn document(
     args: &Args,
     sites: &[Site],

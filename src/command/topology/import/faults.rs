@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::table::{Place, Separator};
+use super::place::{Place, Separator};
 use crate::engine::topology::AddressError;
 
 /// Most faults that are kept; a file of another kind would have one a row.
@@ -42,7 +42,7 @@ pub enum Wrong {
         /// The columns' names as the file has them.
         columns: [String; 2],
     },
-    /// A value that can not be.
+    /// A value that cannot be.
     Value {
         /// The column's name as the file has it.
         column: String,

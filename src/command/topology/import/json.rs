@@ -9,7 +9,8 @@ use serde_json::{Deserializer, Map, Value};
 
 use super::ImportError;
 use super::faults::{Rejected, Wrong};
-use super::table::{Place, Row, Table};
+use super::place::Place;
+use super::table::{Row, Table};
 use crate::engine::model;
 
 /// How deep objects within a row are looked into.

@@ -1,13 +1,15 @@
 //! `tradewind topology import`: a topology document from a list of sites.
 //!
 //! A list is read as it is published: [`table`] makes rows of CSV and JSON alike, [`columns`] finds which column holds
-//! what, [`sites`] reads the rows, and [`document`] makes the topology. What can not be right is refused by its row, with
+//! what, [`sites`] reads the rows, and [`document`] makes the topology. What cannot be right is refused by its row, with
 //! all other faults of the list; what was understood is said on the standard error stream.
 
 mod columns;
 mod document;
 mod faults;
 mod json;
+mod place;
+mod read;
 mod sites;
 mod table;
 
@@ -27,7 +29,7 @@ use crate::engine::topology::{self, AddressError};
 
 pub use self::columns::{Assignment, AssignmentError, Role};
 pub use self::faults::{SiteFault, SiteFaults, Wrong};
-pub use self::table::{Place, Separator};
+pub use self::place::{Place, Separator};
 
 /// What may stand in an address template.
 const PLACEHOLDERS: &str = "{node}, {site}, {site_lower} and {index}";
@@ -144,7 +146,7 @@ pub struct PointError {
     pub value: String,
 }
 
-/// Why a list can not become a topology.
+/// Why a list cannot become a topology.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
@@ -225,7 +227,7 @@ pub enum ImportError {
         /// The tier.
         tier: String,
     },
-    /// A document that can not be written.
+    /// A document that cannot be written.
     #[error("the topology cannot be written as YAML")]
     Yaml(#[source] serde_saphyr::ser_error::Error),
 }

@@ -6,7 +6,8 @@ use foldhash::fast::FixedState;
 
 use super::columns::Columns;
 use super::faults::{Rejected, Wrong};
-use super::table::{Place, Row, Table};
+use super::place::Place;
+use super::table::{Row, Table};
 use crate::engine::geo::Location;
 use crate::engine::geo::place::Country;
 use crate::engine::model;
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_lack_something_can_be_left_out_and_wrong_ones_can_not() {
+    fn rows_that_lack_something_can_be_left_out_and_wrong_ones_cannot() {
         let text = "code,lat,lon\nA,1,1\nB,,2\nC,0,0\nD,1\nE,95,1\n";
         let (found, rejected) = read_all(text, true);
         assert_eq!(found.sites.len(), 1);

@@ -1,0 +1,157 @@
+//! What a client answers.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AttemptResult, Outcome};
+use tradewind_wire::proto;
+
+/// An answer: a decision, and where it comes from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Where it comes from.
+    pub source: Source,
+    decided: Arc<Decided>,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The sidecar decided this request.
+    Sidecar,
+    /// The sidecar decided the same request not longer ago than its answer may be reused.
+    Cached,
+    /// The client decided, from its last copy of what the sidecar decides from.
+    Local,
+    /// Nobody could: the sidecar does not answer and never has. Do what a proxy without a sidecar would do.
+    Nothing,
+}
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Decided {
+    /// Names the decision where outcomes refer to it: 24 hexadecimal digits. Empty where the client decided and was never
+    /// told how to name what it decides.
+    pub decision_id: String,
+    /// Whether to serve the request elsewhere or not at all. Then there are no candidates, and `reason` says why.
+    pub is_refused: bool,
+    /// The nodes to use, in order; up to 8.
+    pub candidates: Vec<Candidate>,
+    /// The rule that decided; empty when the caller named a pool or nothing matched.
+    pub rule: String,
+    /// Why the verdict, or the first node, is what it is: a word of `DecideResponse.reason`; empty from
+    /// [`Source::Nothing`].
+    pub reason: String,
+    /// Whether the first node is the one an undisturbed fleet would give: `pure`, `spilled`, `hot` or `degraded`.
+    pub purity: String,
+    /// How far down the ladder of degradation the answer comes from, `normal` to `refuse`.
+    pub rung: String,
+    /// How long the answer may be reused for the same request, from when it was made; `None` for not at all. The client
+    /// itself does so.
+    pub ttl: Option<Duration>,
+    /// Lowest acceptable version of the object, as in the request.
+    pub freshness_floor: u64,
+    /// What to do with the object: `store` or `bypass`.
+    pub cache_hint: String,
+    /// What an operator should know, such as `default_location`.
+    pub notes: Vec<String>,
+    /// The digest of the policy: 16 hexadecimal digits.
+    pub policy_digest: String,
+    /// Counts policies and topologies that took effect in the sidecar's process.
+    pub policy_revision: u64,
+    /// Counts snapshots of the sidecar's process.
+    pub snapshot_generation: u64,
+}
+
+/// A node to use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its stable name.
+    pub node: String,
+    /// Where to connect to, `host:port`.
+    pub address: String,
+    /// Its site.
+    pub site: String,
+    /// Its site's tier.
+    pub tier: String,
+    /// What its site is expected to cost this client, in milliseconds; `None` where nobody knows, most often because
+    /// nothing is known of where the client is.
+    pub expected_ms: Option<f32>,
+    /// How long to wait for it.
+    pub attempt_timeout: Duration,
+    /// Why it is listed: `owner`, `next_in_order`, `next_site` and so on.
+    pub role: String,
+}
+
+impl Answer {
+    pub(super) fn new(source: Source, decided: Arc<Decided>) -> Self {
+        Self { source, decided }
+    }
+}
+
+impl Deref for Answer {
+    type Target = Decided;
+
+    fn deref(&self) -> &Decided {
+        &self.decided
+    }
+}
+
+impl Decided {
+    /// The outcome of an attempt, the `attempt`-th of its request from 1, at one of the candidates. Status, times and
+    /// bytes may be added to it.
+    pub fn outcome(&self, candidate: &Candidate, attempt: u32, result: AttemptResult) -> Outcome {
+        Outcome {
+            decision_id: self.decision_id.clone(),
+            node: candidate.node.clone(),
+            attempt,
+            result: result.into(),
+            ..Outcome::default()
+        }
+    }
+
+    /// What is answered when nobody can decide.
+    pub(super) fn nothing(freshness_floor: u64) -> Self {
+        Self {
+            is_refused: true,
+            freshness_floor,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn read(response: proto::DecideResponse) -> Self {
+        Self {
+            decision_id: response.decision_id,
+            is_refused: response.verdict != i32::from(proto::Verdict::Route),
+            candidates: response.candidates.into_iter().map(candidate).collect(),
+            rule: response.rule,
+            reason: response.reason,
+            purity: response.purity,
+            rung: response.rung,
+            ttl: response.ttl.map(duration).filter(|ttl| !ttl.is_zero()),
+            freshness_floor: response.freshness_floor,
+            cache_hint: response.cache_hint,
+            notes: response.notes,
+            policy_digest: response.policy_digest,
+            policy_revision: response.policy_revision,
+            snapshot_generation: response.snapshot_generation,
+        }
+    }
+}
+
+fn candidate(candidate: proto::Candidate) -> Candidate {
+    Candidate {
+        node: candidate.node,
+        address: candidate.address,
+        site: candidate.site,
+        tier: candidate.tier,
+        expected_ms: candidate.expected_ms,
+        attempt_timeout: candidate.attempt_timeout.map(duration).unwrap_or_default(),
+        role: candidate.role,
+    }
+}
+
+fn duration(duration: prost_types::Duration) -> Duration {
+    Duration::try_from(duration).unwrap_or_default()
+}

@@ -1,0 +1,203 @@
+//! Snapshots put together again from what the sidecar told of its own.
+
+use std::sync::Arc;
+
+use super::Following;
+use tradewind_engine::decision::Decision;
+use tradewind_engine::edition::{Edition, Names, Refused, Texts, Which};
+use tradewind_engine::evaluate::evaluate_at;
+use tradewind_engine::geo::place::Place;
+use tradewind_engine::geo::ranges::Ranges;
+use tradewind_engine::locate;
+use tradewind_engine::model::AdminState;
+use tradewind_engine::signal::Signals;
+use tradewind_engine::snapshot::{Parts, Snapshot};
+use tradewind_engine::topology::{LaidOver, States, Topology};
+use tradewind_wire::answer::{self, Envelope};
+use tradewind_wire::follow::{StateFault, Told, read_state};
+use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto};
+
+/// A copy of the sidecar's snapshot: it decides as the sidecar did when it told of it.
+#[derive(Debug)]
+pub(super) struct Copied {
+    snapshot: Snapshot,
+    revision: u64,
+    policy_digest: String,
+}
+
+impl Copied {
+    /// Decides a request of a client of which the sidecar once told what its geo files say, under this id.
+    pub(super) fn decide(
+        &self,
+        request: &proto::DecideRequest,
+        (told, decision_id): (Option<Place>, &str),
+    ) -> Result<proto::DecideResponse, WireError> {
+        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+        let query = buffer.read(request, &mut room, self.snapshot.routing().reading())?;
+        let located = locate::locate_told(&self.snapshot, &query, told);
+        let evaluation = evaluate_at(&self.snapshot, &query, located);
+        let decision = Decision::new(&self.snapshot, &evaluation);
+        Ok(answer::message(
+            &decision,
+            &Envelope {
+                request_id: &request.request_id,
+                decision_id,
+                revision: self.revision,
+                policy_digest: &self.policy_digest,
+                freshness_floor: request.object_version_floor,
+                known_place: None,
+            },
+        ))
+    }
+
+    pub(super) fn following(&self) -> Following {
+        Following {
+            revision: self.revision,
+            generation: self.snapshot.generation(),
+            policy_digest: self.snapshot.policy().digest().to_string(),
+            topology_digest: self.snapshot.topology().digest().to_string(),
+        }
+    }
+}
+
+/// Why a copy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyFault {
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateFault),
+    /// A text is not the one that the state belongs to.
+    #[error("the {0} that was told is not the one whose digest was told")]
+    OtherText(Which),
+    /// A text does not compile here.
+    #[error("the {0} that was told cannot be used: {1}")]
+    Unusable(Which, String),
+}
+
+impl From<Refused> for CopyFault {
+    fn from(refused: Refused) -> Self {
+        Self::Unusable(refused.which, refused.findings.to_lines().join("; "))
+    }
+}
+
+/// What was put together so far; what has not changed is taken over into the next copy.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    edition: Option<Edition>,
+    in_states: LaidOver,
+    /// Where clients are comes with their requests; always the same value, so that tables made for it are taken over.
+    no_geo: Arc<Ranges>,
+    before: Option<Arc<Copied>>,
+}
+
+/// Texts that came with a state.
+#[derive(Debug, Default)]
+pub(super) struct NewTexts {
+    pub(super) policy: Option<String>,
+    pub(super) topology: Option<String>,
+}
+
+impl Assembly {
+    /// The digests of the texts that need not be told again.
+    pub(super) fn holds(&self) -> proto::FollowRequest {
+        let digests = self.edition.as_ref().map(|edition| {
+            let policy = edition.policy().digest().to_string();
+            (policy, edition.topology().digest().to_string())
+        });
+        let (policy_digest, topology_digest) = digests.unwrap_or_default();
+        proto::FollowRequest {
+            policy_digest,
+            topology_digest,
+        }
+    }
+
+    /// Forgets the texts, so that they are told again; the last copy stays in use.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            before: self.before.take(),
+            ..Self::default()
+        };
+    }
+
+    /// The next copy. Compiles texts and builds tables, so it may take a while.
+    pub(super) fn next(
+        &mut self,
+        texts: NewTexts,
+        state: &proto::FollowedState,
+    ) -> Result<Arc<Copied>, CopyFault> {
+        let told = read_state(state)?;
+        self.take_texts(texts)?;
+        let edition = self.edition.as_ref();
+        let edition = edition.ok_or(CopyFault::OtherText(Which::Topology))?;
+        if edition.topology().digest().to_string() != told.topology_digest {
+            return Err(CopyFault::OtherText(Which::Topology));
+        }
+        if edition.policy().digest().to_string() != told.policy_digest {
+            return Err(CopyFault::OtherText(Which::Policy));
+        }
+        let states = stricter(edition.topology(), &told.node_states);
+        let before = self.before.as_ref().map(|before| &before.snapshot);
+        let parts = Parts {
+            topology: self.in_states.of(edition.topology(), states),
+            policy: Arc::clone(edition.policy()),
+            candidate: None,
+            geo: Arc::clone(&self.no_geo),
+            geo_state: told.geo_state,
+            here: told.here,
+            signals: Arc::new(versioned(&told, before.map(Snapshot::signals))),
+        };
+        let copied = Arc::new(Copied {
+            policy_digest: edition.policy().digest().short(),
+            snapshot: Snapshot::build(told.generation, parts, before),
+            revision: told.revision,
+        });
+        self.before = Some(Arc::clone(&copied));
+        Ok(copied)
+    }
+
+    /// Compiles what is new.
+    fn take_texts(&mut self, told: NewTexts) -> Result<(), CopyFault> {
+        if told.policy.is_none() && told.topology.is_none() {
+            return Ok(());
+        }
+        let known = self.edition.take();
+        let texts = known.as_ref().map(Edition::texts).unwrap_or_default();
+        let texts = Texts {
+            policy: told.policy.map_or(texts.policy, Arc::from),
+            topology: told.topology.map_or(texts.topology, Arc::from),
+        };
+        let names = Names::new(Which::Policy.name(), Which::Topology.name());
+        self.edition = Some(Edition::compile(&texts, &names, known.as_ref())?);
+        Ok(())
+    }
+}
+
+/// The nodes that are in a stricter state than the topology says, of the states of all in its order.
+fn stricter(topology: &Topology, states: &[AdminState]) -> States {
+    let nodes = topology.nodes().iter().zip(states);
+    let stricter = nodes.filter(|(node, state)| node.state < **state);
+    stricter
+        .map(|(node, state)| (node.id.clone(), *state))
+        .collect()
+}
+
+/// The signals that were told, with versions that change when what they stand for does: the sidecar's own count would
+/// begin anew when it is restarted.
+fn versioned(told: &Told, before: Option<&Signals>) -> Signals {
+    let mut signals = told.signals.clone();
+    let Some(before) = before else {
+        return signals;
+    };
+    let weights = |signals: &Signals| -> Vec<_> {
+        let nodes = signals.nodes.iter();
+        nodes.map(|n| (n.admission, n.weight_factor)).collect()
+    };
+    let same_weights = weights(&signals) == weights(before);
+    let same_terms = signals.standing == before.standing;
+    signals.weights_version = before.weights_version + u64::from(!same_weights);
+    signals.terms_version = before.terms_version + u64::from(!same_terms);
+    signals
+}
+
+#[cfg(test)]
+mod tests;

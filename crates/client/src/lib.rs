@@ -1,0 +1,323 @@
+//! The client for proxies written in Rust: it asks the sidecar, and decides by itself while the sidecar does not answer.
+//!
+//! A decision is a pure function of a snapshot and a query, so the client keeps a copy of the snapshot and runs the very
+//! same [`evaluate`](tradewind_engine::evaluate::evaluate): a sidecar that dies takes no affinity with it. What the copy has
+//! not are the geo files; instead the client remembers what the sidecar said of each network it asked about. A client of
+//! a network that nobody asked about is placed as one whom nobody can place: `docs/places.md`.
+//!
+//! [`Client::decide`] never fails for reasons of transport: [`Answer::source`] says where an answer comes from. It costs
+//! one call while the sidecar is well, nothing while an answer may be reused, and no waiting once the sidecar has failed
+//! three times in a row: from then on it is tried in the background until it is back.
+//!
+//! ```no_run
+//! use tradewind_client::answer::Source;
+//! use tradewind_client::options::Options;
+//! use tradewind_client::{AttemptResult, Client, Request};
+//!
+//! # async fn proxy() -> Result<(), Box<dyn std::error::Error>> {
+//! // Inside a Tokio runtime; the sidecar need not run yet.
+//! let client = Client::connect(Options::at("127.0.0.1:7070"))?;
+//!
+//! let request = Request {
+//!     host: "www.example.com".to_owned(),
+//!     path: "/video/1.mp4".to_owned(),
+//!     client: Some(tradewind_client::Asker {
+//!         ip: "198.18.1.77".to_owned(),
+//!         ..Default::default()
+//!     }),
+//!     ..Default::default()
+//! };
+//! let answer = client.decide(&request).await?;
+//! if answer.source == Source::Nothing {
+//!     // No sidecar was ever reached: do what a proxy without one would do.
+//! }
+//! for (candidate, attempt) in answer.candidates.iter().zip(1..) {
+//!     // Connect to candidate.address, for candidate.attempt_timeout at most.
+//!     let went_well = true;
+//!     let result = if went_well { AttemptResult::Ok } else { AttemptResult::Error };
+//!     client.told(answer.outcome(candidate, attempt, result));
+//!     if went_well {
+//!         break;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `docs/client.md` has the figures: what it does when the sidecar is well, slow and dead, and what that costs.
+
+pub mod answer;
+mod assembly;
+mod breaker;
+mod cache;
+pub mod counters;
+mod follow;
+mod lines;
+pub mod options;
+mod places;
+mod report;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use answer::{Answer, Decided, Source};
+use assembly::Copied;
+use breaker::Breaker;
+use cache::{Cache, Key};
+use counters::{Counters, Counts, bump};
+use lines::{Lines, Reply};
+use options::{ConnectError, Options};
+use places::Places;
+use report::Ring;
+use tradewind_engine::request::Reading;
+use tradewind_wire::clock;
+use tradewind_wire::receipt::{CopyNumbers, DecisionId};
+use tradewind_wire::{QueryBuffer, QueryRoom, proto, told_place};
+
+/// A request to decide, field by field as `proto/tradewind/v1/decision.proto` describes it.
+///
+/// `dry_run` is heeded by the sidecar; `want_place` is the client's own affair.
+pub type Request = proto::DecideRequest;
+
+/// What is known of the client of a request.
+pub type Asker = proto::Client;
+
+/// How an attempt at a node went, as `proto/tradewind/v1/feedback.proto` describes it; see [`Decided::outcome`].
+pub type Outcome = proto::Outcome;
+
+/// The word for how an attempt went.
+pub type AttemptResult = proto::AttemptResult;
+
+/// What the cache of a node said of an object: hit, miss, and so on.
+pub type CacheStatus = proto::CacheStatus;
+
+/// A request that no sidecar would take: every wrong field, with the value seen and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{faults}")]
+pub struct InvalidRequest {
+    faults: String,
+}
+
+/// What the client's own decisions are made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Following {
+    /// Counts policies and topologies that took effect in the sidecar's process.
+    pub revision: u64,
+    /// Counts snapshots of the sidecar's process.
+    pub generation: u64,
+    /// SHA-256 of the policy's text, in hexadecimal.
+    pub policy_digest: String,
+    /// SHA-256 of the topology's text, in hexadecimal.
+    pub topology_digest: String,
+}
+
+/// Asks a sidecar; see the module. Clones share everything, and when the last is dropped its tasks end.
+#[derive(Debug, Clone)]
+pub struct Client {
+    tasks: Arc<Tasks>,
+}
+
+/// What a client and its tasks share.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    lines: Lines,
+    breaker: Breaker,
+    cache: Mutex<Cache>,
+    places: Mutex<Places>,
+    /// The last copy of the sidecar's snapshot; `None` until the first.
+    copied: ArcSwapOption<Copied>,
+    /// How decisions made from it are named, so that the sidecar believes what is told of them.
+    numbers: ArcSwapOption<CopyNumbers>,
+    outcomes: Ring,
+    counts: Counts,
+}
+
+/// The tasks of a client, which end with it.
+#[derive(Debug)]
+struct Tasks {
+    shared: Arc<Shared>,
+    running: [AbortHandle; 3],
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.running {
+            task.abort();
+        }
+    }
+}
+
+impl Client {
+    /// A client of the sidecar that `options` name. To be called inside a Tokio runtime, on which its tasks and
+    /// connections live from then on; nothing is waited for, and no sidecar need run yet.
+    pub fn connect(options: Options) -> Result<Self, ConnectError> {
+        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let lines = Lines::new(&options)?;
+        let shared = Arc::new(Shared {
+            lines,
+            breaker: Breaker::new(options.failures),
+            cache: Mutex::new(Cache::new(options.cached_answers)),
+            places: Mutex::new(Places::new(options.known_networks)),
+            copied: ArcSwapOption::empty(),
+            numbers: ArcSwapOption::empty(),
+            outcomes: Ring::new(options.outcomes),
+            counts: Counts::default(),
+            options,
+        });
+        let running = [
+            runtime.spawn(follow::run(Arc::clone(&shared))),
+            runtime.spawn(report::run(Arc::clone(&shared))),
+            runtime.spawn(breaker::run(Arc::clone(&shared))),
+        ];
+        let running = running.map(|task| task.abort_handle());
+        Ok(Self {
+            tasks: Arc::new(Tasks { shared, running }),
+        })
+    }
+
+    /// Decides a request: by an answer that may be reused, by the sidecar, or from the last copy of what the sidecar
+    /// decides from. Returns within the deadline of [`Options`]; only a request that is itself wrong is an error.
+    pub async fn decide(&self, request: &Request) -> Result<Answer, InvalidRequest> {
+        let shared = &*self.tasks.shared;
+        let asker = read_asker(request)?;
+        bump(&shared.counts.asked, 1);
+        let mut key = None;
+        if shared.options.cached_answers > 0 {
+            let known = Key::of(request);
+            if let Some(decided) = shared.cache().get(&known, clock::now()) {
+                bump(&shared.counts.cached, 1);
+                return Ok(Answer::new(Source::Cached, decided));
+            }
+            key = Some(known);
+        }
+        if shared.breaker.is_closed() {
+            match shared.ask(request, asker).await {
+                Reply::Answered(response) => {
+                    let decided = Arc::new(Decided::read(*response));
+                    if let Some(key) = key {
+                        shared.cache().put(&key, &decided, clock::now());
+                    }
+                    return Ok(Answer::new(Source::Sidecar, decided));
+                }
+                Reply::Refused(faults) => return Err(InvalidRequest { faults }),
+                Reply::Failed => {}
+            }
+        }
+        shared.decide_alone(request, asker)
+    }
+
+    /// Decides a request without asking, as [`Client::decide`] would were the sidecar dead now: to see what that would
+    /// change. Only a request that is itself wrong is an error.
+    pub fn decide_alone(&self, request: &Request) -> Result<Answer, InvalidRequest> {
+        let shared = &*self.tasks.shared;
+        let asker = read_asker(request)?;
+        bump(&shared.counts.asked, 1);
+        shared.decide_alone(request, asker)
+    }
+
+    /// Tells how an attempt at a node went. Never waits and wakes nobody: outcomes are sent in batches ten times a second,
+    /// and when too many wait already this one is dropped and counted.
+    pub fn told(&self, outcome: Outcome) {
+        let shared = &self.tasks.shared;
+        if !shared.outcomes.put(outcome) {
+            bump(&shared.counts.outcomes_dropped, 1);
+        }
+    }
+
+    /// What was counted since the client was made.
+    pub fn counters(&self) -> Counters {
+        self.tasks.shared.counts.read()
+    }
+
+    /// What the client would decide from by itself now; `None` before the sidecar was ever reached.
+    pub fn following(&self) -> Option<Following> {
+        let copied = self.tasks.shared.copied.load();
+        copied.as_ref().map(|copied| copied.following())
+    }
+
+    /// Whether requests go to the sidecar now, rather than being decided here because it failed too often.
+    pub fn is_asking(&self) -> bool {
+        self.tasks.shared.breaker.is_closed()
+    }
+}
+
+impl Shared {
+    /// Asks the sidecar, within the deadline, and learns where the client is.
+    async fn ask(&self, request: &Request, asker: Option<IpAddr>) -> Reply {
+        let mut sent = request.clone();
+        sent.want_place = asker.is_some();
+        let reply = self.lines.ask(sent, self.options.deadline).await;
+        match reply {
+            Ok(reply) => {
+                self.breaker.succeeded();
+                if let Reply::Answered(response) = &reply {
+                    bump(&self.counts.answered, 1);
+                    if let Some(asker) = asker {
+                        let place = response.place.as_ref().map(told_place);
+                        self.places().learn(asker, place);
+                    }
+                }
+                reply
+            }
+            Err(failure) => {
+                self.counts.count_failure(failure);
+                if self.breaker.failed() {
+                    bump(&self.counts.opened, 1);
+                    tracing::warn!("the sidecar does not answer, requests are decided without it");
+                }
+                Reply::Failed
+            }
+        }
+    }
+
+    /// Decides from the last copy.
+    fn decide_alone(
+        &self,
+        request: &Request,
+        asker: Option<IpAddr>,
+    ) -> Result<Answer, InvalidRequest> {
+        let copied = self.copied.load();
+        let Some(copied) = copied.as_ref() else {
+            bump(&self.counts.nothing, 1);
+            let decided = Arc::new(Decided::nothing(request.object_version_floor));
+            return Ok(Answer::new(Source::Nothing, decided));
+        };
+        let told = asker.and_then(|asker| self.places().find(asker));
+        let id = self
+            .numbers
+            .load()
+            .as_ref()
+            .and_then(|numbers| numbers.next());
+        let id = id.as_ref().map_or("", DecisionId::as_str);
+        let response = copied.decide(request, (told, id));
+        let response = response.map_err(|error| InvalidRequest {
+            faults: error.to_string(),
+        })?;
+        bump(&self.counts.local, 1);
+        let decided = Arc::new(Decided::read(response));
+        Ok(Answer::new(Source::Local, decided))
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks a request as any sidecar would, whatever its policy looks at; the address of its client, if it has one.
+fn read_asker(request: &Request) -> Result<Option<IpAddr>, InvalidRequest> {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let read = buffer.read(request, &mut room, &Reading::default());
+    let query = read.map_err(|error| InvalidRequest {
+        faults: error.to_string(),
+    })?;
+    Ok(query.client.ip)
+}

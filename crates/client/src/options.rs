@@ -1,0 +1,64 @@
+//! What a client can be told.
+
+use std::time::Duration;
+
+/// How a client asks, and how much it keeps. All bounds are of one client, whatever number of clones it has.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the sidecar serves gRPC: `HOST:PORT`, or `unix:PATH` for a socket in the file system.
+    pub sidecar: String,
+    /// Who tells of outcomes, of several proxies behind one peer that the sidecar's operator trusts (`trusted_reporters`).
+    /// Up to 64 bytes; may be empty.
+    pub reporter: String,
+    /// How long to wait for an answer before deciding without the sidecar, 1 ms to 10 s; other values are taken to the
+    /// nearer end. Default: 50 ms.
+    pub deadline: Duration,
+    /// After so many failures in a row the sidecar is not asked any more until a trial in the background succeeds. At
+    /// least 1. Default: 3.
+    pub failures: u32,
+    /// Most answers kept for reuse; 0 for none. Only what the policy gives a ttl is kept. Default: 8192.
+    pub cached_answers: usize,
+    /// Most networks of clients (IPv4 /24, IPv6 /48) whose places are remembered; at least 1. Default: 65,536, which
+    /// takes 10 MB.
+    pub known_networks: usize,
+    /// Most outcomes that wait to be sent; further ones are dropped and counted. At least 1. Default: 8192.
+    pub outcomes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sidecar: "127.0.0.1:7070".to_owned(),
+            reporter: String::new(),
+            deadline: Duration::from_millis(50),
+            failures: 3,
+            cached_answers: 8_192,
+            known_networks: 65_536,
+            outcomes: 8_192,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults, for the sidecar at `HOST:PORT` or `unix:PATH`.
+    pub fn at(sidecar: impl Into<String>) -> Self {
+        Self {
+            sidecar: sidecar.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a client cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The sidecar's address is not one.
+    #[error("the sidecar's address is `{address}`, must be HOST:PORT or unix:PATH")]
+    BadAddress {
+        /// As given.
+        address: String,
+    },
+    /// There is no Tokio runtime to live on.
+    #[error("there is no Tokio runtime here to run the client's tasks on")]
+    NoRuntime,
+}

@@ -1,0 +1,138 @@
+//! The requests that the meter asks again and again.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::{Owner, PROBE_KEYS};
+use crate::evaluate::evaluate;
+use crate::geo::Location;
+use crate::hash;
+use crate::model::ClassIndex;
+use crate::number::from_u64;
+use crate::policy::{Affinity, Pool, Routing, SetIndex};
+use crate::query::{Client, Query};
+use crate::snapshot::Snapshot;
+
+/// Most pairs of a pool and a site that clients are placed around.
+const MAX_PLACES: usize = 1_024;
+
+/// How far from their sites clients stand, in degrees: some 700 km at most, so that some are near the line at which
+/// another site is as good.
+const AROUND_DEGREES: f64 = 6.0;
+
+/// A request that nobody sends: to a pool, by a client.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Probe {
+    pool: Arc<str>,
+    client: Client,
+}
+
+impl Probe {
+    fn pool_in<'p>(&self, routing: &'p Routing) -> Option<&'p Pool> {
+        let mut pools = routing.pools().iter();
+        pools.find(|pool| *pool.name == *self.pool)
+    }
+
+    /// The nodes it is decided among.
+    pub(super) fn set_in(&self, routing: &Routing) -> Option<SetIndex> {
+        self.pool_in(routing).map(Pool::set)
+    }
+
+    /// The content class that its pool's requests are taken for.
+    pub(super) fn class_in(&self, routing: &Routing) -> ClassIndex {
+        let pool = self.pool_in(routing);
+        pool.map_or(ClassIndex(0), |pool| pool.plan.class_index)
+    }
+
+    /// Who answers it.
+    pub(super) fn owner_in(&self, snapshot: &Snapshot, number: u64) -> Owner {
+        let key = key(number);
+        let query = Query {
+            pool: Some(&self.pool),
+            key: Some(&key),
+            request_id: &key,
+            candidates: Some(1),
+            client: self.client,
+            ..Query::default()
+        };
+        let evaluation = evaluate(snapshot, &query);
+        let first = evaluation.picks.first();
+        Owner {
+            named: first.map(|pick| (pick.node, snapshot.topology().site_of(pick.node))),
+            cell: evaluation.located.spot.map(|spot| spot.cell),
+        }
+    }
+}
+
+/// A key that nobody else has, and that therefore is never hot.
+fn key(number: u64) -> [u8; 24] {
+    let mut key = *b"tradewind/probe/\0\0\0\0\0\0\0\0";
+    for (byte, of_number) in key.iter_mut().rev().zip(number.to_be_bytes().iter().rev()) {
+        *byte = *of_number;
+    }
+    key
+}
+
+/// The requests that are asked in this world.
+pub(super) fn of(snapshot: &Snapshot) -> Vec<Probe> {
+    let (routing, topology) = (snapshot.routing(), snapshot.topology());
+    let keeps_keys = |pool: &&Pool| pool.tier.affinity != Affinity::None;
+    let pools = routing.pools().iter().filter(keeps_keys);
+    let pools: Vec<(Arc<str>, SetIndex)> = pools
+        .map(|pool| (Arc::from(&*pool.name), pool.set()))
+        .collect();
+    let places: Vec<(&Arc<str>, Location)> = pools
+        .iter()
+        .flat_map(|(pool, set)| {
+            let sites = routing.node_set(*set).sites().iter();
+            sites.map(move |entry| (pool, topology.site(entry.site).location))
+        })
+        .collect();
+    // Of too many places every so many-th, so that no pool is left out for its position.
+    let step = places.len().div_ceil(MAX_PLACES).max(1);
+    let places: Vec<_> = places.into_iter().step_by(step).collect();
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let addresses = snapshot.geo().sample(PROBE_KEYS / 2);
+    let mut addresses = addresses.iter().cycle();
+    let numbered = (0_u64..).take(PROBE_KEYS).zip(places.iter().cycle());
+    numbered
+        .enumerate()
+        .map(|(at, (number, (pool, location)))| {
+            let known = (at % 2 == 1).then(|| addresses.next()).flatten();
+            let client = known.map_or_else(
+                || around(*location, number),
+                |ip| Client {
+                    ip: Some(*ip),
+                    ..Client::default()
+                },
+            );
+            Probe {
+                pool: Arc::clone(pool),
+                client,
+            }
+        })
+        .collect()
+}
+
+/// A client near a place, the same for the same number. Its address is of a network for measuring (RFC 2544), which tells
+/// it apart where requests keep to a node by client.
+fn around(place: Location, number: u64) -> Client {
+    let drawn = hash::key(&[b"tradewind/client", &number.to_le_bytes()]).0;
+    let unit = |bits: u64| from_u64(bits & 0xffff) / 32_768.0 - 1.0;
+    let latitude = (place.latitude() + AROUND_DEGREES * unit(drawn)).clamp(-90.0, 90.0);
+    let longitude = place.longitude() + AROUND_DEGREES * unit(drawn >> 16);
+    let longitude = if longitude.abs() > 180.0 {
+        longitude - 360.0_f64.copysign(longitude)
+    } else {
+        longitude
+    };
+    let host = u32::try_from(number & 0x1_ffff).unwrap_or(0);
+    let ip = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | host);
+    Client {
+        ip: Some(IpAddr::V4(ip)),
+        location: Location::new(latitude, longitude).or(Some(place)),
+        ..Client::default()
+    }
+}

@@ -1,0 +1,429 @@
+//! The control loop: observations in, [`Signals`] out, once a tick.
+//!
+//! [`Control`] owns everything about the fleet that changes. It is told of decisions, outcomes, load and probes as they
+//! come, and at each tick turns them into the signals that the next snapshot holds. It reads no clock and draws no
+//! random number: the sidecar's writer drives it with the monotonic clock, a simulation with a counter.
+//!
+//! How fast things act: breakers and the hot table at each tick (100 ms), weights and terms once a second and only after
+//! their dwell.
+
+pub mod admission;
+mod allowance;
+mod ballast;
+mod bearing;
+mod blame;
+mod breakers;
+mod carry;
+pub mod condition;
+pub mod credit;
+mod deadband;
+mod disagreement;
+pub mod edition;
+pub mod event;
+pub mod heard;
+mod ladder;
+mod levels;
+mod loads;
+pub mod meter;
+mod network;
+pub mod node;
+mod on_trial;
+mod recent;
+mod room;
+mod round;
+mod seen;
+mod shed;
+mod site;
+pub mod spell;
+mod terms;
+mod told;
+pub mod trials;
+mod trying;
+mod unbelieved;
+mod verdict;
+
+use std::sync::Arc;
+
+use super::health::blame::Blame;
+use super::health::breaker::Step;
+use super::model::NodeIndex;
+use super::number::from_u64;
+use super::policy::{Numbered, Operation, Policy, Routing, SetNumber};
+use super::score::ScoreModel;
+use super::signal::{NodeSignals, Readmission, Signals};
+use super::snapshot::Snapshot;
+use super::time::Moment;
+use super::topology::Topology;
+use admission::{AdmissionNotes, Verdict};
+use allowance::Allowance;
+use ballast::BallastNotes;
+use edition::{Edition, Mapping};
+use event::Event;
+use heard::Heard;
+use meter::{Disruption, Meter};
+use network::NetworkNotes;
+use node::NodeNotes;
+use recent::RecentDecisions;
+use site::SiteNotes;
+use spell::Spell;
+use terms::Levels;
+use trying::TryingNotes;
+
+/// How often weights and terms are looked at, in ms.
+const SLOW_TICK_MS: u64 = 1_000;
+
+/// A publication that moves this share of the keys, or more, is told of.
+const TOLD_FROM: f64 = 0.01;
+
+/// The control loop; see the module.
+#[derive(Debug)]
+pub struct Control {
+    salt: u64,
+    nodes: Vec<NodeNotes>,
+    sites: Vec<SiteNotes>,
+    /// The nodes of each site.
+    members: Vec<Vec<NodeIndex>>,
+    /// What is usual in each tier.
+    levels: Levels,
+    /// What positions stand for.
+    edition: Edition,
+    /// Where positions of the edition before are in this one.
+    mapping: Mapping,
+    /// What sets and classes of each lane are called.
+    numbered: Vec<Numbered>,
+    /// What the terms in force were weighed by.
+    score: Option<ScoreModel>,
+    recent: RecentDecisions,
+    heard: Heard,
+    network: NetworkNotes,
+    trying: TryingNotes,
+    ballast: BallastNotes,
+    blame: Blame,
+    admission: AdmissionNotes,
+    allowance: Option<Allowance>,
+    meter: Meter,
+    signals: Signals,
+    last_tick: Moment,
+    last_slow_tick: Moment,
+    /// Whether something happened that may change who may be named.
+    is_unsettled: bool,
+    events: Vec<Event>,
+}
+
+/// What is told of a node for people.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeReport<'a> {
+    /// The writer's notes.
+    pub notes: &'a NodeNotes,
+    /// What they say by themselves.
+    pub verdict: Verdict,
+    /// What decisions see.
+    pub signals: NodeSignals,
+    /// Its bad time, the last one if it is over; `None` if it never had one.
+    pub spell: Option<Spell>,
+    /// Whether it stays in use only because its pools have lost too much already.
+    pub ejection_denied: bool,
+}
+
+/// What is told of a set of nodes for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SetReport {
+    /// How far its nodes are readmitted.
+    pub step: Readmission,
+    /// How far they were when too little of it was well first.
+    pub first: Readmission,
+    /// Since when too little of it is well.
+    pub since: Option<Moment>,
+    /// When a step is taken back, if as much stays well as is now.
+    pub eases_at: Option<Moment>,
+}
+
+/// What is told of this sidecar's being cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    /// Since when failures are not believed.
+    pub since: Moment,
+    /// When they are believed again.
+    pub until: Moment,
+}
+
+impl Control {
+    /// A loop that knows nothing yet. `salt` differs between sidecars, so that they do not act in step.
+    pub fn new(salt: u64) -> Self {
+        Self {
+            salt,
+            nodes: Vec::new(),
+            sites: Vec::new(),
+            members: Vec::new(),
+            levels: Levels::default(),
+            edition: Edition::default(),
+            mapping: Mapping::default(),
+            numbered: Vec::new(),
+            score: None,
+            recent: RecentDecisions::default(),
+            heard: Heard::default(),
+            network: NetworkNotes::default(),
+            trying: TryingNotes::default(),
+            ballast: BallastNotes::default(),
+            blame: Blame::default(),
+            admission: AdmissionNotes::default(),
+            allowance: None,
+            meter: Meter::default(),
+            signals: Signals::default(),
+            last_tick: Moment::default(),
+            last_slow_tick: Moment::default(),
+            is_unsettled: true,
+            events: Vec::new(),
+        }
+    }
+
+    /// The same, counting so many keys at a time instead of the usual number.
+    pub fn counting(salt: u64, keys: usize) -> Self {
+        Self {
+            ballast: BallastNotes::counting(keys),
+            ..Self::new(salt)
+        }
+    }
+
+    /// Takes over a fleet and policy that are about to be published, and answers what their first snapshot should hold.
+    ///
+    /// Positions are mapped by what they stand for ([`edition`]): what is known of nodes, sites, sets and classes goes on,
+    /// only what is gone is forgotten. Nodes that join begin with an eighth of their weight, except at the very first.
+    /// Call it before the first observation, and whenever either changes.
+    pub fn adopt(&mut self, now: Moment, next: Next<'_>) -> Arc<Signals> {
+        let numbers = self.signals.numbers.after(next.topology, &next.routings());
+        let edition = Edition::new(next.topology, Arc::new(numbers));
+        let joins_at = (!self.edition.is_empty()).then_some(now);
+        if joins_at.is_none() {
+            // Decisions that come before the first tick are made now, not when clocks began.
+            self.last_tick = now;
+        }
+        self.mapping = self.edition.mapping_to(&edition);
+        self.edition = edition;
+        self.take_numbers(next);
+        self.meter.carry(&self.mapping);
+        let mapping = &self.mapping;
+        if !mapping.is_identity() {
+            self.recent.carry(mapping);
+            self.ballast.carry(mapping);
+            self.admission.carry(mapping);
+            carry::notes((&mut self.nodes, &mut self.sites), mapping, joins_at);
+            carry::signals(&mut self.signals, mapping, (&self.nodes, now, next));
+        }
+        if !mapping.is_same_fleet() {
+            self.blame.clear();
+        }
+        self.network.adopt(next, |site| mapping.site(site));
+        self.adopt_sites(next);
+        self.rescore(next.routing().score());
+        self.is_unsettled = true;
+        self.signals.network = self.network.table();
+        self.follow_terms(now, next);
+        self.follow_trials((now, 0), next);
+        self.signals.sites = self.site_signals(now, next);
+        self.signals.weights_version += 1;
+        self.signals.terms_version += 1;
+        self.signals.ways_version += 1;
+        Arc::new(self.signals.clone())
+    }
+
+    /// Takes over what sets and classes are called from now on. The table stays the same one while it says the same, so that
+    /// snapshots take over what they made by it.
+    fn take_numbers(&mut self, next: Next<'_>) {
+        let numbers = self.edition.numbers();
+        if self.signals.numbers != *numbers {
+            self.signals.numbers = Arc::clone(numbers);
+        }
+        let routings = next.routings().into_iter();
+        self.numbered = routings
+            .map(|routing| numbers.of_known(next.topology, routing))
+            .collect();
+    }
+
+    /// Where positions of the edition before the last adoption are now, for what was still on its way then.
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Terms are made anew from what is known when what they are weighed by is another. What holds them still goes on unless
+    /// what was observed weighs otherwise: preferences, ways and prices are not held.
+    fn rescore(&mut self, model: &ScoreModel) {
+        let known = self.score.replace(model.clone());
+        if known.is_some_and(|known| known.weighs_sites_as(model)) {
+            return;
+        }
+        // Of a site on trial too little is known to make them anew.
+        for site in self.sites.iter_mut().filter(|site| site.on_trial.is_none()) {
+            site.bands.clear();
+        }
+        self.signals.standing.clear();
+    }
+
+    /// Lets time pass to `now`, and answers what the next snapshot should hold; `None` when nothing changed.
+    pub fn tick(&mut self, now: Moment, snapshot: &Snapshot) -> Option<Arc<Signals>> {
+        let next = Next::after(snapshot);
+        let passed_ms = from_u64(now.since(self.last_tick).max(1));
+        let slow_passed_ms = now.since(self.last_slow_tick);
+        self.last_tick = now;
+        self.take_back(now, next);
+        self.pardon(now, next);
+        if self.meter.is_behind() {
+            self.published(now, snapshot);
+        }
+        self.tick_breakers(now, next);
+        self.leave_shedding(now, next);
+        self.count_rates(passed_ms, next.topology);
+        let hot = self.ballast.tick(passed_ms, snapshot);
+        let is_slow_tick = slow_passed_ms >= SLOW_TICK_MS;
+        let mut terms_changed = false;
+        let mut evidence_changed = false;
+        let mut ways_changed = false;
+        if is_slow_tick {
+            self.last_slow_tick = now;
+            let before = self.signals.standing.clone();
+            self.learn_and_spill(now, next);
+            self.follow_conditions(now, next);
+            self.compare_reporters(now);
+            terms_changed = self.follow_terms(now, next);
+            // Explanations tell what terms rest on, so they must see it age.
+            evidence_changed = self.signals.standing != before;
+            ways_changed = self.follow_network(now, snapshot);
+            ways_changed |= self.follow_trials((now, slow_passed_ms), next);
+        }
+        let nodes = self.node_signals(now, next);
+        let sites = self.site_signals(now, next);
+        let readmission = self.admission.readmission();
+        let isolated = self.admission.is_isolated();
+        let known = &mut self.signals;
+        let races = |nodes: &[NodeSignals]| -> Vec<_> {
+            nodes
+                .iter()
+                .map(|node| (node.admission, node.weight_factor.to_bits()))
+                .collect()
+        };
+        let reweighs = races(&known.nodes) != races(&nodes);
+        let changed = reweighs
+            || terms_changed
+            || evidence_changed
+            || ways_changed
+            || known.nodes != nodes
+            || known.sites != sites
+            || known.readmission != readmission
+            || known.isolated != isolated
+            || known.hot.keys() != hot.keys();
+        if !changed {
+            return None;
+        }
+        known.weights_version += u64::from(reweighs);
+        known.terms_version += u64::from(terms_changed);
+        known.ways_version += u64::from(ways_changed);
+        (known.nodes, known.sites) = (nodes, sites);
+        (known.readmission, known.isolated, known.hot) = (readmission, isolated, hot);
+        Some(Arc::new(self.signals.clone()))
+    }
+
+    /// Looks at a snapshot that is published now, with the disruption meter.
+    pub fn published(&mut self, now: Moment, snapshot: &Snapshot) {
+        if self.meter.observe(now, snapshot) && self.meter.last().moved >= TOLD_FROM {
+            self.events.push(Event::KeysMoved(self.meter.last()));
+        }
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// What the last publication did to the probe keys, and what all did together.
+    pub fn disruption(&self) -> (Disruption, Disruption) {
+        (self.meter.last(), self.meter.totals())
+    }
+
+    /// What is known of a node.
+    pub fn node_report(
+        &self,
+        now: Moment,
+        node: NodeIndex,
+        operation: &Operation,
+    ) -> Option<NodeReport<'_>> {
+        let notes = self.nodes.get(node.get())?;
+        Some(NodeReport {
+            notes,
+            verdict: admission::verdict(now, notes, operation),
+            signals: self.signals.node(node),
+            spell: self.admission.spell(node),
+            ejection_denied: self.admission.denied().contains(&node),
+        })
+    }
+
+    /// What is known of a set.
+    pub fn set_report(&self, set: SetNumber) -> SetReport {
+        self.admission.set_report(set)
+    }
+
+    /// Since when this sidecar seems cut off, if it does.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.admission.doubt()
+    }
+
+    /// Pairs of a cell and a site whose round trips are kept, and how many had to go for others.
+    pub fn network_pairs(&self) -> (usize, u64) {
+        (self.network.len(), self.network.evicted())
+    }
+
+    /// What is left of the share of keys that may move without need.
+    pub fn allowance_left(&self) -> Option<f64> {
+        self.allowance.map(|allowance| allowance.left())
+    }
+}
+
+/// What the next snapshot will be built with.
+#[derive(Debug, Clone, Copy)]
+pub struct Next<'a> {
+    /// The fleet.
+    pub topology: &'a Topology,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The routing of the second lane, if there is to be one.
+    pub candidate: Option<&'a Routing>,
+    /// The generation it will have.
+    pub generation: u64,
+}
+
+impl<'a> Next<'a> {
+    /// What follows `snapshot`, if neither fleet nor policy changes.
+    pub fn after(snapshot: &'a Snapshot) -> Self {
+        Self {
+            topology: snapshot.topology(),
+            policy: snapshot.policy(),
+            candidate: snapshot.parts().candidate.as_deref(),
+            generation: snapshot.generation() + 1,
+        }
+    }
+
+    /// How requests are routed in each lane.
+    fn routings(&self) -> Vec<&'a Routing> {
+        std::iter::once(self.routing())
+            .chain(self.candidate)
+            .collect()
+    }
+
+    /// How requests are routed in the first lane.
+    pub fn routing(&self) -> &'a Routing {
+        self.policy.routing()
+    }
+
+    fn step(&self, salt: u64, notes: &NodeNotes, now: Moment) -> Step<'a> {
+        let heard = |at: Moment| now.since(at) <= REPORTS_MS;
+        Step {
+            settings: &self.policy.operation().breaker,
+            next_generation: self.generation,
+            salt,
+            reports_come: notes.last_outcome.is_some_and(heard),
+            finding: notes.trials.finding(now),
+        }
+    }
+}
+
+/// Outcomes are taken to be reported for a node if one was within this, in ms.
+const REPORTS_MS: u64 = 600_000;

@@ -1,0 +1,288 @@
+//! What the proxy gets: a view of an [`Evaluation`], without a copy.
+
+use super::evaluate::{Evaluation, MatchedBy, Pick, Reason, Role, Rung, Verdict};
+use super::geo::place::{Confidence, Source};
+use super::model::names;
+use super::policy::{Affinity, Plan, PlanTier, Routing};
+use super::signal::observation::{DecisionNumber, Dispatch, Named};
+use super::snapshot::{GeoState, Lane, Snapshot};
+use super::topology::{Node, Site};
+
+/// An answer. It borrows the snapshot it was decided on.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'a> {
+    snapshot: &'a Snapshot,
+    evaluation: &'a Evaluation,
+}
+
+/// A node to use, with all a proxy needs to know of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Its site.
+    pub site: &'a Site,
+    /// The name of its site's tier.
+    pub tier: &'a str,
+    /// What its site is expected to cost this client, in ms; `None` where that is not known.
+    pub expected_ms: Option<f32>,
+    /// How long to wait for it, in ms.
+    pub attempt_timeout_ms: u32,
+    /// Why it is listed.
+    pub role: Role,
+}
+
+/// Whether the first node is the one that an undisturbed fleet would give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purity {
+    /// It is.
+    Pure,
+    /// A node or site with too much load gave the request to the next.
+    Spilled,
+    /// One of several nodes that carry a hot key, or share a pool without affinity.
+    Hot,
+    /// The caller cannot use the one that it would be, or has tried it, and gets the first of those that are left.
+    Restricted,
+    /// The one that it would be is out, or counts for less than its capacity.
+    Moved,
+    /// What was measured of sites, or of the ways to them, speaks for another site; or another one is tried.
+    Steered,
+    /// A rung of the degradation ladder decided otherwise; or this sidecar is blind or cut off, and cannot tell.
+    Degraded,
+}
+
+/// Something an operator should know of how an answer came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// The client's place is known to a country or a wide region only.
+    LowConfidenceLocation,
+    /// Nothing but the client's country is known; it is taken to be where that country's people are.
+    CountryOnly,
+    /// Nothing is known of the client's place; the sidecar's own stands in.
+    HereLocation,
+    /// Nothing is known of the client's place; the policy's default stands in.
+    DefaultLocation,
+    /// Nothing is known of the client's place, and nothing stands in: all sites share such clients.
+    UnknownLocation,
+    /// A geo file is missing or was refused.
+    GeoDegraded,
+    /// This sidecar seems cut off from the fleet: it goes by what it knew before.
+    Isolated,
+}
+
+/// What the proxy should do with the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CacheHint {
+    /// Its owner keeps it.
+    Store,
+    /// It is of no use in a cache.
+    Bypass,
+}
+
+names! { Purity {
+    Pure = "pure",
+    Spilled = "spilled",
+    Hot = "hot",
+    Restricted = "restricted",
+    Moved = "moved",
+    Steered = "steered",
+    Degraded = "degraded",
+} }
+
+names! { Note {
+    LowConfidenceLocation = "low_confidence_location",
+    CountryOnly = "country_only",
+    HereLocation = "here_location",
+    DefaultLocation = "default_location",
+    UnknownLocation = "unknown_location",
+    GeoDegraded = "geo_degraded",
+    Isolated = "isolated",
+} }
+
+names! { CacheHint {
+    Store = "store",
+    Bypass = "bypass",
+} }
+
+impl<'a> Decision<'a> {
+    /// The view of `evaluation`, which was made from `snapshot`.
+    pub fn new(snapshot: &'a Snapshot, evaluation: &'a Evaluation) -> Self {
+        Self {
+            snapshot,
+            evaluation,
+        }
+    }
+
+    /// What it is a view of.
+    pub fn evaluation(&self) -> &'a Evaluation {
+        self.evaluation
+    }
+
+    /// The snapshot it was decided on.
+    pub fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
+    /// The nodes to use, in order; empty when the verdict is to refuse.
+    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
+        let snapshot = self.snapshot;
+        let attempt_timeout_ms = self.plan().map_or(0, |plan| plan.attempt_timeout_ms);
+        self.evaluation
+            .picks
+            .iter()
+            .map(move |pick| candidate(snapshot, pick, attempt_timeout_ms))
+    }
+
+    /// The name of the rule that decided; empty when none did.
+    pub fn rule_name(&self) -> &'a str {
+        match self.evaluation.matched {
+            MatchedBy::Rule(rule) => self
+                .routing()
+                .rules()
+                .get(rule.get())
+                .map_or("", |rule| &rule.name),
+            MatchedBy::Pool(_) | MatchedBy::Nothing => "",
+        }
+    }
+
+    /// The name of the pool that the first node was looked for in; empty when no plan was followed.
+    pub fn pool_name(&self) -> &'a str {
+        let tier = self.tier();
+        tier.map_or("", |tier| self.routing().pool_name(tier.pool))
+    }
+
+    /// The step of the plan that the first node was looked for in; `None` when no plan was followed.
+    pub fn tier(&self) -> Option<&'a PlanTier> {
+        let stage = self.evaluation.stage?;
+        self.plan()?.tiers.get(usize::from(stage.tier))
+    }
+
+    /// The plan that was followed.
+    pub fn plan(&self) -> Option<&'a Plan> {
+        match self.evaluation.matched {
+            MatchedBy::Rule(rule) => self
+                .routing()
+                .rules()
+                .get(rule.get())
+                .map(|rule| &rule.plan),
+            MatchedBy::Pool(pool) => self
+                .routing()
+                .pools()
+                .get(pool.get())
+                .map(|pool| &pool.plan),
+            MatchedBy::Nothing => None,
+        }
+    }
+
+    /// What the control loop is told of it; `None` of one that names no node.
+    #[inline]
+    pub fn dispatch(&self, number: DecisionNumber) -> Option<Dispatch> {
+        let evaluation = self.evaluation;
+        if evaluation.verdict != Verdict::Route {
+            return None;
+        }
+        let (lane, plan) = (self.lane(), self.plan()?);
+        Some(Dispatch {
+            number,
+            generation: self.snapshot.generation(),
+            key: evaluation.key,
+            set: lane.numbered().set(self.tier()?.set),
+            site: evaluation.sites.first()?.site,
+            node: evaluation.picks.first()?.node,
+            group: evaluation.located.group(),
+            class: lane.class(plan.class_index),
+            hot: evaluation.reason == Reason::HotCopy,
+            named: Named::new(evaluation.picks.iter().map(|pick| pick.node)),
+            is_reusable: plan.ttl_ms > 0,
+            is_trial: evaluation.reason == Reason::Trial,
+        })
+    }
+
+    /// The lane that decided.
+    #[inline]
+    pub fn lane(&self) -> &'a Lane {
+        self.snapshot.lane(self.evaluation.lane)
+    }
+
+    /// The routing it was decided by.
+    pub fn routing(&self) -> &'a Routing {
+        self.lane().routing()
+    }
+
+    /// Whether the first node is the one that an undisturbed fleet would give: [`Evaluation::home`].
+    pub fn purity(&self) -> Purity {
+        let evaluation = self.evaluation;
+        let guessed = evaluation.located.place.source.is_guess();
+        let blind = guessed && self.snapshot.geo_state() == GeoState::Degraded;
+        if evaluation.rung == Rung::Refuse || blind || self.snapshot.signals().isolated {
+            return Purity::Degraded;
+        }
+        let first = evaluation.picks.first().map(|pick| pick.node);
+        // Where a rule refuses, or none matches, there is neither: an undisturbed fleet would refuse as well.
+        if first == evaluation.home {
+            return Purity::Pure;
+        }
+        if evaluation.rung != Rung::Normal {
+            return Purity::Degraded;
+        }
+        match evaluation.reason {
+            Reason::Spilled | Reason::SiteSpilled => Purity::Spilled,
+            Reason::HotCopy | Reason::LessLoaded => Purity::Hot,
+            Reason::Restricted | Reason::OwnerTried | Reason::SiteTried => Purity::Restricted,
+            Reason::Steered | Reason::Trial => Purity::Steered,
+            _ => Purity::Moved,
+        }
+    }
+
+    /// What an operator should know of how the answer came about.
+    pub fn notes(&self) -> impl Iterator<Item = Note> + use<> {
+        let place = &self.evaluation.located.place;
+        let is_vague = !place.source.is_guess() && place.confidence() == Confidence::Low;
+        let notes = [
+            (is_vague, Note::LowConfidenceLocation),
+            (place.is_country_only, Note::CountryOnly),
+            (place.source == Source::Here, Note::HereLocation),
+            (place.source == Source::Default, Note::DefaultLocation),
+            (place.source == Source::Nowhere, Note::UnknownLocation),
+            (
+                self.snapshot.geo_state() == GeoState::Degraded,
+                Note::GeoDegraded,
+            ),
+            (self.snapshot.signals().isolated, Note::Isolated),
+        ];
+        notes
+            .into_iter()
+            .filter(|(holds, _)| *holds)
+            .map(|(_, note)| note)
+    }
+
+    /// How long the answer may be reused, in ms.
+    pub fn ttl_ms(&self) -> u32 {
+        let routed = self.evaluation.verdict == Verdict::Route;
+        self.plan().filter(|_| routed).map_or(0, |plan| plan.ttl_ms)
+    }
+
+    /// What the proxy should do with the object.
+    pub fn cache_hint(&self) -> CacheHint {
+        let is_routed = self.evaluation.verdict == Verdict::Route;
+        match self.tier().filter(|_| is_routed).map(|tier| tier.affinity) {
+            Some(Affinity::Key) => CacheHint::Store,
+            Some(Affinity::Client | Affinity::None) | None => CacheHint::Bypass,
+        }
+    }
+}
+
+fn candidate<'a>(snapshot: &'a Snapshot, pick: &Pick, attempt_timeout_ms: u32) -> Candidate<'a> {
+    let topology = snapshot.topology();
+    let node = topology.node(pick.node);
+    let site = topology.site(node.site);
+    let tier = topology.tier_name(site.tier);
+    Candidate {
+        node,
+        site,
+        tier,
+        expected_ms: pick.expected_ms,
+        attempt_timeout_ms,
+        role: pick.role,
+    }
+}

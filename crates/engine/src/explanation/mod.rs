@@ -1,0 +1,157 @@
+//! Why a decision fell as it did: every site in milliseconds, every node in its place, and what would change it.
+//!
+//! The other view of an [`Evaluation`]. It is made when somebody asks, from the same snapshot with the same functions,
+//! so it cannot tell another story than the answer.
+
+mod flips;
+mod home;
+mod nodes;
+mod sites;
+
+use std::collections::BTreeMap;
+
+use crate::decision::Decision;
+use crate::evaluate::{self, Evaluation, MAX_SCORED_SITES, Sharing, Tried};
+use crate::model::NodeIndex;
+use crate::policy::{Plan, SetIndex};
+use crate::query::Query;
+use crate::signal::network::LastMile;
+use crate::snapshot::{Lane, RankTable, Roster, Snapshot};
+
+pub use flips::{Flips, Joiner, NextSharer, RunnerUp, SecondNode};
+pub use home::{Away, Home, TermShift};
+pub use nodes::{Elimination, NodeLine};
+pub use sites::{SiteLine, SiteStanding, TermEvidence};
+
+/// Most sites an explanation lists.
+pub const MAX_SITES_SHOWN: usize = 32;
+
+/// Most nodes an explanation lists, first those in the key's order, then those eliminated.
+pub const MAX_NODES_SHOWN: usize = 64;
+
+/// The whole story of one decision.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Explanation {
+    /// Sites of the tier that was used, best first; at most [`MAX_SITES_SHOWN`].
+    pub sites: Vec<SiteLine>,
+    /// Sites left out of `sites`.
+    pub sites_not_shown: usize,
+    /// Nodes of the pool, in the key's order where they were ranked; at most [`MAX_NODES_SHOWN`].
+    pub nodes: Vec<NodeLine>,
+    /// Nodes left out of `nodes`.
+    pub nodes_not_shown: usize,
+    /// How many nodes of the pool each reason eliminated.
+    pub eliminated: BTreeMap<Elimination, usize>,
+    /// Where the key is at home, and why another node was named first.
+    pub home: Option<Home>,
+    /// What would change the answer.
+    pub flips: Flips,
+    /// How many sites share clients whose place is no better known than this one's; 0 where it is known well enough.
+    pub sharing_sites: usize,
+    /// What every site pays alike for clients like this one, as far as it was measured: no reason for one or the other.
+    pub last_mile: Option<LastMile>,
+    /// Sites that are within the spread and do not share the key, because at most
+    /// [`MAX_SCORED_SITES`] do.
+    pub spread_cut: usize,
+}
+
+impl Explanation {
+    /// Explains `evaluation`, which was made from `snapshot` and `query`.
+    pub fn new(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) -> Self {
+        let Some(context) = Context::new(snapshot, query, evaluation) else {
+            return Self::default();
+        };
+        let mut sites = context.sites();
+        let mut nodes = context.nodes(&sites);
+        let mut eliminated = BTreeMap::new();
+        for reason in nodes.iter().filter_map(|line| line.eliminated) {
+            *eliminated.entry(reason).or_default() += 1;
+        }
+        let sharing_sites = context.sharing.map_or(0, |sharing| {
+            let has_nodes = |line: &&SiteLine| line.standing != SiteStanding::NoNode;
+            let shares = |line: &&SiteLine| context.shares(sharing, line.site, line.choice_ms);
+            sites.iter().filter(has_nodes).filter(shares).count()
+        });
+        let (home, flips) = (context.home(&sites), context.flips(&sites, &nodes));
+        let spread_cut = context.spread_cut(&sites);
+        let (site_count, node_count) = (sites.len(), nodes.len());
+        sites.truncate(MAX_SITES_SHOWN);
+        nodes.truncate(MAX_NODES_SHOWN);
+        Self {
+            sites_not_shown: site_count - sites.len(),
+            sites,
+            nodes_not_shown: node_count - nodes.len(),
+            nodes,
+            eliminated,
+            home,
+            flips,
+            sharing_sites,
+            last_mile: context.last_mile(),
+            spread_cut,
+        }
+    }
+}
+
+struct Context<'a> {
+    snapshot: &'a Snapshot,
+    lane: &'a Lane,
+    evaluation: &'a Evaluation,
+    plan: &'a Plan,
+    /// The nodes that were looked among.
+    set: SetIndex,
+    /// All nodes of the pool, whatever the plan demands of them.
+    members: &'a [NodeIndex],
+    table: &'a RankTable,
+    roster: &'a Roster,
+    /// Among which sites the client was shared out, if it was.
+    sharing: Option<Sharing>,
+    tried: Tried,
+    /// Whether a node asks for its parent: then its site's parents share the key, whatever they score.
+    is_for_child: bool,
+    /// Those that the caller can use; `None` for all.
+    only: Option<Vec<NodeIndex>>,
+}
+
+impl<'a> Context<'a> {
+    /// `None` when no plan was followed, so that there is nothing to explain but the reason.
+    fn new(snapshot: &'a Snapshot, query: &Query<'_>, evaluation: &'a Evaluation) -> Option<Self> {
+        let lane = snapshot.lane(evaluation.lane);
+        let routing = lane.routing();
+        let decision = Decision::new(snapshot, evaluation);
+        let (plan, tier) = (decision.plan()?, decision.tier()?);
+        let pool = routing.pools().get(tier.pool.get())?;
+        let table = lane.table(tier.set);
+        let only = query.only.iter().filter_map(|id| routing.find_node(id));
+        Some(Self {
+            snapshot,
+            lane,
+            evaluation,
+            plan,
+            set: tier.set,
+            members: routing.node_set(pool.set()).members(),
+            table,
+            roster: table.roster(evaluation.stage?.roster),
+            sharing: evaluation.shared.map(|shared| shared.among),
+            is_for_child: query.child.and_then(|id| routing.find_node(id)).is_some(),
+            tried: evaluate::tried(routing, query),
+            only: (!query.only.is_empty()).then(|| only.collect()),
+        })
+    }
+
+    /// Whether the caller can use a node that it has not tried.
+    fn may_be_used(&self, node: NodeIndex) -> bool {
+        let can_use = self.only.as_ref().is_none_or(|only| only.contains(&node));
+        can_use && !self.tried.contains(&node)
+    }
+
+    /// What every site pays alike.
+    fn last_mile(&self) -> Option<LastMile> {
+        let group = self.evaluation.located.group()?;
+        self.snapshot.signals().network.last_mile(group)
+    }
+}
+
+const _: () = assert!(
+    MAX_SCORED_SITES <= MAX_SITES_SHOWN,
+    "every scored site is shown"
+);

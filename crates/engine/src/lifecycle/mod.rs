@@ -1,0 +1,388 @@
+//! Which edition is in force, and why: a state machine without a file, a clock or a socket.
+//!
+//! In the manner of raft-rs's `Ready`: the host tells the [`Steward`] what happened, one [`Event`] after the other, and does
+//! what the [`Effects`] say: it keeps (and tells what is [`Kept`](Event::Kept)), publishes, replies, in this order. Whatever
+//! it dies of in between, what an earlier run kept and the sources as they are then lead to a good edition again; the tests
+//! look at every such end.
+//!
+//! It does not read sources, hash keys, watch nodes or count: those are the host's and the control loop's.
+
+mod given;
+mod held;
+pub mod notice;
+mod operators;
+mod overlay;
+mod settle;
+mod status;
+
+use std::sync::Arc;
+
+pub use given::{Applied, ApplyError, Document, MIN_DIGEST_DIGITS, Update};
+pub use held::Held;
+pub use overlay::{
+    Entries, Entry, Full, MAX_ENTRIES, MAX_WORDS, StateChange, StateChanged, StateError, Target,
+};
+pub use settle::{Fate, Outcome, Wanted};
+pub use status::{Degraded, DocumentState, DocumentStatus};
+
+use crate::document::{Code, Diagnostics};
+use crate::edition::{Edition, Names, Texts, Which};
+use crate::geo::ranges::Ranges;
+use crate::model::Digest;
+use crate::snapshot::GeoState;
+use crate::topology::{LaidOver, Topology};
+use given::ByCall;
+use notice::{Notice, SourceNotice};
+use overlay::Overlay;
+use settle::{Ask, Settled};
+
+/// What a steward begins with.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// What findings call the sources.
+    pub names: Names,
+    /// The pair that an earlier run kept.
+    pub kept: Option<Texts>,
+    /// The states that an earlier run kept.
+    pub states: Entries,
+    /// Where clients are.
+    pub geo: Geo,
+    /// Whether this process knows where it is: then a policy needs no place for clients whom nobody can place.
+    pub knows_its_place: bool,
+}
+
+/// The geo tables in force.
+#[derive(Debug, Clone)]
+pub struct Geo {
+    /// The tables.
+    pub ranges: Arc<Ranges>,
+    /// Whether they can be relied on.
+    pub state: GeoState,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The sources were read. Nothing comes of the same once more.
+    Read(Wanted),
+    /// Other geo tables are to be used.
+    Geo(Geo),
+    /// A policy is given by a call, to be used with the topology in force. It is not kept.
+    ApplyPolicy(String),
+    /// A topology is given by a call, to be used with the policy in force.
+    ApplyTopology(Update),
+    /// An operator sets a state, or takes it away.
+    SetState(StateChange),
+    /// Time has passed.
+    Tick,
+    /// This is on disk now. What the host is not sure of it does not tell, so that it is asked to keep it again.
+    Kept(Keep),
+}
+
+/// What is to be done about an event: keep, publish, reply, in this order. What need not be done is not there.
+#[derive(Debug, Default)]
+#[must_use = "an event whose effects are not carried out is lost"]
+pub struct Effects {
+    /// To be on disk before anything is published. What fails is told and passed over: serving goes on.
+    pub keep: Vec<Keep>,
+    /// To be logged and counted.
+    pub say: Vec<Notice>,
+    /// To be served from now on.
+    pub publish: Option<Publish>,
+    /// The answer to whoever asked.
+    pub reply: Option<Reply>,
+}
+
+/// Something to be kept over a restart, whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// The last good pair.
+    Pair(Texts),
+    /// The states that operators set.
+    States(Arc<Entries>),
+}
+
+/// What is to be served.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The policy, and the fleet as its text says.
+    pub edition: Edition,
+    /// The same fleet with the states that operators set; the very same value while neither has changed.
+    pub topology: Arc<Topology>,
+    /// Counts editions that took effect.
+    pub revision: u64,
+    /// Where clients are.
+    pub geo: Geo,
+}
+
+/// The answer to an event that asks for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Event::ApplyPolicy`]: the revision that it became, or all faults; none where no topology is in force.
+    Policy(Result<u64, Diagnostics>),
+    /// To [`Event::ApplyTopology`].
+    Topology(Result<Applied, ApplyError>),
+    /// To [`Event::SetState`].
+    State(Result<StateChanged, StateError>),
+}
+
+/// How the sources of both documents fare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statuses {
+    /// The policy.
+    pub policy: DocumentStatus,
+    /// The topology.
+    pub topology: DocumentStatus,
+}
+
+/// Decides which edition is in force; see the module.
+#[derive(Debug, Clone)]
+pub struct Steward {
+    names: Names,
+    knows_its_place: bool,
+    /// The pair on disk, as far as that is known.
+    kept: Option<Texts>,
+    current: Option<Edition>,
+    /// Counts editions that took effect.
+    revision: u64,
+    /// What the sources said last.
+    tried: Option<Wanted>,
+    by_call: ByCall,
+    held: Option<Arc<Held>>,
+    overlay: Overlay,
+    laid_over: LaidOver,
+    geo: Geo,
+    status: Statuses,
+}
+
+impl Steward {
+    /// A steward that knows what an earlier run kept, and nothing of the sources yet.
+    pub fn new(start: Start) -> Self {
+        Self {
+            status: Statuses {
+                policy: DocumentStatus::unread(&start.names.policy),
+                topology: DocumentStatus::unread(&start.names.topology),
+            },
+            names: start.names,
+            knows_its_place: start.knows_its_place,
+            kept: start.kept,
+            current: None,
+            revision: 0,
+            tried: None,
+            by_call: ByCall::default(),
+            held: None,
+            overlay: Overlay::new(start.states),
+            laid_over: LaidOver::default(),
+            geo: start.geo,
+        }
+    }
+
+    /// Takes in what happened. `now_unix_ms` is the wall clock's time, because ends of states must hold over a restart.
+    pub fn step(&mut self, now_unix_ms: u64, event: Event) -> Effects {
+        match event {
+            Event::Read(wanted) => self.read(now_unix_ms, wanted),
+            Event::Geo(geo) => {
+                self.geo = geo;
+                Effects {
+                    publish: self.publish(),
+                    ..Effects::default()
+                }
+            }
+            Event::ApplyPolicy(text) => self.apply_policy(now_unix_ms, &text),
+            Event::ApplyTopology(update) => self.apply_topology(now_unix_ms, update),
+            Event::SetState(change) => self.set_state(now_unix_ms, change),
+            Event::Tick => self.end_states(now_unix_ms),
+            Event::Kept(keep) => {
+                if let Keep::Pair(texts) = keep {
+                    self.kept = Some(texts);
+                }
+                Effects::default()
+            }
+        }
+    }
+
+    /// What is in force; `None` before the first good pair.
+    pub fn current(&self) -> Option<&Edition> {
+        self.current.as_ref()
+    }
+
+    /// Counts editions that took effect.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether the sources said just this when they were read last.
+    pub fn has_tried(&self, wanted: &Wanted) -> bool {
+        self.tried.as_ref() == Some(wanted)
+    }
+
+    /// The topology that waits to be confirmed.
+    pub fn held(&self) -> Option<&Arc<Held>> {
+        self.held.as_ref()
+    }
+
+    /// The states that operators set; the very same value while they are the same.
+    pub fn states_set(&self) -> &Arc<Entries> {
+        self.overlay.entries()
+    }
+
+    /// How the sources fare.
+    pub fn status(&self) -> &Statuses {
+        &self.status
+    }
+
+    /// The sources were read.
+    fn read(&mut self, now_unix_ms: u64, wanted: Wanted) -> Effects {
+        if self.has_tried(&wanted) {
+            return Effects::default();
+        }
+        let settled = self.settle(now_unix_ms, &wanted);
+        self.tried = Some(wanted);
+        self.hold(&settled.topology);
+        let mut effects = Effects::default();
+        if let Some(edition) = settled.edition {
+            effects.publish = Some(self.take(edition));
+            effects.keep.extend(self.keep_pair());
+        }
+        let outcomes = [
+            (Which::Policy, settled.policy),
+            (Which::Topology, settled.topology),
+        ];
+        for (which, outcome) in outcomes {
+            effects.say.extend(self.note(now_unix_ms, which, outcome));
+        }
+        self.show_held();
+        effects
+    }
+
+    /// Which texts to use now that the sources say this.
+    fn settle(&mut self, now_unix_ms: u64, wanted: &Wanted) -> Settled {
+        let asked = self.unless_given(wanted);
+        let kept = self.kept.as_ref().filter(|_| self.current.is_none());
+        // Another version of this program may have kept what is refused now.
+        let kept = kept.and_then(|kept| Edition::compile(kept, &self.names, None).ok());
+        let ask = Ask {
+            now_unix_ms,
+            names: &self.names,
+            wanted: &asked,
+            last_good: self.current.as_ref().or(kept.as_ref()),
+            is_running: self.current.is_some(),
+        };
+        let mut settled = ask.settle();
+        if self.knows_its_place {
+            settled.policy.warnings.forget(NO_DEFAULT_PLACE);
+        }
+        settled
+    }
+
+    /// Remembers a topology that waits to be confirmed, or that a held one no longer is what the source wants.
+    fn hold(&mut self, topology: &Outcome) {
+        if let Some(held) = &topology.held {
+            self.held = Some(Arc::new(held.clone()));
+            return;
+        }
+        let held = self.held.as_ref();
+        let is_of_source = held.is_some_and(|held| held.source != held::BY_CALL);
+        if is_of_source || topology.fate == Fate::Applied {
+            self.held = None;
+        }
+    }
+
+    /// Whatever is held, wherever it came from, the status says so.
+    fn show_held(&mut self) {
+        self.status.topology.held = self.held.as_ref().map(ToString::to_string);
+    }
+
+    /// Puts an edition in force.
+    fn take(&mut self, edition: Edition) -> Publish {
+        self.revision += 1;
+        let publish = self.publication(edition.clone());
+        self.current = Some(edition);
+        publish
+    }
+
+    /// What is in force, once more: with other states or other tables.
+    fn publish(&mut self) -> Option<Publish> {
+        let current = self.current.clone()?;
+        Some(self.publication(current))
+    }
+
+    fn publication(&mut self, edition: Edition) -> Publish {
+        let states = self.overlay.states(edition.topology());
+        Publish {
+            topology: self.laid_over.of(edition.topology(), states),
+            edition,
+            revision: self.revision,
+            geo: self.geo.clone(),
+        }
+    }
+
+    /// The pair in force, unless it is kept already.
+    fn keep_pair(&self) -> Option<Keep> {
+        let texts = self.current.as_ref().map(Edition::texts);
+        let new = texts.filter(|texts| self.kept.as_ref() != Some(texts));
+        new.map(Keep::Pair)
+    }
+
+    /// Notes what became of a source, and what there is to say of it.
+    fn note(&mut self, now_unix_ms: u64, which: Which, outcome: Outcome) -> Option<Notice> {
+        let serving = self.digest(which);
+        let (source, status) = match which {
+            Which::Policy => (&self.names.policy, &mut self.status.policy),
+            Which::Topology => (&self.names.topology, &mut self.status.topology),
+        };
+        if let Some(digest) = serving {
+            status.serve(now_unix_ms, digest);
+        }
+        let degraded = status.degraded.clone();
+        status.note(now_unix_ms, &outcome);
+        let is_news = outcome.fate != Fate::Unchanged || degraded.is_some();
+        is_news.then(|| {
+            Notice::Source(SourceNotice {
+                which,
+                source: Arc::clone(source),
+                outcome,
+                serving_digest: status.serving_digest.clone(),
+                revision: self.revision,
+                refused_for_ms: degraded.as_ref().map(|it| it.lasted_ms(now_unix_ms)),
+                first_fault: degraded.map(|it| it.first_fault),
+            })
+        })
+    }
+
+    /// The digest of a document in force.
+    fn digest(&self, which: Which) -> Option<Digest> {
+        let current = self.current.as_ref()?;
+        Some(match which {
+            Which::Policy => current.policy().digest(),
+            Which::Topology => current.topology().digest(),
+        })
+    }
+}
+
+impl Effects {
+    /// Whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        let Self {
+            keep,
+            publish,
+            say,
+            reply,
+        } = self;
+        keep.is_empty() && publish.is_none() && say.is_empty() && reply.is_none()
+    }
+
+    /// Nothing but an answer.
+    fn reply(reply: Reply) -> Self {
+        Self {
+            reply: Some(reply),
+            ..Self::default()
+        }
+    }
+}
+
+/// The warning of a policy without a place for clients whom nobody can place.
+const NO_DEFAULT_PLACE: Code = Code::P024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! How large a policy may be, checked before anything is made of it: a list over its limit is not worked through.
+
+use super::document::PolicySpec;
+use crate::document::{Checker, Code, Path};
+use crate::topology::MAX_SITES;
+
+/// Most rules in one policy.
+pub const MAX_RULES: usize = 10_000;
+
+/// Most pools in one policy.
+pub const MAX_POOLS: usize = 256;
+
+/// Most content classes in one policy.
+pub const MAX_CLASSES: usize = 64;
+
+/// Most network overrides in one policy.
+pub(super) const MAX_OVERRIDES: usize = 100_000;
+
+/// Most distinct node sets; each rule's pool, capability and geofence makes one unless another rule has the same.
+pub(super) const MAX_NODE_SETS: usize = 1_024;
+
+/// Most regular expressions in one policy: each may take 1 MiB and 15 ms to compile.
+const MAX_EXPRESSIONS: usize = 1_000;
+
+/// Most pools of one rule.
+pub(super) const MAX_RULE_POOLS: usize = 8;
+
+/// Most entries of the address lists.
+const MAX_ADDRESS_PATTERNS: usize = 1_024;
+
+/// Whether every list of the policy keeps its limit.
+pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) -> bool {
+    let [addresses, geo, score] = ["addresses", "geo", "score"].map(|field| path.field(field));
+    let allow = spec.addresses.allow.len();
+    let only = spec.addresses.only.len();
+    let lists = [
+        (addresses.field("allow"), allow, MAX_ADDRESS_PATTERNS),
+        (addresses.field("only"), only, MAX_ADDRESS_PATTERNS),
+        (
+            geo.field("overrides"),
+            spec.geo.overrides.len(),
+            MAX_OVERRIDES,
+        ),
+        (score.field("bias"), spec.score.bias.len(), MAX_SITES),
+        (path.field("pools"), spec.pools.len(), MAX_POOLS),
+        (path.field("classes"), spec.classes.len(), MAX_CLASSES),
+        (path.field("rules"), spec.rules.len(), MAX_RULES),
+    ];
+    let mut fit = true;
+    for (path, length, limit) in lists {
+        fit &= checker.at_most(Code::P001, &path, length, limit);
+    }
+    let rules = spec.rules.iter();
+    let expressions: usize = rules.map(|rule| rule.matches.expressions()).sum();
+    if expressions > MAX_EXPRESSIONS {
+        let message =
+            format!("{expressions} regular expressions, at most {MAX_EXPRESSIONS} are allowed");
+        let help = "match by exact values and prefixes where that is possible";
+        checker.error(Code::P001, &path.field("rules"), message, help);
+        fit = false;
+    }
+    fit
+}

@@ -1,0 +1,76 @@
+//! Routing policy: from the document people write to the tables a decision reads.
+//!
+//! A [`Policy`] that exists is valid, and it is compiled against one [`Topology`](super::topology::Topology): pools are resolved to sets of nodes,
+//! sites to positions. A new topology means a new policy value from the same text.
+
+mod compile;
+mod conditions;
+pub mod document;
+mod expiry;
+mod key;
+mod limits;
+mod matcher;
+mod node_set;
+mod numbers;
+mod operation;
+mod overlap;
+mod overrides;
+mod plan;
+mod routing;
+mod scoring;
+mod set_name;
+
+use std::sync::Arc;
+
+pub use compile::{Compiled, check_alone, compile};
+pub use document::{Action, Affinity, PanicMode, PolicyDocument};
+pub use expiry::expired;
+pub use key::KeyRecipe;
+pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
+pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
+pub use numbers::{ClassNumber, Numbered, Numbers, SetNumber};
+pub use operation::Operation;
+pub use plan::{Class, Plan, PlanTier, Pool, Rule};
+pub use routing::{Known, Matched, Routing};
+pub use set_name::SetName;
+
+use super::model::Digest;
+
+/// A valid policy, compiled against one topology: how requests are routed, and how the engine reacts to what happens.
+///
+/// The two are apart because there may be two routings at once, of which each request gets one; but breakers, probes and
+/// budgets are the nodes', whoever is sent to them: one operation for each process.
+#[derive(Debug)]
+pub struct Policy {
+    name: String,
+    routing: Arc<Routing>,
+    operation: Operation,
+    sample_ratio: f64,
+}
+
+impl Policy {
+    /// The digest of the text it came from: the name of the revision.
+    pub fn digest(&self) -> Digest {
+        self.routing.digest()
+    }
+
+    /// The policy's name; may be empty.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How requests are routed.
+    pub fn routing(&self) -> &Arc<Routing> {
+        &self.routing
+    }
+
+    /// How the engine reacts to what happens.
+    pub fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// Share of decisions kept for people to look at, 0 to 1.
+    pub fn sample_ratio(&self) -> f64 {
+        self.sample_ratio
+    }
+}

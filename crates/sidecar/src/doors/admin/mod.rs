@@ -1,0 +1,196 @@
+//! The topology and the admin service: what operators ask, on its way to the writer.
+//!
+//! They read requests, hand them to the writer, which alone changes anything, and put its word into messages. They are
+//! served on the admin door only, which has no access control of its own: it is on loopback unless told otherwise.
+
+mod messages;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::state::{Fleet, State};
+use crate::wire::proto;
+use crate::wire::proto::server::admin_service_server::AdminService;
+use crate::wire::proto::server::topology_service_server::TopologyService;
+use crate::writer::Mailbox;
+use crate::writer::store::MAX_DOCUMENT_BYTES;
+use messages::Faults;
+use tradewind_engine::lifecycle::{ApplyError, StateError};
+
+/// Largest message to apply, in bytes: a whole document, and 64 KiB for what stands beside it.
+pub const MAX_APPLY_BYTES: usize = (32 << 20) + (64 << 10);
+
+/// Largest of all other messages, in bytes.
+pub const MAX_ADMIN_BYTES: usize = 16 << 10;
+
+/// Most watches at once; each is a call that does not end.
+const MAX_WATCHES: usize = 64;
+
+const _: () = assert!(MAX_DOCUMENT_BYTES == 32 << 20, "an apply holds a document");
+
+/// Takes what operators ask.
+#[derive(Debug, Clone)]
+pub struct AdminDesk {
+    mailbox: Mailbox,
+    state: Arc<State>,
+    watches: Arc<Semaphore>,
+}
+
+impl AdminDesk {
+    /// The services in front of the writer of this mailbox, which tells of the fleet in `state`.
+    pub fn new(mailbox: Mailbox, state: Arc<State>) -> Self {
+        Self {
+            mailbox,
+            state,
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+        }
+    }
+
+    /// How a node fares, as far as that is known.
+    fn health_of(&self, node: &str) -> Option<proto::NodeHealth> {
+        let view = self.state.view.load();
+        let topology = view.topology.as_ref()?;
+        let index = topology.find_node(node)?;
+        view.node(topology, index).map(messages::health)
+    }
+}
+
+#[tonic::async_trait]
+impl TopologyService for AdminDesk {
+    async fn apply(
+        &self,
+        request: Request<proto::ApplyTopologyRequest>,
+    ) -> Result<Response<proto::ApplyTopologyResponse>, Status> {
+        let update = messages::update(request.into_inner()).map_err(invalid)?;
+        let answered = self.mailbox.apply_topology(update).await;
+        let applied = answered.ok_or_else(ended)?.map_err(|error| {
+            let words = error.to_string();
+            match error {
+                ApplyError::NothingInForce => Status::failed_precondition(words),
+                ApplyError::OtherDigest { .. } => Status::aborted(words),
+                ApplyError::NothingHeld => Status::not_found(words),
+            }
+        })?;
+        Ok(Response::new(messages::applied(&applied)))
+    }
+
+    async fn get(
+        &self,
+        _request: Request<proto::GetTopologyRequest>,
+    ) -> Result<Response<proto::GetTopologyResponse>, Status> {
+        let in_force = self.mailbox.fleet().await;
+        let in_force = in_force
+            .ok_or_else(|| Status::failed_precondition(ApplyError::NothingInForce.to_string()))?;
+        let view = self.state.view.load();
+        Ok(Response::new(messages::in_force(in_force, &view)))
+    }
+
+    type WatchStream = Events;
+
+    async fn watch(
+        &self,
+        _request: Request<proto::WatchTopologyRequest>,
+    ) -> Result<Response<Events>, Status> {
+        let place = Arc::clone(&self.watches).try_acquire_owned();
+        let place = place.map_err(|_| {
+            Status::resource_exhausted(format!("{MAX_WATCHES} watches are open already"))
+        })?;
+        // One message waits at most: a slow watcher gets several changes as one.
+        let (tell, events) = mpsc::channel(1);
+        tokio::spawn(tell_of_changes(Arc::clone(&self.state), tell));
+        Ok(Response::new(Events {
+            events,
+            _place: place,
+        }))
+    }
+
+    async fn set_admin_state(
+        &self,
+        request: Request<proto::SetAdminStateRequest>,
+    ) -> Result<Response<proto::SetAdminStateResponse>, Status> {
+        let change = messages::state_change(request.into_inner()).map_err(invalid)?;
+        let answered = self.mailbox.set_admin_state(change).await;
+        let changed = answered.ok_or_else(ended)?.map_err(|error| {
+            let words = error.to_string();
+            match error {
+                StateError::NothingInForce => Status::failed_precondition(words),
+                StateError::Unknown(_) => Status::not_found(words),
+                StateError::Full(_) => Status::resource_exhausted(words),
+            }
+        })?;
+        Ok(Response::new(messages::state_set(changed)))
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for AdminDesk {
+    async fn reset_breaker(
+        &self,
+        request: Request<proto::ResetBreakerRequest>,
+    ) -> Result<Response<proto::ResetBreakerResponse>, Status> {
+        let node = messages::breaker(request.into_inner()).map_err(invalid)?;
+        let unknown = Status::not_found(format!("the fleet has no node `{node}`"));
+        let before = self.health_of(&node);
+        match self.mailbox.reset_breaker(node).await {
+            Some(true) => Ok(Response::new(proto::ResetBreakerResponse { before })),
+            Some(false) => Err(unknown),
+            None => Err(ended()),
+        }
+    }
+}
+
+/// The changes of the fleet, for one watcher.
+#[derive(Debug)]
+pub struct Events {
+    events: mpsc::Receiver<proto::TopologyEvent>,
+    /// Its place among the watches, given back on drop.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Stream for Events {
+    type Item = Result<proto::TopologyEvent, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.events.poll_recv(context).map(|event| event.map(Ok))
+    }
+}
+
+/// Tells of the fleet as it is and then of every change, until the watcher goes or shutdown begins.
+async fn tell_of_changes(state: Arc<State>, tell: mpsc::Sender<proto::TopologyEvent>) {
+    let mut changes = state.fleet.subscribe();
+    // The sender must not be kept alive by those who wait for it.
+    drop(state);
+    let mut told: Option<Fleet> = None;
+    loop {
+        let now = changes.borrow_and_update().clone();
+        if now.draining {
+            return;
+        }
+        let event = messages::event(told.as_ref(), &now);
+        if tell.send(event).await.is_err() {
+            return;
+        }
+        told = Some(now);
+        tokio::select! {
+            news = changes.changed() => if news.is_err() { return },
+            () = tell.closed() => return,
+        }
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what errors are mapped with takes them"
+)]
+fn invalid(faults: Faults) -> Status {
+    Status::invalid_argument(faults.join("; "))
+}
+
+fn ended() -> Status {
+    Status::unavailable("the sidecar is shutting down")
+}

@@ -1,0 +1,143 @@
+//! What Envoy is told of a decision: the nodes in order and the decision's name, or that there is none.
+
+use std::collections::BTreeMap;
+
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
+use tonic::Status;
+
+use super::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use super::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use super::{DECISION_ID, DESTINATION};
+use crate::intake::decider::Ruling;
+use crate::wire::names::REASON;
+use crate::wire::{WireError, refusal_status};
+use tradewind_engine::evaluate::Verdict;
+
+/// The header by which Envoy's router takes the time it waits for one node, in ms.
+const ATTEMPT_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+
+/// Why a request was refused that could not be read.
+const UNREADABLE: &str = "unreadable";
+
+/// What Envoy is told of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Use these nodes.
+    Route(Route),
+    /// Answer the client with this status.
+    Refuse {
+        /// HTTP status.
+        status: u16,
+        /// Why, in one word.
+        reason: &'static str,
+    },
+}
+
+/// Which nodes to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Route {
+    /// Their addresses, best first.
+    pub(super) nodes: String,
+    pub(super) decision_id: String,
+    /// How long to wait for each, in ms, if the rule says so. Else Envoy's own `per_try_timeout` counts, or none.
+    pub(super) attempt_timeout_ms: Option<u32>,
+}
+
+impl Told {
+    /// What a ruling comes to.
+    pub(super) fn of(ruling: &Ruling<'_>) -> Self {
+        let evaluation = ruling.decision.evaluation();
+        if evaluation.verdict == Verdict::Refuse {
+            return Self::Refuse {
+                status: refusal_status(evaluation.reason).as_u16(),
+                reason: evaluation.reason.name(),
+            };
+        }
+        let addresses = ruling.published.nodes.addresses();
+        let mut nodes = String::with_capacity(24 * evaluation.picks.len());
+        for pick in &evaluation.picks {
+            if !nodes.is_empty() {
+                nodes.push(',');
+            }
+            nodes.push_str(addresses.text(pick.node));
+        }
+        Self::Route(Route {
+            nodes,
+            decision_id: ruling.envelope.decision_id.to_owned(),
+            attempt_timeout_ms: ruling
+                .decision
+                .plan()
+                .filter(|plan| plan.sets_attempt_timeout)
+                .map(|plan| plan.attempt_timeout_ms),
+        })
+    }
+}
+
+/// What a request comes to that cannot be read: a refusal where the client did wrong, else an error of the call.
+pub(super) fn unreadable(error: &WireError) -> Result<Told, Status> {
+    match error.client_status() {
+        Some(status) => Ok(Told::Refuse {
+            status: status.as_u16(),
+            reason: UNREADABLE,
+        }),
+        None => Err(Status::invalid_argument(error.to_string())),
+    }
+}
+
+impl Route {
+    /// The headers to set on the request. `as_bytes` says where the values stand: `ext_proc` wants them raw.
+    pub(super) fn headers(&self, form: Form) -> Vec<HeaderValueOption> {
+        let mut headers = vec![
+            header(DESTINATION, self.nodes.clone(), form),
+            header(DECISION_ID, self.decision_id.clone(), form),
+        ];
+        if let Some(timeout_ms) = self.attempt_timeout_ms {
+            headers.push(header(ATTEMPT_TIMEOUT, timeout_ms.to_string(), form));
+        }
+        headers
+    }
+
+    /// The same as dynamic metadata.
+    pub(super) fn metadata(&self) -> Struct {
+        let text = |text: &str| Value {
+            kind: Some(Kind::StringValue(text.to_owned())),
+        };
+        Struct {
+            fields: BTreeMap::from([
+                (DESTINATION.to_owned(), text(&self.nodes)),
+                (DECISION_ID.to_owned(), text(&self.decision_id)),
+            ]),
+        }
+    }
+}
+
+/// Where the value of a header stands in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As text.
+    Text,
+    /// As bytes.
+    Raw,
+}
+
+/// The header that tells a client why its request was refused.
+pub(super) fn reason_header(reason: &str, form: Form) -> HeaderValueOption {
+    header(REASON, reason.to_owned(), form)
+}
+
+/// A header to set, whatever was there.
+fn header(key: &str, value: String, form: Form) -> HeaderValueOption {
+    let (value, raw_value) = match form {
+        Form::Text => (value, Vec::new()),
+        Form::Raw => (String::new(), value.into_bytes()),
+    };
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: key.to_owned(),
+            value,
+            raw_value,
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+    }
+}

@@ -1,0 +1,167 @@
+//! The decision service.
+//!
+//! A plain call of `Decide` is answered by hand ([`unary`]); everything else by the generated service.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::HeaderMap;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::doors::follow::{self, Parts};
+use crate::doors::unary;
+use crate::intake::decider::{self, Decider, Ruling};
+use crate::state::NO_POLICY;
+use crate::wire::WireError;
+use crate::wire::answer::{self, Answer};
+use crate::wire::proto::server::decision_service_server::DecisionService;
+use crate::wire::proto::{
+    DecideBatchRequest, DecideRequest, ExplainRequest, ExplainResponse, FollowRequest,
+};
+use crate::wire::question::Question;
+
+/// Most requests in one batch.
+pub const MAX_BATCH: usize = 128;
+
+/// Largest request message but a batch, in bytes; larger ones are refused at the length prefix.
+pub const MAX_QUERY_BYTES: usize = 16 << 10;
+
+/// Largest answer but a batch's, in bytes: an explanation has some 10 KiB.
+pub const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Largest batch, asked or answered, in bytes: 128 answers that name 8 nodes each have some 150 KiB.
+pub const MAX_BATCH_BYTES: usize = 256 << 10;
+
+fn invalid(error: &WireError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn no_policy() -> Status {
+    Status::failed_precondition(NO_POLICY)
+}
+
+/// An answer of this service.
+fn encode(ruling: &Ruling<'_>) -> Answer {
+    Answer::single(&ruling.decision, &ruling.envelope, &ruling.published.nodes)
+}
+
+/// Decides one request of a stream; a bad one is answered with its faults, and the stream lives on.
+fn decide_in_stream(decider: &Decider, request: &DecideRequest) -> Result<Answer, Status> {
+    let question = Question::of(request);
+    let answer = decider.on_published(|published| decider.decide_on(published, &question, encode));
+    let answer = answer.ok_or_else(no_policy)?;
+    Ok(answer.unwrap_or_else(|error| Answer::error(&request.request_id, &error.to_string())))
+}
+
+impl unary::Method for Decider {
+    const PATH: &'static str = "/tradewind.v1.DecisionService/Decide";
+    const MAX_QUESTION_BYTES: usize = MAX_QUERY_BYTES;
+    const MAX_ANSWER_BYTES: usize = MAX_ANSWER_BYTES;
+
+    fn answer(
+        &self,
+        _headers: &HeaderMap,
+        question: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Result<(), Status>> {
+        let question = Question::of_bytes(question)?;
+        let decided = self.on_published(|published| {
+            self.decide_on(published, &question, |ruling| {
+                let nodes = &ruling.published.nodes;
+                answer::put(out, &ruling.decision, &ruling.envelope, nodes);
+            })
+        });
+        let decided = decided.ok_or_else(no_policy);
+        Some(decided.and_then(|decided| decided.map_err(|error| invalid(&error))))
+    }
+}
+
+#[tonic::async_trait]
+impl DecisionService for Decider {
+    async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<Answer>, Status> {
+        self.on_published(|published| {
+            let question = Question::of(request.get_ref());
+            let decided = self.decide_on(published, &question, encode);
+            decided.map(Response::new).map_err(|error| invalid(&error))
+        })
+        .ok_or_else(no_policy)?
+    }
+
+    async fn decide_batch(
+        &self,
+        request: Request<DecideBatchRequest>,
+    ) -> Result<Response<Answer>, Status> {
+        let requests = request.into_inner().requests;
+        if requests.len() > MAX_BATCH {
+            let given = requests.len();
+            let message = format!("requests: {given} given, at most {MAX_BATCH} are allowed");
+            return Err(Status::invalid_argument(message));
+        }
+        self.on_published(|published| {
+            let mut batch = Answer::default();
+            let mut faults = Vec::new();
+            for (index, request) in requests.iter().enumerate() {
+                match self.decide_on(published, &Question::of(request), encode) {
+                    Ok(answer) => batch.push(&answer),
+                    Err(error) => faults.push(format!("requests[{index}]: {error}")),
+                }
+            }
+            if faults.is_empty() {
+                Ok(Response::new(batch))
+            } else {
+                Err(Status::invalid_argument(faults.join("; ")))
+            }
+        })
+        .ok_or_else(no_policy)?
+    }
+
+    type FollowStream = Parts;
+
+    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Parts>, Status> {
+        follow::open(self.state(), self.instance(), request.into_inner()).map(Response::new)
+    }
+
+    type DecideStreamStream = Decisions;
+
+    async fn decide_stream(
+        &self,
+        request: Request<Streaming<DecideRequest>>,
+    ) -> Result<Response<Decisions>, Status> {
+        Ok(Response::new(Decisions {
+            requests: request.into_inner(),
+            decider: self.clone(),
+        }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        let request = request.into_inner().request.unwrap_or_default();
+        self.on_published(|published| {
+            let view = self.state().view.load();
+            let explained = decider::explain((published, &view), &request);
+            explained
+                .map(Response::new)
+                .map_err(|error| invalid(&error))
+        })
+        .ok_or_else(no_policy)?
+    }
+}
+
+/// Answers to a stream of requests, made as they are asked for.
+#[derive(Debug)]
+pub struct Decisions {
+    requests: Streaming<DecideRequest>,
+    decider: Decider,
+}
+
+impl Stream for Decisions {
+    type Item = Result<Answer, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = Pin::new(&mut self.requests).poll_next(context);
+        polled.map(|next| next.map(|request| decide_in_stream(&self.decider, &request?)))
+    }
+}

@@ -1,0 +1,110 @@
+//! Who a peer is, and whether the operator trusts it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv6Net};
+use tradewind_engine::model::printable;
+
+use crate::listen::socket::Peer;
+use crate::wire::report::MAX_REPORTER_BYTES;
+
+/// What of an IPv6 address tells hosts apart: each has the other half to itself, so it says nothing.
+const HOST_BITS: u8 = 64;
+
+/// Peers whom the operator trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trusted {
+    /// All that come by a Unix socket.
+    Unix,
+    /// Those of this user that do.
+    User(u32),
+    /// Those of this network.
+    Network(IpNet),
+}
+
+/// Not what peers are named by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no peer, must be `unix`, `uid:NUMBER`, an address, or a network like 10.0.0.0/8")]
+pub struct NoPeer(String);
+
+impl FromStr for Trusted {
+    type Err = NoPeer;
+
+    fn from_str(text: &str) -> Result<Self, NoPeer> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        if let Some(uid) = text.strip_prefix("uid:") {
+            let uid = uid.parse().map(Self::User);
+            return uid.map_err(|_| NoPeer(printable(text, 64)));
+        }
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        let network = address.or_else(|_| text.parse::<IpNet>());
+        let network = network.map_err(|_| NoPeer(printable(text, 64)))?;
+        Ok(Self::Network(network.trunc()))
+    }
+}
+
+impl Trusted {
+    fn is(&self, peer: Peer) -> bool {
+        match (self, peer) {
+            (Self::Unix, Peer::Unix(_)) => true,
+            (Self::User(user), Peer::Unix(uid)) => uid == Some(*user),
+            (Self::Network(network), Peer::Ip(address)) => network.contains(&address),
+            _ => false,
+        }
+    }
+}
+
+/// Who a reporter is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    peer: Peer,
+    /// Only of those who are trusted.
+    name: String,
+    /// Whether the operator trusts it.
+    pub is_trusted: bool,
+}
+
+impl Identity {
+    /// Who `peer` is that gives its name as `name`: the name counts if the operator trusts it.
+    pub fn of(peer: Peer, name: &str, trusted: &[Trusted]) -> Self {
+        if trusted.iter().any(|trusted| trusted.is(peer)) {
+            return Self {
+                peer,
+                name: printable(name, MAX_REPORTER_BYTES),
+                is_trusted: true,
+            };
+        }
+        Self {
+            peer: match peer {
+                Peer::Ip(IpAddr::V6(address)) if !address.is_loopback() => {
+                    let network = Ipv6Net::new(address, HOST_BITS);
+                    Peer::Ip(IpAddr::V6(network.map_or(address, |net| net.network())))
+                }
+                other => other,
+            },
+            name: String::new(),
+            is_trusted: false,
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Peer::Ip(IpAddr::V6(address)) if !self.is_trusted && !address.is_loopback() => {
+                write!(f, "{address}/{HOST_BITS}")
+            }
+            Peer::Ip(address) => write!(f, "{address}"),
+            Peer::Unix(Some(uid)) => write!(f, "uid:{uid}"),
+            Peer::Unix(None) => f.write_str("unix"),
+        }?;
+        if self.name.is_empty() {
+            return Ok(());
+        }
+        write!(f, " {}", self.name)
+    }
+}

@@ -1,0 +1,169 @@
+//! Counters of decisions, one set for each worker so that cores share no cache line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use tradewind_engine::decision::{Decision, Purity};
+use tradewind_engine::evaluate::Reason;
+use tradewind_engine::geo::place::{Precision, Source};
+use tradewind_engine::policy::Pool;
+
+/// Pools counted by name; later ones share the row `other`.
+const MAX_POOL_ROWS: usize = 512;
+
+/// The row of decisions without a pool, and the row shared by pools beyond the bound.
+pub const NO_POOL: usize = 0;
+/// See [`NO_POOL`].
+pub const OTHER_POOLS: usize = 1;
+
+/// Upper bounds of the duration histogram, in nanoseconds.
+pub const DURATION_BOUNDS_NS: [u64; 14] = [
+    100, 200, 300, 400, 500, 750, 1_000, 1_500, 2_000, 5_000, 10_000, 50_000, 100_000, 1_000_000,
+];
+
+/// Every how many decisions one is timed: reading the clock twice costs a fifth of a decision.
+pub const TIMED_EVERY: u64 = 64;
+
+/// What one worker counts. Only that worker writes; relaxed loads and stores are enough.
+#[derive(Debug)]
+pub struct DecisionCounters {
+    decisions: Box<[AtomicU64]>,
+    /// By who placed the client, then how closely.
+    places: [AtomicU64; Source::ALL.len() * Precision::ALL.len()],
+    rejected: AtomicU64,
+    durations: [AtomicU64; DURATION_BOUNDS_NS.len() + 1],
+    duration_sum_ns: AtomicU64,
+}
+
+impl Default for DecisionCounters {
+    fn default() -> Self {
+        let cells = MAX_POOL_ROWS * Reason::ALL.len() * Purity::ALL.len();
+        Self {
+            decisions: (0..cells).map(|_| AtomicU64::new(0)).collect(),
+            places: std::array::from_fn(|_| AtomicU64::new(0)),
+            rejected: AtomicU64::new(0),
+            durations: std::array::from_fn(|_| AtomicU64::new(0)),
+            duration_sum_ns: AtomicU64::new(0),
+        }
+    }
+}
+
+impl DecisionCounters {
+    /// Counts a decision; `pool_rows` belongs to the policy it was made with.
+    pub fn count(&self, decision: &Decision<'_>, pool_rows: &[usize]) {
+        let evaluation = decision.evaluation();
+        let row = decision
+            .tier()
+            .and_then(|tier| pool_rows.get(tier.pool.get()).copied())
+            .unwrap_or(NO_POOL);
+        let cell = cell(row, evaluation.reason, decision.purity());
+        if let Some(counter) = self.decisions.get(cell) {
+            bump(counter, 1);
+        }
+        let place = &evaluation.located.place;
+        if let Some(counter) = self.places.get(place_cell(place.source, place.precision())) {
+            bump(counter, 1);
+        }
+    }
+
+    /// Counts a request that could not be read.
+    pub fn count_rejected(&self) {
+        bump(&self.rejected, 1);
+    }
+
+    /// Records how long a decision took.
+    pub fn time(&self, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = DURATION_BOUNDS_NS
+            .iter()
+            .position(|bound| ns <= *bound)
+            .unwrap_or(DURATION_BOUNDS_NS.len());
+        if let Some(counter) = self.durations.get(bucket) {
+            bump(counter, 1);
+        }
+        bump(&self.duration_sum_ns, ns);
+    }
+}
+
+/// What is read of them, for `/metrics`.
+impl DecisionCounters {
+    /// Decisions of one kind.
+    pub fn decisions(&self, row: usize, reason: Reason, purity: Purity) -> u64 {
+        read(self.decisions.get(cell(row, reason, purity)))
+    }
+
+    /// Decisions whose client was placed so.
+    pub fn places(&self, source: Source, precision: Precision) -> u64 {
+        read(self.places.get(place_cell(source, precision)))
+    }
+
+    /// Requests that could not be read.
+    pub fn rejected(&self) -> u64 {
+        read(Some(&self.rejected))
+    }
+
+    /// Decisions timed, by where in [`DURATION_BOUNDS_NS`] they fell; the last is beyond all.
+    pub fn durations(&self) -> [u64; DURATION_BOUNDS_NS.len() + 1] {
+        std::array::from_fn(|bucket| read(self.durations.get(bucket)))
+    }
+
+    /// What the timed ones took together, in nanoseconds.
+    pub fn duration_sum_ns(&self) -> u64 {
+        read(Some(&self.duration_sum_ns))
+    }
+}
+
+fn read(counter: Option<&AtomicU64>) -> u64 {
+    counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+}
+
+fn place_cell(source: Source, precision: Precision) -> usize {
+    source as usize * Precision::ALL.len() + precision as usize
+}
+
+/// A load and a store instead of an atomic addition: each counter has one writer.
+fn bump(counter: &AtomicU64, by: u64) {
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(by),
+        Ordering::Relaxed,
+    );
+}
+
+fn cell(row: usize, reason: Reason, purity: Purity) -> usize {
+    (row * Reason::ALL.len() + reason as usize) * Purity::ALL.len() + purity as usize
+}
+
+/// The rows of a policy's pools; pools not seen before get a row of their own while there are any.
+pub fn pool_rows(names: &ArcSwap<Vec<String>>, pools: &[Pool]) -> Vec<usize> {
+    let known = names.load();
+    let mut all = if known.is_empty() {
+        vec![String::new(), "other".to_owned()]
+    } else {
+        known.to_vec()
+    };
+    let before = all.len();
+    let rows = pools
+        .iter()
+        .map(|pool| {
+            if let Some(row) = all
+                .iter()
+                .skip(OTHER_POOLS + 1)
+                .position(|name| **name == *pool.name)
+            {
+                return row + OTHER_POOLS + 1;
+            }
+            if all.len() >= MAX_POOL_ROWS {
+                return OTHER_POOLS;
+            }
+            all.push(pool.name.to_string());
+            all.len() - 1
+        })
+        .collect();
+    if all.len() != before || known.is_empty() {
+        names.store(Arc::new(all));
+    }
+    rows
+}

@@ -1,0 +1,230 @@
+//! Deciding, whichever door asks: one value for each worker, so that what it counts is shared with nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock;
+use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
+use crate::intake::lanes::{Dispatched, Lane};
+use crate::intake::recent::{self, RecentDecisions, Sample};
+use crate::state::{Published, State};
+use crate::view::FleetView;
+use crate::view::home;
+use crate::wire::answer::{self, Envelope};
+use crate::wire::proto::{DecideRequest, ExplainResponse};
+use crate::wire::question::Question;
+use crate::wire::{QueryBuffer, QueryRoom, WireError, explanation};
+use tradewind_engine::decision::Decision;
+use tradewind_engine::evaluate::{Evaluation, evaluate};
+use tradewind_engine::explanation::Explanation;
+use tradewind_engine::geo::place::Place;
+use tradewind_engine::query::Query;
+use tradewind_engine::signal::observation::DecisionNumber;
+use tradewind_engine::snapshot::Snapshot;
+
+/// Answers decisions on one worker.
+#[derive(Debug, Clone)]
+pub struct Decider {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Arc<State>,
+    counters: Arc<DecisionCounters>,
+    recent: Arc<RecentDecisions>,
+    lane: Arc<Lane>,
+    /// The upper bits of every decision id of this worker: they tell processes (16 bits) and workers (8 bits) apart.
+    id_prefix: u64,
+    decisions: AtomicU64,
+}
+
+/// A decision, and what an answer says beyond it.
+#[derive(Debug)]
+pub struct Ruling<'a> {
+    /// The decision itself.
+    pub decision: Decision<'a>,
+    /// What an answer says beyond it.
+    pub envelope: Envelope<'a>,
+    /// What it was decided on.
+    pub published: &'a Published,
+    /// What was asked, in the form that rules and keys see.
+    pub query: &'a Query<'a>,
+}
+
+impl Decider {
+    /// A decider for worker number `worker`, whose decisions go to `lane`. `instance` is a number unlike those of other
+    /// processes. A worker has one, however many doors it serves: its ids must not come twice.
+    pub fn new(
+        state: Arc<State>,
+        counters: Arc<DecisionCounters>,
+        recent: Arc<RecentDecisions>,
+        lane: Arc<Lane>,
+        (instance, worker): (u16, usize),
+    ) -> Self {
+        let id_prefix = (u64::from(instance) << 48) | ((worker as u64 & 0xff) << 40);
+        Self {
+            shared: Arc::new(Shared {
+                state,
+                counters,
+                recent,
+                lane,
+                id_prefix,
+                decisions: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Runs `ask` on the snapshot in force, loaded once; `None` before the first good policy.
+    pub fn on_published<T>(&self, ask: impl FnOnce(&Arc<Published>) -> T) -> Option<T> {
+        self.shared.state.published.load().as_ref().map(ask)
+    }
+
+    /// What the ids of this process's decisions begin with.
+    pub fn instance(&self) -> u16 {
+        let [high, low, ..] = self.shared.id_prefix.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    /// What is shared with the writer.
+    pub fn state(&self) -> &Arc<State> {
+        &self.shared.state
+    }
+
+    /// Counts a request that could not be read, and gives all that is wrong with it: these faults and those of what of it
+    /// could be read.
+    pub fn reject(
+        &self,
+        published: &Published,
+        request: &DecideRequest,
+        faults: Vec<String>,
+    ) -> WireError {
+        self.shared.counters.count_rejected();
+        WireError::of(request, faults, published.snapshot.routing().reading())
+    }
+
+    /// Decides one request, counts and samples it, and gives what `answer` makes of it.
+    pub fn decide_on<A>(
+        &self,
+        published: &Arc<Published>,
+        question: &Question<'_>,
+        answer: impl FnOnce(&Ruling<'_>) -> A,
+    ) -> Result<A, WireError> {
+        let shared = &*self.shared;
+        // One worker counts, so a load and a store are enough.
+        let number = shared.decisions.load(Ordering::Relaxed);
+        shared.decisions.store(number + 1, Ordering::Relaxed);
+        let started = number.is_multiple_of(TIMED_EVERY).then(clock::now);
+        let id_number = shared.id_prefix | (number & (DecisionNumber::COPY - 1));
+        let id = shared.state.receipts.key().id(id_number);
+        let decided = decide(published, question, id.as_str(), answer);
+        let (evaluation, answer) = match decided {
+            Ok(decided) => decided,
+            Err(error) => {
+                shared.counters.count_rejected();
+                return Err(error);
+            }
+        };
+        if let Some(started) = started {
+            shared.counters.time(started.elapsed());
+        }
+        if !question.dry_run {
+            let decision = Decision::new(&published.snapshot, &evaluation);
+            shared.counters.count(&decision, &published.pool_rows);
+            if let Some(dispatched) = dispatched(published, &decision, id_number) {
+                shared.lane.dispatched(dispatched);
+            }
+            let notable = recent::is_notable(evaluation.verdict, decision.purity());
+            if recent::is_sampled(number, published.snapshot.policy().sample_ratio(), notable) {
+                let decision_id = id.as_str().to_owned();
+                shared.recent.offer(Sample {
+                    decision_id,
+                    request: question.message(),
+                    evaluation,
+                    published: Arc::clone(published),
+                });
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn decide<A>(
+    published: &Published,
+    question: &Question<'_>,
+    id: &str,
+    answer: impl FnOnce(&Ruling<'_>) -> A,
+) -> Result<(Evaluation, A), WireError> {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let reading = published.snapshot.routing().reading();
+    let query = buffer.read_question(question, &mut room, reading)?;
+    let evaluation = evaluate(&published.snapshot, &query);
+    let mut envelope = envelope(published, question, id);
+    if question.want_place {
+        envelope.known_place = known_place(&published.snapshot, &query);
+    }
+    let answer = answer(&Ruling {
+        decision: Decision::new(&published.snapshot, &evaluation),
+        envelope,
+        published,
+        query: &query,
+    });
+    Ok((evaluation, answer))
+}
+
+/// What the geo files say of the client's address.
+#[cold]
+fn known_place(snapshot: &Snapshot, query: &Query<'_>) -> Option<Place> {
+    let class = snapshot.geo().lookup(query.client.ip?)?;
+    Some(snapshot.geo().place(class))
+}
+
+/// What the writer is told of a decision: nothing of one that names no node.
+#[inline]
+fn dispatched(published: &Published, decision: &Decision<'_>, id: u64) -> Option<Dispatched> {
+    Some(Dispatched {
+        fleet: published.revision,
+        dispatch: decision.dispatch(DecisionNumber::of(id))?,
+        affinity: decision.tier()?.affinity,
+    })
+}
+
+fn envelope<'a>(
+    published: &'a Published,
+    question: &Question<'a>,
+    decision_id: &'a str,
+) -> Envelope<'a> {
+    Envelope {
+        request_id: question.request_id,
+        decision_id,
+        revision: published.revision,
+        policy_digest: &published.policy_digest,
+        freshness_floor: question.object_version_floor,
+        known_place: None,
+    }
+}
+
+/// Decides and explains a request; neither counted nor kept.
+pub fn explain(
+    (published, view): (&Published, &FleetView),
+    request: &DecideRequest,
+) -> Result<ExplainResponse, WireError> {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let question = Question::of(request);
+    let reading = published.snapshot.routing().reading();
+    let query = buffer.read_question(&question, &mut room, reading)?;
+    let evaluation = evaluate(&published.snapshot, &query);
+    let decision = Decision::new(&published.snapshot, &evaluation);
+    let why = Explanation::new(&published.snapshot, &query, &evaluation);
+    Ok(ExplainResponse {
+        decision: Some(answer::message(
+            &decision,
+            &envelope(published, &question, ""),
+        )),
+        explanation: Some(explanation(
+            &decision,
+            &why,
+            home::times(view, &published.snapshot, evaluation.home),
+        )),
+    })
+}

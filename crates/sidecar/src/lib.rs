@@ -1,0 +1,23 @@
+//! The asynchronous shell: sockets, files, tasks, time.
+//!
+//! [`serve`] starts everything and ends it. Reading side: [`listen`] accepts, [`doors`] take calls, [`intake`] decides them
+//! and takes in what is told. Writing side: [`writer`] alone changes [`state`], with what files say, what operators ask,
+//! what the [`intake`] hands over, and what the [`probe`] found. [`view`] says what the control loop knows, [`observe`]
+//! shows it. [`wire`] converts messages.
+
+pub mod clock;
+pub mod doors;
+pub mod example;
+pub mod geoip;
+pub mod identity;
+pub mod intake;
+pub mod listen;
+pub mod observe;
+pub mod probe;
+pub mod serve;
+pub mod settings;
+pub mod state;
+pub mod view;
+pub mod writer;
+
+pub use tradewind_wire as wire;

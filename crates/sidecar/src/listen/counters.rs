@@ -1,0 +1,77 @@
+//! What the gate let in, refused, ended and shed, as plain atomics for the metrics room to read.
+//!
+//! Everything here is rare (per connection or per fault) apart from [`WorkerGauges::in_flight`], which
+//! each worker keeps on a cache line of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters (only ever rise) and gauges (rise and fall) of one gate and its workers.
+///
+/// All loads and stores are relaxed: each number is right by itself, no two are from the same instant.
+#[derive(Debug, Default)]
+pub struct GateCounters {
+    /// Connections taken from the listeners, those refused afterwards included.
+    pub accepted: AtomicU64,
+    /// Connections closed at once because the gate was full ([`super::limits::GateLimits::max_connections`]).
+    pub refused_cap: AtomicU64,
+    /// Connections closed because the HTTP/2 preface was wrong, cut short or late.
+    pub refused_preface: AtomicU64,
+    /// Errors of `accept`, such as no free file descriptor.
+    pub accept_errors: AtomicU64,
+    /// Gauge: connections open now, those still without a preface included.
+    pub open: AtomicU64,
+    /// Connections asked to leave because of their age.
+    pub aged_out: AtomicU64,
+    /// Connections closed because the peer did not take its answers ([`super::limits::Limits::send_deadline`]).
+    pub stalled: AtomicU64,
+    /// Connections ended by a protocol, keepalive or socket error.
+    pub broken: AtomicU64,
+    /// Connections that ended by themselves while the gate was draining.
+    pub drained: AtomicU64,
+    /// Connections cut at the drain deadline.
+    pub cut: AtomicU64,
+    /// Calls answered `DEADLINE_EXCEEDED` by the gate.
+    pub deadline_exceeded: AtomicU64,
+    /// Calls answered `RESOURCE_EXHAUSTED` because too many were in flight.
+    pub shed_in_flight: AtomicU64,
+    /// Panics in a service, each contained to its own call.
+    pub panics: AtomicU64,
+    /// Per worker, by its number from 0.
+    pub workers: Box<[Arc<WorkerGauges>]>,
+}
+
+impl GateCounters {
+    /// Counters of a gate with so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Gauges of one worker, alone on its cache lines (128 bytes: processors fetch lines in pairs).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerGauges {
+    /// Gauge: connections given to this worker and not yet ended.
+    pub open: AtomicU64,
+    /// Gauge: calls in flight, from the request's head to the end of its answer's body.
+    pub in_flight: AtomicU64,
+}
+
+/// Adds one to a counter.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Reads a counter or gauge.
+pub(crate) fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// Takes one from a gauge.
+pub(crate) fn uncount(gauge: &AtomicU64) {
+    gauge.fetch_sub(1, Ordering::Relaxed);
+}

@@ -1,0 +1,363 @@
+//! HTTP/1.1: one connection, and the small door of the debug pages and metrics.
+//!
+//! That door runs on the control runtime and is not made for speed; it is made so that nobody can exhaust the process
+//! through it. Plain HTTP queries come through a [`gate`](super::gate::Gate::open_http1), on the workers, under the
+//! same bounds with other numbers ([`Http1Limits::query`]).
+
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Limited;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time;
+use tower::{Service, ServiceExt};
+
+use super::accept::Acceptor;
+use super::counters::{self, GateCounters};
+use super::drain::DrainReport;
+use super::porter::{Arrival, Host};
+use super::preface::Opened;
+use super::socket::{Accepted, Listener, Peer};
+use super::stranger::{self, Signpost};
+use super::warden::{self, Control, Phase, Terms};
+use super::watched::{self, Watched};
+use crate::clock;
+
+/// Bounds of an HTTP/1.1 door. The first number is that of the debug door, the second that of the query door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http1Limits {
+    /// Open connections; 64, 1,024: the pools of a proxy's workers. More are closed as soon as they are accepted.
+    pub max_connections: usize,
+    /// Time for a request's head to arrive, and for which an idle connection is kept; 5 s, 30 s: a proxy's pool should
+    /// outlive a lull.
+    pub header_read_timeout: Duration,
+    /// Largest head of a request; 16 KiB, 40 KiB: proxies hand on what the client sent (nginx takes 32 KiB) and add to it.
+    /// Above it 431. The read buffer has twice that at most.
+    pub max_header_bytes: usize,
+    /// Most headers of a request; 64, 512: what the client sent, and what the proxy adds. What no rule looks at costs next
+    /// to nothing, and is no reason to refuse what the proxy took. Above it 431.
+    pub max_headers: usize,
+    /// Largest body of a request; 256 KiB both. Above it 413.
+    pub max_body_bytes: usize,
+    /// Time for a request's body to arrive and its answer to begin; 5 s, 500 ms. Afterwards 503.
+    pub request_deadline: Duration,
+    /// Time in which a peer must take some of an answer; 5 s both. Afterwards the connection is closed.
+    pub send_deadline: Duration,
+    /// Age at which a connection is closed after the answer in hand; 5 min both.
+    pub max_age: Duration,
+    /// Pause after an accept error; 50 ms both.
+    pub accept_backoff: Duration,
+    /// Time for requests in flight at shutdown; 5 s both.
+    pub drain_deadline: Duration,
+}
+
+impl Default for Http1Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 64,
+            header_read_timeout: Duration::from_secs(5),
+            max_header_bytes: 16 * 1_024,
+            max_headers: 64,
+            max_body_bytes: 256 * 1_024,
+            request_deadline: Duration::from_secs(5),
+            send_deadline: Duration::from_secs(5),
+            max_age: Duration::from_mins(5),
+            accept_backoff: Duration::from_millis(50),
+            drain_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Http1Limits {
+    /// For a proxy's queries: more and longer-lived connections, larger heads, and an answer soon or never.
+    pub fn query() -> Self {
+        Self {
+            max_connections: 1_024,
+            header_read_timeout: Duration::from_secs(30),
+            max_header_bytes: 40 * 1_024,
+            max_headers: 512,
+            request_deadline: Duration::from_millis(500),
+            ..Self::default()
+        }
+    }
+}
+
+/// An HTTP/1.1 surface.
+#[derive(Debug)]
+pub struct Http1Door {
+    /// Where to listen, already bound.
+    pub listener: Listener,
+    /// Its bounds.
+    pub limits: Http1Limits,
+    /// Where to count; `shed_in_flight` and the workers' gauges stay at zero.
+    pub counters: Arc<GateCounters>,
+    /// What peers that speak HTTP/2 are told.
+    pub signpost: Signpost,
+}
+
+/// Serves until `shutdown` completes, then lets requests in flight finish up to the drain deadline.
+///
+/// `service` is an `axum::Router` or a tower service over axum's body.
+pub async fn serve_http1<S, F>(door: Http1Door, service: S, shutdown: F) -> DrainReport
+where
+    S: HttpService,
+    F: Future<Output = ()>,
+{
+    let Http1Door {
+        listener,
+        limits,
+        counters,
+        signpost,
+    } = door;
+    let mut acceptor = Acceptor::new(listener, limits.accept_backoff);
+    let phase = watch::Sender::new(Phase::Serving);
+    let pristine = phase.subscribe();
+    let mut open = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(_ended) = open.join_next() => counters::uncount(&counters.open),
+            accepted = acceptor.next(&counters.accept_errors) => {
+                counters::count(&counters.accepted);
+                if open.len() >= limits.max_connections {
+                    counters::count(&counters.refused_cap);
+                    continue;
+                }
+                counters::count(&counters.open);
+                // Nobody here asks who it is.
+                let arrival = Arrival { peer: Peer::Unix(None), serial: 0, phase: pristine.clone() };
+                let host = Http1Host {
+                    service: service.clone(),
+                    limits,
+                    names_peer: |_path| false,
+                    counters: Arc::clone(&counters),
+                    signpost: signpost.clone(),
+                };
+                match accepted {
+                    // Without Nagle's delay where the socket allows it; a gone peer shows at the first read.
+                    Accepted::Tcp(stream) => {
+                        drop(stream.set_nodelay(true));
+                        open.spawn(host.serve(stream, arrival))
+                    }
+                    Accepted::Unix(stream) => open.spawn(host.serve(stream, arrival)),
+                };
+            }
+        }
+    }
+    drop(acceptor);
+    phase.send_replace(Phase::Draining);
+    drain(open, &phase, limits.drain_deadline, &counters).await
+}
+
+async fn drain(
+    mut open: JoinSet<()>,
+    phase: &watch::Sender<Phase>,
+    deadline: Duration,
+    counters: &GateCounters,
+) -> DrainReport {
+    let started = clock::timer_now();
+    let before = counters::read(&counters.open);
+    let mut cutting = false;
+    let mut timer = pin!(time::sleep(deadline));
+    loop {
+        tokio::select! {
+            ended = open.join_next() => match ended {
+                Some(_ended) => counters::uncount(&counters.open),
+                None => break,
+            },
+            () = &mut timer, if !cutting => {
+                cutting = true;
+                phase.send_replace(Phase::Cutting);
+            }
+        }
+    }
+    let cut = counters::read(&counters.cut);
+    let drained = before.saturating_sub(cut);
+    counters
+        .drained
+        .store(drained, std::sync::atomic::Ordering::Relaxed);
+    DrainReport {
+        drained,
+        cut,
+        workers_stuck: 0,
+        took: started.elapsed(),
+    }
+}
+
+/// What the HTTP/1.1 door can serve; implemented for everything that fits, such as `axum::Router`.
+pub trait HttpService:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Speaks HTTP/1.1.
+#[derive(Clone, Debug)]
+pub(crate) struct Http1Host<S> {
+    /// What it serves.
+    pub(crate) service: S,
+    /// The door's limits.
+    pub(crate) limits: Http1Limits,
+    /// Which paths are told who asks.
+    pub(crate) names_peer: fn(&str) -> bool,
+    /// Where faults are counted.
+    pub(crate) counters: Arc<GateCounters>,
+    /// What peers that speak HTTP/2 are told.
+    pub(crate) signpost: Signpost,
+}
+
+impl<S: HttpService> Host for Http1Host<S> {
+    async fn serve<T>(self, stream: T, arrival: Arrival)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self {
+            service,
+            limits,
+            names_peer,
+            counters,
+            signpost,
+        } = self;
+        let Arrival {
+            peer, mut phase, ..
+        } = arrival;
+        let opened = tokio::select! {
+            opened = time::timeout(limits.header_read_timeout, Opened::read(stream)) => opened,
+            // Who has not said a word when the drain begins has no request in flight.
+            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+        };
+        let stream = match opened {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(_left)) => return,
+            Err(_silent) => return counters::count(&counters.broken),
+        };
+        if stream.speaks_http2() {
+            counters::count(&counters.refused_preface);
+            return stranger::answer_http2(stream, &signpost).await;
+        }
+        let control = Arc::new(Control::default());
+        let terms = Terms {
+            max_age: limits.max_age,
+            send_deadline: limits.send_deadline,
+        };
+        let _warden = warden::spawn(&control, terms, phase.clone(), &counters);
+        let service = {
+            let counters = Arc::clone(&counters);
+            service_fn(move |mut request: Request<Incoming>| {
+                if names_peer(request.uri().path()) {
+                    request.extensions_mut().insert(peer);
+                }
+                answer(service.clone(), request, limits, Arc::clone(&counters))
+            })
+        };
+        let stream = TokioIo::new(Watched::new(stream, &control));
+        let connection = builder(&limits).serve_connection(stream, service);
+        watched::drive(
+            connection,
+            http1::Connection::graceful_shutdown,
+            &control,
+            || {},
+        )
+        .await
+        .count(&counters, &phase);
+    }
+}
+
+fn builder(limits: &Http1Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive(true)
+        .header_read_timeout(limits.header_read_timeout)
+        .max_headers(limits.max_headers)
+        .max_header_size(limits.max_header_bytes)
+        // The read buffer must hold a head of the largest size; hyper asks for at least 8 KiB.
+        .max_buf_size(limits.max_header_bytes.max(8 * 1_024) * 2);
+    builder
+}
+
+/// One request: body limit, deadline, and a net for panics.
+async fn answer<S: HttpService>(
+    service: S,
+    request: Request<Incoming>,
+    limits: Http1Limits,
+    counters: Arc<GateCounters>,
+) -> Result<Response<Body>, Infallible> {
+    let declared = request.body().size_hint().lower();
+    if usize::try_from(declared).map_or(true, |bytes| bytes > limits.max_body_bytes) {
+        let most = limits.max_body_bytes;
+        return Ok(refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format_args!("the request's body is too large, at most {most} bytes are taken"),
+        ));
+    }
+    let request = request.map(|body| Body::new(Limited::new(body, limits.max_body_bytes)));
+    let mut call = pin!(service.oneshot(request));
+    // A service that panics is dropped with its call, so nobody sees what it left half done.
+    let call = std::future::poll_fn(|cx| {
+        match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+            Ok(Poll::Ready(Ok(answer))) => Poll::Ready(Some(answer)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_panic) => Poll::Ready(None),
+        }
+    });
+    Ok(match time::timeout(limits.request_deadline, call).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => {
+            counters::count(&counters.panics);
+            let message = format_args!("the service failed");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, message)
+        }
+        Err(_late) => {
+            counters::count(&counters.deadline_exceeded);
+            refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format_args!("the request took longer than the server allows"),
+            )
+        }
+    })
+}
+
+/// An answer of the door's own, of the form that its pages' faults have, after which the connection closes: its request
+/// may be half read. The message is plain words.
+fn refusal(status: StatusCode, message: fmt::Arguments<'_>) -> Response<Body> {
+    let mut answer = Response::new(Body::from(format!("{{\"error\":\"{message}\"}}")));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}

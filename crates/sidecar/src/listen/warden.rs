@@ -1,0 +1,288 @@
+//! The warden of a connection: a second, mostly sleeping task that watches its age, its progress and the
+//! gate's phase, so that the connection's own task, which runs for every call, looks at one atomic only.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time;
+
+use super::counters::{self, GateCounters};
+use crate::clock;
+
+/// Where the gate is in its life; only ever goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Connections come and go.
+    Serving,
+    /// The doors shut; open connections go on. Comes first, so that a client that is asked to leave and
+    /// connects again is refused, not let in and dropped.
+    Closing,
+    /// Open connections finish their calls and leave.
+    Draining,
+    /// The drain deadline has passed: open connections end now.
+    Cutting,
+}
+
+/// What a connection has been told to do; a later one overrides an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Nothing: serve.
+    Serve,
+    /// Send GOAWAY, finish the calls in flight, then end.
+    Leave,
+    /// End now.
+    Cut,
+}
+
+/// What the connection, its calls and its warden know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    order: AtomicU8,
+    /// The connection's task, to be woken for an order.
+    task: Mutex<Option<Waker>>,
+    /// Unary answers whose body has not been taken whole by the peer's window.
+    answers_waiting: AtomicU32,
+    /// The socket took nothing when last tried.
+    write_blocked: AtomicBool,
+    /// Rises when a waiting answer has gone out or a blocked socket takes bytes again.
+    progress: AtomicU32,
+}
+
+impl Control {
+    /// The order in force; `cx` is woken when it changes.
+    pub(crate) fn order(&self, cx: &Context<'_>) -> Order {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !task
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            *task = Some(cx.waker().clone());
+        }
+        drop(task);
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::Serve,
+            1 => Order::Leave,
+            _ => Order::Cut,
+        }
+    }
+
+    fn give(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::AcqRel);
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// A unary answer has a body to send.
+    pub(crate) fn answer_begun(&self) {
+        self.answers_waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// That body is gone, sent or dropped.
+    pub(crate) fn answer_ended(&self) {
+        self.answers_waiting.fetch_sub(1, Ordering::Relaxed);
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The socket did (`false`) or did not (`true`) take what it was given.
+    pub(crate) fn note_write(&self, blocked: bool) {
+        // The usual case, free both before and after, is one load.
+        if self.write_blocked.load(Ordering::Relaxed) != blocked {
+            self.write_blocked.store(blocked, Ordering::Relaxed);
+            self.progress.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The progress made so far if something waits to go out, else `None`.
+    fn waiting_since(&self) -> Option<u32> {
+        let waits = self.answers_waiting.load(Ordering::Relaxed) > 0
+            || self.write_blocked.load(Ordering::Relaxed);
+        waits.then(|| self.progress.load(Ordering::Relaxed))
+    }
+}
+
+/// When the warden acts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Age at which the connection is told to leave.
+    pub(crate) max_age: Duration,
+    /// Period in which something that waits to go out must move.
+    pub(crate) send_deadline: Duration,
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+pub(crate) struct Companion(AbortHandle);
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts the warden of a connection beside it; it ends when the result is dropped.
+pub(crate) fn spawn(
+    control: &Arc<Control>,
+    terms: Terms,
+    phase: watch::Receiver<Phase>,
+    counters: &Arc<GateCounters>,
+) -> Companion {
+    let control = Arc::clone(control);
+    let counters = Arc::clone(counters);
+    let task = tokio::spawn(async move { watch(&control, terms, phase, &counters).await });
+    Companion(task.abort_handle())
+}
+
+async fn watch(
+    control: &Control,
+    terms: Terms,
+    mut phase: watch::Receiver<Phase>,
+    counters: &GateCounters,
+) {
+    let mut age = std::pin::pin!(time::sleep(terms.max_age));
+    let mut aged = false;
+    let mut check = time::interval_at(
+        clock::timer_now() + terms.send_deadline,
+        terms.send_deadline,
+    );
+    check.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    let mut waiting = control.waiting_since();
+    loop {
+        tokio::select! {
+            changed = phase.changed() => match *phase.borrow_and_update() {
+                // The gate was dropped without a drain: treat that as the end too.
+                _ if changed.is_err() => return control.give(Order::Cut),
+                Phase::Serving | Phase::Closing => {}
+                Phase::Draining => control.give(Order::Leave),
+                Phase::Cutting => return control.give(Order::Cut),
+            },
+            () = &mut age, if !aged => {
+                aged = true;
+                counters::count(&counters.aged_out);
+                control.give(Order::Leave);
+            }
+            _ = check.tick() => {
+                let before = std::mem::replace(&mut waiting, control.waiting_since());
+                if before.is_some() && before == waiting {
+                    counters::count(&counters.stalled);
+                    return control.give(Order::Cut);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection under watch, in paused time.
+    struct Scene {
+        control: Arc<Control>,
+        counters: Arc<GateCounters>,
+        phase: watch::Sender<Phase>,
+        warden: Companion,
+    }
+
+    impl Scene {
+        fn new(max_age_s: u64, send_deadline_s: u64) -> Self {
+            let control = Arc::new(Control::default());
+            let counters = Arc::new(GateCounters::default());
+            let phase = watch::Sender::new(Phase::Serving);
+            let terms = Terms {
+                max_age: Duration::from_secs(max_age_s),
+                send_deadline: Duration::from_secs(send_deadline_s),
+            };
+            let warden = spawn(&control, terms, phase.subscribe(), &counters);
+            Self {
+                control,
+                counters,
+                phase,
+                warden,
+            }
+        }
+
+        async fn order_after(&self, seconds: u64) -> Order {
+            // A moment more than asked, so that whatever was due has happened.
+            time::sleep(Duration::from_millis(seconds * 1_000 + 1)).await;
+            self.control.order(&Context::from_waker(Waker::noop()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_connection_is_asked_to_leave_and_never_cut_for_it() {
+        let scene = Scene::new(300, 5);
+        assert_eq!(scene.order_after(299).await, Order::Serve);
+        assert_eq!(scene.order_after(1).await, Order::Leave);
+        assert_eq!(scene.order_after(100_000).await, Order::Leave);
+        assert_eq!(counters::read(&scene.counters.aged_out), 1);
+        assert_eq!(counters::read(&scene.counters.stalled), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_move_cuts_between_one_and_two_periods() {
+        let scene = Scene::new(300, 5);
+        assert_eq!(scene.order_after(7).await, Order::Serve);
+        scene.control.answer_begun();
+        assert_eq!(scene.order_after(7).await, Order::Serve);
+        assert_eq!(scene.order_after(1).await, Order::Cut);
+        assert_eq!(counters::read(&scene.counters.stalled), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_peer_that_takes_an_answer_now_and_then_is_not_cut() {
+        let scene = Scene::new(300, 5);
+        scene.control.answer_begun();
+        for _ in 0..20 {
+            scene.control.answer_begun();
+            assert_eq!(scene.order_after(4).await, Order::Serve);
+            scene.control.answer_ended();
+        }
+        assert_eq!(scene.order_after(10).await, Order::Cut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_socket_is_a_stall_until_it_takes_bytes_again() {
+        let scene = Scene::new(300, 5);
+        for _ in 0..3 {
+            scene.control.note_write(true);
+            assert_eq!(scene.order_after(4).await, Order::Serve);
+            scene.control.note_write(false);
+            assert_eq!(scene.order_after(20).await, Order::Serve);
+        }
+        scene.control.note_write(true);
+        assert_eq!(scene.order_after(10).await, Order::Cut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gates_phases_become_orders() {
+        let scene = Scene::new(300, 5);
+        scene.phase.send_replace(Phase::Draining);
+        assert_eq!(scene.order_after(0).await, Order::Leave);
+        scene.phase.send_replace(Phase::Cutting);
+        assert_eq!(scene.order_after(0).await, Order::Cut);
+
+        // A gate that was dropped cuts as well.
+        let Scene {
+            control,
+            phase,
+            warden: _watching,
+            ..
+        } = Scene::new(300, 5);
+        drop(phase);
+        time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(
+            control.order(&Context::from_waker(Waker::noop())),
+            Order::Cut
+        );
+    }
+}

@@ -1,0 +1,368 @@
+//! All metrics as text.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::doors::envoy::metrics::EnvoySources;
+use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters, NO_POOL, OTHER_POOLS};
+use crate::intake::recent::RecentDecisions;
+use crate::intake::tally::ReportSources;
+use crate::listen::counters::GateCounters;
+use crate::observe::process::Process;
+use crate::observe::signals;
+use crate::observe::version;
+use crate::probe::ProbeCounters;
+use crate::state::State;
+use tradewind_engine::decision::Purity;
+use tradewind_engine::evaluate::{Reason, Verdict};
+use tradewind_engine::geo::place::{Precision, Source};
+use tradewind_engine::lifecycle::DocumentState;
+
+/// Everything that is shown under `/metrics`.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The published snapshot and how its sources fare.
+    pub state: Arc<State>,
+    /// What each worker counts.
+    pub workers: Vec<Arc<DecisionCounters>>,
+    /// What was told.
+    pub reports: ReportSources,
+    /// What Envoys told and were told.
+    pub envoys: EnvoySources,
+    /// What probes came to.
+    pub probes: Arc<ProbeCounters>,
+    /// What the accept gate counts.
+    pub gate: Arc<GateCounters>,
+    /// What the query door's gate counts.
+    pub http: Arc<GateCounters>,
+    /// What the debug door's listener counts.
+    pub debug: Arc<GateCounters>,
+    /// Recent decisions.
+    pub recent: Arc<RecentDecisions>,
+    /// The process itself.
+    pub process: Process,
+}
+
+impl Sources {
+    /// All metrics in the text format of `OpenMetrics`.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut registry = Registry::default();
+        // What is known of any process goes by the names that it has everywhere.
+        registry.register_collector(Box::new(self.process));
+        let own = registry.sub_registry_with_prefix("tradewind");
+        own.register_collector(Box::new(self.clone()));
+        let mut out = String::new();
+        text::encode(&mut out, &registry)?;
+        Ok(out)
+    }
+
+    fn sum(&self, counter: impl Fn(&DecisionCounters) -> u64) -> u64 {
+        self.workers.iter().map(|worker| counter(worker)).sum()
+    }
+
+    fn encode_build(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "What this program is built from";
+        let mut family = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
+        let labels = [
+            ("version", version::VERSION),
+            ("commit", version::COMMIT),
+            ("target", version::TARGET),
+            ("rustc", version::RUSTC),
+        ];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)
+    }
+
+    fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Decisions by pool, verdict, reason and purity";
+        let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
+        for (row, name) in self.state.pool_names.load().iter().enumerate() {
+            for reason in Reason::ALL {
+                for purity in Purity::ALL {
+                    let count = self.sum(|worker| worker.decisions(row, *reason, *purity));
+                    if count > 0 || is_alarming(row, *reason, *purity) {
+                        let labels = [
+                            ("pool", name.as_str()),
+                            ("verdict", verdict_of(*reason).name()),
+                            ("reason", reason.name()),
+                            ("purity", purity.name()),
+                        ];
+                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        self.encode_places(encoder)?;
+        let help = "Requests that could not be read";
+        let family =
+            encoder.encode_descriptor("decide_rejected", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.sum(DecisionCounters::rejected)).encode(family)
+    }
+
+    fn encode_places(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Decisions by who placed the client, and how closely";
+        let mut family =
+            encoder.encode_descriptor("client_places", help, None, MetricType::Counter)?;
+        let kinds = Source::ALL.iter().flat_map(|source| {
+            Precision::ALL
+                .iter()
+                .map(move |precision| (source, precision))
+        });
+        for (source, precision) in kinds {
+            let count = self.sum(|worker| worker.places(*source, *precision));
+            if count > 0 {
+                let labels = [("source", source.name()), ("precision", precision.name())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Time from the decoded request to the encoded answer, of one decision in 64";
+        let mut encoder = encoder.encode_descriptor(
+            "decide_duration",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        let mut counts = [0_u64; DURATION_BOUNDS_NS.len() + 1];
+        for worker in &self.workers {
+            for (count, more) in counts.iter_mut().zip(worker.durations()) {
+                *count += more;
+            }
+        }
+        let bounds = DURATION_BOUNDS_NS
+            .iter()
+            .map(|ns| seconds(*ns))
+            .chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
+        let sum = seconds(self.sum(DecisionCounters::duration_sum_ns));
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, counts.iter().sum(), &buckets, None)
+    }
+
+    fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reloads = &self.state.reloads;
+        let families = [
+            (
+                "policy_reload",
+                "policies",
+                &reloads.policy_applied,
+                &reloads.policy_refused,
+            ),
+            (
+                "topology_reload",
+                "topologies",
+                &reloads.topology_applied,
+                &reloads.topology_refused,
+            ),
+            (
+                "geo_reload",
+                "sets of geo files",
+                &reloads.geo_applied,
+                &reloads.geo_refused,
+            ),
+        ];
+        for (name, what, applied, refused) in families {
+            let help = format!("Reloads of {what} by result");
+            let mut family = encoder.encode_descriptor(name, &help, None, MetricType::Counter)?;
+            for (result, counter) in [("applied", applied), ("refused", refused)] {
+                let count = ConstCounter::new(counter.load(Ordering::Relaxed));
+                count.encode(family.encode_family(&[("result", result)])?)?;
+            }
+        }
+        let help = "Times the last good texts could not be kept on disk";
+        let family =
+            encoder.encode_descriptor("store_failures", help, None, MetricType::Counter)?;
+        ConstCounter::new(reloads.store_failed.load(Ordering::Relaxed)).encode(family)?;
+        let status = self.state.status.load();
+        let help = "1 while what is served is not what the source says";
+        let mut family =
+            encoder.encode_descriptor("source_degraded", help, None, MetricType::Gauge)?;
+        let degraded = [
+            ("policy", status.policy.state.is_degraded()),
+            ("topology", status.topology.state.is_degraded()),
+            ("geo", status.geo.state == "degraded"),
+        ];
+        for (source, is_degraded) in degraded {
+            ConstGauge::new(i64::from(is_degraded))
+                .encode(family.encode_family(&[("source", source)])?)?;
+        }
+        let help = "When each geo file says it was built, seconds since 1970";
+        let mut family = encoder.encode_descriptor(
+            "geo_build_timestamp",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        // 0 is what a file says that does not know.
+        let dated = status
+            .geo
+            .files
+            .iter()
+            .filter(|file| file.build_epoch_s > 0);
+        for file in dated {
+            let built = i64::try_from(file.build_epoch_s).unwrap_or(i64::MAX);
+            ConstGauge::new(built)
+                .encode(family.encode_family(&[("file", file.path.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_snapshot(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let published = self.state.published.load();
+        let help = "The policy in force";
+        let mut family = encoder.encode_descriptor("policy_info", help, None, MetricType::Gauge)?;
+        if let Some(published) = published.as_deref() {
+            let revision = published.revision.to_string();
+            let state = match self.state.status.load().policy.state {
+                DocumentState::LastGood => "last_good",
+                DocumentState::Serving | DocumentState::Waiting | DocumentState::Missing => {
+                    "serving"
+                }
+            };
+            let labels = [
+                ("digest", published.policy_digest.as_str()),
+                ("revision", revision.as_str()),
+                ("state", state),
+            ];
+            ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+        }
+        let sizes = published.as_deref().map(|published| {
+            let (topology, policy) = (published.snapshot.topology(), published.snapshot.policy());
+            [
+                topology.nodes().len(),
+                topology.sites().len(),
+                policy.routing().rules().len(),
+            ]
+        });
+        for (name, size) in ["nodes", "sites", "rules"]
+            .into_iter()
+            .zip(sizes.unwrap_or_default())
+        {
+            let family = encoder.encode_descriptor(
+                name,
+                "How many are in force",
+                None,
+                MetricType::Gauge,
+            )?;
+            ConstGauge::new(i64::try_from(size).unwrap_or(i64::MAX)).encode(family)?;
+        }
+        let help = "Callers that keep a copy of what decisions are made from";
+        let family = encoder.encode_descriptor("followers", help, None, MetricType::Gauge)?;
+        let followers = i64::try_from(self.state.followers.count());
+        ConstGauge::new(followers.unwrap_or(i64::MAX)).encode(family)?;
+        let generation = published
+            .as_deref()
+            .map_or(0, |published| published.snapshot.generation());
+        let help = "Snapshots published since the start";
+        let family = encoder.encode_descriptor("snapshots", help, None, MetricType::Counter)?;
+        ConstCounter::new(generation).encode(family)
+    }
+
+    fn encode_gate(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let doors = [
+            ("connections", &self.gate),
+            ("http_connections", &self.http),
+            ("debug_connections", &self.debug),
+        ];
+        for (prefix, gate) in doors {
+            let counters = [
+                ("accepted", "Connections accepted", &gate.accepted),
+                (
+                    "refused_cap",
+                    "Connections closed at once, over the cap",
+                    &gate.refused_cap,
+                ),
+                (
+                    "refused_preface",
+                    "Connections refused for what they spoke: not HTTP/2 at a gRPC door, or HTTP/2 at another",
+                    &gate.refused_preface,
+                ),
+                (
+                    "accept_errors",
+                    "Errors while accepting",
+                    &gate.accept_errors,
+                ),
+                (
+                    "aged_out",
+                    "Connections asked to leave for their age",
+                    &gate.aged_out,
+                ),
+                (
+                    "deadline_exceeded",
+                    "Calls ended at their deadline",
+                    &gate.deadline_exceeded,
+                ),
+                (
+                    "shed",
+                    "Calls refused for too many in flight",
+                    &gate.shed_in_flight,
+                ),
+                ("panics", "Panics in handlers, contained", &gate.panics),
+            ];
+            for (name, help, counter) in counters {
+                let name = format!("{prefix}_{name}");
+                let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+                ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
+            }
+            let name = format!("{prefix}_open");
+            let family =
+                encoder.encode_descriptor(&name, "Connections open", None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(gate.open.load(Ordering::Relaxed)).unwrap_or(0))
+                .encode(family)?;
+        }
+        let help = "Sampled decisions that were dropped because their queue was full";
+        let family =
+            encoder.encode_descriptor("decision_log_dropped", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.recent.dropped()).encode(family)
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        Self::encode_build(&mut encoder)?;
+        self.encode_decisions(&mut encoder)?;
+        self.encode_durations(&mut encoder)?;
+        self.encode_sources(&mut encoder)?;
+        self.encode_snapshot(&mut encoder)?;
+        self.encode_gate(&mut encoder)?;
+        signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;
+        self.reports.encode(&mut encoder)?;
+        self.envoys.encode(&mut encoder)
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    tradewind_engine::number::from_u64(ns) / 1e9
+}
+
+/// Decisions that somebody wants to be told of. They are shown before there is one, because the rate of a series that
+/// appears with its first value is 0: nobody would be told of the first.
+fn is_alarming(row: usize, reason: Reason, purity: Purity) -> bool {
+    match reason {
+        Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool => {
+            row == NO_POOL && purity == Purity::Pure
+        }
+        Reason::NoNode | Reason::Readmitted | Reason::NextTier | Reason::Panic | Reason::Origin => {
+            row > OTHER_POOLS && purity == Purity::Degraded
+        }
+        _ => false,
+    }
+}
+
+fn verdict_of(reason: Reason) -> Verdict {
+    match reason {
+        Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool | Reason::NoNode => {
+            Verdict::Refuse
+        }
+        _ => Verdict::Route,
+    }
+}

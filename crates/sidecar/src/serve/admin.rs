@@ -1,0 +1,177 @@
+//! The admin door: the services for operators, on a port and a worker of their own.
+//!
+//! Hardening: one port never serves two audiences, so whoever may ask for decisions cannot change the fleet.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::BoxFuture;
+use tonic::service::Routes;
+use tower::Service;
+
+use super::signposts::signpost;
+use crate::doors::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
+use crate::listen::ListenError;
+use crate::listen::gate::{Door, Gate};
+use crate::listen::limits::{GateLimits, Limits};
+use crate::listen::socket::Endpoint;
+use crate::listen::worker::Workers;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::state::doors;
+use crate::wire;
+use crate::wire::proto::server::admin_service_server::AdminServiceServer;
+use crate::wire::proto::server::topology_service_server::TopologyServiceServer;
+
+/// Most connections at once.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Most calls at once, watches among them.
+const MAX_IN_FLIGHT: usize = 128;
+
+/// Most documents taken in at once: each may have 32 MiB.
+const MAX_APPLIES: usize = 2;
+
+/// Time for a call: a document of 32 MiB must be sent and compiled.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The path that takes documents.
+const APPLY: &str = "/tradewind.v1.TopologyService/Apply";
+
+/// What the paths of the topology service begin with.
+const TOPOLOGY_PATHS: &str = "/tradewind.v1.TopologyService/";
+
+/// What the paths of the admin service begin with.
+const ADMIN_PATHS: &str = "/tradewind.v1.AdminService/";
+
+/// Opens the admin door; it is drained like any other.
+pub(super) async fn open(
+    settings: &Settings,
+    desk: AdminDesk,
+    state: &Arc<State>,
+) -> Result<(Gate, Endpoint), ListenError> {
+    if let Endpoint::Tcp(address) = &settings.admin
+        && !address.ip().is_loopback()
+    {
+        tracing::warn!(%address, "the admin door is open to the network, it has no access control");
+    }
+    let limits = GateLimits {
+        max_connections: MAX_CONNECTIONS,
+        max_in_flight: MAX_IN_FLIGHT,
+        drain_deadline: Duration::from_millis(settings.drain_deadline.as_ms()),
+        ..GateLimits::default()
+    };
+    let mut gate = Gate::new(Workers::start(1)?, limits);
+    let door = Door {
+        endpoint: settings.admin.clone(),
+        limits: Limits {
+            request_deadline: REQUEST_DEADLINE,
+            ..Limits::network()
+        },
+        streaming: is_streaming,
+        names_peer: |_path| false,
+        signpost: signpost(state, doors::Door::Admin),
+    };
+    let services = Services::new(&desk, Arc::clone(state));
+    let endpoint = gate.open(door, |_worker| services.clone()).await?;
+    Ok((gate, endpoint))
+}
+
+fn is_streaming(path: &str) -> bool {
+    matches!(
+        path,
+        "/tradewind.v1.TopologyService/Watch"
+            | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    )
+}
+
+/// The services of the admin door.
+#[derive(Clone)]
+struct Services {
+    /// Applying, with large messages.
+    apply: TopologyServiceServer<AdminDesk>,
+    applies: Arc<Semaphore>,
+    topology: TopologyServiceServer<AdminDesk>,
+    admin: AdminServiceServer<AdminDesk>,
+    others: axum::Router,
+    /// Knows the other doors.
+    state: Arc<State>,
+}
+
+impl Services {
+    fn new(desk: &AdminDesk, state: Arc<State>) -> Self {
+        let topology =
+            |most: usize| TopologyServiceServer::new(desk.clone()).max_decoding_message_size(most);
+        Self {
+            apply: topology(MAX_APPLY_BYTES),
+            applies: Arc::new(Semaphore::new(MAX_APPLIES)),
+            topology: topology(MAX_ADMIN_BYTES),
+            admin: AdminServiceServer::new(desk.clone()).max_decoding_message_size(MAX_ADMIN_BYTES),
+            others: reflection(),
+            state,
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Services {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let path = request.uri().path();
+        if path == APPLY {
+            let Ok(place) = Arc::clone(&self.applies).try_acquire_owned() else {
+                let words = format!("{MAX_APPLIES} topologies are being applied already");
+                let refused = Status::resource_exhausted(words).into_http();
+                return Box::pin(async move { Ok(refused) });
+            };
+            let answered = self.apply.call(request);
+            return Box::pin(async move {
+                let answer = answered.await;
+                drop(place);
+                answer
+            });
+        }
+        if path.starts_with(TOPOLOGY_PATHS) {
+            return self.topology.call(request);
+        }
+        if path.starts_with(ADMIN_PATHS) {
+            return self.admin.call(request);
+        }
+        let doors = self.state.doors.get();
+        if let Some(words) = doors.and_then(|doors| doors.elsewhere(doors::Door::Admin, path)) {
+            let refused = Status::unimplemented(words).into_http();
+            return Box::pin(async move { Ok(refused) });
+        }
+        let answered = Service::call(&mut self.others, request);
+        Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
+    }
+}
+
+/// Reflection of what this door serves.
+fn reflection() -> axum::Router {
+    let mut routes = Routes::builder();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+        .with_service_name("grpc.reflection.v1.ServerReflection")
+        .with_service_name("tradewind.v1.TopologyService")
+        .with_service_name("tradewind.v1.AdminService")
+        .build_v1();
+    match reflection {
+        Ok(reflection) => drop(routes.add_service(reflection)),
+        Err(error) => tracing::warn!(%error, "reflection is not served on the admin door"),
+    }
+    routes.routes().into_axum_router()
+}

@@ -1,0 +1,332 @@
+//! `serve`: starts every part, waits for a signal, and ends every part.
+
+mod admin;
+mod answering;
+mod envoy;
+mod services;
+mod signalled;
+mod signposts;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use self::services::{Desk, Desks, is_streaming, is_told, report_health};
+use self::signalled::Signalled;
+use self::signposts::signpost;
+use crate::clock;
+use crate::doors::admin::AdminDesk;
+use crate::doors::http;
+use crate::intake::lanes::Intake;
+use crate::intake::recent::RecentDecisions;
+use crate::intake::tally::ReportSources;
+use crate::listen::ListenError;
+use crate::listen::counters::GateCounters;
+use crate::listen::drain::DrainReport;
+use crate::listen::gate::{Door, Gate, PlainDoor};
+use crate::listen::http1::{self, Http1Door, Http1Limits};
+use crate::listen::limits::{self, GateLimits, Limits};
+use crate::listen::socket::{Endpoint, Listener};
+use crate::listen::worker::Workers;
+use crate::observe::debug;
+use crate::observe::metrics::Sources;
+use crate::observe::process::Process;
+use crate::probe::Prober;
+use crate::settings::Settings;
+use crate::settings::here::UnknownSite;
+use crate::state::State;
+use crate::state::doors::{self, Doors};
+use crate::writer::watch::Watch;
+use crate::writer::{Mailbox, Writer};
+
+/// Why serving could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A thread or runtime could not be started.
+    #[error("a thread or runtime cannot be started")]
+    Start(#[source] io::Error),
+    /// A door could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The site that the sidecar is said to be at does not exist.
+    #[error(transparent)]
+    Here(#[from] UnknownSite),
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+}
+
+/// Where a running sidecar can be reached.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Where gRPC is served, with the ports the system chose.
+    pub grpc: Vec<Endpoint>,
+    /// Where plain HTTP queries are answered.
+    pub http: Endpoint,
+    /// Where the debug door is.
+    pub debug: Endpoint,
+    /// Where the services for operators are.
+    pub admin: Endpoint,
+    /// For asking the writer.
+    pub mailbox: Mailbox,
+    /// What is published.
+    pub state: Arc<State>,
+    /// What workers hand to the writer.
+    pub intake: Arc<Intake>,
+}
+
+impl Running {
+    fn doors(&self) -> Doors {
+        Doors {
+            grpc: self.grpc.clone(),
+            http: self.http.clone(),
+            debug: self.debug.clone(),
+            admin: self.admin.clone(),
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT; `announce` is told where as soon as everything answers.
+pub fn run(settings: Settings, announce: impl FnOnce(&Running)) -> Result<ExitCode, ServeError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Start)?;
+    runtime.block_on(async {
+        let shutdown = signalled::shutdown()?;
+        serve(settings, announce, shutdown).await
+    })
+}
+
+/// Serves until `shutdown` completes.
+pub async fn serve(
+    settings: Settings,
+    announce: impl FnOnce(&Running),
+    shutdown: impl Future<Output = ()>,
+) -> Result<ExitCode, ServeError> {
+    let signalled = Signalled::new()?;
+    let started_unix_ms = clock::unix_ms();
+    let state = Arc::new(State::default());
+    let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
+    // Watched before they are read: a change in between would be seen by the slow poll only.
+    let watch = Watch::start(&files(&settings), mailbox.clone());
+    writer.load();
+    writer.check_here()?;
+    let (recent, samples) = RecentDecisions::new(settings.decisions_kept);
+    let trusted = settings.trusted_reporters.clone();
+    let desks = Desks::new(settings.workers, (&state, &recent), trusted);
+    let intake = Arc::clone(&desks.intake);
+    writer.connect(Arc::clone(&intake), Arc::clone(&desks.reporters));
+    let writer = writer.spawn().map_err(ServeError::Start)?;
+    let told = mailbox.clone();
+    let prober = Prober::spawn(Arc::clone(&state), move |probed| told.probed(probed));
+    let prober = prober.map_err(ServeError::Start)?;
+    let keeper = tokio::spawn(Arc::clone(&recent).keep_all(samples, Arc::clone(&state)));
+    let poll = Duration::from_millis(settings.poll.as_ms());
+    let reloader = tokio::spawn(signalled.serve((watch.bell(), mailbox.clone()), poll));
+
+    let mut queries = Queries::start(&settings)?;
+    let endpoints = queries.open_grpc(&settings, &desks).await?;
+    let http = queries.open_http(&settings, &desks).await?;
+    let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state));
+    let (admin_gate, admin) = admin::open(&settings, desk, &state).await?;
+    let debug_door = DebugDoor::open(&settings, |counters| Sources {
+        state: Arc::clone(&state),
+        workers: desks.decisions,
+        envoys: desks.envoys,
+        reports: ReportSources {
+            workers: desks.reports,
+            intake: Arc::clone(&intake),
+        },
+        probes: Arc::clone(prober.counters()),
+        gate: queries.grpc.counters(),
+        http: queries.http.counters(),
+        debug: counters,
+        recent,
+        process: Process { started_unix_ms },
+    })
+    .await?;
+
+    let running = Running {
+        grpc: endpoints,
+        http,
+        debug: debug_door.endpoint.clone(),
+        admin,
+        mailbox: mailbox.clone(),
+        state: Arc::clone(&state),
+        intake,
+    };
+    // Set once: this is the only place, and the state is new.
+    drop(state.doors.set(running.doors()));
+    announce(&running);
+    shutdown.await;
+
+    tracing::info!("draining");
+    mailbox.draining();
+    tokio::join!(queries.drain(), admin_gate.drain());
+    debug_door.close().await;
+    drop(watch);
+    reloader.abort();
+    keeper.abort();
+    drop(tokio::task::spawn_blocking(move || prober.stop()).await);
+    mailbox.stop();
+    drop(tokio::task::spawn_blocking(move || writer.join()).await);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every file that the settings name.
+fn files(settings: &Settings) -> Vec<PathBuf> {
+    let documents = [&settings.policy, &settings.topology];
+    let documents = documents.into_iter().flatten();
+    documents.chain(&settings.geo).cloned().collect()
+}
+
+/// The debug door, served by a task of the control runtime.
+struct DebugDoor {
+    endpoint: Endpoint,
+    close: oneshot::Sender<()>,
+    task: JoinHandle<DrainReport>,
+}
+
+impl DebugDoor {
+    async fn open(
+        settings: &Settings,
+        sources: impl FnOnce(Arc<GateCounters>) -> Sources,
+    ) -> Result<Self, ListenError> {
+        if !settings.debug.ip().is_loopback() {
+            tracing::warn!(address = %settings.debug, "the debug door is open to the network, it has no access control");
+        }
+        let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
+        let endpoint = listener.endpoint().clone();
+        let counters = Arc::new(GateCounters::new(0));
+        let sources = sources(Arc::clone(&counters));
+        let signpost = signpost(&sources.state, doors::Door::Debug);
+        let pages = debug::router(sources);
+        let door = Http1Door {
+            listener,
+            limits: Http1Limits::default(),
+            counters,
+            signpost,
+        };
+        let (close, closed) = oneshot::channel::<()>();
+        let task = tokio::spawn(http1::serve_http1(door, pages, async move {
+            drop(closed.await);
+        }));
+        Ok(Self {
+            endpoint,
+            close,
+            task,
+        })
+    }
+
+    async fn close(self) {
+        drop(self.close);
+        drop(self.task.await);
+    }
+}
+
+/// The doors that proxies ask at, on the workers: gRPC, and plain HTTP with connections of its own number.
+struct Queries {
+    grpc: Gate,
+    http: Gate,
+    /// By worker: both gates have clones of the same.
+    workers: BTreeMap<usize, Desk>,
+}
+
+impl Queries {
+    /// Lets calls in flight finish, and says how that went.
+    async fn drain(self) {
+        let (grpc, http) = tokio::join!(self.grpc.drain(), self.http.drain());
+        tracing::info!(
+            drained = grpc.drained + http.drained,
+            cut = grpc.cut + http.cut,
+            took_ms = grpc.took.max(http.took).as_millis(),
+            "drained"
+        );
+    }
+
+    fn start(settings: &Settings) -> Result<Self, ListenError> {
+        let drain_deadline = Duration::from_millis(settings.drain_deadline.as_ms());
+        let limits = |max_connections| GateLimits {
+            max_connections,
+            drain_deadline,
+            ..GateLimits::default()
+        };
+        let wanted = [
+            settings.max_connections,
+            Http1Limits::query().max_connections,
+        ]
+        .map(limits);
+        let descriptors = limits::descriptor_limit();
+        let [grpc, http] = descriptors.map_or(wanted, |files| limits::fit_together(wanted, files));
+        if [grpc, http] != wanted {
+            tracing::warn!(
+                grpc = grpc.max_connections,
+                http = http.max_connections,
+                "fewer connections than wanted: the limit on open files is low"
+            );
+        }
+        let gate = Gate::new(Workers::start(settings.workers)?, grpc);
+        Ok(Self {
+            http: gate.beside(http),
+            grpc: gate,
+            workers: BTreeMap::new(),
+        })
+    }
+
+    async fn open_grpc(
+        &mut self,
+        settings: &Settings,
+        desks: &Desks,
+    ) -> Result<Vec<Endpoint>, ListenError> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        tokio::spawn(report_health(reporter, desks.state.ready.subscribe()));
+        let mut endpoints = Vec::new();
+        for endpoint in &settings.listen {
+            let door = Door {
+                endpoint: endpoint.clone(),
+                limits: match endpoint {
+                    Endpoint::Tcp(_) => Limits::network(),
+                    Endpoint::Unix(_) => Limits::trusted(),
+                },
+                streaming: is_streaming,
+                names_peer: is_told,
+                signpost: signpost(&desks.state, doors::Door::Grpc),
+            };
+            let workers = &mut self.workers;
+            let opened = self.grpc.open(door, |worker| {
+                let desk = workers.entry(worker.0);
+                let desk = desk.or_insert_with(|| desks.desk(worker.0));
+                desk.services(&health)
+            });
+            endpoints.push(opened.await?);
+        }
+        Ok(endpoints)
+    }
+
+    async fn open_http(
+        &mut self,
+        settings: &Settings,
+        desks: &Desks,
+    ) -> Result<Endpoint, ListenError> {
+        let door = PlainDoor {
+            endpoint: settings.http.clone(),
+            limits: Http1Limits::query(),
+            names_peer: http::names_peer,
+            signpost: signpost(&desks.state, doors::Door::Http),
+        };
+        let workers = &mut self.workers;
+        let opened = self.http.open_http1(door, |worker| {
+            let desk = workers.entry(worker.0);
+            desk.or_insert_with(|| desks.desk(worker.0)).http()
+        });
+        opened.await
+    }
+}

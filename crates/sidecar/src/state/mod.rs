@@ -1,0 +1,194 @@
+//! What all rooms share: the one published snapshot, and how its sources fare.
+
+pub mod doors;
+pub mod followers;
+pub mod receipts;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::state::doors::Doors;
+use crate::state::receipts::Receipts;
+use crate::view::FleetView;
+use crate::view::events::Events;
+use crate::wire::answer::EncodedNodes;
+use followers::Followers;
+use tradewind_engine::edition::Texts;
+use tradewind_engine::lifecycle::{Degraded, DocumentStatus, Entries, Held};
+use tradewind_engine::snapshot::Snapshot;
+use tradewind_engine::topology::Topology;
+
+/// A snapshot and what answers need beside it; swapped as one, so that no answer mixes two.
+#[derive(Debug)]
+pub struct Published {
+    /// Everything a decision reads.
+    pub snapshot: Snapshot,
+    /// Counts policies and topologies that took effect in this process.
+    pub revision: u64,
+    /// The policy's digest, shortened.
+    pub policy_digest: String,
+    /// What answers say of each node, encoded.
+    pub nodes: Arc<EncodedNodes>,
+    /// For each pool of the policy, the row it is counted in.
+    pub pool_rows: Vec<usize>,
+    /// What policy and topology were compiled from, for those who follow.
+    pub texts: Texts,
+}
+
+/// Why nothing can be decided or told yet.
+pub const NO_POLICY: &str = "no policy is in force yet, see /readyz on the debug door";
+
+/// Shared by the writer, the doors and the metrics.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The one published snapshot; `None` before the first good policy.
+    pub published: ArcSwapOption<Published>,
+    /// How the sources fare.
+    pub status: ArcSwap<Status>,
+    /// Whether traffic should come here; for those who wait for a change.
+    pub ready: watch::Sender<bool>,
+    /// The fleet and what operators set, for those who wait for a change.
+    pub fleet: watch::Sender<Fleet>,
+    /// What reloads came to.
+    pub reloads: ReloadCounters,
+    /// What the control loop knows, for people and metrics; a second old at most.
+    pub view: ArcSwap<FleetView>,
+    /// What the control loop did, event by event.
+    pub events: Events,
+    /// The names of all pools ever served, by the row they are counted in.
+    pub pool_names: ArcSwap<Vec<String>>,
+    /// Places for followers.
+    pub followers: Followers,
+    /// What ids of decisions are tagged with.
+    pub receipts: Receipts,
+    /// Where the doors are, once all are open.
+    pub doors: OnceLock<Doors>,
+}
+
+/// The fleet, and what operators set at run time.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    /// As its text says, without what operators set; `None` before the first good one.
+    pub topology: Option<Arc<Topology>>,
+    /// Counts policies and topologies that took effect.
+    pub revision: u64,
+    /// The admin states that are set.
+    pub overrides: Arc<Entries>,
+    /// A topology that waits to be confirmed.
+    pub held: Option<Arc<Held>>,
+    /// True from the moment shutdown begins.
+    pub draining: bool,
+}
+
+impl Fleet {
+    /// Whether nothing in it has changed: the very same parts.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let topologies = (&self.topology, &other.topology);
+        let same_topology = match topologies {
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (own, others) => own.is_none() && others.is_none(),
+        };
+        let same_held = match (&self.held, &other.held) {
+            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
+            (own, others) => own.is_none() && others.is_none(),
+        };
+        same_topology
+            && same_held
+            && self.revision == other.revision
+            && Arc::ptr_eq(&self.overrides, &other.overrides)
+            && self.draining == other.draining
+    }
+}
+
+/// What reloads came to, counted.
+#[derive(Debug, Default)]
+pub struct ReloadCounters {
+    /// Policies that took effect.
+    pub policy_applied: AtomicU64,
+    /// Policies that were refused.
+    pub policy_refused: AtomicU64,
+    /// Topologies that took effect.
+    pub topology_applied: AtomicU64,
+    /// Topologies that were refused.
+    pub topology_refused: AtomicU64,
+    /// Sets of geo files that took effect.
+    pub geo_applied: AtomicU64,
+    /// Sets of geo files that were refused, wholly or in part.
+    pub geo_refused: AtomicU64,
+    /// Times the last good texts could not be kept on disk.
+    pub store_failed: AtomicU64,
+}
+
+/// How the sources fare, for people.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    /// The policy.
+    pub policy: DocumentStatus,
+    /// The topology.
+    pub topology: DocumentStatus,
+    /// The geo files.
+    pub geo: GeoStatus,
+    /// Where this sidecar is, if anybody said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub here: Option<HereStatus>,
+    /// True from the moment shutdown begins.
+    pub draining: bool,
+}
+
+/// Where this sidecar is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct HereStatus {
+    /// As the settings say: the id of a site, or a point.
+    pub setting: String,
+    /// Degrees north and east; absent while no topology has had that site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<(f64, f64)>,
+    /// What an operator should look at: the topology does not have that site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// How the geo files fare.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GeoStatus {
+    /// `good`, `not_configured` or `degraded`.
+    pub state: &'static str,
+    /// The files in force.
+    pub files: Vec<GeoFileStatus>,
+    /// Since when files are refused, and why at first; absent while all are sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<Degraded>,
+    /// Why files were refused, one line for each, and why there may be no tables.
+    pub faults: Vec<String>,
+    /// What an operator should know of the tables in force; stops nothing.
+    pub warnings: Vec<String>,
+    /// Cells of clients.
+    pub cells: usize,
+    /// Classes of clients.
+    pub classes: usize,
+    /// Heap memory of the tables in bytes.
+    pub memory_bytes: usize,
+}
+
+/// A geo file in force.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GeoFileStatus {
+    /// Its path.
+    pub path: String,
+    /// What it says it is.
+    pub database_type: String,
+    /// When it says it was built, seconds since 1970.
+    pub build_epoch_s: u64,
+    /// The SHA-256 of its bytes.
+    pub digest: String,
+    /// Networks with a record.
+    pub networks: usize,
+    /// Distinct records with a value that cannot be true, such as a place at exactly 0, 0; the value was left out.
+    pub faulty_records: usize,
+    /// What its records say: `coordinates`, `countries`, `operators`.
+    pub knows: Vec<&'static str>,
+}

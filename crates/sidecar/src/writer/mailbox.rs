@@ -1,0 +1,170 @@
+//! How everybody else reaches the writer: events over a bounded channel, and answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::probe::Probed;
+use crate::state::Fleet;
+use tradewind_engine::document::Diagnostics;
+use tradewind_engine::lifecycle::{
+    Applied, ApplyError, StateChange, StateChanged, StateError, Update,
+};
+use tradewind_engine::topology::Topology;
+
+/// Events that may wait; a full channel holds a "look again" already.
+const MAILBOX_CAPACITY: usize = 256;
+
+/// What the writer is asked.
+pub(super) enum Event {
+    /// A file may have changed.
+    LookAgain,
+    /// Use this policy text with the topology in force; answers the revision or the faults.
+    ApplyPolicy(String, oneshot::Sender<Result<u64, Diagnostics>>),
+    /// Put a topology in force.
+    ApplyTopology(Update, oneshot::Sender<Result<Applied, ApplyError>>),
+    /// Set a state, or take one away.
+    SetState(StateChange, oneshot::Sender<Result<StateSet, StateError>>),
+    /// What is in force, with its text.
+    Get(oneshot::Sender<Option<InForce>>),
+    /// A probe came back.
+    Probed(Probed),
+    /// Forget what this node's breaker holds against it; answers whether there is such a node.
+    ResetBreaker(String, oneshot::Sender<bool>),
+    /// Shutdown has begun.
+    Draining,
+    /// End.
+    Stop,
+}
+
+/// A state that was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateSet {
+    /// What it came to.
+    pub changed: StateChanged,
+    /// Whether it is on disk.
+    pub is_kept: bool,
+}
+
+/// What is in force, with its text.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The topology's text.
+    pub text: String,
+    /// The fleet, and what operators set.
+    pub fleet: Fleet,
+    /// The fleet with the states that hold.
+    pub topology: Arc<Topology>,
+}
+
+/// Where events for the writer go.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    events: SyncSender<Event>,
+    look_pending: Arc<AtomicBool>,
+}
+
+/// The other end.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) events: Receiver<Event>,
+    look_pending: Arc<AtomicBool>,
+}
+
+impl Inbox {
+    /// From now on a file that changes is a new event.
+    pub(super) fn looking(&self) {
+        self.look_pending.store(false, Ordering::Release);
+    }
+}
+
+impl Mailbox {
+    pub(super) fn new() -> (Self, Inbox) {
+        let (sender, events) = sync_channel(MAILBOX_CAPACITY);
+        let look_pending = Arc::new(AtomicBool::new(false));
+        let mailbox = Self {
+            events: sender,
+            look_pending: Arc::clone(&look_pending),
+        };
+        let inbox = Inbox {
+            events,
+            look_pending,
+        };
+        (mailbox, inbox)
+    }
+
+    /// Asks the writer to read its sources again; many such calls become one.
+    pub fn look_again(&self) {
+        if !self.look_pending.swap(true, Ordering::AcqRel)
+            && self.events.try_send(Event::LookAgain).is_err()
+        {
+            self.look_pending.store(false, Ordering::Release);
+        }
+    }
+
+    /// Puts a policy text in force, against the topology in force, without writing it anywhere.
+    ///
+    /// Answers the revision it became, or all its faults; `None` when the writer has ended.
+    pub async fn apply_policy(&self, text: String) -> Option<Result<u64, Diagnostics>> {
+        self.ask(|reply| Event::ApplyPolicy(text, reply)).await
+    }
+
+    /// Puts a topology in force, without writing it to its file; `None` when the writer has ended.
+    pub async fn apply_topology(&self, update: Update) -> Option<Result<Applied, ApplyError>> {
+        self.ask(|reply| Event::ApplyTopology(update, reply)).await
+    }
+
+    /// Sets the state of a node or site, or takes it away; `None` when the writer has ended.
+    pub async fn set_admin_state(
+        &self,
+        change: StateChange,
+    ) -> Option<Result<StateSet, StateError>> {
+        self.ask(|reply| Event::SetState(change, reply)).await
+    }
+
+    /// What is in force; `None` when nothing is, or the writer has ended.
+    pub async fn fleet(&self) -> Option<InForce> {
+        self.ask(Event::Get).await?
+    }
+
+    /// Forgets what a node's breaker holds against it; whether there is such a node, `None` when the writer has ended.
+    pub async fn reset_breaker(&self, node: String) -> Option<bool> {
+        self.ask(|reply| Event::ResetBreaker(node, reply)).await
+    }
+
+    /// Sends what `event` makes of a place for the answer, and waits for that; `None` when the writer has ended.
+    async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        // The channel is full only while the writer is behind; give it a moment rather than block a runtime.
+        let mut event = Some(event(reply));
+        while let Some(unsent) = event.take() {
+            match self.events.try_send(unsent) {
+                Ok(()) => {}
+                Err(TrySendError::Full(unsent)) => {
+                    event = Some(unsent);
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(TrySendError::Disconnected(_)) => return None,
+            }
+        }
+        answer.await.ok()
+    }
+
+    /// Tells what a probe found. One that finds the channel full is lost: the next comes soon.
+    pub fn probed(&self, probed: Probed) {
+        drop(self.events.try_send(Event::Probed(probed)));
+    }
+
+    /// Marks the status as draining.
+    pub fn draining(&self) {
+        drop(self.events.try_send(Event::Draining));
+    }
+
+    /// Ends the writer after the events already sent.
+    pub fn stop(&self) {
+        drop(self.events.send(Event::Stop));
+    }
+}

@@ -1,0 +1,249 @@
+//! The one task that changes what is served.
+//!
+//! It is the steward's host: it reads the sources, tells [`Steward`] what happened, and carries out what that says. What
+//! is in force and why is decided there, without a file or a clock. It runs on a thread of its own, because compiling a
+//! large fleet takes milliseconds that no request should wait for. Everybody else sends it events over a bounded channel.
+
+mod files;
+mod geo;
+mod keeper;
+mod log;
+mod mailbox;
+mod overlay;
+mod place;
+mod publish;
+mod pulse;
+mod say;
+pub mod store;
+pub mod watch;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::clock;
+use crate::intake::lanes::Intake;
+use crate::intake::reporters::Reporters;
+use crate::settings::Settings;
+use crate::settings::here::UnknownSite;
+use crate::state::State;
+use crate::writer::overlay::Overlay;
+use crate::writer::store::Store;
+use files::Files;
+use geo::GeoSource;
+use mailbox::{Event, Inbox};
+use place::Place;
+use pulse::Pulse;
+use tradewind_engine::control::Next;
+use tradewind_engine::lifecycle::{self, Reply, Start, Steward};
+
+pub use mailbox::{InForce, Mailbox, StateSet};
+
+/// After a sign of change, how long it must be quiet before files are read, and how long that may take at most.
+const QUIET: Duration = Duration::from_millis(50);
+const QUIET_AT_MOST: Duration = Duration::from_millis(200);
+
+/// The writer; see the module.
+#[derive(Debug)]
+pub struct Writer {
+    inbox: Inbox,
+    files: Files,
+    geo: GeoSource,
+    store: Option<Store>,
+    states: Overlay,
+    place: Place,
+    is_draining: bool,
+    steward: Steward,
+    pulse: Pulse,
+    state: Arc<State>,
+}
+
+impl Writer {
+    /// A writer for these settings, which has read nothing yet but what an earlier run kept.
+    pub fn new(settings: &Settings, state: Arc<State>) -> (Self, Mailbox) {
+        let (mailbox, inbox) = Mailbox::new();
+        let files = Files::new(settings);
+        let geo = GeoSource::new(settings, Arc::clone(&state));
+        let store = settings.state_dir.clone().map(Store::new);
+        let states = Overlay::new(settings.state_dir.clone());
+        let place = Place::new(settings.here.clone());
+        let steward = Steward::new(Start {
+            names: files.names(),
+            kept: store.as_ref().and_then(Store::load),
+            states: states.load(),
+            geo: geo.in_force(),
+            knows_its_place: place.is_set(),
+        });
+        let writer = Self {
+            inbox,
+            files,
+            geo,
+            store,
+            states,
+            place,
+            is_draining: false,
+            steward,
+            pulse: Pulse::new(),
+            state,
+        };
+        (writer, mailbox)
+    }
+
+    /// Takes in what workers hand over, from now on.
+    pub fn connect(&mut self, intake: Arc<Intake>, reporters: Arc<Reporters>) {
+        self.pulse.connect(intake, reporters);
+    }
+
+    /// Reads everything for the first time and publishes what can be served: the files, or the last good texts.
+    pub fn load(&mut self) {
+        self.step(lifecycle::Event::Tick);
+        let changed = self.geo.load_first();
+        self.take_geo(changed);
+        self.step(lifecycle::Event::Read(self.files.read()));
+    }
+
+    /// Whether the site that this sidecar is said to be at exists, as far as there is a topology to tell.
+    pub fn check_here(&self) -> Result<(), UnknownSite> {
+        let current = self.steward.current();
+        current.map_or(Ok(()), |current| self.place.check(current.topology()))
+    }
+
+    /// Runs on a thread of its own until told to stop.
+    pub fn spawn(mut self) -> std::io::Result<JoinHandle<()>> {
+        thread::Builder::new()
+            .name("tradewind-writer".to_owned())
+            .spawn(move || while self.turn().is_continue() {})
+    }
+
+    /// Waits for an event or the next tick, and does what is due; breaks when it is to end.
+    fn turn(&mut self) -> ControlFlow<()> {
+        match self.inbox.events.recv_timeout(self.pulse.left()) {
+            Ok(event) => self.handle(event)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+        }
+        self.step(lifecycle::Event::Tick);
+        self.tick_if_due();
+        ControlFlow::Continue(())
+    }
+
+    /// Lets the control loop run when its time has come, and publishes what it changed.
+    fn tick_if_due(&mut self) {
+        if !self.pulse.is_due() {
+            return;
+        }
+        let Some(published) = self.state.published.load_full() else {
+            return;
+        };
+        if let Some(snapshot) =
+            self.pulse
+                .tick(&published.snapshot, published.revision, &self.state.events)
+        {
+            self.publish_signals(&published, snapshot);
+        }
+        if let Some(view) = self.pulse.view(&published.snapshot) {
+            self.state.view.store(Arc::new(view));
+        }
+    }
+
+    /// Does what an event asks for; breaks when it is to end. Whoever asked may have gone; what was asked for is done.
+    fn handle(&mut self, event: Event) -> ControlFlow<()> {
+        match event {
+            Event::LookAgain => return self.look_again(),
+            Event::ApplyPolicy(text, reply) => {
+                let done = self.step(lifecycle::Event::ApplyPolicy(text));
+                if let Some(Reply::Policy(answer)) = done.reply {
+                    drop(reply.send(answer));
+                }
+            }
+            Event::ApplyTopology(update, reply) => {
+                let done = self.step(lifecycle::Event::ApplyTopology(update));
+                if let Some(Reply::Topology(answer)) = done.reply {
+                    drop(reply.send(answer));
+                }
+            }
+            Event::SetState(change, reply) => {
+                let done = self.step(lifecycle::Event::SetState(change));
+                if let Some(Reply::State(answer)) = done.reply {
+                    let is_kept = done.is_kept;
+                    drop(reply.send(answer.map(|changed| StateSet { changed, is_kept })));
+                }
+            }
+            Event::Get(reply) => drop(reply.send(self.in_force())),
+            Event::Probed(probed) => {
+                if let Some(published) = self.state.published.load_full() {
+                    self.pulse.probed(&probed, &published.snapshot);
+                }
+            }
+            Event::ResetBreaker(node, reply) => drop(reply.send(self.reset_breaker(&node))),
+            Event::Draining => {
+                self.is_draining = true;
+                self.show();
+            }
+            Event::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Waits until it is quiet, then reads what has changed. Other events are not kept waiting meanwhile.
+    fn look_again(&mut self) -> ControlFlow<()> {
+        let deadline = clock::now() + QUIET_AT_MOST;
+        loop {
+            self.inbox.looking();
+            let left = deadline.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                break;
+            }
+            match self.inbox.events.recv_timeout(QUIET.min(left)) {
+                Ok(Event::LookAgain) => {}
+                Ok(event) => self.handle(event)?,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
+            }
+        }
+        let wanted = self.files.read_steady(&self.steward);
+        self.step(lifecycle::Event::Read(wanted));
+        let changed = self.geo.reload();
+        self.take_geo(changed);
+        ControlFlow::Continue(())
+    }
+
+    /// Counts what became of geo files, if there is something new: `true` if they took effect.
+    fn take_geo(&mut self, changed: Option<bool>) {
+        let reloads = &self.state.reloads;
+        let counter = match changed {
+            Some(true) => &reloads.geo_applied,
+            Some(false) => &reloads.geo_refused,
+            None => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.step(lifecycle::Event::Geo(self.geo.in_force()));
+        self.show();
+    }
+
+    fn in_force(&self) -> Option<InForce> {
+        let published = self.state.published.load_full()?;
+        Some(InForce {
+            text: published.texts.topology.to_string(),
+            topology: Arc::clone(&published.snapshot.parts().topology),
+            fleet: self.fleet(),
+        })
+    }
+
+    /// Forgets what a node's breaker holds against it; whether there is such a node. Decisions see it at the next tick.
+    fn reset_breaker(&mut self, node: &str) -> bool {
+        let Some(published) = self.state.published.load_full() else {
+            return false;
+        };
+        let snapshot = &published.snapshot;
+        let Some(index) = snapshot.routing().find_node(node) else {
+            return false;
+        };
+        let now = self.pulse.now();
+        let next = Next::after(snapshot);
+        self.pulse.control.reset_breaker(now, index, next)
+    }
+}

@@ -1,0 +1,169 @@
+//! Carries out what the steward says: keeps on disk, publishes, and shows how things are.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Writer;
+use super::say::say;
+use crate::clock;
+use crate::intake::counters::pool_rows;
+use crate::state::{Fleet, Published, Status};
+use crate::wire::answer::EncodedNodes;
+use tradewind_engine::lifecycle::{Effects, Event, Keep, Publish, Reply};
+use tradewind_engine::snapshot::{Parts, Snapshot};
+
+/// What came of an event.
+pub(super) struct Done {
+    /// The answer to whoever asked.
+    pub(super) reply: Option<Reply>,
+    /// Whether all that was to be kept is on disk.
+    pub(super) is_kept: bool,
+}
+
+impl Writer {
+    /// Tells the steward what happened, and does what it says, in its order.
+    pub(super) fn step(&mut self, event: Event) -> Done {
+        let effects = self.steward.step(clock::unix_ms(), event);
+        let has_effects = !effects.is_nothing();
+        let Effects {
+            keep,
+            publish,
+            say: notices,
+            reply,
+        } = effects;
+        let mut is_kept = true;
+        for keep in keep {
+            is_kept &= self.keep(keep);
+        }
+        for notice in &notices {
+            say(notice, &self.state.reloads);
+        }
+        if let Some(publish) = publish {
+            self.publish(publish);
+        }
+        if has_effects {
+            self.show();
+        }
+        Done { reply, is_kept }
+    }
+
+    /// Keeps something on disk, where there is a directory for that; whether it is there now.
+    fn keep(&mut self, keep: Keep) -> bool {
+        let is_kept = self.write(&keep);
+        if is_kept {
+            let effects = self.steward.step(clock::unix_ms(), Event::Kept(keep));
+            debug_assert!(effects.is_nothing(), "what is kept needs nothing more");
+        }
+        is_kept
+    }
+
+    /// Writes something to disk. What fails is told, and serving goes on.
+    fn write(&self, keep: &Keep) -> bool {
+        let kept = match keep {
+            Keep::Pair(texts) => {
+                let Some(store) = &self.store else {
+                    return false;
+                };
+                store.save(texts).map(|()| true).inspect_err(|error| {
+                    tracing::warn!(dir = %store.dir().display(), %error, "the last good policy cannot be kept");
+                })
+            }
+            Keep::States(entries) => self.states.save(entries).inspect_err(|error| {
+                tracing::error!(%error, "admin states cannot be kept, a restart forgets them");
+            }),
+        };
+        if kept.is_err() {
+            let failed = &self.state.reloads.store_failed;
+            failed.fetch_add(1, Ordering::Relaxed);
+        }
+        kept.unwrap_or(false)
+    }
+
+    /// Builds the next snapshot and swaps it in.
+    fn publish(&mut self, publish: Publish) {
+        let Publish {
+            edition,
+            topology,
+            revision,
+            geo,
+        } = publish;
+        let before = self.state.published.load_full();
+        self.place.look(&topology);
+        if let Some(before) = &before {
+            // What happened has names as long as the fleet it happened in is known.
+            self.pulse.tell(&before.snapshot, &self.state.events);
+        }
+        let parts = Parts {
+            topology,
+            policy: Arc::clone(edition.policy()),
+            candidate: None,
+            geo: geo.ranges,
+            geo_state: geo.state,
+            here: self.place.location(),
+            signals: Arc::default(),
+        };
+        let last = before.as_deref().map(|before| &before.snapshot);
+        let snapshot = self.pulse.adopt(parts, last);
+        if let Some(before) = before.as_ref().filter(|it| it.revision != revision) {
+            self.pulse.cross(before.revision, revision);
+        }
+        let texts = edition.texts();
+        let same_nodes = before.filter(|before| before.texts.topology == texts.topology);
+        self.state.published.store(Some(Arc::new(Published {
+            snapshot,
+            revision,
+            policy_digest: edition.policy().digest().short(),
+            nodes: same_nodes.map_or_else(
+                || Arc::new(EncodedNodes::new(edition.topology())),
+                |before| Arc::clone(&before.nodes),
+            ),
+            pool_rows: pool_rows(&self.state.pool_names, edition.policy().routing().pools()),
+            texts,
+        })));
+    }
+
+    /// Publishes the snapshot in force with other signals: nothing else has changed.
+    pub(super) fn publish_signals(&self, before: &Published, snapshot: Snapshot) {
+        self.state.published.store(Some(Arc::new(Published {
+            snapshot,
+            revision: before.revision,
+            policy_digest: before.policy_digest.clone(),
+            nodes: Arc::clone(&before.nodes),
+            pool_rows: before.pool_rows.clone(),
+            texts: before.texts.clone(),
+        })));
+    }
+
+    /// Shows how things are to those who look at them or wait for a change.
+    pub(super) fn show(&self) {
+        let sources = self.steward.status();
+        let is_loaded = self.steward.current().is_some();
+        let ready = is_loaded && self.geo.is_ready() && !self.is_draining;
+        self.state.ready.send_replace(ready);
+        self.state.status.store(Arc::new(Status {
+            policy: sources.policy.clone(),
+            topology: sources.topology.clone(),
+            geo: self.geo.status(),
+            here: self.place.status(),
+            draining: self.is_draining,
+        }));
+        let fleet = self.fleet();
+        self.state.fleet.send_if_modified(|told| {
+            let is_new = !fleet.is_same(told);
+            *told = fleet;
+            is_new
+        });
+    }
+
+    /// The fleet, and what operators set.
+    pub(super) fn fleet(&self) -> Fleet {
+        let current = self.steward.current();
+        Fleet {
+            topology: current.map(|current| Arc::clone(current.topology())),
+            revision: self.steward.revision(),
+            overrides: Arc::clone(self.steward.states_set()),
+            held: self.steward.held().cloned(),
+            draining: self.is_draining,
+        }
+    }
+}

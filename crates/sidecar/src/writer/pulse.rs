@@ -1,0 +1,262 @@
+//! The control loop's heartbeat: takes in what workers and probes handed over, ticks, and logs what it did.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::log::Log;
+use crate::clock;
+use crate::identity::Identity;
+use crate::intake::lanes::{Dispatched, Intake, Report, Reported};
+use crate::intake::reporters::Reporters;
+use crate::probe::Probed;
+use crate::view::events::Events;
+use crate::view::hearing::{self, Hearing};
+use crate::view::{self, FleetView, Transitions};
+use tradewind_engine::control::edition::Mapping;
+use tradewind_engine::control::event::Event;
+use tradewind_engine::control::meter::Disruption;
+use tradewind_engine::control::{Control, Next};
+use tradewind_engine::model::NodeIndex;
+use tradewind_engine::publication;
+use tradewind_engine::signal::observation::{Outcome, ProbeResult};
+use tradewind_engine::snapshot::{Parts, Snapshot};
+use tradewind_engine::time::Moment;
+use tradewind_engine::topology::Topology;
+
+/// How often the loop runs.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// The control loop and what feeds it.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    pub(super) control: Control,
+    intake: Option<Arc<Intake>>,
+    /// Who reports by their numbers.
+    reporters: Option<Arc<Reporters>>,
+    started: Instant,
+    next_tick: Instant,
+    next_view: Moment,
+    dispatches: VecDeque<Dispatched>,
+    reports: VecDeque<Reported>,
+    histograms: VecDeque<Reported>,
+    transitions: Transitions,
+    log: Log,
+    /// The last publication that moved keys.
+    last_move: Option<(Moment, Disruption)>,
+    crossing: Option<Crossing>,
+}
+
+/// The last change of policy or fleet: what workers handed over just before it is still on its way.
+#[derive(Debug)]
+struct Crossing {
+    from: u64,
+    to: u64,
+    mapping: Mapping,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        let now = clock::now();
+        Self {
+            control: Control::new(clock::unix_ms() ^ u64::from(std::process::id()) << 32),
+            intake: None,
+            reporters: None,
+            started: now,
+            next_tick: now + TICK,
+            next_view: Moment::default(),
+            dispatches: VecDeque::new(),
+            reports: VecDeque::new(),
+            histograms: VecDeque::new(),
+            transitions: Transitions::new(),
+            log: Log::default(),
+            last_move: None,
+            crossing: None,
+        }
+    }
+
+    /// Takes in what workers hand over through `intake` from now on.
+    pub(super) fn connect(&mut self, intake: Arc<Intake>, reporters: Arc<Reporters>) {
+        self.intake = Some(intake);
+        self.reporters = Some(reporters);
+    }
+
+    /// Who has which number.
+    fn seated(&self) -> Vec<Identity> {
+        let reporters = self.reporters.as_ref();
+        reporters.map_or_else(Vec::new, |reporters| reporters.seated())
+    }
+
+    /// The time as the control loop counts it: from the monotonic clock.
+    pub(super) fn now(&self) -> Moment {
+        let since = clock::now().saturating_duration_since(self.started);
+        Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// How long to wait for events before the next tick is due.
+    pub(super) fn left(&self) -> Duration {
+        self.next_tick.saturating_duration_since(clock::now())
+    }
+
+    /// Whether a tick is due; if so, the next one is set.
+    pub(super) fn is_due(&mut self) -> bool {
+        let now = clock::now();
+        if now < self.next_tick {
+            return false;
+        }
+        // After a pause (a long compile, a suspended machine) ticks are not made up for.
+        self.next_tick = (self.next_tick + TICK).max(now);
+        true
+    }
+
+    /// Takes in what was handed over, lets the loop run, and answers the next snapshot if signals changed.
+    pub(super) fn tick(
+        &mut self,
+        snapshot: &Snapshot,
+        fleet: u64,
+        events: &Events,
+    ) -> Option<Snapshot> {
+        let now = self.now();
+        self.take_in(now, snapshot, fleet);
+        let signals = self.control.tick(now, snapshot);
+        self.tell(snapshot, events);
+        let now = self.now();
+        signals.map(|signals| publication::renew(&mut self.control, now, signals, snapshot))
+    }
+
+    /// Goes on with what is about to be published, another fleet or policy, and answers its snapshot.
+    pub(super) fn adopt(&mut self, parts: Parts, before: Option<&Snapshot>) -> Snapshot {
+        self.forget_gone(&parts.topology);
+        let now = self.now();
+        publication::adopt(&mut self.control, now, parts, before)
+    }
+
+    /// What is known, for people; once a second.
+    pub(super) fn view(&mut self, snapshot: &Snapshot) -> Option<FleetView> {
+        let now = self.now();
+        if now < self.next_view {
+            return None;
+        }
+        self.next_view = now.plus(view::EVERY_MS);
+        let hearing = Hearing::new(now, (&self.control, &self.seated()), snapshot.topology());
+        Some(FleetView {
+            transitions: self.transitions.clone(),
+            last_move: self.last_move,
+            hearing,
+            ..FleetView::new(now, &self.control, snapshot)
+        })
+    }
+
+    /// A probe came back.
+    pub(super) fn probed(&mut self, probed: &Probed, snapshot: &Snapshot) {
+        let Some(node) = snapshot.routing().find_node(&probed.node) else {
+            return;
+        };
+        let result = ProbeResult {
+            node,
+            healthy: probed.healthy,
+            took_us: u32::try_from(probed.took.as_micros()).unwrap_or(u32::MAX),
+        };
+        if let Some(detail) = probed.detail {
+            tracing::debug!(node = %probed.node, detail = detail.name(), "a probe failed");
+        }
+        let now = self.now();
+        self.control.probed(now, result, Next::after(snapshot));
+    }
+
+    /// The control loop has gone over from one revision of policy and fleet to another.
+    pub(super) fn cross(&mut self, from: u64, to: u64) {
+        let mapping = self.control.mapping().clone();
+        self.crossing = Some(Crossing { from, to, mapping });
+    }
+
+    /// Takes in what lies on the lanes. What belongs to the revision before the present one is mapped to it; what is
+    /// older still has waited through two changes within a tick, and is left out.
+    fn take_in(&mut self, now: Moment, snapshot: &Snapshot, fleet: u64) {
+        let Some(intake) = &self.intake else { return };
+        let next = Next::after(snapshot);
+        let crossed = self.crossing.as_ref();
+        let crossed = crossed.filter(|crossing| crossing.to == fleet);
+        let mapping_from = |of: u64| crossed.filter(|crossing| crossing.from == of);
+        let operation = snapshot.policy().operation();
+        let known = |item: &Dispatched| {
+            if item.fleet == fleet {
+                return Some(item.dispatch);
+            }
+            mapping_from(item.fleet)?.mapping.dispatch(&item.dispatch)
+        };
+        for told in intake.lanes() {
+            told.drain_reports(&mut self.reports, &mut self.histograms);
+            // All decisions first, those too that were made a moment ago: an outcome may be told by another worker than the one
+            // that decided, and before its decision is known it has no receipt.
+            for lane in intake.lanes() {
+                lane.drain_dispatches(&mut self.dispatches);
+                for item in &self.dispatches {
+                    if let Some(dispatch) = known(item) {
+                        self.control.dispatched(&dispatch, item.affinity);
+                    }
+                }
+            }
+            for item in self.reports.drain(..).chain(self.histograms.drain(..)) {
+                let node_of = |node: NodeIndex| {
+                    if item.fleet == fleet {
+                        return Some(node);
+                    }
+                    mapping_from(item.fleet)?.mapping.node(node)
+                };
+                match item.report {
+                    Report::Outcome(outcome) => {
+                        if let Some(node) = node_of(outcome.node) {
+                            let outcome = Outcome { node, ..outcome };
+                            self.control.outcome(now, &outcome, next);
+                        }
+                    }
+                    Report::Load(node, report) => {
+                        if let Some(node) = node_of(node) {
+                            let word = (item.from, report);
+                            self.control.load(now, node, word, operation);
+                        }
+                    }
+                    Report::ServiceTimes(node, times) => {
+                        if let Some(node) = node_of(node) {
+                            self.control.service_times(now, node, (item.from, &times));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts, keeps and logs what the loop did.
+    pub(super) fn tell(&mut self, snapshot: &Snapshot, events: &Events) {
+        let now = self.now();
+        for event in self.control.take_events() {
+            events.add((now, clock::unix_ms()), event, snapshot);
+            if let Event::Breaker {
+                node, to, cause, ..
+            } = event
+            {
+                let id = snapshot.topology().node(node).id.clone();
+                let count = self.transitions.entry((id, to.name(), cause.name()));
+                *count.or_default() += 1;
+            }
+            if let Event::KeysMoved(moved) = event {
+                self.last_move = Some((now, moved));
+            }
+            if let Event::Disagreement { .. } = event {
+                // Its reporter has a name that only the registry knows.
+                hearing::log(now, &event, (&self.seated(), snapshot.topology()));
+            } else {
+                self.log.tell(now, &event, snapshot);
+            }
+        }
+        self.log.tell_of_the_rest(now);
+    }
+
+    /// Forgets counts of nodes that are gone: their number must not grow for ever.
+    fn forget_gone(&mut self, topology: &Topology) {
+        let known: BTreeSet<&str> = topology.nodes().iter().map(|node| &*node.id).collect();
+        self.transitions
+            .retain(|(node, ..), _| known.contains(&**node));
+    }
+}

@@ -1,0 +1,67 @@
+//! Messages that are told, readable or not.
+//!
+//! The usual codec ends a stream at the first message it cannot read. Here such a message is a value like any other, so
+//! that whoever takes the stream can count it and read on. (A message above the size limit still ends its stream: it
+//! would have to be read to be skipped.)
+
+use std::marker::PhantomData;
+
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic_prost::ProstCodec;
+
+use super::buffers::buffers;
+
+/// A message as it was told: read, or why it could not be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told<U>(pub Result<U, String>);
+
+/// Sends messages as the usual codec does; reads them as [`Told`].
+#[derive(Debug)]
+pub struct ToldCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for ToldCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for ToldCodec<T, Told<U>>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = Told<U>;
+    type Encoder = <ProstCodec<T, U> as Codec>::Encoder;
+    type Decoder = ToldDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::raw_encoder(buffers())
+    }
+
+    fn decoder(&mut self) -> ToldDecoder<U> {
+        ToldDecoder(PhantomData)
+    }
+}
+
+/// Reads a message; one that cannot be read is no error here.
+#[derive(Debug)]
+pub struct ToldDecoder<U>(PhantomData<U>);
+
+impl<U: Message + Default + Send + 'static> Decoder for ToldDecoder<U> {
+    type Item = Told<U>;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Told<U>>, Status> {
+        let read = U::decode(&mut *src).map_err(|error| format!("not a readable message: {error}"));
+        // The rest of an unreadable message must not be taken for the next one.
+        bytes::Buf::advance(src, bytes::Buf::remaining(src));
+        Ok(Some(Told(read)))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}

@@ -1,7 +1,0 @@
-//! Whether nodes are well: what traffic shows, what probes find, and how much of that is believed at once.
-
-pub mod breaker;
-pub mod budget;
-pub mod isolation;
-pub mod probe;
-pub mod testimony;
