@@ -11,9 +11,6 @@
     reason = "a bench may fail loudly; it reads the clock and prints a table of small numbers"
 )]
 
-#[path = "fleet/mod.rs"]
-mod fleet;
-
 use std::fs;
 use std::hint::black_box;
 use std::sync::mpsc;
@@ -32,7 +29,7 @@ use tradewind::sidecar::serve;
 use tradewind::sidecar::settings::{Args, Settings};
 use tradewind::sidecar::wire::follow::{read_state, state_message};
 
-use fleet::{Geography, Rules, Size};
+use tradewind_bench::{Geography, Rules, Size};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -224,7 +221,7 @@ fn states(quick: bool) {
     for nodes in [64, 1_000, 10_000] {
         let sites = nodes / 8;
         let topology = Size { nodes, sites }.topology();
-        let mut parts = fleet::parts(&topology, Rules::Hosts(10), &geography);
+        let mut parts = tradewind_bench::parts(&topology, Rules::Hosts(10), &geography);
         let node = NodeSignals {
             weight_factor: 0.9,
             in_flight: 3.0,

@@ -15,17 +15,13 @@
     reason = "a benchmark reads the clock, prints a table, and has small numbers"
 )]
 
-#[path = "fleet/counting.rs"]
+#[path = "support/counting.rs"]
 mod counting;
-#[path = "fleet/mod.rs"]
-mod fleet;
-
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 use counting::Counting;
-use fleet::{Ask, Geography, Rules, Size};
 use tradewind::engine::decision::Decision;
 use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::explanation::Explanation;
@@ -39,6 +35,7 @@ use tradewind::engine::topology::{self, Topology};
 use tradewind::sidecar::state::Published;
 use tradewind::sidecar::wire::answer::{Answer, Envelope};
 use tradewind::sidecar::wire::{QueryBuffer, QueryRoom};
+use tradewind_bench::{Ask, Geography, Rules, Size};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -115,7 +112,7 @@ const ONLY: usize = 16;
 
 impl Scene {
     fn new(name: String, topology: &Arc<Topology>, rules: Rules, geography: &Geography) -> Self {
-        let snapshot = Snapshot::build(1, fleet::parts(topology, rules, geography), None);
+        let snapshot = Snapshot::build(1, tradewind_bench::parts(topology, rules, geography), None);
         let nodes = topology.nodes();
         let apart = nodes.len().div_ceil(ONLY);
         Self {
@@ -125,7 +122,7 @@ impl Scene {
                 .step_by(apart)
                 .map(|node| node.id.to_string())
                 .collect(),
-            published: fleet::publish(snapshot),
+            published: tradewind_bench::publish(snapshot),
             asks: geography.asks(rules),
         }
     }
@@ -337,7 +334,7 @@ fn writing(effort: Effort, geography: &Geography) {
     let rules = Rules::Hosts(effort.rules);
     let (topology_text, policy_text) = (effort.large.topology_text(), rules.policy_text());
     let topology = effort.large.topology();
-    let parts = fleet::parts(&topology, rules, geography);
+    let parts = tradewind_bench::parts(&topology, rules, geography);
     let built = Snapshot::build(1, parts.clone(), None);
     let edge = built.routing().node_sets().first().expect("two pools");
     let points: Vec<UnitVector> = edge.points(&topology);
@@ -386,9 +383,14 @@ fn memory(effort: Effort, geography: &Geography, before: usize) {
     let of_topology = bytes_of(&|| Box::new(large.topology()));
     let of_policy = bytes_of(&|| Box::new(rules.policy(&topology)));
     let of_policy_of_one = bytes_of(&|| Box::new(Rules::Hosts(1).policy(&topology)));
-    let parts: Parts = fleet::parts(&topology, rules, geography);
-    let of_published =
-        bytes_of(&|| Box::new(fleet::publish(Snapshot::build(1, parts.clone(), None))));
+    let parts: Parts = tradewind_bench::parts(&topology, rules, geography);
+    let of_published = bytes_of(&|| {
+        Box::new(tradewind_bench::publish(Snapshot::build(
+            1,
+            parts.clone(),
+            None,
+        )))
+    });
     let (nodes, rules) = (large.nodes, effort.rules);
     let print = |what: &str, bytes: usize| println!("  {what:44} {:9.2} MB", megabytes(bytes));
     print("geography", geo);

@@ -1,8 +1,8 @@
 //! What it costs a worker to hand something to the writer: nanoseconds a push, alone, while a writer drains every tick,
-//! and with two workers on lanes side by side (goal: at most 20 ns, and no more when neighbours are busy).
+//! and with two workers on handovers side by side (goal: at most 20 ns, and no more when neighbours are busy).
 //!
 //! `cargo bench --bench intake` prints a table; with `-- --test` everything runs once, quickly. A figure is the median of
-//! rounds of 60,000 pushes, which fit a lane.
+//! rounds of 60,000 pushes, which fit a handover.
 
 #![expect(
     clippy::disallowed_methods,
@@ -23,7 +23,7 @@ use tradewind::engine::hash::KeyHash;
 use tradewind::engine::model::{NodeIndex, SiteIndex};
 use tradewind::engine::policy::{Affinity, ClassNumber, SetNumber};
 use tradewind::engine::signal::observation::{DecisionNumber, Dispatch, Named};
-use tradewind::sidecar::intake::lanes::{Dispatched, Intake, Lane};
+use tradewind::sidecar::intake::handover::{Dispatched, Handover, Intake};
 
 /// Pushes in a round.
 const PUSHES: u64 = 60_000;
@@ -32,42 +32,44 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
     let rounds = if quick { 2 } else { 300 };
     println!("{:<34}{:>10}", "dispatches", "ns a push");
-    row("alone", rounds, |lanes| round(&lanes[0]));
-    row("a writer drains every ms", rounds, |lanes| {
+    row("alone", rounds, |handovers| round(&handovers[0]));
+    row("a writer drains every ms", rounds, |handovers| {
         beside(
-            || drain(lanes, Duration::from_millis(1)),
-            || round(&lanes[0]),
+            || drain(handovers, Duration::from_millis(1)),
+            || round(&handovers[0]),
         )
     });
-    row("a worker is busy on the next lane", rounds, |lanes| {
-        beside(|| push(&lanes[1], 1_000), || round(&lanes[0]))
-    });
-    row("both", rounds, |lanes| {
+    row(
+        "a worker is busy on the next handover",
+        rounds,
+        |handovers| beside(|| push(&handovers[1], 1_000), || round(&handovers[0])),
+    );
+    row("both", rounds, |handovers| {
         let neighbours = || {
-            push(&lanes[1], 1_000);
-            drain(lanes, Duration::ZERO);
+            push(&handovers[1], 1_000);
+            drain(handovers, Duration::ZERO);
         };
-        beside(neighbours, || round(&lanes[0]))
+        beside(neighbours, || round(&handovers[0]))
     });
 }
 
-/// Prints the median of the rounds; lanes are empty and their memory in use before each.
-fn row(name: &str, rounds: usize, measure: impl Fn(&[Arc<Lane>]) -> f64) {
+/// Prints the median of the rounds; handovers are empty and their memory in use before each.
+fn row(name: &str, rounds: usize, measure: impl Fn(&[Arc<Handover>]) -> f64) {
     let intake = Intake::new(2);
     for _ in 0..2 {
-        push(&intake.lanes()[0], PUSHES);
-        drain(intake.lanes(), Duration::ZERO);
+        push(&intake.handovers()[0], PUSHES);
+        drain(intake.handovers(), Duration::ZERO);
     }
     let mut figures: Vec<f64> = (0..rounds)
         .map(|_| {
-            let ns = measure(intake.lanes());
-            drain(intake.lanes(), Duration::ZERO);
+            let ns = measure(intake.handovers());
+            drain(intake.handovers(), Duration::ZERO);
             ns
         })
         .collect();
     figures.sort_by(f64::total_cmp);
     println!("{name:<34}{:>10.1}", figures[figures.len() / 2]);
-    let dropped = intake.lanes()[0].dropped().dispatches;
+    let dropped = intake.handovers()[0].dropped().dispatches;
     if dropped > 0 {
         let all = PUSHES * figures.len() as u64;
         println!("    {dropped} of {all} dropped");
@@ -75,15 +77,15 @@ fn row(name: &str, rounds: usize, measure: impl Fn(&[Arc<Lane>]) -> f64) {
 }
 
 /// Nanoseconds a push, over a round.
-fn round(lane: &Lane) -> f64 {
+fn round(handover: &Handover) -> f64 {
     let started = Instant::now();
-    push(lane, PUSHES);
+    push(handover, PUSHES);
     started.elapsed().as_nanos() as f64 / PUSHES as f64
 }
 
-fn push(lane: &Lane, count: u64) {
+fn push(handover: &Handover, count: u64) {
     for number in 0..count {
-        lane.dispatched(black_box(Dispatched {
+        handover.dispatched(black_box(Dispatched {
             fleet: 1,
             dispatch: Dispatch {
                 number: DecisionNumber(number),
@@ -104,15 +106,15 @@ fn push(lane: &Lane, count: u64) {
     }
 }
 
-/// Empties all lanes once, as the writer does, after a pause.
-fn drain(lanes: &[Arc<Lane>], pause: Duration) {
+/// Empties all handovers once, as the writer does, after a pause.
+fn drain(handovers: &[Arc<Handover>], pause: Duration) {
     thread_local! {
         static BUFFER: std::cell::RefCell<VecDeque<Dispatched>> = const { std::cell::RefCell::new(VecDeque::new()) };
     }
     thread::sleep(pause);
     BUFFER.with_borrow_mut(|buffer| {
-        for lane in lanes {
-            lane.drain_dispatches(buffer);
+        for handover in handovers {
+            handover.drain_dispatches(buffer);
         }
     });
 }

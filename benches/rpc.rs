@@ -23,8 +23,6 @@ mod check;
 mod client;
 #[path = "rpc/echo.rs"]
 mod echo;
-#[path = "fleet/mod.rs"]
-mod fleet;
 #[path = "../tests/listen/peer.rs"]
 mod peer;
 #[path = "../tests/listen/echo.rs"]
@@ -52,8 +50,8 @@ use tradewind::sidecar::wire::proto::DecideBatchRequest;
 use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionService;
 
 use client::{Client, Regime, Round, Target, load};
-use fleet::{Ask, Geography, Rules, Size};
 use servers::{Bench, Rivals};
+use tradewind_bench::{Ask, Geography, Rules, Size};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -329,8 +327,8 @@ fn swaps(bench: &Bench, geography: &Geography) {
         "P8: {nodes} nodes in {sites} sites, latency in us without swaps and with ten a second"
     );
     let topology = bench.effort.large.topology();
-    let parts = fleet::parts(&topology, Rules::Hosts(10), geography);
-    let first = fleet::publish(Snapshot::build(1, parts, None));
+    let parts = tradewind_bench::parts(&topology, Rules::Hosts(10), geography);
+    let first = tradewind_bench::publish(Snapshot::build(1, parts, None));
     bench.state.published.store(Some(Arc::new(first)));
     let length = bench.effort.length * 3;
     for regime in [C4_M1, PIPELINED] {

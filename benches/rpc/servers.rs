@@ -28,8 +28,8 @@ use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionSe
 use crate::check;
 use crate::client::{self, Target};
 use crate::echo::{self, Blob, Echo};
-use crate::fleet::{self, Ask, Geography, Rules, Size};
 use crate::{DECIDE, Effort, STREAM};
+use tradewind_bench::{self, Ask, Geography, Rules, Size};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -73,10 +73,10 @@ impl Bench {
             sites: 8,
         }
         .topology();
-        let snapshot = Snapshot::build(1, fleet::parts(&topology, rules, geography), None);
+        let snapshot = Snapshot::build(1, tradewind_bench::parts(&topology, rules, geography), None);
         state
             .published
-            .store(Some(Arc::new(fleet::publish(snapshot))));
+            .store(Some(Arc::new(tradewind_bench::publish(snapshot))));
         let control = runtime("control", 1);
         let (recent, samples) = RecentDecisions::new(1_024);
         control.spawn(Arc::clone(&recent).keep_all(samples, Arc::clone(&state)));

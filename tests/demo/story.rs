@@ -1,6 +1,6 @@
 //! The story: a short one to its end, and a long one that is ended.
 
-use tradewind_demo::show::{self, Plan, Told, Voice};
+use tradewind_demo::show::{self, Plan, Record, Voice};
 
 use crate::process::{Process, refused};
 
@@ -13,16 +13,16 @@ fn a_site_fails_and_heals_and_all_expectations_hold() {
         heeds_signals: false,
     };
     let (mut seconds, mut requests, mut events) = (0, 0, Vec::new());
-    let mut tell = |told: &Told| {
+    let mut tell = |told: &Record| {
         match told {
-            Told::Second(second) => {
+            Record::Second(second) => {
                 seconds += 1;
                 requests += second.requests;
                 assert_eq!(second.served.len(), 9);
             }
-            Told::Event(event) => events.push(event.clone()),
-            Told::Begin(begin) => assert_eq!((begin.seed, begin.sites.len()), (7, 3)),
-            Told::End(_) => {}
+            Record::Event(event) => events.push(event.clone()),
+            Record::Begin(begin) => assert_eq!((begin.seed, begin.sites.len()), (7, 3)),
+            Record::End(_) => {}
         }
         Ok(())
     };

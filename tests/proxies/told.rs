@@ -14,6 +14,9 @@ use crate::{haproxy, nginx};
 /// How often a failing node may be met before it is left.
 const MOST_FAILURES: usize = 20;
 
+/// Above this `tradewind_breaker_state` says open (2), not half open (1).
+const BREAKER_IS_OPEN: f64 = 1.5;
+
 /// Objects that clients of Frankfurt find at one node, and the node's address.
 fn objects_of_one_node(grpc: &mut Asker) -> (String, Vec<String>) {
     let objects = (0..400).map(|number| format!("/object/{number}"));
@@ -34,8 +37,9 @@ fn objects_of_one_node(grpc: &mut Asker) -> (String, Vec<String>) {
 /// sidecar and gone to a node of its own choice, which is well.
 const AGAIN_AFTER: Duration = Duration::from_secs(4);
 
-/// Asks for an object until one more failure is told.
-fn fail_once(front: &mut Front, path: &str, failures: &str) {
+/// Asks for an object until one more failure is told, or the node's breaker has opened by those told before: then the
+/// request went elsewhere.
+fn fail_once(front: &mut Front, path: &str, failures: &str, state: &str) {
     let address = front.address;
     let ask = || get(&mut Connection::tcp(address).unwrap(), path, &client(0));
     let sidecar = &mut front.rig.sidecar;
@@ -43,7 +47,7 @@ fn fail_once(front: &mut Front, path: &str, failures: &str) {
     ask();
     let mut asked = clock::now();
     sidecar.until("the failure is told", |pages| {
-        if pages.metric(failures) > before {
+        if pages.metric(failures) > before || pages.metric(state) > BREAKER_IS_OPEN {
             return true;
         }
         if asked.elapsed() > AGAIN_AFTER {
@@ -66,17 +70,19 @@ fn a_failing_node_is_left(kind: &Kind, behaviour: Behaviour, result: &str, test:
     front.rig.behave(&first, behaviour);
     // One at a time: the next request comes when the sidecar has been told of this one.
     let sample = format!("tradewind_outcomes_total{{result=\"{result}\"}}");
+    let state = format!("tradewind_breaker_state{{node=\"{node}\"}}");
     let mut failures = 0;
     for path in &objects {
         if addresses(&grpc.decide((HOST, path), &client(0)))[0] != first {
             break;
         }
-        fail_once(&mut front, path, &sample);
+        fail_once(&mut front, path, &sample, &state);
         failures += 1;
     }
-    let state = format!("tradewind_breaker_state{{node=\"{node}\"}}");
     let sidecar = &mut front.rig.sidecar;
-    sidecar.until("the breaker is open", |pages| pages.metric(&state) > 1.5);
+    sidecar.until("the breaker is open", |pages| {
+        pages.metric(&state) > BREAKER_IS_OPEN
+    });
     // From now on requests are answered by nodes that are well, without a detour; but for one that did not wait for the
     // sidecar.
     let address = front.address;

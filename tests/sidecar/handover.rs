@@ -1,4 +1,4 @@
-//! What the writer finds on a worker's lane: services called in this process, without a door.
+//! What the writer finds on a worker's handover: services called in this process, without a door.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tradewind::engine::signal::observation::{
 };
 use tradewind::sidecar::intake::decider::Decider;
 use tradewind::sidecar::intake::feedback::Feedback;
-use tradewind::sidecar::intake::lanes::{Dispatched, Lane, Report, Reported};
+use tradewind::sidecar::intake::handover::{Dispatched, Handover, Report, Reported};
 use tradewind::sidecar::intake::recent::RecentDecisions;
 use tradewind::sidecar::intake::reporters::{Quota, Reporters};
 use tradewind::sidecar::settings::{Args, Settings};
@@ -19,8 +19,8 @@ use tradewind::sidecar::state::State;
 use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionService;
 use tradewind::sidecar::wire::proto::server::feedback_service_server::FeedbackService;
 use tradewind::sidecar::wire::proto::{self, DecideRequest, DecideResponse, ReportRequest};
+use tradewind::sidecar::wire::received::Received;
 use tradewind::sidecar::wire::report::Context;
-use tradewind::sidecar::wire::told::Told;
 use tradewind::sidecar::writer::Writer;
 
 use crate::client::request;
@@ -28,7 +28,7 @@ use crate::client::request;
 /// Worker 3 of process 0x0a0b, serving the embedded example.
 struct Worker {
     state: Arc<State>,
-    lane: Arc<Lane>,
+    handover: Arc<Handover>,
     decider: Decider,
     feedback: Feedback,
 }
@@ -41,14 +41,14 @@ impl Worker {
         let settings = Settings::new(Args::default()).unwrap();
         let (mut writer, _mailbox) = Writer::new(&settings, Arc::clone(&state));
         writer.load();
-        let lane = Arc::new(Lane::default());
+        let handover = Arc::new(Handover::default());
         let (recent, _samples) = RecentDecisions::new(1);
-        let for_decider = (Arc::clone(&state), Arc::clone(&lane));
-        let for_feedback = (Arc::clone(&state), Arc::clone(&lane));
+        let for_decider = (Arc::clone(&state), Arc::clone(&handover));
+        let for_feedback = (Arc::clone(&state), Arc::clone(&handover));
         let reporters = Arc::new(Reporters::new(Quota::default(), Vec::new()));
         Self {
             state,
-            lane,
+            handover,
             decider: Decider::new(
                 for_decider.0,
                 Arc::default(),
@@ -76,20 +76,21 @@ impl Worker {
             outcomes: vec![outcome],
             reporter: "tests".to_owned(),
         };
-        let told = Request::new(Told(Ok(batch)));
+        let told = Request::new(Received(Ok(batch)));
         let answer = self.feedback.report_unary(told).await.unwrap();
         assert_eq!(answer.into_inner().accepted, 1);
     }
 
     fn dispatches(&self) -> Vec<Dispatched> {
         let mut taken = VecDeque::new();
-        self.lane.drain_dispatches(&mut taken);
+        self.handover.drain_dispatches(&mut taken);
         taken.into()
     }
 
     fn reports(&self) -> Vec<Reported> {
         let mut taken = VecDeque::new();
-        self.lane.drain_reports(&mut taken, &mut VecDeque::new());
+        self.handover
+            .drain_reports(&mut taken, &mut VecDeque::new());
         taken.into()
     }
 }

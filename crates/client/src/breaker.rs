@@ -17,14 +17,14 @@ const TRIAL_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration:
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(super) struct AskBreaker {
     most: u32,
     failures: AtomicU32,
     is_open: AtomicBool,
     opened: Notify,
 }
 
-impl Breaker {
+impl AskBreaker {
     /// A closed one that opens after so many failures in a row.
     pub(super) fn new(failures: u32) -> Self {
         Self {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn only_failures_in_a_row_open_it_and_only_once() {
-        let breaker = Breaker::new(3);
+        let breaker = AskBreaker::new(3);
         for _ in 0..9 {
             assert!(!breaker.failed() && !breaker.failed());
             breaker.succeeded();

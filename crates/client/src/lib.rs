@@ -66,7 +66,7 @@ use tokio::task::AbortHandle;
 
 use answer::{Answer, Decided, Source};
 use assembly::Copied;
-use breaker::Breaker;
+use breaker::AskBreaker;
 use cache::{Cache, Key};
 use counters::{Counters, Counts, bump};
 use lines::{Lines, Reply};
@@ -126,7 +126,7 @@ pub struct Client {
 struct Shared {
     options: Options,
     lines: Lines,
-    breaker: Breaker,
+    breaker: AskBreaker,
     cache: Mutex<Cache>,
     places: Mutex<Places>,
     /// The last copy of the sidecar's snapshot; `None` until the first.
@@ -160,7 +160,7 @@ impl Client {
         let lines = Lines::new(&options)?;
         let shared = Arc::new(Shared {
             lines,
-            breaker: Breaker::new(options.failures),
+            breaker: AskBreaker::new(options.failures),
             cache: Mutex::new(Cache::new(options.cached_answers)),
             places: Mutex::new(Places::new(options.known_networks)),
             copied: ArcSwapOption::empty(),

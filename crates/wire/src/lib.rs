@@ -26,11 +26,11 @@ mod place;
 mod query;
 pub mod question;
 pub mod receipt;
+pub mod received;
 mod refusal;
 #[cfg(feature = "server")]
 pub mod report;
 mod serialize;
-pub mod told;
 
 pub use explain::{HomeTimes, explanation};
 pub use fault::WireError;

@@ -169,7 +169,7 @@ impl DecisionId {
 
 /// What an id that was told says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Reading {
     /// It is a receipt of this process.
     Receipt(DecisionNumber),
     /// It is of another process, or without a tag.
@@ -181,20 +181,20 @@ pub enum Told {
 }
 
 /// Reads an id that was told to the process `instance` with this key.
-pub fn read(id: &str, (instance, key): (u16, ReceiptKey)) -> Told {
+pub fn read(id: &str, (instance, key): (u16, ReceiptKey)) -> Reading {
     let is_hex = id.bytes().all(|digit| digit.is_ascii_hexdigit());
     let Some((number, tag)) = id.split_at_checked(BARE_DIGITS).filter(|_| is_hex) else {
-        return Told::Malformed;
+        return Reading::Malformed;
     };
     let Ok(number) = u64::from_str_radix(number, 16) else {
-        return Told::Malformed;
+        return Reading::Malformed;
     };
     match (id.len(), u32::from_str_radix(tag, 16)) {
-        (BARE_DIGITS, _) => Told::NoReceipt,
-        (DIGITS, Ok(_)) if number >> 48 != u64::from(instance) => Told::NoReceipt,
-        (DIGITS, Ok(tag)) if key.gave(number, tag) => Told::Receipt(DecisionNumber::of(number)),
-        (DIGITS, Ok(_)) => Told::Unknown,
-        _ => Told::Malformed,
+        (BARE_DIGITS, _) => Reading::NoReceipt,
+        (DIGITS, Ok(_)) if number >> 48 != u64::from(instance) => Reading::NoReceipt,
+        (DIGITS, Ok(tag)) if key.gave(number, tag) => Reading::Receipt(DecisionNumber::of(number)),
+        (DIGITS, Ok(_)) => Reading::Unknown,
+        _ => Reading::Malformed,
     }
 }
 
@@ -216,14 +216,14 @@ mod tests {
         let id = KEY.id(number);
         let read = |id: &str| read(id, (0x0a0b, KEY));
         assert!(id.as_str().starts_with("0a0b0300000000af") && id.as_str().len() == 24);
-        let receipt = Told::Receipt(DecisionNumber(0x0300_0000_00af));
+        let receipt = Reading::Receipt(DecisionNumber(0x0300_0000_00af));
         assert_eq!(read(id.as_str()), receipt);
         assert_eq!(read(&id.as_str().to_uppercase()), receipt);
-        assert_eq!(read(KEY.id(number ^ 1 << 60).as_str()), Told::NoReceipt);
-        assert_eq!(read("0a0b0300000000af"), Told::NoReceipt);
+        assert_eq!(read(KEY.id(number ^ 1 << 60).as_str()), Reading::NoReceipt);
+        assert_eq!(read("0a0b0300000000af"), Reading::NoReceipt);
         for guess in 0..1_000_u64 {
             let guess = format!("0a0b0300000000af{guess:08x}");
-            assert!(guess == id.as_str() || read(&guess) == Told::Unknown);
+            assert!(guess == id.as_str() || read(&guess) == Reading::Unknown);
         }
         for malformed in [
             "",
@@ -232,9 +232,9 @@ mod tests {
             "0a0b0300000000af0",
             "+a0b0300000000af",
         ] {
-            assert_eq!(read(malformed), Told::Malformed, "{malformed}");
+            assert_eq!(read(malformed), Reading::Malformed, "{malformed}");
         }
-        assert_eq!(read(&"é".repeat(12)), Told::Malformed);
+        assert_eq!(read(&"é".repeat(12)), Reading::Malformed);
     }
 
     #[test]
@@ -247,11 +247,11 @@ mod tests {
         let numbers = CopyNumbers::new(first, copy);
         let read = |id: DecisionId| read(id.as_str(), (0x0a0b, KEY));
         for made in 0..3 {
-            let receipt = Told::Receipt(DecisionNumber::of(first | made));
+            let receipt = Reading::Receipt(DecisionNumber::of(first | made));
             assert_eq!(read(numbers.next().unwrap()), receipt);
         }
         for other in [0x0a0b_0300_0000_00af, copy_from(0x0a0b, 8)] {
-            assert_eq!(read(copy.id(other)), Told::Unknown);
+            assert_eq!(read(copy.id(other)), Reading::Unknown);
         }
     }
 }

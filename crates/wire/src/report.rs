@@ -242,13 +242,13 @@ impl Context<'_> {
             return Ok(None);
         }
         let (reason, words) = match receipt::read(id, self.receipts) {
-            receipt::Told::Receipt(number) => return Ok(Some(number)),
-            receipt::Told::NoReceipt => return Ok(None),
-            receipt::Told::Unknown => (
+            receipt::Reading::Receipt(number) => return Ok(Some(number)),
+            receipt::Reading::NoReceipt => return Ok(None),
+            receipt::Reading::Unknown => (
                 RefusedReason::UnknownDecision,
                 "which this process never gave",
             ),
-            receipt::Told::Malformed => (
+            receipt::Reading::Malformed => (
                 RefusedReason::BadDecisionId,
                 "must be 24 hexadecimal digits",
             ),

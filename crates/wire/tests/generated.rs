@@ -6,7 +6,7 @@
 //! The client and the messages are the usual ones. The server is generated with a codec of our own for the three
 //! deciding methods, because an answer is encoded straight from the snapshot, and with another for the explaining one,
 //! because an unreadable request is the caller's mistake (see `tradewind_wire::answer`). What is reported has a third,
-//! because an unreadable message must not end its stream (see `tradewind_wire::told`).
+//! because an unreadable message must not end its stream (see `tradewind_wire::received`).
 
 use std::collections::BTreeMap;
 use std::env;
@@ -21,7 +21,7 @@ use tonic_prost_build::manual;
 const ANSWER: &str = "crate::answer::Answer";
 const ANSWER_CODEC: &str = "crate::answer::AnswerCodec";
 const MESSAGE_CODEC: &str = "crate::answer::MessageCodec";
-const TOLD_CODEC: &str = "crate::told::ToldCodec";
+const TOLD_CODEC: &str = "crate::received::ReceivedCodec";
 
 /// What Envoy's services are compiled from.
 const ENVOY_FILES: [&str; 6] = [
@@ -208,7 +208,7 @@ fn telling(name: &str, route: &str, told: &str) -> manual::MethodBuilder {
     manual::Method::builder()
         .name(name)
         .route_name(route)
-        .input_type(format!("crate::told::Told<crate::proto::{told}>"))
+        .input_type(format!("crate::received::Received<crate::proto::{told}>"))
         .output_type("crate::proto::ReportResponse")
         .codec_path(TOLD_CODEC)
 }

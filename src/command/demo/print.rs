@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::command::output::Text;
 use crate::engine::number::from_u64;
-use tradewind_demo::show::{Begin, End, Event, Second, Told, Voice};
+use tradewind_demo::show::{Begin, End, Event, Record, Second, Voice};
 
 /// Lines of the table after which its head is printed again.
 const HEAD_EVERY: u32 = 20;
@@ -41,12 +41,12 @@ impl Printer {
     }
 
     /// The lines for what is told.
-    pub(super) fn lines(&mut self, told: &Told) -> String {
+    pub(super) fn lines(&mut self, told: &Record) -> String {
         match told {
-            Told::Begin(begin) => self.begin(begin),
-            Told::Second(second) => self.second(second),
-            Told::Event(event) => self.event(event),
-            Told::End(end) => self.end(end),
+            Record::Begin(begin) => self.begin(begin),
+            Record::Second(second) => self.second(second),
+            Record::Event(event) => self.event(event),
+            Record::End(end) => self.end(end),
         }
     }
 

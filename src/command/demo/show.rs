@@ -5,7 +5,7 @@ use std::io::Write;
 use super::print::Printer;
 use crate::command::output::Format;
 use crate::command::{CommandError, Context, Exit};
-use tradewind_demo::show::{self, DemoError, Plan, RATES, Told};
+use tradewind_demo::show::{self, DemoError, Plan, RATES, Record};
 
 /// Arguments of the whole story.
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub(super) fn run(
         heeds_signals: true,
     };
     let mut printer = Printer::new(context.colour);
-    let mut tell = |told: &Told| {
+    let mut tell = |told: &Record| {
         match args.format {
             Format::Json => {
                 serde_json::to_writer(&mut *out, told)?;

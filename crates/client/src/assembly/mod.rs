@@ -14,7 +14,7 @@ use tradewind_engine::signal::Signals;
 use tradewind_engine::snapshot::{Parts, Snapshot};
 use tradewind_engine::topology::{LaidOver, States, Topology};
 use tradewind_wire::answer::{self, Envelope};
-use tradewind_wire::follow::{StateFault, Told, read_state};
+use tradewind_wire::follow::{SidecarState, StateFault, read_state};
 use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto};
 
 /// A copy of the sidecar's snapshot: it decides as the sidecar did when it told of it.
@@ -183,7 +183,7 @@ fn stricter(topology: &Topology, states: &[AdminState]) -> States {
 
 /// The signals that were told, with versions that change when what they stand for does: the sidecar's own count would
 /// begin anew when it is restarted.
-fn versioned(told: &Told, before: Option<&Signals>) -> Signals {
+fn versioned(told: &SidecarState, before: Option<&Signals>) -> Signals {
     let mut signals = told.signals.clone();
     let Some(before) = before else {
         return signals;

@@ -13,7 +13,7 @@ use std::io;
 
 use tokio::runtime::Builder;
 
-pub use told::{Begin, End, Event, Expectation, Second, Tell, Told, Voice};
+pub use told::{Begin, End, Event, Expectation, Record, Second, Tell, Voice};
 
 use super::nodes::NodesError;
 use super::signals;

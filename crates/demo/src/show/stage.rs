@@ -13,7 +13,7 @@ use super::host::Host;
 use super::ledger::Ledger;
 use super::proxy::{Done, Proxy};
 use super::story::{Act, LOST_SITE, Pace, SLOW_NODE, Story};
-use super::told::{Begin, End, Event, Tell, Told, Voice};
+use super::told::{Begin, End, Event, Record, Tell, Voice};
 use super::watch::{Watch, explained, who_takes_over};
 use super::{DemoError, Plan, expectations};
 use crate::audience::Audience;
@@ -114,7 +114,7 @@ impl<'t> Stage<'t> {
             let site = begin.sites.entry(node.site.clone()).or_default();
             site.push(node.id.clone());
         }
-        tell(&Told::Begin(begin)).map_err(DemoError::Output)?;
+        tell(&Record::Begin(begin)).map_err(DemoError::Output)?;
         let pace = if plan.quick { Pace::QUICK } else { Pace::USUAL };
         let ledger = Ledger::new(&plans, plan.seed);
         let mut stage = Self {
@@ -151,7 +151,7 @@ impl<'t> Stage<'t> {
         // After a pause of the machine several seconds are over at once; all but the first are empty.
         while (self.ledger.len() as u64) < seconds && self.story.act() != Act::Over {
             let second = self.ledger.close_second();
-            self.told(&Told::Second(second))?;
+            self.told(&Record::Second(second))?;
             if let Some(act) = self.story.advance(&self.ledger) {
                 self.begin(act)?;
             }
@@ -191,7 +191,7 @@ impl<'t> Stage<'t> {
             let event =
                 answer.and_then(|answer| who_takes_over(self.now_s(), &left, &request, &answer));
             if let Some(event) = event {
-                return self.told(&Told::Event(event));
+                return self.told(&Record::Event(event));
             }
         }
         Ok(())
@@ -241,7 +241,7 @@ impl<'t> Stage<'t> {
             held: !interrupted && expectations.iter().all(|expectation| expectation.held),
             expectations,
         };
-        self.told(&Told::End(end.clone()))?;
+        self.told(&Record::End(end.clone()))?;
         Ok(end)
     }
 
@@ -251,10 +251,10 @@ impl<'t> Stage<'t> {
 
     fn say(&mut self, voice: Voice, text: String) -> Result<(), DemoError> {
         let at_s = self.now_s();
-        self.told(&Told::Event(Event { at_s, voice, text }))
+        self.told(&Record::Event(Event { at_s, voice, text }))
     }
 
-    fn told(&mut self, told: &Told) -> Result<(), DemoError> {
+    fn told(&mut self, told: &Record) -> Result<(), DemoError> {
         (self.tell)(told).map_err(DemoError::Output)
     }
 }

@@ -6,12 +6,12 @@ use std::io;
 use serde::Serialize;
 
 /// Who is told, as it happens; an error ends the demo.
-pub type Tell<'t> = dyn FnMut(&Told) -> io::Result<()> + 't;
+pub type Tell<'t> = dyn FnMut(&Record) -> io::Result<()> + 't;
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Told {
+pub enum Record {
     /// Everything runs.
     Begin(Begin),
     /// What became of the requests of a second.

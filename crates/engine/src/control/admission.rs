@@ -1,11 +1,11 @@
-//! From verdicts to admissions: which node may be named, as far as it is believed that it should not be.
+//! From judgements to admissions: which node may be named, as far as it is believed that it should not be.
 
 use std::collections::BTreeSet;
 
-use super::edition::Mapping;
 use super::event::Event;
 use super::ladder::{Ladder, Weights};
 use super::node::NodeNotes;
+use super::positions::Mapping;
 use super::spell::Spell;
 use super::{Doubt, SetReport};
 use crate::health::budget::{self, Member};
@@ -16,7 +16,7 @@ use crate::signal::{Admission, Readmission};
 use crate::time::Moment;
 use crate::topology::Topology;
 
-pub use super::verdict::{Source, Verdict, verdict};
+pub use super::judgement::{Judgement, Source, judgement};
 
 /// The writer's notes on who may be named.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ pub struct Fleet<'a> {
 }
 
 impl AdmissionNotes {
-    /// Whether verdicts are frozen.
+    /// Whether judgements are frozen.
     pub fn is_isolated(&self) -> bool {
         self.isolation.is_isolated()
     }
@@ -70,7 +70,7 @@ impl AdmissionNotes {
         ladder.map(Ladder::report).unwrap_or_default()
     }
 
-    /// Since when verdicts are frozen, if they are.
+    /// Since when judgements are frozen, if they are.
     pub(super) fn doubt(&self) -> Option<Doubt> {
         let (since, until) = self.isolated_since.zip(self.isolation.until())?;
         Some(Doubt { since, until })
@@ -102,25 +102,25 @@ impl AdmissionNotes {
             topology, policy, ..
         } = fleet;
         let operation = policy.operation();
-        let verdicts: Vec<Verdict> = nodes
+        let judgements: Vec<Judgement> = nodes
             .iter()
-            .map(|notes| verdict(now, notes, operation))
+            .map(|notes| judgement(now, notes, operation))
             .collect();
-        self.unwell_since.resize(verdicts.len(), None);
-        for (since, verdict) in self.unwell_since.iter_mut().zip(&verdicts) {
-            *since =
-                (verdict.admission != Admission::Admitted).then(|| since.unwrap_or(verdict.since));
+        self.unwell_since.resize(judgements.len(), None);
+        for (since, judgement) in self.unwell_since.iter_mut().zip(&judgements) {
+            *since = (judgement.admission != Admission::Admitted)
+                .then(|| since.unwrap_or(judgement.since));
         }
-        self.follow_spells(now, (nodes, &verdicts), operation, events);
-        self.suspect_isolation(now, (&verdicts, nodes), topology, events);
-        let mut believed: Vec<Admission> = verdicts
+        self.follow_spells(now, (nodes, &judgements), operation, events);
+        self.suspect_isolation(now, (&judgements, nodes), topology, events);
+        let mut believed: Vec<Admission> = judgements
             .iter()
             .zip(&self.unwell_since)
-            .map(|(verdict, since)| {
+            .map(|(judgement, since)| {
                 if since.is_some_and(|since| self.isolation.disbelieves(since)) {
                     Admission::Admitted
                 } else {
-                    verdict.admission
+                    judgement.admission
                 }
             })
             .collect();
@@ -133,18 +133,18 @@ impl AdmissionNotes {
     fn follow_spells(
         &mut self,
         now: Moment,
-        (nodes, verdicts): (&[NodeNotes], &[Verdict]),
+        (nodes, judgements): (&[NodeNotes], &[Judgement]),
         operation: &Operation,
         events: &mut Vec<Event>,
     ) {
-        self.spells.resize(verdicts.len(), None);
-        let nodes = nodes.iter().zip(verdicts).zip(0_u32..);
-        for (slot, ((notes, verdict), at)) in self.spells.iter_mut().zip(nodes) {
-            let is_well = verdict.admission == Admission::Admitted;
+        self.spells.resize(judgements.len(), None);
+        let nodes = nodes.iter().zip(judgements).zip(0_u32..);
+        for (slot, ((notes, judgement), at)) in self.spells.iter_mut().zip(nodes) {
+            let is_well = judgement.admission == Admission::Admitted;
             let before = slot.filter(Spell::lasts);
             *slot = match before {
                 None if is_well => continue,
-                None => Some(Spell::begin(verdict, &notes.breaker)),
+                None => Some(Spell::begin(judgement, &notes.breaker)),
                 Some(mut spell) => {
                     spell.go_on(&notes.breaker);
                     spell.ended = is_well.then_some(now);
@@ -152,7 +152,7 @@ impl AdmissionNotes {
                 }
             };
             let was = before.is_some_and(|spell| spell.first_source == Source::LoadReports);
-            let begins = before.is_none() && verdict.source == Source::LoadReports;
+            let begins = before.is_none() && judgement.source == Source::LoadReports;
             if let Some(spell) = slot.filter(|_| begins || (was && is_well)) {
                 events.push(Event::Overloaded {
                     node: NodeIndex(at),
@@ -167,19 +167,21 @@ impl AdmissionNotes {
     fn suspect_isolation(
         &mut self,
         now: Moment,
-        (verdicts, nodes): (&[Verdict], &[NodeNotes]),
+        (judgements, nodes): (&[Judgement], &[NodeNotes]),
         topology: &Topology,
         events: &mut Vec<Event>,
     ) {
         let mut sites = vec![SiteHealth::default(); topology.sites().len()];
-        let verdicts = verdicts.iter().zip(&self.unwell_since);
-        for ((node, notes), (verdict, since)) in topology.nodes().iter().zip(nodes).zip(verdicts) {
+        let judgements = judgements.iter().zip(&self.unwell_since);
+        for ((node, notes), (judgement, since)) in
+            topology.nodes().iter().zip(nodes).zip(judgements)
+        {
             if let Some(site) = sites.get_mut(node.site.get())
                 && node.state == AdminState::Ready
             {
                 site.nodes += 1;
                 let failed = !matches!(
-                    verdict.admission,
+                    judgement.admission,
                     Admission::Admitted | Admission::Overloaded | Admission::Unknown
                 );
                 let lately = since.is_some_and(|since| now.since(since) <= EVENT_MS);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::edition::Mapping;
+use super::positions::Mapping;
 use crate::balance::headroom::{self, Carried, ColdRates, NodeLoad};
 use crate::balance::hot_keys::{Group, GroupKey, HotKeys};
 use crate::model::{NodeIndex, SiteIndex};

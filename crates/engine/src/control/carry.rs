@@ -2,8 +2,8 @@
 
 use super::Next;
 use super::deadband::Deadband;
-use super::edition::Mapping;
 use super::node::NodeNotes;
+use super::positions::Mapping;
 use super::site::SiteNotes;
 use crate::model::SiteIndex;
 use crate::number::narrow;

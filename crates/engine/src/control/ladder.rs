@@ -39,9 +39,9 @@ pub(super) struct Weights {
 
 impl Weights {
     /// Counts a node.
-    pub(super) fn add(&mut self, weight: f64, verdict: Admission) {
+    pub(super) fn add(&mut self, weight: f64, admission: Admission) {
         self.all += weight;
-        match verdict {
+        match admission {
             Admission::Admitted => self.well += weight,
             Admission::Unknown => self.unknown += weight,
             Admission::Overloaded => self.overloaded += weight,

@@ -18,9 +18,9 @@ pub mod condition;
 pub mod credit;
 mod deadband;
 mod disagreement;
-pub mod edition;
 pub mod event;
 pub mod heard;
+mod judgement;
 mod ladder;
 mod levels;
 mod loads;
@@ -28,6 +28,7 @@ pub mod meter;
 mod network;
 pub mod node;
 mod on_trial;
+pub mod positions;
 mod recent;
 mod room;
 mod round;
@@ -40,7 +41,6 @@ mod told;
 pub mod trials;
 mod trying;
 mod unbelieved;
-mod verdict;
 
 use std::sync::Arc;
 
@@ -54,15 +54,15 @@ use super::signal::{NodeSignals, Readmission, Signals};
 use super::snapshot::Snapshot;
 use super::time::Moment;
 use super::topology::Topology;
-use admission::{AdmissionNotes, Verdict};
+use admission::{AdmissionNotes, Judgement};
 use allowance::Allowance;
 use ballast::BallastNotes;
-use edition::{Edition, Mapping};
 use event::Event;
 use heard::Heard;
 use meter::{Disruption, Meter};
 use network::NetworkNotes;
 use node::NodeNotes;
+use positions::{Mapping, Positions};
 use recent::RecentDecisions;
 use site::SiteNotes;
 use spell::Spell;
@@ -86,7 +86,7 @@ pub struct Control {
     /// What is usual in each tier.
     levels: Levels,
     /// What positions stand for.
-    edition: Edition,
+    positions: Positions,
     /// Where positions of the edition before are in this one.
     mapping: Mapping,
     /// What sets and classes of each lane are called.
@@ -116,7 +116,7 @@ pub struct NodeReport<'a> {
     /// The writer's notes.
     pub notes: &'a NodeNotes,
     /// What they say by themselves.
-    pub verdict: Verdict,
+    pub judgement: Judgement,
     /// What decisions see.
     pub signals: NodeSignals,
     /// Its bad time, the last one if it is over; `None` if it never had one.
@@ -156,7 +156,7 @@ impl Control {
             sites: Vec::new(),
             members: Vec::new(),
             levels: Levels::default(),
-            edition: Edition::default(),
+            positions: Positions::default(),
             mapping: Mapping::default(),
             numbered: Vec::new(),
             score: None,
@@ -187,19 +187,19 @@ impl Control {
 
     /// Takes over a fleet and policy that are about to be published, and answers what their first snapshot should hold.
     ///
-    /// Positions are mapped by what they stand for ([`edition`]): what is known of nodes, sites, sets and classes goes on,
+    /// Positions are mapped by what they stand for ([`positions`]): what is known of nodes, sites, sets and classes goes on,
     /// only what is gone is forgotten. Nodes that join begin with an eighth of their weight, except at the very first.
     /// Call it before the first observation, and whenever either changes.
     pub fn adopt(&mut self, now: Moment, next: Next<'_>) -> Arc<Signals> {
         let numbers = self.signals.numbers.after(next.topology, &next.routings());
-        let edition = Edition::new(next.topology, Arc::new(numbers));
-        let joins_at = (!self.edition.is_empty()).then_some(now);
+        let positions = Positions::new(next.topology, Arc::new(numbers));
+        let joins_at = (!self.positions.is_empty()).then_some(now);
         if joins_at.is_none() {
             // Decisions that come before the first tick are made now, not when clocks began.
             self.last_tick = now;
         }
-        self.mapping = self.edition.mapping_to(&edition);
-        self.edition = edition;
+        self.mapping = self.positions.mapping_to(&positions);
+        self.positions = positions;
         self.take_numbers(next);
         self.meter.carry(&self.mapping);
         let mapping = &self.mapping;
@@ -230,7 +230,7 @@ impl Control {
     /// Takes over what sets and classes are called from now on. The table stays the same one while it says the same, so that
     /// snapshots take over what they made by it.
     fn take_numbers(&mut self, next: Next<'_>) {
-        let numbers = self.edition.numbers();
+        let numbers = self.positions.numbers();
         if self.signals.numbers != *numbers {
             self.signals.numbers = Arc::clone(numbers);
         }
@@ -349,7 +349,7 @@ impl Control {
         let notes = self.nodes.get(node.get())?;
         Some(NodeReport {
             notes,
-            verdict: admission::verdict(now, notes, operation),
+            judgement: admission::judgement(now, notes, operation),
             signals: self.signals.node(node),
             spell: self.admission.spell(node),
             ejection_denied: self.admission.denied().contains(&node),

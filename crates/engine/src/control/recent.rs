@@ -1,6 +1,6 @@
 //! The last decisions, so that an outcome told later can be laid at the right door, and is believed once.
 
-use super::edition::Mapping;
+use super::positions::Mapping;
 use crate::geo::group::Group;
 use crate::hash::KeyHash;
 use crate::model::NodeIndex;

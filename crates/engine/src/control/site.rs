@@ -4,10 +4,10 @@
 //! and only then the estimates, so that a site that was measured and one that was not mean the same.
 
 use super::deadband::Deadband;
-use super::edition::Mapping;
 use super::levels::{self, Level};
 use super::node::{LEAST_FADE, NodeNotes};
 use super::on_trial::{OnTrial, Returns};
+use super::positions::Mapping;
 use crate::number::{from_u64, narrow};
 use crate::policy::ClassNumber;
 use crate::policy::Operation;

@@ -3,7 +3,7 @@
 //! A breaker that is tried and opens again has a new state each time, and a node may fail its probes before its breaker
 //! opens. Who looks at night asks since when the node is out and what came first; so that is kept beside what holds now.
 
-use super::verdict::{Source, Verdict};
+use super::judgement::{Judgement, Source};
 use crate::health::breaker::{Breaker, Cause, State};
 use crate::signal::Admission;
 use crate::time::Moment;
@@ -30,13 +30,13 @@ pub struct Spell {
 }
 
 impl Spell {
-    /// One that begins with this verdict.
-    pub(super) fn begin(verdict: &Verdict, breaker: &Breaker) -> Self {
+    /// One that begins with this judgement.
+    pub(super) fn begin(judgement: &Judgement, breaker: &Breaker) -> Self {
         let mut spell = Self {
-            since: verdict.since,
+            since: judgement.since,
             ended: None,
-            first_admission: verdict.admission,
-            first_source: verdict.source,
+            first_admission: judgement.admission,
+            first_source: judgement.source,
             first_cause: Cause::None,
             reopenings: 0,
             first_opened: None,

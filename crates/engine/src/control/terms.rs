@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::allowance::Allowance;
 use super::deadband::Deadband;
-use super::edition::Mapping;
 use super::event::Event;
 use super::on_trial::{Blame, LEAST_MARGIN_MS, Standard, TrialStep};
+use super::positions::Mapping;
 use super::site::{ClassSeen, Member, SiteSeen, SiteView, TierLevels, entry};
 use super::{Control, Next};
 use crate::model::{AdminState, NodeIndex, SiteIndex};
@@ -155,7 +155,7 @@ impl Control {
                 *seen = self.see(now, site, next);
             }
         }
-        let numbers = Arc::clone(self.edition.numbers());
+        let numbers = Arc::clone(self.positions.numbers());
         let classes = numbers.known_classes().count();
         // A number that is free for another class has a row that nobody reads.
         let mut standing = vec![Standing::default(); numbers.classes() * seen.len()];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock;
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
-use crate::intake::lanes::{Dispatched, Lane};
+use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
 use crate::state::{Published, State};
 use crate::view::FleetView;
@@ -33,7 +33,7 @@ struct Shared {
     state: Arc<State>,
     counters: Arc<DecisionCounters>,
     recent: Arc<RecentDecisions>,
-    lane: Arc<Lane>,
+    handover: Arc<Handover>,
     /// The upper bits of every decision id of this worker: they tell processes (16 bits) and workers (8 bits) apart.
     id_prefix: u64,
     decisions: AtomicU64,
@@ -53,13 +53,13 @@ pub struct Ruling<'a> {
 }
 
 impl Decider {
-    /// A decider for worker number `worker`, whose decisions go to `lane`. `instance` is a number unlike those of other
+    /// A decider for worker number `worker`, whose decisions go to `handover`. `instance` is a number unlike those of other
     /// processes. A worker has one, however many doors it serves: its ids must not come twice.
     pub fn new(
         state: Arc<State>,
         counters: Arc<DecisionCounters>,
         recent: Arc<RecentDecisions>,
-        lane: Arc<Lane>,
+        handover: Arc<Handover>,
         (instance, worker): (u16, usize),
     ) -> Self {
         let id_prefix = (u64::from(instance) << 48) | ((worker as u64 & 0xff) << 40);
@@ -68,7 +68,7 @@ impl Decider {
                 state,
                 counters,
                 recent,
-                lane,
+                handover,
                 id_prefix,
                 decisions: AtomicU64::new(0),
             }),
@@ -132,7 +132,7 @@ impl Decider {
             let decision = Decision::new(&published.snapshot, &evaluation);
             shared.counters.count(&decision, &published.pool_rows);
             if let Some(dispatched) = dispatched(published, &decision, id_number) {
-                shared.lane.dispatched(dispatched);
+                shared.handover.dispatched(dispatched);
             }
             let notable = recent::is_notable(evaluation.verdict, decision.purity());
             if recent::is_sampled(number, published.snapshot.policy().sample_ratio(), notable) {

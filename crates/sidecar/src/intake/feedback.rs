@@ -1,7 +1,7 @@
 //! The feedback and the telemetry service: what is told to the sidecar, on its way to the writer.
 //!
 //! The query door hands over what it is told in lines ([`Feedback::take_lines`]), so both ways have the same quotas,
-//! bounds and counters. One value for each worker, so that it fills only that worker's lane. Nothing told is an error of its call: an item that
+//! bounds and counters. One value for each worker, so that it fills only that worker's handover. Nothing told is an error of its call: an item that
 //! cannot be believed is counted with its reason and the others are taken. The answer says what became of all.
 
 use std::slice;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
-use crate::intake::lanes::{Lane, Report, Reported};
-use crate::intake::reporters::{Admission, Reporters};
+use crate::intake::handover::{Handover, Report, Reported};
+use crate::intake::reporters::{Grant, Reporters};
 use crate::intake::tally::{ReportCounters, ReportKind};
 use crate::listen::socket::Peer;
 use crate::state::{NO_POLICY, Published, State};
@@ -20,8 +20,8 @@ use crate::wire::proto::server::telemetry_service_server::TelemetryService;
 use crate::wire::proto::{
     LoadReport, Outcome, ReportHistogramsRequest, ReportRequest, ReportResponse,
 };
+use crate::wire::received::Received;
 use crate::wire::report::{Context, Fault, RefusedReason, Summary, reporter_name};
-use crate::wire::told::Told;
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::signal::observation::{Reporter, Standing};
 
@@ -47,7 +47,7 @@ pub struct Feedback {
 struct Shared {
     state: Arc<State>,
     reporters: Arc<Reporters>,
-    lane: Arc<Lane>,
+    handover: Arc<Handover>,
     counters: Arc<ReportCounters>,
     instance: u16,
 }
@@ -108,12 +108,12 @@ struct Batch<'a, M> {
 }
 
 impl Feedback {
-    /// The services of the worker whose lane and counters these are. `instance` stands in the upper 16 bits of the ids of
+    /// The services of the worker whose handover and counters these are. `instance` stands in the upper 16 bits of the ids of
     /// this process's decisions.
     pub fn new(
         state: Arc<State>,
         reporters: Arc<Reporters>,
-        lane: Arc<Lane>,
+        handover: Arc<Handover>,
         counters: Arc<ReportCounters>,
         instance: u16,
     ) -> Self {
@@ -121,7 +121,7 @@ impl Feedback {
             shared: Arc::new(Shared {
                 state,
                 reporters,
-                lane,
+                handover,
                 counters,
                 instance,
             }),
@@ -261,20 +261,19 @@ impl Shared {
         };
         let wanted = batch.items.len().min(batch.bound);
         let who = (call.peer, name);
-        let admission = self.reporters.admit(clock::now(), who, wanted, batch.cost);
-        self.refuse_rest(call, batch, (wanted, admission.granted));
+        let grant = self.reporters.admit(clock::now(), who, wanted, batch.cost);
+        self.refuse_rest(call, batch, (wanted, grant.granted));
         let context = Context {
             policy: published.snapshot.policy(),
             addresses: published.nodes.addresses(),
             receipts: (self.instance, self.state.receipts.key()),
-            reporter: admission.reporter,
+            reporter: grant.reporter,
         };
-        for (at, item) in batch.items.iter().take(admission.granted).enumerate() {
+        for (at, item) in batch.items.iter().take(grant.granted).enumerate() {
             match read(&context, item) {
                 Ok(report) => {
-                    let standing =
-                        |node| standing(published, (call.peer, batch.by), admission, node);
-                    self.hand_over(published, (admission.reporter, standing), report);
+                    let standing = |node| standing(published, (call.peer, batch.by), grant, node);
+                    self.hand_over(published, (grant.reporter, standing), report);
                     call.summary.accept();
                 }
                 Err(fault) => {
@@ -298,7 +297,7 @@ impl Shared {
             Report::Outcome(_) => Standing::Other,
             Report::Load(node, _) | Report::ServiceTimes(node, _) => standing(*node),
         };
-        self.lane.reported(Reported {
+        self.handover.reported(Reported {
             fleet: published.revision,
             from: (reporter, standing),
             report,
@@ -353,7 +352,7 @@ impl Shared {
     /// Takes one message, the whole of a call.
     fn once<M>(
         &self,
-        request: Request<Told<M>>,
+        request: Request<Received<M>>,
         kind: ReportKind,
         take: impl Fn(&mut Call, &M) -> Result<(), NoPolicy>,
     ) -> Result<Response<ReportResponse>, Status> {
@@ -371,7 +370,7 @@ impl Shared {
     /// Takes messages until the stream ends.
     async fn stream<M>(
         &self,
-        request: Request<Streaming<Told<M>>>,
+        request: Request<Streaming<Received<M>>>,
         kind: ReportKind,
         take: impl Fn(&mut Call, &M) -> Result<(), NoPolicy>,
     ) -> Result<Response<ReportResponse>, Status> {
@@ -380,7 +379,7 @@ impl Shared {
         }
         let mut call = Call::new(&request);
         let mut messages = request.into_inner();
-        while let Some(Told(message)) = messages.message().await? {
+        while let Some(Received(message)) = messages.message().await? {
             call.message = Some(call.message.map_or(0, |last| last + 1));
             match message {
                 Ok(message) => take(&mut call, &message)?,
@@ -395,14 +394,14 @@ impl Shared {
 fn standing(
     published: &Published,
     (peer, by): (Peer, By),
-    admission: Admission,
+    grant: Grant,
     node: NodeIndex,
 ) -> Standing {
     let socket = published.snapshot.topology().node(node).address.socket();
     let own = socket.map(|socket| Peer::Ip(socket.ip().to_canonical()));
     if by == By::Anybody && own == Some(peer) {
         Standing::Own
-    } else if by == By::Proxy || admission.is_trusted {
+    } else if by == By::Proxy || grant.is_trusted {
         Standing::Proxy
     } else {
         Standing::Other
@@ -434,7 +433,7 @@ impl Call {
 impl FeedbackService for Feedback {
     async fn report(
         &self,
-        request: Request<Streaming<Told<ReportRequest>>>,
+        request: Request<Streaming<Received<ReportRequest>>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
         let take = |call: &mut Call, batch: &ReportRequest| shared.take_outcomes(call, batch);
@@ -443,7 +442,7 @@ impl FeedbackService for Feedback {
 
     async fn report_unary(
         &self,
-        request: Request<Told<ReportRequest>>,
+        request: Request<Received<ReportRequest>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
         shared.once(request, ReportKind::Outcome, |call, batch| {
@@ -456,7 +455,7 @@ impl FeedbackService for Feedback {
 impl TelemetryService for Feedback {
     async fn report_load(
         &self,
-        request: Request<Streaming<Told<LoadReport>>>,
+        request: Request<Streaming<Received<LoadReport>>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
         let take =
@@ -466,7 +465,7 @@ impl TelemetryService for Feedback {
 
     async fn report_histograms(
         &self,
-        request: Request<Told<ReportHistogramsRequest>>,
+        request: Request<Received<ReportHistogramsRequest>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
         shared.once(request, ReportKind::Histogram, |call, batch| {

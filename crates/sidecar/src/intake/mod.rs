@@ -2,12 +2,12 @@
 //!
 //! The [`decider`] decides, whichever door asks; one in so many is kept by [`recent`]. What is told comes through
 //! [`feedback`], within the quotas of [`reporters`]; [`tally`] and [`counters`] count. All of it reaches the writer by the
-//! [`lanes`].
+//! [`handover`].
 
 pub mod counters;
 pub mod decider;
 pub mod feedback;
-pub mod lanes;
+pub mod handover;
 pub mod recent;
 pub mod reporters;
 pub mod tally;

@@ -44,7 +44,7 @@ impl Default for Quota {
 
 /// What a reporter may tell now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admission {
+pub struct Grant {
     /// Who it is.
     pub reporter: Reporter,
     /// Whether the operator trusts it.
@@ -98,13 +98,13 @@ impl Reporters {
         (peer, name): (Peer, &str),
         wanted: usize,
         cost: u64,
-    ) -> Admission {
+    ) -> Grant {
         let identity = Identity::of(peer, name, &self.trusted);
         let is_trusted = identity.is_trusted;
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let full = Bucket::full(now, self.quota);
         let (number, bucket) = seats.find(now, identity, full);
-        Admission {
+        Grant {
             reporter: Reporter(number),
             is_trusted,
             granted: bucket.take(now, self.quota, wanted, cost),
@@ -200,8 +200,8 @@ mod tests {
         let reporters = reporters(&[]);
         let start = clock::now();
         let ask = |after, wanted, cost| {
-            let admission = reporters.admit(start + after, (Peer::Unix(None), "a"), wanted, cost);
-            admission.granted
+            let grant = reporters.admit(start + after, (Peer::Unix(None), "a"), wanted, cost);
+            grant.granted
         };
         assert_eq!(ask(seconds(0), 70, 1), 70);
         assert_eq!(ask(seconds(0), 70, 1), 30);
@@ -228,8 +228,8 @@ mod tests {
         let reporters = reporters(&["uid:7", "10.0.0.0/8", "2001:db8::1"]);
         let now = clock::now();
         let who = |peer, name| {
-            let admission = reporters.admit(now, (peer, name), 1, 1);
-            (admission.reporter.0, admission.is_trusted)
+            let grant = reporters.admit(now, (peer, name), 1, 1);
+            (grant.reporter.0, grant.is_trusted)
         };
         let loopback = ip("127.0.0.1");
         assert_eq!([who(loopback, "a"), who(loopback, "b")], [(1, false); 2]);

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 
-use crate::intake::lanes::Intake;
+use crate::intake::handover::Intake;
 use crate::wire::report::RefusedReason;
 use tradewind_engine::signal::observation::AttemptResult;
 
@@ -118,8 +118,8 @@ impl ReportSources {
         let mut family =
             encoder.encode_descriptor("reports_dropped", help, None, MetricType::Counter)?;
         let mut sums = [("dispatches", 0), ("reports", 0), ("histograms", 0)];
-        for lane in self.intake.lanes() {
-            let dropped = lane.dropped();
+        for handover in self.intake.handovers() {
+            let dropped = handover.dropped();
             let counts = [dropped.dispatches, dropped.reports, dropped.histograms];
             for ((_, sum), count) in sums.iter_mut().zip(counts) {
                 *sum += count;

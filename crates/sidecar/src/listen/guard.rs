@@ -21,7 +21,7 @@ use tower::util::Oneshot;
 use super::counters::{self, GateCounters, WorkerGauges};
 use super::service::WorkerService;
 use super::socket::Peer;
-use super::warden::Control;
+use super::warden::ConnectionState;
 
 /// What all calls of one door on one worker have in common.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct CallTerms {
 pub(crate) struct Guard<S> {
     service: S,
     terms: Arc<CallTerms>,
-    connection: Arc<Control>,
+    connection: Arc<ConnectionState>,
     peer: Peer,
 }
 
@@ -53,7 +53,7 @@ impl<S> Guard<S> {
     pub(crate) fn new(
         service: S,
         terms: Arc<CallTerms>,
-        connection: Arc<Control>,
+        connection: Arc<ConnectionState>,
         peer: Peer,
     ) -> Self {
         Self {
@@ -126,7 +126,7 @@ pub(crate) struct GuardedCall<S: WorkerService> {
     timer: Option<Pin<Box<Sleep>>>,
     /// Passed on to the answer's body; `None` from the start for a call over the in-flight budget.
     place: Option<Place>,
-    connection: Arc<Control>,
+    connection: Arc<ConnectionState>,
 }
 
 impl<S: WorkerService> Future for GuardedCall<S> {
@@ -190,7 +190,7 @@ impl<S: WorkerService> GuardedCall<S> {
 /// A unary answer on its way out.
 #[derive(Debug)]
 struct Sending {
-    connection: Arc<Control>,
+    connection: Arc<ConnectionState>,
 }
 
 impl Drop for Sending {

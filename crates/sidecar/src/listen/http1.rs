@@ -32,7 +32,7 @@ use super::porter::{Arrival, Host};
 use super::preface::Opened;
 use super::socket::{Accepted, Listener, Peer};
 use super::stranger::{self, Signpost};
-use super::warden::{self, Control, Phase, Terms};
+use super::warden::{self, ConnectionState, Phase, Terms};
 use super::watched::{self, Watched};
 use crate::clock;
 
@@ -266,7 +266,7 @@ impl<S: HttpService> Host for Http1Host<S> {
             counters::count(&counters.refused_preface);
             return stranger::answer_http2(stream, &signpost).await;
         }
-        let control = Arc::new(Control::default());
+        let control = Arc::new(ConnectionState::default());
         let terms = Terms {
             max_age: limits.max_age,
             send_deadline: limits.send_deadline,

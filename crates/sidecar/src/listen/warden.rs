@@ -40,7 +40,7 @@ pub(crate) enum Order {
 
 /// What the connection, its calls and its warden know of each other.
 #[derive(Debug, Default)]
-pub(crate) struct Control {
+pub(crate) struct ConnectionState {
     order: AtomicU8,
     /// The connection's task, to be woken for an order.
     task: Mutex<Option<Waker>>,
@@ -52,7 +52,7 @@ pub(crate) struct Control {
     progress: AtomicU32,
 }
 
-impl Control {
+impl ConnectionState {
     /// The order in force; `cx` is woken when it changes.
     pub(crate) fn order(&self, cx: &Context<'_>) -> Order {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +131,7 @@ impl Drop for Companion {
 
 /// Starts the warden of a connection beside it; it ends when the result is dropped.
 pub(crate) fn spawn(
-    control: &Arc<Control>,
+    control: &Arc<ConnectionState>,
     terms: Terms,
     phase: watch::Receiver<Phase>,
     counters: &Arc<GateCounters>,
@@ -143,7 +143,7 @@ pub(crate) fn spawn(
 }
 
 async fn watch(
-    control: &Control,
+    control: &ConnectionState,
     terms: Terms,
     mut phase: watch::Receiver<Phase>,
     counters: &GateCounters,
@@ -187,7 +187,7 @@ mod tests {
 
     /// A connection under watch, in paused time.
     struct Scene {
-        control: Arc<Control>,
+        control: Arc<ConnectionState>,
         counters: Arc<GateCounters>,
         phase: watch::Sender<Phase>,
         warden: Companion,
@@ -195,7 +195,7 @@ mod tests {
 
     impl Scene {
         fn new(max_age_s: u64, send_deadline_s: u64) -> Self {
-            let control = Arc::new(Control::default());
+            let control = Arc::new(ConnectionState::default());
             let counters = Arc::new(GateCounters::default());
             let phase = watch::Sender::new(Phase::Serving);
             let terms = Terms {

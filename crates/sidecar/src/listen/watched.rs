@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
 use super::counters::{self, GateCounters};
-use super::warden::{Control, Order, Phase};
+use super::warden::{ConnectionState, Order, Phase};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Ended {
 pub(crate) async fn drive<C, E>(
     connection: C,
     leave: fn(Pin<&mut C>),
-    control: &Control,
+    control: &ConnectionState,
     mut after_poll: impl FnMut(),
 ) -> Ended
 where
@@ -72,11 +72,11 @@ where
 #[derive(Debug)]
 pub(crate) struct Watched<T> {
     stream: T,
-    control: Arc<Control>,
+    control: Arc<ConnectionState>,
 }
 
 impl<T> Watched<T> {
-    pub(crate) fn new(stream: T, control: &Arc<Control>) -> Self {
+    pub(crate) fn new(stream: T, control: &Arc<ConnectionState>) -> Self {
         Self {
             stream,
             control: Arc::clone(control),

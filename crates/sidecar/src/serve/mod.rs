@@ -24,7 +24,7 @@ use self::signposts::signpost;
 use crate::clock;
 use crate::doors::admin::AdminDesk;
 use crate::doors::http;
-use crate::intake::lanes::Intake;
+use crate::intake::handover::Intake;
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::ListenError;

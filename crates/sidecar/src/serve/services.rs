@@ -32,7 +32,7 @@ use crate::identity::Trusted;
 use crate::intake::counters::DecisionCounters;
 use crate::intake::decider::Decider;
 use crate::intake::feedback::{self, Feedback};
-use crate::intake::lanes::Intake;
+use crate::intake::handover::Intake;
 use crate::intake::recent::RecentDecisions;
 use crate::intake::reporters::{Quota, Reporters};
 use crate::intake::tally::ReportCounters;
@@ -87,19 +87,19 @@ impl Desks {
     /// same, so that its decisions are numbered once.
     pub(super) fn desk(&self, worker: usize) -> Desk {
         let state = || Arc::clone(&self.state);
-        let lane = || self.intake.lane(worker);
+        let handover = || self.intake.handover(worker);
         let decisions = self.decisions.get(worker);
         let decider = Decider::new(
             state(),
             decisions.map_or_else(Arc::default, Arc::clone),
             Arc::clone(&self.recent),
-            lane(),
+            handover(),
             (self.instance, worker),
         );
         let feedback = Feedback::new(
             state(),
             Arc::clone(&self.reporters),
-            lane(),
+            handover(),
             self.reports
                 .get(worker)
                 .map_or_else(Arc::default, Arc::clone),

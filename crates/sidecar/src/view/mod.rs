@@ -450,7 +450,7 @@ fn failing_view(now: Moment, object: &Failing, topology: &Topology) -> FailingVi
 }
 
 fn node_view(now: Moment, report: &NodeReport<'_>, how: Use) -> NodeView {
-    let (notes, verdict) = (report.notes, &report.verdict);
+    let (notes, verdict) = (report.notes, &report.judgement);
     let spell = report.spell;
     let since = match spell {
         Some(spell) => spell.ended.unwrap_or(spell.since),

@@ -91,7 +91,7 @@ impl BreakerView {
                 State::Open { until } => Some(until.since(now)),
                 State::Closed | State::HalfOpen { .. } => None,
             },
-            tried_with_ratio: match report.verdict.admission {
+            tried_with_ratio: match report.judgement.admission {
                 Admission::Probing { slice } => Some(f64::from(slice) / 65_536.0),
                 _ => None,
             },

@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::clock;
-use crate::intake::lanes::Intake;
+use crate::intake::handover::Intake;
 use crate::intake::reporters::Reporters;
 use crate::settings::Settings;
 use crate::settings::here::UnknownSite;

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use super::log::Log;
 use crate::clock;
 use crate::identity::Identity;
-use crate::intake::lanes::{Dispatched, Intake, Report, Reported};
+use crate::intake::handover::{Dispatched, Intake, Report, Reported};
 use crate::intake::reporters::Reporters;
 use crate::probe::Probed;
 use crate::view::events::Events;
 use crate::view::hearing::{self, Hearing};
 use crate::view::{self, FleetView, Transitions};
-use tradewind_engine::control::edition::Mapping;
 use tradewind_engine::control::event::Event;
 use tradewind_engine::control::meter::Disruption;
+use tradewind_engine::control::positions::Mapping;
 use tradewind_engine::control::{Control, Next};
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::publication;
@@ -170,7 +170,7 @@ impl Pulse {
         self.crossing = Some(Crossing { from, to, mapping });
     }
 
-    /// Takes in what lies on the lanes. What belongs to the revision before the present one is mapped to it; what is
+    /// Takes in what waits in the handovers. What belongs to the revision before the present one is mapped to it; what is
     /// older still has waited through two changes within a tick, and is left out.
     fn take_in(&mut self, now: Moment, snapshot: &Snapshot, fleet: u64) {
         let Some(intake) = &self.intake else { return };
@@ -185,12 +185,12 @@ impl Pulse {
             }
             mapping_from(item.fleet)?.mapping.dispatch(&item.dispatch)
         };
-        for told in intake.lanes() {
+        for told in intake.handovers() {
             told.drain_reports(&mut self.reports, &mut self.histograms);
             // All decisions first, those too that were made a moment ago: an outcome may be told by another worker than the one
             // that decided, and before its decision is known it has no receipt.
-            for lane in intake.lanes() {
-                lane.drain_dispatches(&mut self.dispatches);
+            for handover in intake.handovers() {
+                handover.drain_dispatches(&mut self.dispatches);
                 for item in &self.dispatches {
                     if let Some(dispatch) = known(item) {
                         self.control.dispatched(&dispatch, item.affinity);

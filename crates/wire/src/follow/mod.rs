@@ -26,7 +26,7 @@ pub const MAX_STATE_BYTES: usize = 8 << 20;
 
 /// What a state tells.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct SidecarState {
     /// Counts policies and topologies that took effect in the sidecar's process.
     pub revision: u64,
     /// Counts snapshots of that process.
@@ -105,7 +105,7 @@ pub fn state_message(snapshot: &Snapshot, revision: u64) -> proto::FollowedState
 }
 
 /// Reads a state; whatever it says, what comes out can be decided on.
-pub fn read_state(message: &proto::FollowedState) -> Result<Told, StateFault> {
+pub fn read_state(message: &proto::FollowedState) -> Result<SidecarState, StateFault> {
     let geo_states = [GeoState::Good, GeoState::NotConfigured, GeoState::Degraded];
     let geo_state = geo_states
         .into_iter()
@@ -114,7 +114,7 @@ pub fn read_state(message: &proto::FollowedState) -> Result<Told, StateFault> {
             let word = printable(&message.geo_state, 32);
             fault("geo_state", format!("is `{word}`, which is not known"))
         })?;
-    Ok(Told {
+    Ok(SidecarState {
         revision: message.revision,
         generation: message.generation,
         policy_digest: printable(&message.policy_digest, 64),

@@ -14,7 +14,7 @@ pub mod feedback_service_server {
         async fn report(
             &self,
             request: tonic::Request<
-                tonic::Streaming<crate::told::Told<crate::proto::ReportRequest>>,
+                tonic::Streaming<crate::received::Received<crate::proto::ReportRequest>>,
             >,
         ) -> std::result::Result<
             tonic::Response<crate::proto::ReportResponse>,
@@ -22,7 +22,7 @@ pub mod feedback_service_server {
         >;
         async fn report_unary(
             &self,
-            request: tonic::Request<crate::told::Told<crate::proto::ReportRequest>>,
+            request: tonic::Request<crate::received::Received<crate::proto::ReportRequest>>,
         ) -> std::result::Result<
             tonic::Response<crate::proto::ReportResponse>,
             tonic::Status,
@@ -111,7 +111,7 @@ pub mod feedback_service_server {
                     impl<
                         T: FeedbackService,
                     > tonic::server::ClientStreamingService<
-                        crate::told::Told<crate::proto::ReportRequest>,
+                        crate::received::Received<crate::proto::ReportRequest>,
                     > for ReportSvc<T> {
                         type Response = crate::proto::ReportResponse;
                         type Future = BoxFuture<
@@ -122,7 +122,7 @@ pub mod feedback_service_server {
                             &mut self,
                             request: tonic::Request<
                                 tonic::Streaming<
-                                    crate::told::Told<crate::proto::ReportRequest>,
+                                    crate::received::Received<crate::proto::ReportRequest>,
                                 >,
                             >,
                         ) -> Self::Future {
@@ -140,7 +140,7 @@ pub mod feedback_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportSvc(inner);
-                        let codec = crate::told::ToldCodec::default();
+                        let codec = crate::received::ReceivedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -161,7 +161,7 @@ pub mod feedback_service_server {
                     impl<
                         T: FeedbackService,
                     > tonic::server::UnaryService<
-                        crate::told::Told<crate::proto::ReportRequest>,
+                        crate::received::Received<crate::proto::ReportRequest>,
                     > for ReportUnarySvc<T> {
                         type Response = crate::proto::ReportResponse;
                         type Future = BoxFuture<
@@ -171,7 +171,7 @@ pub mod feedback_service_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                crate::told::Told<crate::proto::ReportRequest>,
+                                crate::received::Received<crate::proto::ReportRequest>,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
@@ -188,7 +188,7 @@ pub mod feedback_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportUnarySvc(inner);
-                        let codec = crate::told::ToldCodec::default();
+                        let codec = crate::received::ReceivedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -14,7 +14,7 @@ pub mod telemetry_service_server {
         async fn report_load(
             &self,
             request: tonic::Request<
-                tonic::Streaming<crate::told::Told<crate::proto::LoadReport>>,
+                tonic::Streaming<crate::received::Received<crate::proto::LoadReport>>,
             >,
         ) -> std::result::Result<
             tonic::Response<crate::proto::ReportResponse>,
@@ -23,7 +23,7 @@ pub mod telemetry_service_server {
         async fn report_histograms(
             &self,
             request: tonic::Request<
-                crate::told::Told<crate::proto::ReportHistogramsRequest>,
+                crate::received::Received<crate::proto::ReportHistogramsRequest>,
             >,
         ) -> std::result::Result<
             tonic::Response<crate::proto::ReportResponse>,
@@ -113,7 +113,7 @@ pub mod telemetry_service_server {
                     impl<
                         T: TelemetryService,
                     > tonic::server::ClientStreamingService<
-                        crate::told::Told<crate::proto::LoadReport>,
+                        crate::received::Received<crate::proto::LoadReport>,
                     > for ReportLoadSvc<T> {
                         type Response = crate::proto::ReportResponse;
                         type Future = BoxFuture<
@@ -124,7 +124,7 @@ pub mod telemetry_service_server {
                             &mut self,
                             request: tonic::Request<
                                 tonic::Streaming<
-                                    crate::told::Told<crate::proto::LoadReport>,
+                                    crate::received::Received<crate::proto::LoadReport>,
                                 >,
                             >,
                         ) -> Self::Future {
@@ -142,7 +142,7 @@ pub mod telemetry_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportLoadSvc(inner);
-                        let codec = crate::told::ToldCodec::default();
+                        let codec = crate::received::ReceivedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -163,7 +163,7 @@ pub mod telemetry_service_server {
                     impl<
                         T: TelemetryService,
                     > tonic::server::UnaryService<
-                        crate::told::Told<crate::proto::ReportHistogramsRequest>,
+                        crate::received::Received<crate::proto::ReportHistogramsRequest>,
                     > for ReportHistogramsSvc<T> {
                         type Response = crate::proto::ReportResponse;
                         type Future = BoxFuture<
@@ -173,7 +173,7 @@ pub mod telemetry_service_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                crate::told::Told<crate::proto::ReportHistogramsRequest>,
+                                crate::received::Received<crate::proto::ReportHistogramsRequest>,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
@@ -191,7 +191,7 @@ pub mod telemetry_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportHistogramsSvc(inner);
-                        let codec = crate::told::ToldCodec::default();
+                        let codec = crate::received::ReceivedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -10,7 +10,7 @@ const CLIENT_LEFT: u32 = 499;
 
 /// What is known of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct LoggedAttempt {
     pub(super) result: AttemptResult,
     /// The status that the node answered, 0 if the proxy made one up for it.
     pub(super) status: u32,
@@ -18,7 +18,7 @@ pub(super) struct Verdict {
 
 /// What a status says. `answered` is whether a byte of the answer came, if the log says so: the 502 and 504 of a proxy
 /// that got none are its own.
-pub(super) fn by_status(status: u32, answered: Option<bool>) -> Option<Verdict> {
+pub(super) fn by_status(status: u32, answered: Option<bool>) -> Option<LoggedAttempt> {
     let made_up = answered == Some(false) && matches!(status, 502..=504);
     let result = match status {
         0 | CLIENT_LEFT => return None,
@@ -28,16 +28,20 @@ pub(super) fn by_status(status: u32, answered: Option<bool>) -> Option<Verdict> 
         _ => AttemptResult::Ok,
     };
     let status = if made_up { 0 } else { status };
-    Some(Verdict { result, status })
+    Some(LoggedAttempt { result, status })
 }
 
 /// What the first two letters of HAProxy's termination state say (its configuration manual, 8.5): who ended the session,
 /// and in which phase.
-pub(super) fn by_termination(state: &str, status: u32, answered: Option<bool>) -> Option<Verdict> {
+pub(super) fn by_termination(
+    state: &str,
+    status: u32,
+    answered: Option<bool>,
+) -> Option<LoggedAttempt> {
     let mut letters = state.chars();
     let (by, phase) = (letters.next()?, letters.next()?);
-    let failed = |result| Some(Verdict { result, status: 0 });
-    let broke_off = |result| Some(Verdict { result, status });
+    let failed = |result| Some(LoggedAttempt { result, status: 0 });
+    let broke_off = |result| Some(LoggedAttempt { result, status });
     match (by, phase) {
         ('-', _) => by_status(status, answered),
         // The node refused the connection, or its answer was no HTTP.

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::Reader;
-use super::logged::{Verdict, by_status, by_termination};
+use super::logged::{LoggedAttempt, by_status, by_termination};
 use crate::cache;
 use crate::grpc_status;
 use crate::proto::{self, AttemptResult, CacheStatus};
@@ -252,7 +252,7 @@ impl Attempt {
         } else {
             by_termination(termination, outcome.status, self.answered)
         };
-        let Verdict { result, status } = verdict?;
+        let LoggedAttempt { result, status } = verdict?;
         outcome.result = result.into();
         outcome.status = status;
         Some(outcome)

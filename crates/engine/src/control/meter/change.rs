@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::probes::Probe;
 use super::{Base, MoveCause, Owner};
-use crate::control::edition::Mapping;
+use crate::control::positions::Mapping;
 use crate::model::{AdminState, NodeIndex, SiteIndex};
 use crate::policy::{ClassNumber, SetIndex};
 use crate::signal::Admission;

@@ -23,7 +23,7 @@ mod probes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::edition::Mapping;
+use super::positions::Mapping;
 use crate::geo::cell::Cell;
 use crate::model::{NodeIndex, SiteIndex, names};
 use crate::number::from_u64;
@@ -267,7 +267,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::control::edition::Edition;
+    use crate::control::positions::Positions;
     use crate::geo::ranges::Ranges;
     use crate::model::AdminState;
     use crate::policy;
@@ -316,8 +316,9 @@ mod tests {
     fn measured(first: &Parts, second: Parts) -> Disruption {
         let before = Snapshot::build(1, first.clone(), None);
         let after = Snapshot::build(2, second, Some(&before));
-        let edition =
-            |snapshot: &Snapshot| Edition::new(snapshot.topology(), Arc::clone(snapshot.numbers()));
+        let edition = |snapshot: &Snapshot| {
+            Positions::new(snapshot.topology(), Arc::clone(snapshot.numbers()))
+        };
         let mut meter = Meter::default();
         meter.observe(Moment(0), &before);
         meter.carry(&edition(&before).mapping_to(&edition(&after)));

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use super::MAX_ASKED_BYTES;
 use super::ask::{Shown, Wishes};
 use super::check;
+use super::instruction::{self, Form, Instruction};
 use super::proto::envoy::service::auth::v3::authorization_server::Authorization;
 use super::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use super::proto::envoy::service::auth::v3::{
@@ -23,7 +24,6 @@ use super::proto::envoy::service::auth::v3::{
 };
 use super::proto::envoy::r#type::v3::HttpStatus;
 use super::proto::google::rpc;
-use super::told::{self, Form, Told};
 use crate::doors::unary;
 use crate::intake::decider::Decider;
 use crate::state::{NO_POLICY, Published};
@@ -48,8 +48,10 @@ impl Authorizer {
     ) -> Result<CheckResponse, Status> {
         let ip = shown.client(wishes);
         let question = shown.question(&ip, wishes, published.snapshot.routing().reading());
-        let decided = self.decider.decide_on(published, &question, Told::of);
-        let told = decided.or_else(|error| told::unreadable(&error))?;
+        let decided = self
+            .decider
+            .decide_on(published, &question, Instruction::of);
+        let told = decided.or_else(|error| instruction::unreadable(&error))?;
         Ok(answer(told, wishes.metadata))
     }
 }
@@ -96,9 +98,9 @@ impl Authorization for Authorizer {
     }
 }
 
-fn answer(told: Told, with_metadata: bool) -> CheckResponse {
+fn answer(told: Instruction, with_metadata: bool) -> CheckResponse {
     match told {
-        Told::Route(route) => CheckResponse {
+        Instruction::Route(route) => CheckResponse {
             status: Some(rpc::Status::default()),
             dynamic_metadata: with_metadata.then(|| route.metadata()),
             http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
@@ -106,7 +108,7 @@ fn answer(told: Told, with_metadata: bool) -> CheckResponse {
                 headers_to_remove: Vec::new(),
             })),
         },
-        Told::Refuse { status, reason } => CheckResponse {
+        Instruction::Refuse { status, reason } => CheckResponse {
             status: Some(rpc::Status {
                 code: tonic::Code::PermissionDenied.into(),
                 message: reason.to_owned(),
@@ -116,7 +118,7 @@ fn answer(told: Told, with_metadata: bool) -> CheckResponse {
                 status: Some(HttpStatus {
                     code: i32::from(status),
                 }),
-                headers: vec![told::reason_header(reason, Form::Text)],
+                headers: vec![instruction::reason_header(reason, Form::Text)],
                 body: String::new(),
             })),
         },

@@ -1,7 +1,7 @@
 //! Envoy's own services, so that a stock Envoy can ask and tell: nothing is built into it.
 //!
 //! Two doors ask before a request is routed, [`authorize`] (`ext_authz`) and [`process`] (`ext_proc`, which follows the
-//! endpoint-picker protocol of the Kubernetes Gateway API). Both are thin: `ask` reads the request, `told` says what
+//! endpoint-picker protocol of the Kubernetes Gateway API). Both are thin: `ask` reads the request, `instruction` says what
 //! Envoy is told, and the [`decider`](crate::intake::decider) decides as for any other door. Two more tell how it went:
 //! [`access_log`], one entry for each attempt, and [`load_stats`]. And [`endpoints`] pushes weights and priorities to those
 //! who cannot pay a call for each request.
@@ -14,12 +14,12 @@ mod ask;
 pub mod authorize;
 mod check;
 pub mod endpoints;
+mod instruction;
 pub mod load_stats;
 pub mod metrics;
 pub mod process;
 mod served;
 pub mod subscribers;
-mod told;
 
 pub use crate::wire::envoy as proto;
 pub use crate::wire::names::{DECISION_ID, DESTINATION};

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::SERVED;
 use super::ask::{Shown, Wishes};
+use super::instruction::{self, Form, Instruction};
 use super::proto::envoy::config::core::v3::{HeaderValue, Metadata};
 use super::proto::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
 use super::proto::envoy::service::ext_proc::v3::body_mutation::Mutation;
@@ -31,7 +32,6 @@ use super::proto::envoy::service::ext_proc::v3::{
 };
 use super::proto::envoy::r#type::v3::HttpStatus;
 use super::served::{self, Decided, Head};
-use super::told::{self, Form, Told};
 use crate::clock;
 use crate::intake::decider::Decider;
 use crate::intake::feedback::{Feedback, Telling};
@@ -190,11 +190,12 @@ impl Exchange {
                     return Ok(no_node_of_subset());
                 }
             }
-            self.decider.decide_on(published, &question, Told::of)
+            self.decider
+                .decide_on(published, &question, Instruction::of)
         });
         let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
-        let told = decided.or_else(|error| told::unreadable(&error))?;
-        if let Told::Route(route) = &told {
+        let told = decided.or_else(|error| instruction::unreadable(&error))?;
+        if let Instruction::Route(route) = &told {
             self.decided = Some(Decided {
                 id: route.decision_id.clone(),
                 nodes: route.nodes.clone(),
@@ -282,9 +283,9 @@ fn passed_on(body: HttpBody, in_full: bool) -> BodyResponse {
     }
 }
 
-fn answer(told: Told, with_metadata: bool) -> ProcessingResponse {
+fn answer(told: Instruction, with_metadata: bool) -> ProcessingResponse {
     match told {
-        Told::Route(route) => {
+        Instruction::Route(route) => {
             let metadata = || Value {
                 kind: Some(Kind::StructValue(route.metadata())),
             };
@@ -303,24 +304,26 @@ fn answer(told: Told, with_metadata: bool) -> ProcessingResponse {
                 })),
             }
         }
-        Told::Refuse { status, reason } => bare(Answer::ImmediateResponse(ImmediateResponse {
-            status: Some(HttpStatus {
-                code: i32::from(status),
-            }),
-            headers: Some(HeaderMutation {
-                set_headers: vec![told::reason_header(reason, Form::Raw)],
-                remove_headers: Vec::new(),
-            }),
-            body: Vec::new(),
-            details: format!("tradewind_{reason}"),
-        })),
+        Instruction::Refuse { status, reason } => {
+            bare(Answer::ImmediateResponse(ImmediateResponse {
+                status: Some(HttpStatus {
+                    code: i32::from(status),
+                }),
+                headers: Some(HeaderMutation {
+                    set_headers: vec![instruction::reason_header(reason, Form::Raw)],
+                    remove_headers: Vec::new(),
+                }),
+                body: Vec::new(),
+                details: format!("tradewind_{reason}"),
+            }))
+        }
     }
 }
 
 /// The nodes of a hint are none of ours.
-fn no_node_of_subset() -> Told {
+fn no_node_of_subset() -> Instruction {
     let reason = tradewind_engine::evaluate::Reason::NoNode;
-    Told::Refuse {
+    Instruction::Refuse {
         status: crate::wire::refusal_status(reason).as_u16(),
         reason: reason.name(),
     }

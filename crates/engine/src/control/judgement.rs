@@ -12,7 +12,7 @@ const EXHAUSTED_MS: u64 = 10_000;
 
 /// What a node's record says by itself, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Judgement {
     /// What it would be admitted for.
     pub admission: Admission,
     /// Since when.
@@ -23,7 +23,7 @@ pub struct Verdict {
     pub observed_at: Moment,
 }
 
-/// What a verdict rests on.
+/// What a judgement rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// Nothing speaks against the node.
@@ -44,9 +44,9 @@ names! { Source {
 } }
 
 /// What a node's own record says. Traffic outranks probes: a node that answers is well, whatever its health page says.
-pub fn verdict(now: Moment, notes: &NodeNotes, operation: &Operation) -> Verdict {
+pub fn judgement(now: Moment, notes: &NodeNotes, operation: &Operation) -> Judgement {
     let breaker = &notes.breaker;
-    let by_breaker = |admission| Verdict {
+    let by_breaker = |admission| Judgement {
         admission,
         since: breaker.since(),
         source: Source::Outcomes,
@@ -71,7 +71,7 @@ pub fn verdict(now: Moment, notes: &NodeNotes, operation: &Operation) -> Verdict
             } else {
                 Admission::Unhealthy
             };
-            return Verdict {
+            return Judgement {
                 admission,
                 since: notes.probe.since(),
                 source: Source::Probes,
@@ -81,14 +81,14 @@ pub fn verdict(now: Moment, notes: &NodeNotes, operation: &Operation) -> Verdict
     }
     let exhausted = notes.exhausted_since;
     if let Some(since) = exhausted.filter(|since| now.since(*since) >= EXHAUSTED_MS) {
-        return Verdict {
+        return Judgement {
             admission: Admission::Overloaded,
             since,
             source: Source::LoadReports,
             observed_at: notes.load.map_or(since, |(_, at)| at),
         };
     }
-    Verdict {
+    Judgement {
         admission: Admission::Admitted,
         since: breaker.since(),
         source: Source::Default,

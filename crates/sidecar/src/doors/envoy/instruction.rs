@@ -22,7 +22,7 @@ const UNREADABLE: &str = "unreadable";
 
 /// What Envoy is told of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Instruction {
     /// Use these nodes.
     Route(Route),
     /// Answer the client with this status.
@@ -44,7 +44,7 @@ pub(super) struct Route {
     pub(super) attempt_timeout_ms: Option<u32>,
 }
 
-impl Told {
+impl Instruction {
     /// What a ruling comes to.
     pub(super) fn of(ruling: &Ruling<'_>) -> Self {
         let evaluation = ruling.decision.evaluation();
@@ -75,9 +75,9 @@ impl Told {
 }
 
 /// What a request comes to that cannot be read: a refusal where the client did wrong, else an error of the call.
-pub(super) fn unreadable(error: &WireError) -> Result<Told, Status> {
+pub(super) fn unreadable(error: &WireError) -> Result<Instruction, Status> {
     match error.client_status() {
-        Some(status) => Ok(Told::Refuse {
+        Some(status) => Ok(Instruction::Refuse {
             status: status.as_u16(),
             reason: UNREADABLE,
         }),

@@ -15,13 +15,13 @@ use crate::topology::Topology;
 
 /// What the positions and numbers of one edition of fleet and policy stand for.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Edition {
+pub(super) struct Positions {
     nodes: Vec<Box<str>>,
     sites: Vec<Box<str>>,
     numbers: Arc<Numbers>,
 }
 
-impl Edition {
+impl Positions {
     /// What the positions of this fleet and these numbers stand for.
     pub(super) fn new(topology: &Topology, numbers: Arc<Numbers>) -> Self {
         Self {

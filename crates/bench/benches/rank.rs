@@ -19,8 +19,8 @@ use rendezvous_hash::{Capacity, KeyValueNode, RendezvousNodes, WeightedNode};
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
-use tradewind::engine::hash::{self, NodeSeed};
-use tradewind::engine::rank::{self, Columns, Kernel, Segment, Top};
+use tradewind_engine::hash::{self, NodeSeed};
+use tradewind_engine::rank::{self, Columns, Kernel, Segment, Top};
 
 /// How much to run.
 #[derive(Clone, Copy)]

@@ -1,6 +1,5 @@
 //! A made-up fleet, policy, geography and stream of requests for the benches; the same in every run.
 
-#![allow(dead_code, reason = "each bench that includes this uses its own part")]
 #![expect(
     clippy::expect_used,
     reason = "a bench whose made-up fleet is wrong must stop"
@@ -11,24 +10,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tradewind::engine::edition::Texts;
-use tradewind::engine::geo::Location;
-use tradewind::engine::geo::layer::{Layer, Record, compile};
-use tradewind::engine::geo::place::{Asn, Country};
-use tradewind::engine::geo::ranges::Ranges;
-use tradewind::engine::policy::{self, Policy};
-use tradewind::engine::query::{Client, Query};
-use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
-use tradewind::engine::topology::{self, Topology};
-use tradewind::sidecar::state::Published;
-use tradewind::sidecar::wire::answer::EncodedNodes;
-use tradewind::sidecar::wire::proto;
+use tradewind_engine::edition::Texts;
+use tradewind_engine::geo::Location;
+use tradewind_engine::geo::layer::{Layer, Record, compile};
+use tradewind_engine::geo::place::{Asn, Country};
+use tradewind_engine::geo::ranges::Ranges;
+use tradewind_engine::policy::{self, Policy};
+use tradewind_engine::query::{Client, Query};
+use tradewind_engine::snapshot::{GeoState, Parts, Snapshot};
+use tradewind_engine::topology::{self, Topology};
+use tradewind_sidecar::state::Published;
+use tradewind_sidecar::wire::answer::EncodedNodes;
+use tradewind_sidecar::wire::proto;
 
 /// The same random numbers in every run.
-pub(crate) struct Random(pub(crate) u64);
+#[derive(Debug)]
+pub struct Random(pub u64);
 
 impl Random {
-    pub(crate) fn below(&mut self, limit: u32) -> u32 {
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u32) -> u32 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -54,18 +55,22 @@ impl Random {
 
 /// Edge nodes spread evenly over edge sites; one origin site with two nodes comes on top.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Size {
-    pub(crate) nodes: usize,
-    pub(crate) sites: usize,
+pub struct Size {
+    /// Edge nodes.
+    pub nodes: usize,
+    /// Edge sites.
+    pub sites: usize,
 }
 
 impl Size {
-    pub(crate) const POOL_OF_64: Self = Self {
+    /// One site with all of 64 nodes.
+    pub const POOL_OF_64: Self = Self {
         nodes: 64,
         sites: 1,
     };
 
-    pub(crate) fn topology_text(self) -> String {
+    /// The topology file.
+    pub fn topology_text(self) -> String {
         let mut random = Random(11);
         let mut text = String::from("apiVersion: tradewind/v1\nkind: Topology\nspec:\n  sites:\n");
         for site in 0..self.sites {
@@ -99,7 +104,8 @@ impl Size {
         text
     }
 
-    pub(crate) fn topology(self) -> Arc<Topology> {
+    /// The topology.
+    pub fn topology(self) -> Arc<Topology> {
         let compiled = topology::compile("topology.yaml", &self.topology_text());
         let why = format!("{:?}", compiled.diagnostics);
         Arc::new(compiled.topology.expect(&why))
@@ -108,7 +114,7 @@ impl Size {
 
 /// A policy of so many rules, and requests that match each of them equally often.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Rules {
+pub enum Rules {
     /// Each names a host of its own.
     Hosts(usize),
     /// None names a host; each names a path prefix of four elements.
@@ -118,13 +124,15 @@ pub(crate) enum Rules {
 }
 
 impl Rules {
-    pub(crate) fn count(self) -> usize {
+    /// How many rules.
+    pub fn count(self) -> usize {
         match self {
             Self::Hosts(count) | Self::Prefixes(count) | Self::Header(count) => count,
         }
     }
 
-    pub(crate) fn policy_text(self) -> String {
+    /// The policy file.
+    pub fn policy_text(self) -> String {
         let mut text = String::from(
             "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  score: {cost: {weight: 1, ms_per_usd: 100}}\n  pools:\n\
              \x20   - {name: edge, select: {tier: edge}}\n    - {name: origin, select: {tier: origin}}\n  otherwise: refuse\n  rules:\n",
@@ -149,7 +157,8 @@ impl Rules {
         text
     }
 
-    pub(crate) fn policy(self, topology: &Topology) -> Arc<Policy> {
+    /// The policy, for a fleet.
+    pub fn policy(self, topology: &Topology) -> Arc<Policy> {
         let compiled = policy::compile("policy.yaml", &self.policy_text(), topology);
         let why = format!("{:?}", compiled.diagnostics);
         Arc::new(compiled.policy.expect(&why))
@@ -192,20 +201,23 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 }
 
 /// A request and its client, read already.
-pub(crate) struct Ask {
-    pub(crate) message: proto::DecideRequest,
+#[derive(Debug)]
+pub struct Ask {
+    /// What is sent.
+    pub message: proto::DecideRequest,
     client: Client,
     headers: Vec<(String, String)>,
 }
 
 impl Ask {
     /// The headers in the form a query borrows them.
-    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
+    pub fn headers(&self) -> Vec<(&str, &str)> {
         let pairs = self.headers.iter();
         pairs.map(|(name, value)| (&**name, &**value)).collect()
     }
 
-    pub(crate) fn query<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> Query<'a> {
+    /// What an engine is asked; `headers` as [`Ask::headers`] gives them.
+    pub fn query<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> Query<'a> {
         Query {
             host: &self.message.host,
             path: &self.message.path,
@@ -219,15 +231,18 @@ impl Ask {
 }
 
 /// Where clients are: networks of /18 to /24 over IPv4 and of /32 to /48 over IPv6, with 30,000 places.
-pub(crate) struct Geography {
-    pub(crate) ranges: Arc<Ranges>,
-    pub(crate) networks: usize,
+#[derive(Debug)]
+pub struct Geography {
+    /// The table.
+    pub ranges: Arc<Ranges>,
+    /// How many networks it has.
+    pub networks: usize,
     clients: Vec<IpAddr>,
 }
 
 impl Geography {
     /// With about `networks` networks, five sixths of them IPv4; `clients` addresses are picked all over them.
-    pub(crate) fn new(networks: usize, clients: usize) -> Self {
+    pub fn new(networks: usize, clients: usize) -> Self {
         let mut random = Random(1);
         let places: Vec<Record> = (0..30_000).map(|_| record(&mut random)).collect();
         let mut layer = Layer::new();
@@ -276,7 +291,7 @@ impl Geography {
     }
 
     /// Requests that match the rules of a policy, each with a client and a key of its own.
-    pub(crate) fn asks(&self, rules: Rules) -> Vec<Ask> {
+    pub fn asks(&self, rules: Rules) -> Vec<Ask> {
         let mut random = Random(3);
         let clients = self.clients.iter().enumerate();
         clients
@@ -316,7 +331,7 @@ fn record(random: &mut Random) -> Record {
 }
 
 /// What a snapshot of this fleet and policy is made of.
-pub(crate) fn parts(topology: &Arc<Topology>, rules: Rules, geography: &Geography) -> Parts {
+pub fn parts(topology: &Arc<Topology>, rules: Rules, geography: &Geography) -> Parts {
     Parts {
         topology: Arc::clone(topology),
         policy: rules.policy(topology),
@@ -329,7 +344,7 @@ pub(crate) fn parts(topology: &Arc<Topology>, rules: Rules, geography: &Geograph
 }
 
 /// A snapshot with what answers need beside it, as the writer publishes it.
-pub(crate) fn publish(snapshot: Snapshot) -> Published {
+pub fn publish(snapshot: Snapshot) -> Published {
     Published {
         revision: 1,
         policy_digest: snapshot.policy().digest().short(),

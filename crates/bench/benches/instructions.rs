@@ -11,27 +11,24 @@
     reason = "the macros generate public modules"
 )]
 
-#[path = "fleet/mod.rs"]
-mod fleet;
-
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use prost::Message as _;
 use std::hint::black_box;
-use tradewind::engine::decision::Decision;
-use tradewind::engine::evaluate::evaluate;
-use tradewind::engine::hash::{self, KeyHash, NodeSeed};
-use tradewind::engine::query::Query;
-use tradewind::engine::rank::{self, Columns, Kernel, Segment, Top};
-use tradewind::engine::snapshot::Snapshot;
-use tradewind::sidecar::state::Published;
-use tradewind::sidecar::wire::answer::{Answer, Envelope};
-use tradewind::sidecar::wire::proto::DecideRequest;
-use tradewind::sidecar::wire::question::Question;
-use tradewind::sidecar::wire::{QueryBuffer, QueryRoom};
+use tradewind_engine::decision::Decision;
+use tradewind_engine::evaluate::evaluate;
+use tradewind_engine::hash::{self, KeyHash, NodeSeed};
+use tradewind_engine::query::Query;
+use tradewind_engine::rank::{self, Columns, Kernel, Segment, Top};
+use tradewind_engine::snapshot::Snapshot;
+use tradewind_sidecar::state::Published;
+use tradewind_sidecar::wire::answer::{Answer, Envelope};
+use tradewind_sidecar::wire::proto::DecideRequest;
+use tradewind_sidecar::wire::question::Question;
+use tradewind_sidecar::wire::{QueryBuffer, QueryRoom};
 
-use fleet::{Ask, Geography, Rules, Size};
+use tradewind_bench::{Ask, Geography, Rules, Size};
 
 const KEYS: u8 = 64;
 
@@ -136,9 +133,9 @@ struct Scene {
 fn scene(sites: usize) -> Scene {
     let geography = Geography::new(2_000, usize::from(KEYS));
     let (rules, size) = (Rules::Hosts(10), Size { nodes: 64, sites });
-    let parts = fleet::parts(&size.topology(), rules, &geography);
+    let parts = tradewind_bench::parts(&size.topology(), rules, &geography);
     Scene {
-        published: fleet::publish(Snapshot::build(1, parts, None)),
+        published: tradewind_bench::publish(Snapshot::build(1, parts, None)),
         asks: geography.asks(rules),
     }
 }

@@ -1,8 +1,8 @@
 //! What workers hand to the writer: decisions they made, and what they were told.
 //!
-//! Each worker has a [`Lane`] of its own, which only it fills and only the writer empties, every tick. A lane never makes
+//! Each worker has a [`Handover`] of its own, which only it fills and only the writer empties, every tick. A handover never makes
 //! its worker wait: if the writer is at it just now, what comes is dropped; if it is full, the oldest is; both are
-//! counted. The writer takes all of a lane by swapping buffers, so it holds the lock for a few nanoseconds.
+//! counted. The writer takes all of a handover by swapping buffers, so it holds the lock for a few nanoseconds.
 //!
 //! Positions of nodes, sites, sets and classes mean something only together with the topology and policy they were
 //! looked up in. So every item carries the `fleet` it belongs to: [`Published::revision`](crate::state::Published) at
@@ -18,13 +18,13 @@ use tradewind_engine::model::NodeIndex;
 use tradewind_engine::policy::Affinity;
 use tradewind_engine::signal::observation::{Dispatch, LoadReport, Outcome, Reporter, Standing};
 
-/// Decisions that may wait on one lane: what a worker makes in a tick of 100 ms at 650,000 a second.
+/// Decisions that may wait in one handover: what a worker makes in a tick of 100 ms at 650,000 a second.
 pub const MAX_DISPATCHES: usize = 65_536;
 
-/// Outcomes and load reports that may wait on one lane.
+/// Outcomes and load reports that may wait in one handover.
 pub const MAX_REPORTS: usize = 65_536;
 
-/// Histograms that may wait on one lane, of 24 kB each.
+/// Histograms that may wait in one handover, of 24 kB each.
 pub const MAX_HISTOGRAMS: usize = 256;
 
 /// A decision on its way to the writer.
@@ -60,41 +60,43 @@ pub enum Report {
     ServiceTimes(NodeIndex, Box<Histogram<u64>>),
 }
 
-/// All lanes, one for each worker.
+/// All handovers, one for each worker.
 #[derive(Debug)]
 pub struct Intake {
-    lanes: Box<[Arc<Lane>]>,
+    handovers: Box<[Arc<Handover>]>,
 }
 
 impl Intake {
-    /// Lanes for this many workers.
+    /// Inboxes for this many workers.
     pub fn new(workers: usize) -> Self {
         Self {
-            lanes: (0..workers).map(|_| Arc::default()).collect(),
+            handovers: (0..workers).map(|_| Arc::default()).collect(),
         }
     }
 
-    /// Every lane, by worker.
-    pub fn lanes(&self) -> &[Arc<Lane>] {
-        &self.lanes
+    /// Every handover, by worker.
+    pub fn handovers(&self) -> &[Arc<Handover>] {
+        &self.handovers
     }
 
-    /// The lane of a worker; of one beyond the number given at the start, a lane that nobody empties.
-    pub fn lane(&self, worker: usize) -> Arc<Lane> {
-        self.lanes.get(worker).map_or_else(Arc::default, Arc::clone)
+    /// The handover of a worker; of one beyond the number given at the start, a handover that nobody empties.
+    pub fn handover(&self, worker: usize) -> Arc<Handover> {
+        self.handovers
+            .get(worker)
+            .map_or_else(Arc::default, Arc::clone)
     }
 }
 
 /// One worker's way to the writer.
 #[derive(Debug)]
-pub struct Lane {
+pub struct Handover {
     dispatches: Queue<Dispatched>,
     reports: Queue<Reported>,
     /// Apart from other reports because they are so much larger.
     histograms: Queue<Reported>,
 }
 
-impl Default for Lane {
+impl Default for Handover {
     fn default() -> Self {
         Self {
             dispatches: Queue::new(MAX_DISPATCHES),
@@ -104,7 +106,7 @@ impl Default for Lane {
     }
 }
 
-/// What was dropped on lanes since the start, by queue.
+/// What was dropped on handovers since the start, by queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
     /// Decisions.
@@ -115,13 +117,13 @@ pub struct Dropped {
     pub histograms: u64,
 }
 
-impl Lane {
-    /// Hands a decision over. For the lane's worker only.
+impl Handover {
+    /// Hands a decision over. For the handover's worker only.
     pub fn dispatched(&self, dispatched: Dispatched) {
         self.dispatches.push(dispatched);
     }
 
-    /// Hands over something told. For the lane's worker only.
+    /// Hands over something told. For the handover's worker only.
     pub fn reported(&self, reported: Reported) {
         match reported.report {
             Report::Outcome(_) | Report::Load(..) => self.reports.push(reported),
@@ -135,7 +137,7 @@ impl Lane {
         self.dispatches.drain(into);
     }
 
-    /// Takes everything told that waits, like [`Lane::drain_dispatches`]; histograms come last.
+    /// Takes everything told that waits, like [`Handover::drain_dispatches`]; histograms come last.
     pub fn drain_reports(
         &self,
         into: &mut VecDeque<Reported>,
@@ -251,59 +253,59 @@ mod tests {
 
     #[test]
     fn histograms_do_not_push_out_other_reports() {
-        let lane = Lane::default();
+        let handover = Handover::default();
         let times = || Box::new(Histogram::new_with_bounds(1, 1_000, 1).unwrap());
-        lane.reported(load(7));
+        handover.reported(load(7));
         for _ in 0..=MAX_HISTOGRAMS {
-            lane.reported(Reported {
+            handover.reported(Reported {
                 fleet: 1,
                 from: (Reporter(0), Standing::Own),
                 report: Report::ServiceTimes(NodeIndex(0), times()),
             });
         }
         let (mut reports, mut histograms) = (VecDeque::new(), VecDeque::new());
-        lane.drain_reports(&mut reports, &mut histograms);
+        handover.drain_reports(&mut reports, &mut histograms);
         assert_eq!((reports.len(), histograms.len()), (1, MAX_HISTOGRAMS));
         assert_eq!(reports[0], load(7));
         let dropped = Dropped {
             histograms: 1,
             ..Dropped::default()
         };
-        assert_eq!(lane.dropped(), dropped);
+        assert_eq!(handover.dropped(), dropped);
     }
 
     #[test]
     fn buffers_go_round_without_growing() {
-        let lane = Lane::default();
+        let handover = Handover::default();
         let (mut reports, mut histograms) = (VecDeque::new(), VecDeque::new());
         for _ in 0..3 {
             for node in 0..100 {
-                lane.reported(load(node));
+                handover.reported(load(node));
             }
-            lane.drain_reports(&mut reports, &mut histograms);
+            handover.drain_reports(&mut reports, &mut histograms);
             assert_eq!(reports.len(), 100);
-            let capacity = lane.reports.ring.lock().unwrap().capacity();
+            let capacity = handover.reports.ring.lock().unwrap().capacity();
             assert!((MAX_REPORTS..2 * MAX_REPORTS).contains(&capacity));
         }
     }
 
     #[test]
     fn a_writer_that_drains_meets_every_item_or_its_count() {
-        let lane = Arc::new(Lane::default());
-        let worker = Arc::clone(&lane);
+        let handover = Arc::new(Handover::default());
+        let worker = Arc::clone(&handover);
         let pushing =
             std::thread::spawn(move || (0..100_000).for_each(|n| worker.reported(load(n))));
         let (mut reports, mut histograms) = (VecDeque::new(), VecDeque::new());
         let mut taken = 0;
         while !pushing.is_finished() {
-            lane.drain_reports(&mut reports, &mut histograms);
+            handover.drain_reports(&mut reports, &mut histograms);
             taken += reports.len();
         }
         pushing.join().unwrap();
-        lane.drain_reports(&mut reports, &mut histograms);
+        handover.drain_reports(&mut reports, &mut histograms);
         taken += reports.len();
         assert_eq!(
-            u64::try_from(taken).unwrap() + lane.dropped().reports,
+            u64::try_from(taken).unwrap() + handover.dropped().reports,
             100_000
         );
     }
@@ -311,6 +313,6 @@ mod tests {
     #[test]
     fn no_two_queues_share_a_cache_line() {
         assert_eq!(align_of::<Queue<Reported>>(), 128);
-        assert_eq!(align_of::<Lane>(), 128);
+        assert_eq!(align_of::<Handover>(), 128);
     }
 }
