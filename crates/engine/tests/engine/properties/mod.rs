@@ -367,12 +367,12 @@ fn build(
     let compiled = topology::compile("topology", &text);
     let topology = compiled
         .topology
-        .unwrap_or_else(|| panic!("{text}\n{}", compiled.diagnostics.render(false)));
+        .unwrap_or_else(|| panic!("{text}\n{}", compiled.diagnostics.to_lines().join("\n")));
     let text = serde_saphyr::to_string(policy).expect("a policy prints");
     let compiled = policy::compile("policy", &text, &topology);
     let policy = compiled
         .policy
-        .unwrap_or_else(|| panic!("{text}\n{}", compiled.diagnostics.render(false)));
+        .unwrap_or_else(|| panic!("{text}\n{}", compiled.diagnostics.to_lines().join("\n")));
     let parts = Parts {
         topology: Arc::new(topology),
         policy: Arc::new(policy),

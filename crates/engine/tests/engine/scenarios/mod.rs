@@ -238,12 +238,15 @@ impl Stage {
         let fleet = with_states(&fleet, &self.states);
         let compiled = topology::compile("topology", &fleet);
         let Some(fleet) = compiled.topology else {
-            panic!("{name}:\n{}", compiled.diagnostics.render(false));
+            panic!("{name}:\n{}", compiled.diagnostics.to_lines().join("\n"));
         };
         let text = policy_text(&self.policy);
         let compiled = policy::compile("policy", &text, &fleet);
         let Some(policy) = compiled.policy else {
-            panic!("{name}:\n{text}\n{}", compiled.diagnostics.render(false));
+            panic!(
+                "{name}:\n{text}\n{}",
+                compiled.diagnostics.to_lines().join("\n")
+            );
         };
         let geo = self.geo.clone().unwrap_or_else(|| shared("clients.txt"));
         let geo_state = if self.geo_is_degraded {

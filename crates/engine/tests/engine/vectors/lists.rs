@@ -94,11 +94,11 @@ fn snapshot(topology: &Value, policy: &Value, known: &Value) -> Snapshot {
     let compiled = topology::compile("topology", &document("Topology", topology));
     let topology = compiled
         .topology
-        .unwrap_or_else(|| panic!("{}", compiled.diagnostics.render(false)));
+        .unwrap_or_else(|| panic!("{}", compiled.diagnostics.to_lines().join("\n")));
     let compiled = policy::compile("policy", &document("Policy", policy), &topology);
     let policy = compiled
         .policy
-        .unwrap_or_else(|| panic!("{}", compiled.diagnostics.render(false)));
+        .unwrap_or_else(|| panic!("{}", compiled.diagnostics.to_lines().join("\n")));
     let parts = Parts {
         topology: Arc::new(topology),
         policy: Arc::new(policy),
