@@ -73,7 +73,8 @@ impl Bench {
             sites: 8,
         }
         .topology();
-        let snapshot = Snapshot::build(1, tradewind_bench::parts(&topology, rules, geography), None);
+        let snapshot =
+            Snapshot::build(1, tradewind_bench::parts(&topology, rules, geography), None);
         state
             .published
             .store(Some(Arc::new(tradewind_bench::publish(snapshot))));

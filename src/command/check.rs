@@ -1,20 +1,18 @@
 //! `tradewind check`: every fault of policy and topology files, before they are put to use.
 
 use std::io::Write;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::documents::{self, Against, File, Kind};
 use super::output::{self, Format};
-use super::{CommandError, Context, Exit, world};
+use super::{CommandError, Context, Exit};
 use crate::engine::date::Date;
-use crate::engine::document::{Code, Diagnostic, Diagnostics, Limits, Path, Source};
-use crate::engine::edition::Ground;
+use crate::engine::document::{Diagnostic, Diagnostics};
+use crate::engine::edition::Known;
 use crate::engine::policy;
-use crate::engine::policy::document::KIND as POLICY_KIND;
-use crate::engine::topology::document::KIND as TOPOLOGY_KIND;
-use crate::engine::topology::{self, Topology};
-use crate::example;
+use crate::engine::topology;
 
 /// Arguments of `tradewind check`.
 #[derive(Debug, Default, clap::Args)]
@@ -45,17 +43,14 @@ pub struct Args {
 
 /// Checks the files; the exit status says whether all are good.
 pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
-    let mut files = Vec::new();
-    for path in &args.files {
-        files.push(File::new(&world::name(path), world::read(path)?));
-    }
-    let against = Against::choose(args, &files)?;
+    let files = File::read_all(&args.files)?;
+    let against = Against::choose(args.topology.as_deref(), &files)?;
     let mut findings = Findings::new(files.len());
     for file in &files {
         let diagnostics = match file.kind {
             Kind::Topology => topology::compile(&file.name, &file.text).diagnostics,
             Kind::Policy => check_policy(file, &against, args.today.unwrap_or(context.today)),
-            Kind::Unknown => unknown_kind(file),
+            Kind::Unknown => documents::unknown_kind(file),
         };
         findings.add(diagnostics);
     }
@@ -72,140 +67,23 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
     Ok(findings.exit(args.deny_warnings))
 }
 
-/// A file that is checked.
-struct File {
-    name: String,
-    text: String,
-    kind: Kind,
-}
-
-/// What a file says it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Policy,
-    Topology,
-    Unknown,
-}
-
-/// The only part of a document that tells what it is; the rest is for the type it names.
-#[derive(Deserialize)]
-struct Envelope {
-    kind: String,
-}
-
-impl File {
-    fn new(name: &str, text: String) -> Self {
-        let (mut source, _) = Source::read(name, &text, &Limits::default());
-        let kind = source.decode::<Envelope>().value.map(|found| found.kind);
-        let kind = match kind.as_deref() {
-            Some(POLICY_KIND) => Kind::Policy,
-            Some(TOPOLOGY_KIND) => Kind::Topology,
-            _ => Kind::Unknown,
-        };
-        Self {
-            name: name.to_owned(),
-            text,
-            kind,
-        }
-    }
-}
-
-/// What policies are checked against.
-enum Against {
-    /// The fleet of a file.
-    File(String, Ground),
-    /// The embedded fleet.
-    Example(Ground),
-    /// Nothing: the file is refused itself, so every name in the policy would look wrong.
-    Refused(String),
-}
-
-impl Against {
-    fn choose(args: &Args, files: &[File]) -> Result<Self, CommandError> {
-        if let Some(path) = &args.topology {
-            return Self::named(path);
-        }
-        let has_policy = files.iter().any(|file| file.kind == Kind::Policy);
-        let topologies = files.iter().filter(|file| file.kind == Kind::Topology);
-        let topologies: Vec<&File> = topologies.collect();
-        match topologies.as_slice() {
-            [] => {
-                let name = world::EXAMPLE_TOPOLOGY;
-                let found = ground(name, example::TOPOLOGY);
-                Ok(found.map_or_else(|_| Self::Refused(name.to_owned()), Self::Example))
-            }
-            several if several.len() > 1 && has_policy => Err(CommandError::SeveralTopologies {
-                count: several.len(),
-            }),
-            [.., file] => {
-                let name = file.name.clone();
-                Ok(match ground(&name, &file.text) {
-                    Ok(ground) => Self::File(name, ground),
-                    Err(_) => Self::Refused(name),
-                })
-            }
-        }
-    }
-
-    /// The fleet of a file that is not itself to be checked, so it must be good.
-    fn named(path: &FilePath) -> Result<Self, CommandError> {
-        let name = world::name(path);
-        match ground(&name, &world::read(path)?) {
-            Ok(ground) => Ok(Self::File(name, ground)),
-            Err(findings) => Err(CommandError::Refused {
-                files: vec![format!("`{name}`")],
-                diagnostics: Box::new(findings),
-            }),
-        }
-    }
-
-    fn topology(&self) -> Option<&Topology> {
-        match self {
-            Self::File(_, ground) | Self::Example(ground) => Some(ground.topology()),
-            Self::Refused(_) => None,
-        }
-    }
-
-    fn remark(&self) -> String {
-        match self {
-            Self::File(name, _) => format!("policies are checked against `{name}`\n"),
-            Self::Example(_) => {
-                "policies are checked against the embedded example topology; name yours with --topology\n".to_owned()
-            }
-            Self::Refused(name) => {
-                format!(
-                    "policies are checked without a topology, since `{name}` is refused: what they say of sites, tiers and nodes is not\n"
-                )
-            }
-        }
-    }
-}
-
-fn ground(name: &str, text: &str) -> Result<Ground, Diagnostics> {
-    Ground::compile(name, text.into(), None)
-}
-
-/// All findings about a policy: its form and meaning, and rules past their day.
+/// All findings about a policy: its form and meaning, its examples, and rules past their day.
 fn check_policy(file: &File, against: &Against, today: Date) -> Diagnostics {
-    let mut diagnostics = match against.topology() {
-        Some(topology) => policy::compile(&file.name, &file.text, topology).diagnostics,
-        None => policy::check_alone(&file.name, &file.text),
+    let compiled = against
+        .ground()
+        .map(|ground| ground.with_policy(&file.name, file.text.as_str().into(), Known::default()));
+    let mut diagnostics = match compiled {
+        Some(Ok(edition)) => edition.policy_warnings(today),
+        Some(Err(findings)) => with_expired(findings, file, today),
+        None => with_expired(policy::check_alone(&file.name, &file.text), file, today),
     };
-    diagnostics.append(policy::expired(&file.name, &file.text, today));
     diagnostics.sort();
     diagnostics
 }
 
-/// A file that says neither what it is, or cannot be read as YAML at all.
-fn unknown_kind(file: &File) -> Diagnostics {
-    let (source, mut diagnostics) = Source::read(&file.name, &file.text, &Limits::default());
-    if diagnostics.is_empty() {
-        let message = "the file does not say what it is".to_owned();
-        let help = format!("begin it with `kind: {POLICY_KIND}` or `kind: {TOPOLOGY_KIND}`");
-        let path = Path::Root.field("kind");
-        diagnostics.push(source.fault(Code::D011, &path, (message, &help)));
-    }
-    diagnostics
+fn with_expired(mut findings: Diagnostics, file: &File, today: Date) -> Diagnostics {
+    findings.append(policy::expired(&file.name, &file.text, today));
+    findings
 }
 
 /// What was found in all files. Kept by file, since each has its own bound of how much is kept.

@@ -56,6 +56,15 @@ pub enum CommandError {
         /// How many.
         count: usize,
     },
+    /// Nothing to try the examples of.
+    #[error("no policy is given, must be at least one file of `kind: Policy`")]
+    NoPolicy,
+    /// A rule that no policy has.
+    #[error("no policy has a rule `{name}`")]
+    NoSuchRule {
+        /// What was given.
+        name: String,
+    },
     /// Documents that cannot be used.
     #[error("{} are refused, with {} errors", files.join(" and "), diagnostics.counts().0)]
     Refused {

@@ -8,6 +8,7 @@ pub mod check;
 mod client;
 pub mod completions;
 pub mod demo;
+mod documents;
 pub mod drain;
 mod error;
 mod offline;
@@ -20,6 +21,7 @@ pub mod route;
 pub mod schema;
 pub mod serve;
 pub mod tell;
+pub mod test;
 pub mod topology;
 pub mod world;
 
@@ -74,6 +76,8 @@ pub enum Command {
 pub enum Tool {
     /// Check policy and topology files, with every fault at once
     Check(check::Args),
+    /// Try the examples inside rules
+    Test(test::Args),
     /// Print the JSON Schema of a document
     Schema(schema::Args),
     /// Make topology files, apply and show topologies
@@ -137,6 +141,7 @@ pub fn run(
 ) -> Result<Exit, CommandError> {
     let exit = match tool {
         Tool::Check(args) => check::run(args, context, out),
+        Tool::Test(args) => test::run(args, context, out),
         Tool::Schema(args) => schema::run(args, out),
         Tool::Topology(args) => topology::run(args, out, notes),
         Tool::Route(args) => {

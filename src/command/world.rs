@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::CommandError;
-use crate::engine::edition::{Edition, Names, Texts, Which};
+use crate::engine::edition::{Edition, Known, Names, Texts, Which};
 use crate::engine::evaluate::{Evaluation, evaluate};
 use crate::engine::geo::ranges::Ranges;
 use crate::engine::query::Query;
@@ -138,7 +138,7 @@ fn edition(args: &Args) -> Result<Edition, CommandError> {
             });
         }
     };
-    Edition::compile(&texts, &names, None).map_err(|refused| {
+    Edition::compile(&texts, &names, Known::default()).map_err(|refused| {
         let file = match refused.which {
             Which::Policy => names.policy,
             Which::Topology => names.topology,
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_embedded_example_is_sound_and_without_warnings() {
         let (texts, names) = example();
-        let edition = Edition::compile(&texts, &names, None).unwrap();
+        let edition = Edition::compile(&texts, &names, Known::default()).unwrap();
         let today = "2026-11-27".parse().unwrap();
         let warnings = [
             edition.ground().warnings().to_lines(),

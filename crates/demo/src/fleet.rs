@@ -106,7 +106,7 @@ impl Drop for Files {
 mod tests {
     use super::*;
     use crate::nodes::NodeOptions;
-    use tradewind_engine::edition::{Edition, Names, Texts};
+    use tradewind_engine::edition::{Edition, Known, Names, Texts};
 
     #[test]
     fn the_documents_are_good_and_take_the_real_addresses() {
@@ -118,7 +118,7 @@ mod tests {
             topology: topology_of(&nodes).into(),
         };
         let names = Names::new("policy.yaml", "topology.yaml");
-        let edition = Edition::compile(&texts, &names, None).unwrap();
+        let edition = Edition::compile(&texts, &names, Known::default()).unwrap();
         let warnings = [
             edition.ground().warnings().to_lines(),
             edition

@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::date::Date;
-use crate::document::Diagnostics;
+use crate::document::{Code, Diagnostics};
+use crate::examples;
 use crate::policy::{self, Policy};
 use crate::topology::{self, Topology};
 
@@ -92,6 +93,30 @@ pub struct Refused {
     pub findings: Diagnostics,
 }
 
+/// What is known of a policy before it is compiled.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// An edition to take from what has not changed.
+    pub reuse: Option<&'a Edition>,
+    /// Whether the policy is in force already, here before a restart or in the sidecar that told it.
+    pub was_in_force: bool,
+}
+
+impl<'a> Known<'a> {
+    /// What is known where this edition is in force, if any is.
+    pub fn of(reuse: Option<&'a Edition>) -> Self {
+        Self {
+            reuse,
+            was_in_force: false,
+        }
+    }
+
+    /// Whether this text is in force.
+    fn was_in_force(self, text: &str) -> bool {
+        self.was_in_force || self.reuse.is_some_and(|known| &*known.text == text)
+    }
+}
+
 impl Ground {
     /// Compiles a topology, which findings call `name`; that of `reuse` is taken if the text is the same.
     ///
@@ -119,6 +144,10 @@ impl Ground {
 
     /// Compiles a policy against this topology; that of `reuse` is taken if both are the same.
     ///
+    /// An example that comes out otherwise refuses a policy. Not the one that is in force already, as `known`
+    /// says: there it is a warning, for what an operator wants is a fleet without a site, and no test of the policy
+    /// may keep requests on it.
+    ///
     /// # Errors
     ///
     /// All that was found, where the policy cannot be used, or not with this topology.
@@ -126,8 +155,9 @@ impl Ground {
         &self,
         name: &str,
         text: Arc<str>,
-        reuse: Option<&Edition>,
+        known: Known<'_>,
     ) -> Result<Edition, Diagnostics> {
+        let reuse = known.reuse;
         let same = reuse.filter(|known| {
             known.text == text && Arc::ptr_eq(&known.ground.topology, &self.topology)
         });
@@ -138,12 +168,29 @@ impl Ground {
         let Some(policy) = compiled.policy else {
             return Err(compiled.diagnostics);
         };
+        let policy = Arc::new(policy);
+        let mut findings = compiled.diagnostics;
+        let code = if known.was_in_force(&text) {
+            Code::P038
+        } else {
+            Code::P037
+        };
+        findings.append(examples::findings(
+            (name, &text),
+            &policy,
+            &self.topology,
+            code,
+        ));
+        if findings.has_errors() {
+            findings.sort();
+            return Err(findings);
+        }
         Ok(Edition {
             ground: self.clone(),
             name: name.into(),
             text,
-            policy: Arc::new(policy),
-            warnings: compiled.diagnostics,
+            policy,
+            warnings: findings,
         })
     }
 
@@ -164,18 +211,18 @@ impl Ground {
 }
 
 impl Edition {
-    /// Compiles two texts. What has not changed since `reuse` is taken from there, the very same.
+    /// Compiles two texts. What has not changed since the edition known is taken from there, the very same.
     ///
     /// # Errors
     ///
     /// The document that is refused: the topology where that is bad by itself, else the policy.
-    pub fn compile(texts: &Texts, names: &Names, reuse: Option<&Self>) -> Result<Self, Refused> {
-        let ground = Ground::compile(&names.topology, Arc::clone(&texts.topology), reuse);
+    pub fn compile(texts: &Texts, names: &Names, known: Known<'_>) -> Result<Self, Refused> {
+        let ground = Ground::compile(&names.topology, Arc::clone(&texts.topology), known.reuse);
         let ground = ground.map_err(|findings| Refused {
             which: Which::Topology,
             findings,
         })?;
-        let edition = ground.with_policy(&names.policy, Arc::clone(&texts.policy), reuse);
+        let edition = ground.with_policy(&names.policy, Arc::clone(&texts.policy), known);
         edition.map_err(|findings| Refused {
             which: Which::Policy,
             findings,
@@ -220,6 +267,21 @@ impl Edition {
         warnings
     }
 
+    /// What is to be said of the policy that was not to be said of it in `before`: examples that a topology breaks.
+    pub fn warnings_beyond(&self, before: &Self) -> Diagnostics {
+        let mut warnings = Diagnostics::default();
+        let known = before.warnings.items();
+        for new in self
+            .warnings
+            .items()
+            .iter()
+            .filter(|it| !known.contains(it))
+        {
+            warnings.push(new.clone());
+        }
+        warnings
+    }
+
     /// Whether the other was compiled from the same texts.
     pub fn has_texts_of(&self, other: &Self) -> bool {
         self.text == other.text && self.ground.text == other.ground.text
@@ -241,7 +303,7 @@ mod tests {
             policy: POLICY.into(),
             topology: TOPOLOGY.into(),
         };
-        Edition::compile(&texts, &Names::new("p", "t"), None).unwrap()
+        Edition::compile(&texts, &Names::new("p", "t"), Known::default()).unwrap()
     }
 
     #[test]
@@ -250,13 +312,13 @@ mod tests {
         let mut texts = before.texts();
         texts.policy = format!("{POLICY}\n").into();
         let names = Names::new("p", "t");
-        let after = Edition::compile(&texts, &names, Some(&before)).unwrap();
+        let after = Edition::compile(&texts, &names, Known::of(Some(&before))).unwrap();
         assert!(Arc::ptr_eq(before.topology(), after.topology()));
         assert!(!Arc::ptr_eq(before.policy(), after.policy()));
-        let again = Edition::compile(&texts, &names, Some(&after)).unwrap();
+        let again = Edition::compile(&texts, &names, Known::of(Some(&after))).unwrap();
         assert!(Arc::ptr_eq(again.policy(), after.policy()));
         texts.topology = format!("{TOPOLOGY}\n").into();
-        let moved = Edition::compile(&texts, &names, Some(&after)).unwrap();
+        let moved = Edition::compile(&texts, &names, Known::of(Some(&after))).unwrap();
         assert!(
             !Arc::ptr_eq(moved.policy(), after.policy()),
             "a policy is compiled against its own topology"
@@ -267,7 +329,8 @@ mod tests {
     #[test]
     fn what_is_refused_is_named() {
         let good = example().texts();
-        let compile = |texts: Texts| Edition::compile(&texts, &Names::new("p", "t"), None);
+        let compile =
+            |texts: Texts| Edition::compile(&texts, &Names::new("p", "t"), Known::default());
         let bad = Texts {
             policy: "rules: [".into(),
             ..good.clone()
@@ -280,6 +343,37 @@ mod tests {
             topology: "".into(),
         };
         assert_eq!(compile(both).unwrap_err().which, Which::Topology);
+    }
+
+    #[test]
+    fn an_example_refuses_a_new_policy_and_not_one_in_force() {
+        let examples =
+            "examples: {match: [{url: 'http://a.example/', then: {node: a1}}]}, pools: [all]}]";
+        let policy = POLICY.replace("pools: [all]}]", examples);
+        let mut texts = Texts {
+            policy: policy.as_str().into(),
+            topology: TOPOLOGY.into(),
+        };
+        let names = Names::new("p", "t");
+        let good = Edition::compile(&texts, &names, Known::default()).unwrap();
+        texts.topology = TOPOLOGY.replace("a1", "a2").into();
+        let refused = Edition::compile(&texts, &names, Known::default()).unwrap_err();
+        assert_eq!(refused.which, Which::Policy);
+        let codes =
+            |found: &Diagnostics| found.items().iter().map(|it| it.code).collect::<Vec<_>>();
+        assert_eq!(codes(&refused.findings), [Code::P037]);
+        let restarted = Known {
+            was_in_force: true,
+            ..Known::default()
+        };
+        for known in [Known::of(Some(&good)), restarted] {
+            let edition = Edition::compile(&texts, &names, known).unwrap();
+            let warnings = edition.policy_warnings("2026-01-01".parse().unwrap());
+            assert_eq!(codes(&warnings), [Code::P038]);
+        }
+        // Another policy with the same example is new.
+        texts.policy = format!("{policy}\n").into();
+        assert!(Edition::compile(&texts, &names, Known::of(Some(&good))).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod decision;
 pub mod document;
 pub mod edition;
 pub mod evaluate;
+pub mod examples;
 pub mod explanation;
 pub mod geo;
 pub mod hash;

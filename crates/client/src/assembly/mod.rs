@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Following;
 use tradewind_engine::decision::Decision;
-use tradewind_engine::edition::{Edition, Names, Refused, Texts, Which};
+use tradewind_engine::edition::{Edition, Known, Names, Refused, Texts, Which};
 use tradewind_engine::evaluate::evaluate_at;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::geo::ranges::Ranges;
@@ -167,7 +167,11 @@ impl Assembly {
             topology: told.topology.map_or(texts.topology, Arc::from),
         };
         let names = Names::new(Which::Policy.name(), Which::Topology.name());
-        self.edition = Some(Edition::compile(&texts, &names, known.as_ref())?);
+        let known = Known {
+            reuse: known.as_ref(),
+            was_in_force: true,
+        };
+        self.edition = Some(Edition::compile(&texts, &names, known)?);
         Ok(())
     }
 }

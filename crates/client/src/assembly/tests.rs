@@ -84,7 +84,7 @@ fn parts(random: &mut Random, requests: &[proto::DecideRequest]) -> Parts {
         policy: example::POLICY.into(),
         topology: example::TOPOLOGY.into(),
     };
-    let edition = Edition::compile(&texts, &Names::new("p", "t"), None).unwrap();
+    let edition = Edition::compile(&texts, &Names::new("p", "t"), Known::default()).unwrap();
     let geo = decode_and_compile(example::GEO.to_vec(), &Limits::default());
     let mut parts = Parts {
         topology: Arc::clone(edition.topology()),

@@ -8,8 +8,9 @@ use super::held::{BY_CALL, Held, too_much};
 use super::notice::{GivenFate, GivenNotice, Notice};
 use super::settle::Wanted;
 use super::{Effects, Reply, Steward};
+use crate::date::Date;
 use crate::document::Diagnostics;
-use crate::edition::{Edition, Ground, Which};
+use crate::edition::{Edition, Ground, Known, Which};
 use crate::model::Digest;
 use crate::topology::removal::Removal;
 
@@ -93,6 +94,13 @@ enum Judgement {
 }
 
 impl Steward {
+    /// Shows what is to be said of a policy that came into force by a call, or of the one in force with another topology.
+    fn warn_of_policy(&mut self, now_unix_ms: u64, edition: &Edition) {
+        let mut warnings = edition.policy_warnings(Date::from_unix_ms(now_unix_ms));
+        self.forget_place(&mut warnings);
+        self.status.policy.warnings = warnings.to_lines();
+    }
+
     /// What the sources want, but with what was given by a call where the source is still the one that it took the place of.
     pub(super) fn unless_given(&mut self, wanted: &Wanted) -> Wanted {
         let tried = self.tried.as_ref();
@@ -120,15 +128,17 @@ impl Steward {
             return Effects::reply(Reply::Policy(Ok(self.revision)));
         }
         let name = Which::Policy.name();
-        let edition = match current
-            .ground()
-            .with_policy(name, text.into(), Some(current))
-        {
-            Ok(edition) => edition,
-            Err(findings) => return Effects::reply(Reply::Policy(Err(findings))),
-        };
+        let edition =
+            match current
+                .ground()
+                .with_policy(name, text.into(), Known::of(Some(current)))
+            {
+                Ok(edition) => edition,
+                Err(findings) => return Effects::reply(Reply::Policy(Err(findings))),
+            };
         let digest = edition.policy().digest();
         self.status.policy.serve(now_unix_ms, digest);
+        self.warn_of_policy(now_unix_ms, &edition);
         self.by_call.policy = true;
         let publish = self.take(edition);
         let notice = GivenNotice {
@@ -215,6 +225,7 @@ impl Steward {
         };
         applied.removal = Removal::between(current.topology(), edition.topology());
         applied.warnings = edition.ground().warnings().clone();
+        applied.warnings.append(edition.warnings_beyond(current));
         let because = too_much(current, applied.removal).filter(|_| !update.confirm_removal);
         let judgement = because.map_or(Judgement::Good(edition), |because| {
             Judgement::MustBeConfirmed(Held {
@@ -244,6 +255,7 @@ impl Steward {
         let warnings = edition.ground().warnings().to_lines();
         let digest = edition.topology().digest();
         self.status.topology.given(now_unix_ms, digest, warnings);
+        self.warn_of_policy(now_unix_ms, &edition);
         self.held = None;
         self.show_held();
         self.by_call.topology = true;
@@ -260,7 +272,7 @@ impl Steward {
 fn with_topology(current: &Edition, text: Arc<str>) -> Result<Edition, Diagnostics> {
     let ground = Ground::compile(Which::Topology.name(), text, Some(current))?;
     let policy = Arc::clone(current.policy_text());
-    ground.with_policy(Which::Policy.name(), policy, Some(current))
+    ground.with_policy(Which::Policy.name(), policy, Known::of(Some(current)))
 }
 
 /// Whether `text` is a digest or its beginning, long enough not to be another's by chance.

@@ -25,8 +25,8 @@ pub use overlay::{
 pub use settle::{Fate, Outcome, Wanted};
 pub use status::{Degraded, DocumentState, DocumentStatus};
 
-use crate::document::{Code, Diagnostics};
-use crate::edition::{Edition, Names, Texts, Which};
+use crate::document::{Code, Diagnostic, Diagnostics};
+use crate::edition::{Edition, Known, Names, Texts, Which};
 use crate::geo::ranges::Ranges;
 use crate::model::Digest;
 use crate::snapshot::GeoState;
@@ -260,7 +260,11 @@ impl Steward {
         let asked = self.unless_given(wanted);
         let kept = self.kept.as_ref().filter(|_| self.current.is_none());
         // Another version of this program may have kept what is refused now.
-        let kept = kept.and_then(|kept| Edition::compile(kept, &self.names, None).ok());
+        let known = Known {
+            was_in_force: true,
+            ..Known::default()
+        };
+        let kept = kept.and_then(|kept| Edition::compile(kept, &self.names, known).ok());
         let ask = Ask {
             now_unix_ms,
             names: &self.names,
@@ -269,10 +273,15 @@ impl Steward {
             is_running: self.current.is_some(),
         };
         let mut settled = ask.settle();
-        if self.knows_its_place {
-            settled.policy.warnings.forget(NO_DEFAULT_PLACE);
-        }
+        self.forget_place(&mut settled.policy.warnings);
         settled
+    }
+
+    /// Says nothing of a missing place for clients whom nobody can place, where the process knows its own.
+    fn forget_place(&self, warnings: &mut Diagnostics) {
+        if self.knows_its_place {
+            warnings.forget(NO_DEFAULT_PLACE);
+        }
     }
 
     /// Remembers a topology that waits to be confirmed, or that a held one no longer is what the source wants.
@@ -335,8 +344,13 @@ impl Steward {
             status.serve(now_unix_ms, digest);
         }
         let degraded = status.degraded.clone();
+        let warned = status.warnings.clone();
         status.note(now_unix_ms, &outcome);
-        let is_news = outcome.fate != Fate::Unchanged || degraded.is_some();
+        // Another topology breaks an example of a policy that has not changed.
+        let breaks = |found: &Diagnostic| found.code == Code::P038;
+        let is_warned_anew =
+            outcome.warnings.items().iter().any(breaks) && status.warnings != warned;
+        let is_news = outcome.fate != Fate::Unchanged || degraded.is_some() || is_warned_anew;
         is_news.then(|| {
             Notice::Source(SourceNotice {
                 which,

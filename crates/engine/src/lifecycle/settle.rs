@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::held::{Held, too_much};
 use crate::date::Date;
 use crate::document::{Code, Diagnostics, Limits, Path, Source};
-use crate::edition::{Edition, Ground, Names};
+use crate::edition::{Edition, Ground, Known, Names};
 use crate::policy;
 use crate::topology::removal::Removal;
 
@@ -147,7 +147,7 @@ impl Ask<'_> {
     /// The policy to use with a topology, and that.
     fn edition(self, ground: &Ground, settled: &mut Settled) -> Option<Edition> {
         let found = match &self.wanted.policy {
-            Ok(text) => ground.with_policy(&self.names.policy, Arc::clone(text), self.last_good),
+            Ok(text) => ground.with_policy(&self.names.policy, Arc::clone(text), self.known()),
             Err(error) => Err(unreadable(&self.names.policy, error)),
         };
         let findings = match found {
@@ -169,7 +169,7 @@ impl Ask<'_> {
         settled.policy.refused(findings);
         let last_good = self.last_good?;
         let text = Arc::clone(last_good.policy_text());
-        match ground.with_policy(LAST_GOOD_POLICY, text, self.last_good) {
+        match ground.with_policy(LAST_GOOD_POLICY, text, self.known()) {
             Ok(edition) => Some(edition),
             Err(findings) => {
                 // Neither policy can be used with the new topology, so the pair before it stays as a whole.
@@ -177,6 +177,11 @@ impl Ask<'_> {
                 None
             }
         }
+    }
+
+    /// What compiling may rest on.
+    fn known(&self) -> Known<'_> {
+        Known::of(self.last_good)
     }
 
     /// Whether the policy wanted is the last good one.

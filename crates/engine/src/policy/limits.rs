@@ -1,6 +1,6 @@
 //! How large a policy may be, checked before anything is made of it: a list over its limit is not worked through.
 
-use super::document::PolicySpec;
+use super::document::{PolicySpec, RuleDocument};
 use crate::document::{Checker, Code, Path};
 use crate::topology::MAX_SITES;
 
@@ -24,6 +24,12 @@ const MAX_EXPRESSIONS: usize = 1_000;
 
 /// Most pools of one rule.
 pub(super) const MAX_RULE_POOLS: usize = 8;
+
+/// Most examples of one list of a rule.
+const MAX_EXAMPLES: usize = 100;
+
+/// Most examples of a policy: each is a decision of some microseconds whenever it is loaded.
+const MAX_EXAMPLES_IN_ALL: usize = 20_000;
 
 /// Most entries of the address lists.
 const MAX_ADDRESS_PATTERNS: usize = 1_024;
@@ -50,6 +56,7 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpe
     for (path, length, limit) in lists {
         fit &= checker.at_most(Code::P001, &path, length, limit);
     }
+    fit &= check_examples(checker, &path.field("rules"), &spec.rules);
     let rules = spec.rules.iter();
     let expressions: usize = rules.map(|rule| rule.matches.expressions()).sum();
     if expressions > MAX_EXPRESSIONS {
@@ -57,6 +64,29 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpe
             format!("{expressions} regular expressions, at most {MAX_EXPRESSIONS} are allowed");
         let help = "match by exact values and prefixes where that is possible";
         checker.error(Code::P001, &path.field("rules"), message, help);
+        fit = false;
+    }
+    fit
+}
+
+fn check_examples(checker: &mut Checker<'_>, path: &Path<'_>, rules: &[RuleDocument]) -> bool {
+    let mut fit = true;
+    for (index, rule) in rules.iter().enumerate() {
+        let path = path.index(index);
+        let path = path.field("examples");
+        let lists = [
+            ("match", &rule.examples.matching),
+            ("no_match", &rule.examples.no_match),
+        ];
+        for (field, list) in lists {
+            fit &= checker.at_most(Code::P001, &path.field(field), list.len(), MAX_EXAMPLES);
+        }
+    }
+    let count: usize = rules.iter().map(|rule| rule.examples.count()).sum();
+    if count > MAX_EXAMPLES_IN_ALL {
+        let message = format!("{count} examples, at most {MAX_EXAMPLES_IN_ALL} are allowed");
+        let help = "keep those that show where rules end";
+        checker.error(Code::P001, path, message, help);
         fit = false;
     }
     fit

@@ -6,6 +6,7 @@
 mod compile;
 mod conditions;
 pub mod document;
+mod example;
 mod expiry;
 mod key;
 mod limits;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use compile::{Compiled, check_alone, compile};
 pub use document::{Action, Affinity, PanicMode, PolicyDocument};
+pub use example::{Example, List, Request, Then};
 pub use expiry::expired;
 pub use key::KeyRecipe;
 pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
@@ -45,6 +47,7 @@ pub struct Policy {
     name: String,
     routing: Arc<Routing>,
     operation: Operation,
+    examples: Vec<Example>,
     sample_ratio: f64,
 }
 
@@ -67,6 +70,11 @@ impl Policy {
     /// How the engine reacts to what happens.
     pub fn operation(&self) -> &Operation {
         &self.operation
+    }
+
+    /// The examples of all rules, in the document's order.
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
     }
 
     /// Share of decisions kept for people to look at, 0 to 1.

@@ -194,6 +194,19 @@ impl Topology {
         }
         fleet
     }
+
+    /// The same fleet with every site and node ready, as a policy's examples are tried on it.
+    #[must_use]
+    pub fn all_ready(&self) -> Self {
+        let mut fleet = self.clone();
+        for node in &mut fleet.nodes {
+            node.state = AdminState::Ready;
+        }
+        for site in &mut fleet.sites {
+            site.state = AdminState::Ready;
+        }
+        fleet
+    }
 }
 
 #[cfg(test)]

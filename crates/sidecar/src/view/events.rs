@@ -105,7 +105,7 @@ pub fn set_name(set: SetNumber, snapshot: &Snapshot) -> Option<SetName<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_engine::edition::{Edition, Names, Texts};
+    use tradewind_engine::edition::{Edition, Known, Names, Texts};
     use tradewind_engine::snapshot::{GeoState, Parts};
 
     use super::*;
@@ -116,8 +116,12 @@ mod tests {
             policy: example::POLICY.into(),
             topology: example::TOPOLOGY.into(),
         };
-        let edition =
-            Edition::compile(&texts, &Names::new("policy.yaml", "topology.yaml"), None).unwrap();
+        let edition = Edition::compile(
+            &texts,
+            &Names::new("policy.yaml", "topology.yaml"),
+            Known::default(),
+        )
+        .unwrap();
         let parts = Parts {
             topology: Arc::clone(edition.topology()),
             policy: Arc::clone(edition.policy()),

@@ -68,6 +68,8 @@ fn of_source(notice: &SourceNotice) {
     let (revision, refused_for_ms) = (notice.revision, notice.refused_for_ms);
     let outcome = &notice.outcome;
     match outcome.fate {
+        // It was not refused, but what is to be said of it has changed with the other document.
+        Fate::Unchanged if refused_for_ms.is_none() => {}
         Fate::Unchanged => {
             tracing::info!(
                 kind,

@@ -1,6 +1,7 @@
 //! A policy document turned into a [`Policy`], or refused with every reason.
 
 mod addresses;
+mod examples;
 mod pools;
 mod rules;
 
@@ -15,7 +16,9 @@ use super::limits;
 use super::matcher::{Conditions, Matcher};
 use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
-use super::{Class, Known, Operation, Plan, PlanTier, Policy, Routing, Rule, conditions, scoring};
+use super::{
+    Class, Example, Known, Operation, Plan, PlanTier, Policy, Routing, Rule, conditions, scoring,
+};
 use crate::document::{Checker, Code, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::geo::Location;
 use crate::model::{ClassIndex, Digest, NodeIndex};
@@ -69,6 +72,7 @@ struct Compiler<'a, 's> {
     known_sets: Vec<(usize, Demands, SetIndex)>,
     /// Members of each pool before demands, by pool; `None` when its `select` is refused.
     pool_members: Vec<Option<Vec<NodeIndex>>>,
+    examples: Vec<Example>,
 }
 
 impl<'a, 's> Compiler<'a, 's> {
@@ -84,6 +88,7 @@ impl<'a, 's> Compiler<'a, 's> {
             sets: Vec::new(),
             known_sets: Vec::new(),
             pool_members: Vec::new(),
+            examples: Vec::new(),
         }
     }
 
@@ -143,10 +148,12 @@ impl<'a, 's> Compiler<'a, 's> {
             default_place,
             nodes_by_id,
         };
+        examples::keep_headers(&mut self.examples, &routing.reading);
         Some(Policy {
             name: document.metadata.name.clone(),
             routing: Arc::new(routing),
             operation,
+            examples: self.examples,
             sample_ratio: spec.decision_log.sample_ratio,
         })
     }

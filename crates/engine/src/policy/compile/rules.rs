@@ -12,12 +12,14 @@ use super::{Compiler, plan};
 use crate::date::Date;
 use crate::document::{Code, DurationMs, Names, Path};
 use crate::geo::place::Country;
+use crate::model::RuleIndex;
 use crate::query::MAX_CANDIDATES;
 
 /// What rules may name.
-struct RuleNames<'d> {
-    pools: Names<'d>,
-    classes: Names<'d>,
+pub(super) struct RuleNames<'d> {
+    pub(super) pools: Names<'d>,
+    pub(super) classes: Names<'d>,
+    pub(super) rules: Names<'d>,
 }
 
 impl<'a> Compiler<'a, '_> {
@@ -56,6 +58,9 @@ impl<'a> Compiler<'a, '_> {
                 ground,
             ));
             rules.push(self.rule(&path, document, &names, classes));
+            let rule = RuleIndex(u16::try_from(index).unwrap_or(u16::MAX));
+            let examples = self.examples(&path, (rule, document), &names);
+            self.examples.extend(examples);
         }
         self.check_reached(&path, &matches);
         self.check_rest(spec, &matches);
@@ -69,10 +74,12 @@ impl<'a> Compiler<'a, '_> {
         let document: &'a PolicySpec = &self.document.spec;
         let pools = document.pools.iter().map(|pool| pool.name.as_str());
         let classes = document.classes.iter().map(|class| class.name.as_str());
+        let rules = document.rules.iter().map(|rule| rule.name.as_str());
         let all_of = |field| self.checker.has_every(&spec.field(field), "name");
         RuleNames {
             pools: Names::new("pool", "spec.pools", pools).complete_if(all_of("pools")),
             classes: Names::new("class", "spec.classes", classes).complete_if(all_of("classes")),
+            rules: Names::new("rule", "spec.rules", rules).complete_if(all_of("rules")),
         }
     }
 

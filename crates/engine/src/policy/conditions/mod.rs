@@ -180,8 +180,13 @@ pub(super) fn country(checker: &mut Checker<'_>, path: &Path<'_>, code: &str) ->
     None
 }
 
+/// Checks the method of a request.
+pub(super) fn check_method(checker: &mut Checker<'_>, path: &Path<'_>, text: &str) {
+    method::method(checker, path, text);
+}
+
 /// Text of the document as messages show it.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     printable(text, MAX_SHOWN_CHARS)
 }
 

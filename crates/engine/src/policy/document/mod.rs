@@ -1,5 +1,6 @@
 //! The policy file as written: pools, the score's weights, and the rules that choose among pools.
 
+mod example;
 mod operation;
 mod rule;
 mod score;
@@ -15,6 +16,7 @@ use crate::document::grammar::{AddressPattern, CountryCode, Id, Network};
 use crate::document::{DurationMs, Metadata};
 use crate::request::path::PathForm;
 
+pub use example::{ExampleDocument, ExamplesDocument, ThenDocument};
 pub use operation::{
     BreakerDocument, ChangeBudgetDocument, ProbeDocument, ProbeKind, SignalDocument,
     SignalsDocument, SwitchMarginDocument, TopologyGuardDocument, WeightsDocument,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
+use super::{ExamplesDocument, is_default};
 use crate::document::DurationMs;
 #[cfg(feature = "schema")]
 use crate::document::grammar::{
@@ -80,6 +80,9 @@ pub struct RuleDocument {
         schemars(length(min = 1), with = "Vec<CountryCode>")
     )]
     pub geofence: Vec<String>,
+    /// Requests that show what the rule is for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub examples: ExamplesDocument,
 }
 
 /// What to do with a request.
