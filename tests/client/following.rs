@@ -42,9 +42,7 @@ async fn changed_texts_are_followed_also_those_larger_than_a_message() {
     assert_eq!(second.policy_digest, first.policy_digest);
     assert_eq!(second.revision, first.revision + 1);
 
-    let policy = sidecar
-        .policy()
-        .replace("name: everything-else", "name: all-others");
+    let policy = sidecar.policy().replace("everything-else", "all-others");
     sidecar.replace("policy.yaml", &policy);
     until("the policy is followed", async || {
         following().is_some_and(|now| now.policy_digest != second.policy_digest)

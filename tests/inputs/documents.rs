@@ -26,13 +26,13 @@ use tradewind::engine::policy::{MAX_CLASSES, MAX_POOLS, MAX_RULES, Policy};
 use tradewind::engine::query::{Client, Query};
 use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::topology::{MAX_NODES, MAX_SITES, Topology};
-use tradewind::engine::{policy, topology};
+use tradewind::engine::{examples, policy, topology};
 
 use crate::measuring::measured;
 
 /// Codes that need megabytes to show (`limits_of_size_are_kept`), no file at all (`a_missing_file_is_a_finding` in the
 /// sidecar's writer) or a day (`expired_rules_are_warnings` of the commands').
-const SHOWN_ELSEWHERE: &[&str] = &["D007", "D012", "C001"];
+const SHOWN_ELSEWHERE: &[&str] = &["D007", "D012", "P038", "C001"];
 
 fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -86,7 +86,18 @@ fn compile(file: &Path) -> (bool, Diagnostics) {
     let first = text.lines().next().unwrap_or_default();
     let fleet = fleet(first.strip_prefix("# topology: ").unwrap_or("full"));
     let compiled = policy::compile(&name, &text, &fleet);
-    (compiled.policy.is_some(), compiled.diagnostics)
+    let mut found = compiled.diagnostics;
+    let Some(policy) = compiled.policy else {
+        return (false, found);
+    };
+    let policy = Arc::new(policy);
+    found.append(examples::findings(
+        (&name, &text),
+        &policy,
+        &fleet,
+        Code::P037,
+    ));
+    (!found.has_errors(), found)
 }
 
 #[expect(
