@@ -111,6 +111,9 @@ impl<'a> Builder<'a> {
         let mut options = Options::default();
         options.flow_nesting_limit = self.limits.max_depth;
         options.block_nesting_limit = self.limits.max_depth;
+        // Nobody here wants them; and where somebody else's features turn them on, the parser has a bound of its own for
+        // how many may stand in a row.
+        options.emit_comments = false;
         let mut root = None;
         for event in Parser::new_from_str_with_options(text, options) {
             let (event, span) = match event {

@@ -29,6 +29,15 @@ fn decode(text: &str) -> (Option<Sample>, Vec<String>) {
 }
 
 #[test]
+fn comments_count_for_nothing_however_many_stand_in_a_row() {
+    let comments = "  # c\n".repeat(1_000);
+    let text = format!("name: a\nparts:\n{comments}  - id: x\n{comments}    ratio: 1\n");
+    let (value, faults) = decode(&text);
+    assert_eq!(faults, Vec::<String>::new());
+    assert_eq!(value.map(|sample| sample.parts.len()), Some(1));
+}
+
+#[test]
 fn a_good_document_decodes_and_text_stays_text() {
     let (value, faults) = decode("name: 1.10\ncount: 7\nparts:\n- {id: NO, ratio: 0.5}\n");
     assert_eq!(faults, Vec::<String>::new());
