@@ -1,5 +1,6 @@
 //! What comes from outside as files: policies, topologies and geo files, good ones, broken ones and such as are made to harm.
 
+mod differences;
 mod documents;
 mod geo;
 mod geo_hostile;

@@ -10,6 +10,7 @@ pub mod balance;
 pub mod control;
 pub mod date;
 pub mod decision;
+pub mod difference;
 pub mod document;
 pub mod edition;
 pub mod evaluate;

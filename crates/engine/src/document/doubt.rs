@@ -52,7 +52,7 @@ impl Source {
     }
 
     /// Whether the document itself has a value at `path`.
-    pub(super) fn is_given(&self, path: &Path<'_>) -> bool {
+    pub fn is_given(&self, path: &Path<'_>) -> bool {
         matches!(self.follow(path), Found::Value(_))
     }
 

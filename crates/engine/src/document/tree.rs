@@ -117,6 +117,20 @@ impl Source {
         }
     }
 
+    /// Where in the text the value at `path` stands, in bytes; where it was left to a default, the nearest existing ancestor.
+    pub fn range_of(&self, path: &Path<'_>) -> Range<usize> {
+        let mut at = self.root;
+        let mut range = 0..self.text.len();
+        for step in path.steps() {
+            at = at.and_then(|id| self.child(id, step)).map(|(id, _)| id);
+            let Some(node) = at.and_then(|id| self.node(id)) else {
+                break;
+            };
+            range = node.span.clone();
+        }
+        range
+    }
+
     /// The span and true path of the value at `path`; of its nearest existing ancestor where it was left to a default.
     fn locate(&self, path: &Path<'_>) -> (Range<usize>, String) {
         let mut at = self.root;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, is_default};
+use super::Action;
 #[cfg(feature = "schema")]
 use crate::document::grammar::{CountryCode, Id};
 
@@ -74,7 +74,7 @@ pub struct ExampleDocument {
     #[cfg_attr(feature = "schema", schemars(with = "Option<Id>"))]
     pub class: Option<String>,
     /// What is to become of it, beside the rule.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub then: ThenDocument,
 }
 

@@ -1,4 +1,7 @@
 //! The policy file as written: pools, the score's weights, and the rules that choose among pools.
+//!
+//! Written out again, a document says every default but those of optional fields and lists: whoever compares two documents
+//! (`difference`) reads the defaults off the types themselves.
 
 mod example;
 mod operation;
@@ -57,46 +60,43 @@ pub struct PolicyDocument {
 #[serde(deny_unknown_fields)]
 pub struct PolicySpec {
     /// Which node addresses may be named in answers.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub addresses: AddressesDocument,
     /// Where clients are when the geo files do not know, or know wrongly.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub geo: GeoDocument,
     /// How the paths of requests are read where servers differ.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub paths: PathForm,
     /// What a millisecond, a miss, an error and a dollar are worth.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub score: ScoreDocument,
     /// What happens when too little of a pool is left.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub panic: PanicDocument,
     /// When a node is left alone after failures, and for how long.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub breaker: BreakerDocument,
     /// How nodes are asked whether they are well.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub probe: ProbeDocument,
     /// How a node's weight follows its condition.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub weights: WeightsDocument,
     /// How long a node takes to its full weight after it joined or recovered, up to 1h; default 30s.
-    #[serde(
-        default = "default_slow_start",
-        skip_serializing_if = "is_default_slow_start"
-    )]
+    #[serde(default = "default_slow_start")]
     pub slow_start_window: DurationMs,
     /// How long what was observed counts.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub signals: SignalsDocument,
     /// How many keys may change their node without need.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub change_budget: ChangeBudgetDocument,
     /// What is left for operators to confirm.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub topology_guard: TopologyGuardDocument,
     /// Which decisions are kept for people to look at.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub decision_log: DecisionLogDocument,
     /// Named sets of nodes.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256)))]
@@ -264,13 +264,13 @@ pub struct PoolDocument {
     #[cfg_attr(feature = "schema", schemars(with = "Id"))]
     pub name: String,
     /// Which nodes belong to it; all conditions must hold.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub select: SelectDocument,
     /// What keeps requests on one node: the object's key, the client, or nothing.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub affinity: Affinity,
     /// How hot keys are spread.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub spread: SpreadDocument,
     /// Above this percentage of the mean load, a node's keys begin to spill to the next in their order, 101 to 1000;
     /// default: only when its utilisation says so.
@@ -367,16 +367,4 @@ pub(super) fn default_expected_bytes() -> u64 {
 /// How long a node takes to its full weight when nothing says otherwise.
 fn default_slow_start() -> DurationMs {
     DurationMs::from_ms(30_000)
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature serde asks for"
-)]
-fn is_default_slow_start(value: &DurationMs) -> bool {
-    *value == default_slow_start()
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

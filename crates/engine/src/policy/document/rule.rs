@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ExamplesDocument, is_default};
+use super::ExamplesDocument;
 use crate::document::DurationMs;
 #[cfg(feature = "schema")]
 use crate::document::grammar::{
@@ -35,10 +35,10 @@ pub struct RuleDocument {
     #[cfg_attr(feature = "schema", schemars(with = "Option<Day>"))]
     pub expires: Option<String>,
     /// Which requests; all conditions must hold, an empty one matches everything.
-    #[serde(default, rename = "match", skip_serializing_if = "is_default")]
+    #[serde(default, rename = "match")]
     pub matches: MatchDocument,
     /// What to do with them.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub action: Action,
     /// Pools in the order they are tried, nearest tier first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -48,7 +48,7 @@ pub struct RuleDocument {
     )]
     pub pools: Vec<String>,
     /// What makes two requests ask for the same object.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub key: KeyDocument,
     /// The kind of content, one of `classes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ pub struct RuleDocument {
     )]
     pub geofence: Vec<String>,
     /// Requests that show what the rule is for.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub examples: ExamplesDocument,
 }
 

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SwitchMarginDocument, is_default};
+use super::SwitchMarginDocument;
 use crate::document::DurationMs;
 #[cfg(feature = "schema")]
 use crate::document::grammar::Id;
@@ -35,7 +35,6 @@ pub struct ScoreDocument {
     /// Sites within this of the best share their keys with it; 0ms: the best alone.
     pub spread: DurationMs,
     /// What it takes to switch to another site.
-    #[serde(skip_serializing_if = "is_default")]
     pub switch_margin: SwitchMarginDocument,
 }
 
