@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::documents::{self, Against, File, Kind};
-use super::output::{self, Format};
+use super::against::Against;
+use super::file::File;
+use super::output::{self, Format, counted};
 use super::{CommandError, Context, Exit};
 use crate::engine::date::Date;
 use crate::engine::document::{Diagnostic, Diagnostics};
-use crate::engine::edition::Known;
+use crate::engine::edition::{Known, Which};
 use crate::engine::policy;
 use crate::engine::topology;
 
@@ -48,9 +49,11 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
     let mut findings = Findings::new(files.len());
     for file in &files {
         let diagnostics = match file.kind {
-            Kind::Topology => topology::compile(&file.name, &file.text).diagnostics,
-            Kind::Policy => check_policy(file, &against, args.today.unwrap_or(context.today)),
-            Kind::Unknown => documents::unknown_kind(file),
+            Some(Which::Topology) => topology::compile(&file.name, &file.text).diagnostics,
+            Some(Which::Policy) => {
+                check_policy(file, &against, args.today.unwrap_or(context.today))
+            }
+            None => file.of_no_kind(),
         };
         findings.add(diagnostics);
     }
@@ -58,7 +61,7 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
         Format::Json => output::json(out, &findings.to_json())?,
         Format::Text => {
             output::text(out, &findings.to_text(context.colour))?;
-            if files.iter().any(|file| file.kind == Kind::Policy) {
+            if files.iter().any(|file| file.kind == Some(Which::Policy)) {
                 output::text(out, &against.remark())?;
             }
             output::text(out, &findings.closing_line(args.deny_warnings))?;
@@ -197,9 +200,4 @@ impl Findings {
             counted(warnings, "warning")
         )
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

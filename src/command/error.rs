@@ -7,9 +7,11 @@ use std::path::PathBuf;
 
 use super::Exit;
 use super::client::ServerError;
+use super::output::counted;
 use super::request::RequestError;
 use super::tell::SourceError;
 use super::topology::{ImportError, SiteFaults};
+use crate::engine::difference::KindsDiffer;
 use crate::engine::document::Diagnostics;
 use crate::sidecar::geoip::error::GeoFaults;
 use crate::sidecar::settings::here::UnknownSite;
@@ -66,13 +68,24 @@ pub enum CommandError {
         name: String,
     },
     /// Documents that cannot be used.
-    #[error("{} are refused, with {} errors", files.join(" and "), diagnostics.counts().0)]
+    #[error("{} refused, with {}", all(files), counted(diagnostics.counts().0, "error"))]
     Refused {
         /// The documents' names.
         files: Vec<String>,
         /// All that was found.
         diagnostics: Box<Diagnostics>,
     },
+    /// A document that cannot be compared with another.
+    #[error("`{file}` cannot be compared, it has {}", counted(diagnostics.counts().0, "error"))]
+    Incomparable {
+        /// The document's name.
+        file: String,
+        /// All that was found.
+        diagnostics: Box<Diagnostics>,
+    },
+    /// Two documents of different kinds.
+    #[error(transparent)]
+    Kinds(#[from] KindsDiffer),
     /// Geo files that cannot be used.
     #[error("no geo table")]
     Geo(#[from] GeoFaults),
@@ -127,7 +140,9 @@ impl CommandError {
     /// The whole story for people: every fault with its excerpt, then the error and its causes in a line.
     pub fn render(&self, colour: bool) -> String {
         let mut text = match self {
-            Self::Refused { diagnostics, .. } => diagnostics.render(colour),
+            Self::Refused { diagnostics, .. } | Self::Incomparable { diagnostics, .. } => {
+                diagnostics.render(colour)
+            }
             Self::Sites(faults) => faults.to_string(),
             _ => String::new(),
         };
@@ -144,4 +159,10 @@ impl CommandError {
         text.push('\n');
         text
     }
+}
+
+/// The names of documents, and the verb that is to follow.
+fn all(files: &[String]) -> String {
+    let verb = if files.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", files.join(" and "))
 }

@@ -4,13 +4,15 @@
 //! the environment come in through [`Context`] and clap, so every command can be driven by a test as it is by a shell.
 //! `serve` is the exception: it runs until it is told to stop, and writes to the standard streams.
 
+mod against;
 pub mod check;
 mod client;
 pub mod completions;
 pub mod demo;
-mod documents;
+pub mod diff;
 pub mod drain;
 mod error;
+mod file;
 mod offline;
 pub mod operator;
 mod output;
@@ -78,6 +80,8 @@ pub enum Tool {
     Check(check::Args),
     /// Try the examples inside rules
     Test(test::Args),
+    /// Say what changed between two policies or topologies, in an operator's words
+    Diff(diff::Args),
     /// Print the JSON Schema of a document
     Schema(schema::Args),
     /// Make topology files, apply and show topologies
@@ -142,6 +146,7 @@ pub fn run(
     let exit = match tool {
         Tool::Check(args) => check::run(args, context, out),
         Tool::Test(args) => test::run(args, context, out),
+        Tool::Diff(args) => diff::run(args, out),
         Tool::Schema(args) => schema::run(args, out),
         Tool::Topology(args) => topology::run(args, out, notes),
         Tool::Route(args) => {

@@ -40,6 +40,12 @@ pub(super) fn note(notes: &mut impl Write, text: &str) {
     drop(notes.write_all(text.as_bytes()));
 }
 
+/// A number of things: `1 file`, `2 files`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Text that grows line by line.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);

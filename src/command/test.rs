@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::documents::{self, Against, File, Kind};
-use super::output::{self, Format, Text};
+use super::against::Against;
+use super::file::File;
+use super::output::{self, Format, Text, counted};
 use super::{CommandError, Context, Exit};
 use crate::engine::document::{Diagnostics, Limits, Source};
-use crate::engine::edition::{Edition, Ground, Known};
+use crate::engine::edition::{Edition, Ground, Known, Which};
 use crate::engine::examples::{self, Tried};
 use crate::engine::policy::Rule;
 
@@ -57,14 +58,14 @@ pub struct Args {
 /// Tries the examples; the exit status says whether all hold.
 pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
     let files = File::read_all(&args.files)?;
-    if let Some(file) = files.iter().find(|file| file.kind == Kind::Unknown) {
-        let findings = documents::unknown_kind(file);
+    if let Some(file) = files.iter().find(|file| file.kind.is_none()) {
+        let findings = file.of_no_kind();
         return Err(refused_files(vec![file.name.clone()], findings));
     }
     let against = Against::choose(args.topology.as_deref(), &files)?;
     let policies: Vec<&File> = files
         .iter()
-        .filter(|file| file.kind == Kind::Policy)
+        .filter(|file| file.kind == Some(Which::Policy))
         .collect();
     let Some(ground) = against.ground().filter(|_| !policies.is_empty()) else {
         return Err(nothing_to_try(&files, &against));
@@ -95,7 +96,9 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
 
 /// Why no example can be tried: no policy was given, or the topology is refused.
 fn nothing_to_try(files: &[File], against: &Against) -> CommandError {
-    let topologies = files.iter().filter(|file| file.kind == Kind::Topology);
+    let topologies = files
+        .iter()
+        .filter(|file| file.kind == Some(Which::Topology));
     let refused = topologies
         .filter(|_| against.ground().is_none())
         .find_map(|file| {
@@ -211,11 +214,10 @@ impl Report {
             }
             text.line(format_args!("  {}", example.to_line(colour)));
         }
-        let count = self.examples.len();
-        let plural = if count == 1 { "" } else { "s" };
+        let examples = counted(self.examples.len(), "example");
         let verdict = if self.failed == 0 { "good" } else { "failed" };
         text.line(format_args!(
-            "{verdict}: {count} example{plural}, {} hold, {} do not",
+            "{verdict}: {examples}, {} hold, {} do not",
             self.held, self.failed
         ));
         if !self.rules_without.is_empty() {

@@ -23,6 +23,8 @@ fn exit_statuses_are_0_1_and_2() {
         (vec!["check"], 2),
         (vec!["route", "/x", "--pool", "no-such-pool"], 1),
         (vec!["route", "/x", "--client", "nobody"], 2),
+        (vec!["diff", &policy, &policy], 0),
+        (vec!["diff", &policy, &example("topology.yaml")], 2),
         (vec!["schema", "policy"], 0),
         (vec!["schema", "http"], 0),
         (vec!["--help"], 0),
@@ -71,9 +73,42 @@ fn a_log_can_come_from_the_standard_input() {
 }
 
 #[test]
+fn a_document_can_come_from_the_standard_input() {
+    let policy = std::fs::read_to_string(example("policy.yaml")).unwrap();
+    let other = policy.replace("candidates: 2", "candidates: 4");
+    for (args, status, part) in [
+        (
+            vec!["diff", &example("policy.yaml"), "-"],
+            1,
+            "rule api: candidates 2 -> 4\n",
+        ),
+        (
+            vec!["diff", "-", &example("policy.yaml")],
+            1,
+            "rule api: candidates 4 -> 2\n",
+        ),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tradewind"))
+            .args(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(other.as_bytes()).unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+        assert!(text.contains(part), "{args:?}: {text}");
+    }
+}
+
+#[test]
 fn every_command_has_help_that_ends_in_a_line() {
     for args in [
         &["check"][..],
+        &["diff"],
         &["schema"],
         &["topology"],
         &["topology", "import"],

@@ -9,6 +9,7 @@
 
 mod binary;
 mod check;
+mod diff;
 mod examples;
 mod fleet_of_the_world;
 #[path = "../../examples/fixtures/mmdb.rs"]

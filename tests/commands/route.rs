@@ -292,7 +292,7 @@ fn refused_files_are_shown_with_their_faults() {
     ]);
     assert_eq!(ran.exit, Exit::Refused);
     assert!(
-        ran.error.contains("error[D") && ran.error.contains("p.yaml` are refused"),
+        ran.error.contains("error[D") && ran.error.contains("p.yaml` is refused"),
         "{}",
         ran.error
     );

@@ -1,63 +1,12 @@
-//! The documents that a command is given, in any order: what each is, its `kind` says; and the fleet that policies are
-//! compiled against.
+//! The fleet that policies are compiled against: of a file, or the embedded one.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path;
 
-use serde::Deserialize;
-
+use super::file::File;
 use super::{CommandError, world};
-use crate::engine::document::{Code, Diagnostics, Limits, Path, Source};
-use crate::engine::edition::Ground;
-use crate::engine::policy::document::KIND as POLICY_KIND;
-use crate::engine::topology::document::KIND as TOPOLOGY_KIND;
+use crate::engine::document::Diagnostics;
+use crate::engine::edition::{Ground, Which};
 use crate::example;
-
-/// A file, and what it says it is.
-pub(super) struct File {
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) kind: Kind,
-}
-
-/// What a file says it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Policy,
-    Topology,
-    /// Neither, or it cannot be read at all.
-    Unknown,
-}
-
-/// The only part of a document that tells what it is; the rest is for the type it names.
-#[derive(Deserialize)]
-struct Envelope {
-    kind: String,
-}
-
-impl File {
-    /// Reads the files, each of which must be readable.
-    pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>, CommandError> {
-        let files = paths
-            .iter()
-            .map(|path| Ok(Self::new(&world::name(path), world::read(path)?)));
-        files.collect()
-    }
-
-    fn new(name: &str, text: String) -> Self {
-        let (mut source, _) = Source::read(name, &text, &Limits::default());
-        let kind = source.decode::<Envelope>().value.map(|found| found.kind);
-        let kind = match kind.as_deref() {
-            Some(POLICY_KIND) => Kind::Policy,
-            Some(TOPOLOGY_KIND) => Kind::Topology,
-            _ => Kind::Unknown,
-        };
-        Self {
-            name: name.to_owned(),
-            text,
-            kind,
-        }
-    }
-}
 
 /// What policies are checked against.
 pub(super) enum Against {
@@ -71,12 +20,14 @@ pub(super) enum Against {
 
 impl Against {
     /// The fleet of the file `named`, else that among the files, else the embedded one.
-    pub(super) fn choose(named: Option<&FilePath>, files: &[File]) -> Result<Self, CommandError> {
+    pub(super) fn choose(named: Option<&Path>, files: &[File]) -> Result<Self, CommandError> {
         if let Some(path) = named {
             return Self::named(path);
         }
-        let has_policy = files.iter().any(|file| file.kind == Kind::Policy);
-        let topologies = files.iter().filter(|file| file.kind == Kind::Topology);
+        let has_policy = files.iter().any(|file| file.kind == Some(Which::Policy));
+        let topologies = files
+            .iter()
+            .filter(|file| file.kind == Some(Which::Topology));
         let topologies: Vec<&File> = topologies.collect();
         match topologies.as_slice() {
             [] => {
@@ -98,7 +49,7 @@ impl Against {
     }
 
     /// The fleet of a file that is not itself to be checked, so it must be good.
-    fn named(path: &FilePath) -> Result<Self, CommandError> {
+    fn named(path: &Path) -> Result<Self, CommandError> {
         let name = world::name(path);
         match ground(&name, &world::read(path)?) {
             Ok(ground) => Ok(Self::File(name, ground)),
@@ -135,16 +86,4 @@ impl Against {
 
 fn ground(name: &str, text: &str) -> Result<Ground, Diagnostics> {
     Ground::compile(name, text.into(), None)
-}
-
-/// A file that says neither what it is, or cannot be read as YAML at all.
-pub(super) fn unknown_kind(file: &File) -> Diagnostics {
-    let (source, mut diagnostics) = Source::read(&file.name, &file.text, &Limits::default());
-    if diagnostics.is_empty() {
-        let message = "the file does not say what it is".to_owned();
-        let help = format!("begin it with `kind: {POLICY_KIND}` or `kind: {TOPOLOGY_KIND}`");
-        let path = Path::Root.field("kind");
-        diagnostics.push(source.fault(Code::D011, &path, (message, &help)));
-    }
-    diagnostics
 }
