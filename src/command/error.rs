@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::Exit;
 use super::client::ServerError;
+use super::fmt::FormatError;
 use super::output::counted;
 use super::request::RequestError;
 use super::tell::SourceError;
@@ -86,6 +87,23 @@ pub enum CommandError {
     /// Two documents of different kinds.
     #[error(transparent)]
     Kinds(#[from] KindsDiffer),
+    /// A document that cannot be formatted.
+    #[error("`{file}` is not formatted, and left as it is")]
+    Format {
+        /// The document's name.
+        file: String,
+        /// Why.
+        source: FormatError,
+    },
+    /// Several documents that would be printed one behind the other.
+    #[error("{count} files are given, one can be printed; say --write or --check for more")]
+    SeveralPrinted {
+        /// How many.
+        count: usize,
+    },
+    /// The standard input among files that are to be written.
+    #[error("the standard input cannot be written; leave out --write, and it is printed")]
+    InputWritten,
     /// Geo files that cannot be used.
     #[error("no geo table")]
     Geo(#[from] GeoFaults),
@@ -125,9 +143,10 @@ impl CommandError {
     /// The exit status it stands for: 1 for what is refused, else 2.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Refused { .. } | Self::Sites(_) | Self::Server(ServerError::Refused { .. }) => {
-                Exit::Refused
-            }
+            Self::Refused { .. }
+            | Self::Format { .. }
+            | Self::Sites(_)
+            | Self::Server(ServerError::Refused { .. }) => Exit::Refused,
             _ => Exit::Usage,
         }
     }

@@ -13,6 +13,7 @@ pub mod diff;
 pub mod drain;
 mod error;
 mod file;
+pub mod fmt;
 mod offline;
 pub mod operator;
 mod output;
@@ -36,6 +37,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub use client::{Server, ServerError};
 pub use error::CommandError;
+pub use fmt::FormatError;
 pub use output::Format;
 
 use crate::engine::date::Date;
@@ -82,6 +84,8 @@ pub enum Tool {
     Test(test::Args),
     /// Say what changed between two policies or topologies, in an operator's words
     Diff(diff::Args),
+    /// Format policy and topology files, with all their comments
+    Fmt(fmt::Args),
     /// Print the JSON Schema of a document
     Schema(schema::Args),
     /// Make topology files, apply and show topologies
@@ -147,6 +151,7 @@ pub fn run(
         Tool::Check(args) => check::run(args, context, out),
         Tool::Test(args) => test::run(args, context, out),
         Tool::Diff(args) => diff::run(args, out),
+        Tool::Fmt(args) => fmt::run(args, out),
         Tool::Schema(args) => schema::run(args, out),
         Tool::Topology(args) => topology::run(args, out, notes),
         Tool::Route(args) => {

@@ -25,6 +25,8 @@ fn exit_statuses_are_0_1_and_2() {
         (vec!["route", "/x", "--client", "nobody"], 2),
         (vec!["diff", &policy, &policy], 0),
         (vec!["diff", &policy, &example("topology.yaml")], 2),
+        (vec!["fmt", &policy], 0),
+        (vec!["fmt", &example("geo.csv")], 1),
         (vec!["schema", "policy"], 0),
         (vec!["schema", "http"], 0),
         (vec!["--help"], 0),
@@ -77,6 +79,8 @@ fn a_document_can_come_from_the_standard_input() {
     let policy = std::fs::read_to_string(example("policy.yaml")).unwrap();
     let other = policy.replace("candidates: 2", "candidates: 4");
     for (args, status, part) in [
+        (vec!["fmt", "-"], 0, "candidates: 4"),
+        (vec!["fmt", "--check", "-"], 0, ""),
         (
             vec!["diff", &example("policy.yaml"), "-"],
             1,
@@ -109,6 +113,7 @@ fn every_command_has_help_that_ends_in_a_line() {
     for args in [
         &["check"][..],
         &["diff"],
+        &["fmt"],
         &["schema"],
         &["topology"],
         &["topology", "import"],

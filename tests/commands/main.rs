@@ -12,6 +12,7 @@ mod check;
 mod diff;
 mod examples;
 mod fleet_of_the_world;
+mod fmt;
 #[path = "../../examples/fixtures/mmdb.rs"]
 #[expect(
     dead_code,

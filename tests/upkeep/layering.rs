@@ -242,6 +242,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "demo",
         &["engine", "simulator", "wire", "client", "sidecar"],
     ),
+    ("bench", &["engine", "sidecar"]),
 ];
 
 #[test]
