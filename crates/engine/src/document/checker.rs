@@ -67,6 +67,21 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The document is refused for this byte of the text that it has at `path`.
+    pub fn error_within(
+        &mut self,
+        code: Code,
+        path: &Path<'_>,
+        at: usize,
+        (message, help): (String, &str),
+    ) {
+        debug_assert_eq!(code.severity(), Severity::Error, "{code}");
+        if !self.source.is_stand_in(path) {
+            let fault = self.source.fault_within(code, path, at, (message, help));
+            self.faults.push(fault);
+        }
+    }
+
     /// The document is used, but an operator should look. Kept quiet when parts of it could not be decoded: what is
     /// missing may be what would make it right.
     pub fn warning(&mut self, code: Code, path: &Path<'_>, message: String, help: &str) {

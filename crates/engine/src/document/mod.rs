@@ -29,6 +29,7 @@ mod render;
 pub mod suggest;
 mod syntax;
 mod tree;
+mod within;
 
 pub use checker::Checker;
 pub use code::{Code, Severity};
