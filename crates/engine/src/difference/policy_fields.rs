@@ -118,6 +118,7 @@ pub(super) const TABLE: &[Field] = &[
     Field::set("spec.rules[].match.asns", MATCHING),
     Field::set("spec.rules[].match.cidrs", MATCHING).spelt(Spelling::Network),
     Field::set("spec.rules[].match.classes", MATCHING),
+    Field::new("spec.rules[].when", MATCHING),
     Field::new("spec.rules[].action", NODES),
     // The order in which pools are tried.
     Field::new("spec.rules[].pools", NODES),

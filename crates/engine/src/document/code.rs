@@ -94,8 +94,12 @@ codes! {
     P032 Warning "a class that no rule names"
     P033 Warning "an IPv6 network around all IPv4 addresses, which it does not match"
     P034 Warning "a node's address is a name that the policy does not list"
+    P035 Error "an expression that cannot be used"
+    P036 Error "an expression that may cost too much"
     P037 Error "an example of a rule comes out otherwise"
     P038 Warning "an example of a rule comes out otherwise since the topology has changed"
+    P045 Error "an expression in a build without them"
+    P046 Warning "an expression that comes to the same for every request"
 
     T001 Error "a list over its limit"
     T002 Error "no site or no node"

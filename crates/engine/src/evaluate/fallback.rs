@@ -13,7 +13,7 @@ use super::widen::{Picks, Room, Source};
 use super::{Evaluation, MatchedBy, Pick, Reason, Request, Role, Rung, Stage, Verdict};
 use super::{detour, home, later, lead, trial};
 use crate::model::{NodeIndex, SiteIndex};
-use crate::policy::Affinity;
+use crate::policy::{Affinity, WhenFailures};
 use crate::rank::Top;
 
 /// Entries of the chosen tier that come before any later tier, for lists of more than three.
@@ -119,6 +119,7 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
         sites: reach.sites,
         picks,
         expected_gb: request.expected_gb,
+        when_failures: WhenFailures::default(),
     }
 }
 

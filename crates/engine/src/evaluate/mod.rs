@@ -25,7 +25,7 @@ use arrayvec::ArrayVec;
 use super::hash::KeyHash;
 use super::locate::{self, Located};
 use super::model::{NodeIndex, PoolIndex, RuleIndex, SiteIndex, names};
-use super::policy::{Action, Matched, Plan, Routing};
+use super::policy::{Action, Matched, Plan, Routing, WhenFailures};
 use super::query::{MAX_CANDIDATES, MAX_TRIED, Query};
 use super::request::host::{HostRoom, normal_host};
 use super::snapshot::{Lane, LaneIndex, Snapshot};
@@ -72,6 +72,8 @@ pub struct Evaluation {
     pub picks: ArrayVec<Pick, MAX_CANDIDATES>,
     /// The size the cost term was taken for, in gigabytes.
     pub expected_gb: f32,
+    /// The rules before the one that matched whose `when` could not be answered.
+    pub when_failures: WhenFailures,
 }
 
 /// Whether nodes are named.
@@ -275,29 +277,33 @@ fn decide(
     let host = normal_host(query.host, &mut room);
     let lane = snapshot.lane(lane_index);
     let routing = lane.routing();
-    let refused = |matched, reason| Evaluation::refused(lane_index, located, matched, reason);
+    let mut failures = WhenFailures::default();
     let place = (located.place.country, located.place.asn);
     let child = query.child.and_then(|id| routing.find_node(id));
     let matched = match child {
-        Some(_) => parent::matched(routing, query, (host, place)),
-        None => routing.match_query(query, host, place),
+        Some(_) => parent::matched(routing, query, (host, place), &mut failures),
+        None => routing.match_query(query, host, place, &mut failures),
+    };
+    let refused = |matched, reason, when_failures| Evaluation {
+        when_failures,
+        ..Evaluation::refused(lane_index, located, matched, reason)
     };
     let (plan, matched_by) = match matched {
         Matched::Rule(index, rule) if rule.action == Action::Refuse => {
-            return refused(MatchedBy::Rule(index), Reason::RefusedByRule);
+            return refused(MatchedBy::Rule(index), Reason::RefusedByRule, failures);
         }
         Matched::Rule(index, rule) => (&rule.plan, MatchedBy::Rule(index)),
         Matched::Pool(index, pool) => (&pool.plan, MatchedBy::Pool(index)),
         Matched::UnknownPool => {
-            return refused(MatchedBy::Nothing, Reason::UnknownPool);
+            return refused(MatchedBy::Nothing, Reason::UnknownPool, failures);
         }
         Matched::Nothing => {
-            return refused(MatchedBy::Nothing, Reason::NoRule);
+            return refused(MatchedBy::Nothing, Reason::NoRule, failures);
         }
     };
     let begin = child.map_or(0, |child| parent::begin(routing, (query, plan), child));
     let Some(stage) = stage::choose(lane, plan, begin) else {
-        return refused(matched_by, Reason::NoNode);
+        return refused(matched_by, Reason::NoNode, failures);
     };
     let object = plan.key.key_of(query, host);
     let keys = Keys { object, query };
@@ -320,6 +326,7 @@ fn decide(
         restriction::restrict(&request, query.only, &mut evaluation);
     }
     tell_estimates(&request, &mut evaluation);
+    evaluation.when_failures = failures;
     evaluation
 }
 
@@ -390,6 +397,7 @@ impl Evaluation {
             shared: None,
             picks: ArrayVec::new(),
             expected_gb: 0.0,
+            when_failures: WhenFailures::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::Request;
 use super::scorer::{MAX_SCORED_SITES, ScoredSite, Scorer};
 use crate::geo::place::{Asn, Country};
 use crate::model::{NodeIndex, SiteIndex};
-use crate::policy::{Action, Matched, Plan, Routing};
+use crate::policy::{Action, Matched, Plan, Routing, WhenFailures};
 use crate::query::Query;
 
 /// Sites that share a key.
@@ -27,12 +27,13 @@ pub(super) fn matched<'p>(
     routing: &'p Routing,
     query: &Query<'_>,
     (host, place): (&str, Origin),
+    failures: &mut WhenFailures,
 ) -> Matched<'p> {
     let as_a_client = Query {
         pool: None,
         ..query.clone()
     };
-    let for_clients = routing.match_query(&as_a_client, host, place);
+    let for_clients = routing.match_query(&as_a_client, host, place, failures);
     let Some(name) = query.pool else {
         return for_clients;
     };
@@ -42,7 +43,7 @@ pub(super) fn matched<'p>(
         {
             for_clients
         }
-        _ => routing.match_query(query, host, place),
+        _ => routing.match_query(query, host, place, failures),
     }
 }
 

@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 
 use crate::decision::Decision;
 use crate::evaluate::{self, Evaluation, MAX_SCORED_SITES, Sharing, Tried};
-use crate::model::NodeIndex;
+use crate::model::{NodeIndex, RuleIndex};
 use crate::policy::{Plan, SetIndex};
 use crate::query::Query;
+use crate::request::host::{HostRoom, normal_host};
 use crate::signal::network::LastMile;
 use crate::snapshot::{Lane, RankTable, Roster, Snapshot};
 
@@ -53,13 +54,28 @@ pub struct Explanation {
     /// Sites that are within the spread and do not share the key, because at most
     /// [`MAX_SCORED_SITES`] do.
     pub spread_cut: usize,
+    /// Rules before the one that matched whose `when` could not be answered, and so did not hold.
+    pub when_failures: Vec<WhenFailure>,
+}
+
+/// A rule whose `when` could not be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhenFailure {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// Why not, in words: `no such key client.country`.
+    pub why: String,
 }
 
 impl Explanation {
     /// Explains `evaluation`, which was made from `snapshot` and `query`.
     pub fn new(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) -> Self {
+        let when_failures = when_failures(snapshot, query, evaluation);
         let Some(context) = Context::new(snapshot, query, evaluation) else {
-            return Self::default();
+            return Self {
+                when_failures,
+                ..Self::default()
+            };
         };
         let mut sites = context.sites();
         let mut nodes = context.nodes(&sites);
@@ -88,8 +104,34 @@ impl Explanation {
             sharing_sites,
             last_mile: context.last_mile(),
             spread_cut,
+            when_failures,
         }
     }
+}
+
+/// Why the expressions failed that did, asked once more: they say the same of the same request.
+fn when_failures(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    evaluation: &Evaluation,
+) -> Vec<WhenFailure> {
+    let mut room = HostRoom::new();
+    let host = normal_host(query.host, &mut room);
+    let place = &evaluation.located.place;
+    let routing = snapshot.lane(evaluation.lane).routing();
+    let rules = evaluation.when_failures.rules().iter();
+    let failures = rules.filter_map(|rule| {
+        let why = routing.why_when_fails(*rule, query, host, (place.country, place.asn));
+        debug_assert!(
+            why.is_some(),
+            "an expression says the same of a request each time"
+        );
+        Some(WhenFailure {
+            rule: *rule,
+            why: why?,
+        })
+    });
+    failures.collect()
 }
 
 struct Context<'a> {

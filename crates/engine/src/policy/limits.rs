@@ -22,6 +22,9 @@ pub(super) const MAX_NODE_SETS: usize = 1_024;
 /// Most regular expressions in one policy: each may take 1 MiB and 15 ms to compile.
 const MAX_EXPRESSIONS: usize = 1_000;
 
+/// Most rules with an expression (`when`) in one policy: each may take a few milliseconds to read, and the writer waits.
+const MAX_WHENS: usize = 500;
+
 /// Most pools of one rule.
 pub(super) const MAX_RULE_POOLS: usize = 8;
 
@@ -64,6 +67,13 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpe
             format!("{expressions} regular expressions, at most {MAX_EXPRESSIONS} are allowed");
         let help = "match by exact values and prefixes where that is possible";
         checker.error(Code::P001, &path.field("rules"), message, help);
+        fit = false;
+    }
+    let whens = spec.rules.iter().filter(|rule| rule.when.is_some()).count();
+    if whens > MAX_WHENS {
+        let message = format!("{whens} rules with `when`, at most {MAX_WHENS} are allowed");
+        let help = "say with `match` what can be said so";
+        checker.error(Code::P036, &path.field("rules"), message, help);
         fit = false;
     }
     fit

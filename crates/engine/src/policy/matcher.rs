@@ -6,10 +6,13 @@
 
 use std::collections::HashMap;
 
+use arrayvec::ArrayVec;
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
 use regex_automata::meta::Regex;
 
+use super::origin::Origin;
+use super::when::When;
 use crate::geo::place::{Asn, Country};
 use crate::model::RuleIndex;
 use crate::query::{Query, query_parameters};
@@ -50,6 +53,8 @@ pub(super) struct Conditions {
     pub(super) asns: Vec<Asn>,
     pub(super) networks: Vec<IpNet>,
     pub(super) classes: Vec<Box<str>>,
+    /// Looked at last: it costs most.
+    pub(super) when: Option<Box<When>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -83,11 +88,26 @@ pub(super) enum ValuePattern {
     Expression(Expression),
 }
 
-/// What is known of the client when rules are matched.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Origin {
-    pub(super) country: Option<Country>,
-    pub(super) asn: Option<Asn>,
+/// Most rules that are told of as having failed, of one request.
+const MAX_WHEN_FAILURES: usize = 8;
+
+/// The rules whose `when` could not be answered for a request and so did not hold, as far as they come before the one that
+/// matched; the first few of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WhenFailures(ArrayVec<RuleIndex, MAX_WHEN_FAILURES>);
+
+impl WhenFailures {
+    /// The rules.
+    pub fn rules(&self) -> &[RuleIndex] {
+        &self.0
+    }
+
+    fn add(&mut self, rule: RuleIndex) {
+        // A rule that names several hosts or paths may be met under two of them.
+        if !self.0.contains(&rule) && !self.0.is_full() {
+            self.0.push(rule);
+        }
+    }
 }
 
 impl Matcher {
@@ -120,12 +140,15 @@ impl Matcher {
         query: &Query<'_>,
         host: &str,
         origin: Origin,
+        failures: &mut WhenFailures,
     ) -> Option<RuleIndex> {
         let mut search = Search {
             matcher: self,
             query,
+            host,
             origin,
             best: None,
+            failures,
         };
         search.look_in(&self.any_host);
         if let Some(file) = self.exact_hosts.get(host) {
@@ -138,6 +161,10 @@ impl Matcher {
                     search.look_in(file);
                 }
             }
+        }
+        if let (Some(best), false) = (search.best, search.failures.0.is_empty()) {
+            // Rules are not met in order, but who reads them does.
+            search.failures.0.retain(|rule| *rule < best);
         }
         search.best
     }
@@ -175,8 +202,10 @@ impl File {
 struct Search<'a> {
     matcher: &'a Matcher,
     query: &'a Query<'a>,
+    host: &'a str,
     origin: Origin,
     best: Option<RuleIndex>,
+    failures: &'a mut WhenFailures,
 }
 
 impl Search<'_> {
@@ -212,20 +241,35 @@ impl Search<'_> {
             if self.best.is_some_and(|best| *rule >= best) {
                 return;
             }
-            if self
-                .matcher
-                .conditions(*rule)
-                .is_some_and(|c| c.hold_for(self.query, self.origin))
-            {
-                self.best = Some(*rule);
-                return;
+            let Some(conditions) = self.matcher.conditions(*rule) else {
+                continue;
+            };
+            if !conditions.hold_for(self.query, self.origin) {
+                continue;
             }
+            if let Some(when) = &conditions.when
+                && !self.holds(*rule, when)
+            {
+                continue;
+            }
+            self.best = Some(*rule);
+            return;
         }
+    }
+
+    /// Whether an expression holds; one that cannot be answered does not, and that is noted.
+    #[cold]
+    fn holds(&mut self, rule: RuleIndex, when: &When) -> bool {
+        let holds = when.holds(self.query, self.host, self.origin);
+        holds.unwrap_or_else(|_| {
+            self.failures.add(rule);
+            false
+        })
     }
 }
 
 impl Conditions {
-    /// Whether everything but the host holds; the file a rule stands in has settled the host.
+    /// Whether everything but the host and `when` holds; the file a rule stands in has settled the host.
     fn hold_for(&self, query: &Query<'_>, origin: Origin) -> bool {
         let method = if query.method.is_empty() {
             "GET"
@@ -265,8 +309,10 @@ impl Conditions {
             asns,
             networks,
             classes,
+            when,
         } = self;
-        hosts.is_empty()
+        when.is_none()
+            && hosts.is_empty()
             && paths
                 .iter()
                 .all(|path| matches!(path, PathPattern::Prefix(prefix) if prefix.is_empty()))

@@ -14,12 +14,18 @@ mod matcher;
 mod node_set;
 mod numbers;
 mod operation;
+mod origin;
 mod overlap;
 mod overrides;
 mod plan;
 mod routing;
 mod scoring;
 mod set_name;
+#[cfg(feature = "cel")]
+mod when;
+#[cfg(not(feature = "cel"))]
+#[path = "when_without_cel.rs"]
+mod when;
 
 use std::sync::Arc;
 
@@ -29,6 +35,7 @@ pub use example::{Example, List, Request, Then};
 pub use expiry::expired;
 pub use key::KeyRecipe;
 pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
+pub use matcher::WhenFailures;
 pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
 pub use numbers::{ClassNumber, Numbered, Numbers, SetNumber};
 pub use operation::Operation;

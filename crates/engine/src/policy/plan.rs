@@ -39,6 +39,8 @@ pub struct Rule {
     pub rollback: Box<str>,
     /// The last day it is meant to be in force.
     pub expires: Option<Date>,
+    /// The expression that must hold beside its `match`, as written.
+    pub when: Option<Box<str>>,
     /// Whether it routes or refuses.
     pub action: Action,
     /// How it routes.

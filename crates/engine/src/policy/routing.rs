@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
-use super::matcher::{Matcher, Origin};
+use super::matcher::{Matcher, WhenFailures};
+use super::origin::Origin;
 use super::overrides::Overrides;
 use super::{Class, NodeSet, PanicMode, Pool, Rule, SetIndex};
 use crate::date::Date;
@@ -139,12 +140,14 @@ impl Routing {
         self.default_place
     }
 
-    /// The plan for a request: the pool it names, or the first rule that matches. `host` is in normal form.
+    /// The plan for a request: the pool it names, or the first rule that matches. `host` is in normal form. Rules whose
+    /// `when` could not be answered are added to `failures`.
     pub fn match_query(
         &self,
         query: &Query<'_>,
         host: &str,
         place: (Option<Country>, Option<Asn>),
+        failures: &mut WhenFailures,
     ) -> Matched<'_> {
         if let Some(name) = query.pool {
             let found = (0_u16..)
@@ -158,10 +161,23 @@ impl Routing {
         let (country, asn) = place;
         let rule = self
             .matcher
-            .first_match(query, host, Origin { country, asn });
+            .first_match(query, host, Origin { country, asn }, failures);
         match rule.and_then(|index| self.rules.get(index.get()).map(|rule| (index, rule))) {
             Some((index, rule)) => Matched::Rule(index, rule),
             None => Matched::Nothing,
         }
+    }
+
+    /// Why a rule's `when` cannot be answered for a request; `None` where it can. `host` is in normal form.
+    pub fn why_when_fails(
+        &self,
+        rule: RuleIndex,
+        query: &Query<'_>,
+        host: &str,
+        (country, asn): (Option<Country>, Option<Asn>),
+    ) -> Option<String> {
+        let when = self.matcher.conditions(rule)?.when.as_ref()?;
+        let fault = when.holds(query, host, Origin { country, asn }).err()?;
+        Some(fault.to_string())
     }
 }

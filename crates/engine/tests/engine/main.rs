@@ -10,6 +10,13 @@ mod breaker_properties;
     reason = "small fleets and counts that are told here; what is not there is a failure"
 )]
 mod edits;
+#[cfg(feature = "cel")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what is not there is a failure"
+)]
+mod expressions;
 mod lanes;
 mod places;
 mod properties;

@@ -18,6 +18,7 @@ use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
 use super::{
     Class, Example, Known, Operation, Plan, PlanTier, Policy, Routing, Rule, conditions, scoring,
+    when,
 };
 use crate::document::{Checker, Code, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::geo::Location;
@@ -73,6 +74,8 @@ struct Compiler<'a, 's> {
     /// Members of each pool before demands, by pool; `None` when its `select` is refused.
     pool_members: Vec<Option<Vec<NodeIndex>>>,
     examples: Vec<Example>,
+    /// What expressions may use yet.
+    expressions: when::Budget,
 }
 
 impl<'a, 's> Compiler<'a, 's> {
@@ -89,6 +92,7 @@ impl<'a, 's> Compiler<'a, 's> {
             known_sets: Vec::new(),
             pool_members: Vec::new(),
             examples: Vec::new(),
+            expressions: when::Budget::default(),
         }
     }
 
@@ -294,8 +298,10 @@ fn sites_of_first_tier(topology: &Topology) -> usize {
 fn header_names(rules: &[Rule], conditions: &[Conditions]) -> Vec<Box<str>> {
     let matched = conditions.iter().flat_map(|conditions| &conditions.headers);
     let matched = matched.map(|(name, _)| name);
+    let looked_at = conditions.iter().filter_map(|rule| rule.when.as_ref());
+    let looked_at = looked_at.flat_map(|when| when.headers());
     let keyed = rules.iter().flat_map(|rule| rule.plan.key.headers());
-    let names: BTreeSet<&Box<str>> = matched.chain(keyed).collect();
+    let names: BTreeSet<&Box<str>> = matched.chain(looked_at).chain(keyed).collect();
     names.into_iter().cloned().collect()
 }
 

@@ -7,7 +7,7 @@ use super::super::document::{Action, PolicySpec, RuleDocument};
 use super::super::limits::MAX_RULE_POOLS;
 use super::super::matcher::Conditions;
 use super::super::node_set::Demands;
-use super::super::{Class, PlanTier, Rule, key, overlap};
+use super::super::{Class, PlanTier, Rule, key, overlap, when};
 use super::{Compiler, plan};
 use crate::date::Date;
 use crate::document::{Code, DurationMs, Names, Path};
@@ -51,12 +51,9 @@ impl<'a> Compiler<'a, '_> {
                 self.twice(&path.field("name"), "rule", &document.name);
             }
             let at = path.field("match");
-            matches.push(conditions::compile(
-                self.checker,
-                &at,
-                &document.matches,
-                ground,
-            ));
+            let mut checked = conditions::compile(self.checker, &at, &document.matches, ground);
+            self.add_when(&path.field("when"), document, &mut checked);
+            matches.push(checked);
             rules.push(self.rule(&path, document, &names, classes));
             let rule = RuleIndex(u16::try_from(index).unwrap_or(u16::MAX));
             let examples = self.examples(&path, (rule, document), &names);
@@ -67,6 +64,16 @@ impl<'a> Compiler<'a, '_> {
         self.check_used(spec, &names);
         let conditions = matches.into_iter().map(|checked| checked.conditions);
         (rules, conditions.collect())
+    }
+
+    /// Adds a rule's expression, if it has one, to what it asks.
+    fn add_when(&mut self, path: &Path<'_>, document: &RuleDocument, checked: &mut Checked) {
+        checked.is_whole &= self.checker.is_whole(path);
+        if let Some(text) = &document.when {
+            let when = when::compile(self.checker, path, text, &mut self.expressions);
+            checked.is_whole &= when.is_some();
+            checked.conditions.when = when.map(Box::new);
+        }
     }
 
     /// What rules may name.
@@ -102,7 +109,7 @@ impl<'a> Compiler<'a, '_> {
                 format!("`{earlier}` before it matches every request; move it to the end")
             } else if rules
                 .get(cover)
-                .is_some_and(|other| other.matches == rule.matches)
+                .is_some_and(|other| (&other.matches, &other.when) == (&rule.matches, &rule.when))
             {
                 format!("`{earlier}` before it has the same match; delete one of the two")
             } else {
@@ -206,6 +213,7 @@ impl<'a> Compiler<'a, '_> {
             intent: document.intent.as_str().into(),
             rollback: document.rollback.as_str().into(),
             expires: document.expires.as_deref().and_then(|day| day.parse().ok()),
+            when: document.when.as_deref().map(Into::into),
             action: document.action,
             plan: plan(&self.document.spec, document, (tiers, demands), classes),
         }

@@ -88,6 +88,7 @@ pub(super) fn compile(
             }
             Some(text.as_str().into())
         }),
+        when: None,
     };
     value::check_together(checker, &path.field("headers"), &conditions.headers);
     value::check_together(checker, &path.field("query"), &conditions.query);

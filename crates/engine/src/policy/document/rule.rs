@@ -37,6 +37,10 @@ pub struct RuleDocument {
     /// Which requests; all conditions must hold, an empty one matches everything.
     #[serde(default, rename = "match")]
     pub matches: MatchDocument,
+    /// A CEL expression over `request` and `client` that must hold too. One that cannot be answered does not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 4_096)))]
+    pub when: Option<String>,
     /// What to do with them.
     #[serde(default)]
     pub action: Action,

@@ -54,6 +54,13 @@ fn every_scenario_comes_out_as_written() {
         .collect();
     files.sort();
     assert!(files.len() >= 30, "{} scenarios", files.len());
+    if cfg!(not(feature = "cel")) {
+        let has_expressions = |file: &Path| {
+            let name = file.file_name().expect("a file").to_string_lossy();
+            name.starts_with("when_")
+        };
+        files.retain(|file| !has_expressions(file));
+    }
     let wrong: Vec<String> = files.iter().filter_map(|file| check(file)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -514,6 +521,11 @@ fn explanation(snapshot: &Snapshot, query: &Query<'_>) -> String {
     if explanation.spread_cut > 0 {
         let more = explanation.spread_cut;
         writeln!(text, "{more} within the spread share no keys").expect("a string takes all");
+    }
+    for failure in &explanation.when_failures {
+        let rule = snapshot.routing().rules().get(failure.rule.get());
+        let rule = &rule.expect("a rule of the policy's").name;
+        writeln!(text, "rule {rule}: `when` failed: {}", failure.why).expect("a string takes all");
     }
     text += &home(snapshot, &explanation);
     text += &site_flips(snapshot, &explanation);
