@@ -316,10 +316,15 @@ fn by_rules(effort: Effort, geography: &Geography) {
         let name = format!("{count} rules by header, one path");
         (name, Rules::Header(count))
     });
+    let expressions = [1, 10, 100, effort.rules.min(500)].map(|count| {
+        let name = format!("{count} rules by expression, one path");
+        (name, Rules::Expressions(count))
+    });
     let scenes: Vec<Scene> = hosts
         .into_iter()
         .chain(prefixes)
         .chain(header)
+        .chain(expressions)
         .map(|(name, rules)| Scene::new(name, &topology, rules, geography))
         .collect();
     print_costs(&scenes, &[("evaluate", Work::Evaluate)], effort.rounds, 0);

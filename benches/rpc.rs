@@ -372,7 +372,7 @@ fn swap_until(stop: &AtomicBool, state: &State) -> usize {
             revision: before.revision,
             policy_digest: before.policy_digest.clone(),
             nodes: Arc::clone(&before.nodes),
-            pool_rows: before.pool_rows.clone(),
+            rows: before.rows.clone(),
             texts: before.texts.clone(),
         };
         drop(before);

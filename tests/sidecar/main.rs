@@ -23,6 +23,7 @@ mod envoy_asking;
 mod envoy_endpoints;
 mod envoy_incremental;
 mod envoy_telling;
+mod expressions;
 mod feedback;
 mod fleet;
 mod fleet_changes;

@@ -20,6 +20,7 @@ use tradewind_engine::query::{Client, Query};
 use tradewind_engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind_engine::topology::{self, Topology};
 use tradewind_sidecar::state::Published;
+use tradewind_sidecar::state::rows::Rows;
 use tradewind_sidecar::wire::answer::EncodedNodes;
 use tradewind_sidecar::wire::proto;
 
@@ -121,13 +122,18 @@ pub enum Rules {
     Prefixes(usize),
     /// None names a host and all name the same path; a header tells them apart, so they are tried one by one.
     Header(usize),
+    /// The same by an expression; at most 500.
+    Expressions(usize),
 }
 
 impl Rules {
     /// How many rules.
     pub fn count(self) -> usize {
         match self {
-            Self::Hosts(count) | Self::Prefixes(count) | Self::Header(count) => count,
+            Self::Hosts(count)
+            | Self::Prefixes(count)
+            | Self::Header(count)
+            | Self::Expressions(count) => count,
         }
     }
 
@@ -146,11 +152,18 @@ impl Rules {
                         "paths: [{{value: /tenants}}], headers: [{{name: x-tenant, exact: t{rule}}}]"
                     )
                 }
+                Self::Expressions(_) => "paths: [{value: /tenants}]".to_owned(),
+            };
+            let when = match self {
+                Self::Expressions(_) => format!(
+                    "when: 'request.headers[\"x-tenant\"] == \"t{rule}\" && !request.path.endsWith(\".m3u8\")', "
+                ),
+                Self::Hosts(_) | Self::Prefixes(_) | Self::Header(_) => String::new(),
             };
             line(
                 &mut text,
                 format_args!(
-                    "    - {{name: rule-{rule}, owner: edge-team, rollback: remove it, match: {{{matches}}}, pools: [edge, origin]}}"
+                    "    - {{name: rule-{rule}, owner: edge-team, rollback: remove it, match: {{{matches}}}, {when}pools: [edge, origin]}}"
                 ),
             );
         }
@@ -169,10 +182,12 @@ impl Rules {
         let rule = random.below(rules);
         let host = match self {
             Self::Hosts(_) => format!("h{rule}.cdn.example.com"),
-            Self::Prefixes(_) | Self::Header(_) => "cdn.example.com".to_owned(),
+            Self::Prefixes(_) | Self::Header(_) | Self::Expressions(_) => {
+                "cdn.example.com".to_owned()
+            }
         };
         let headers = match self {
-            Self::Header(_) => vec![proto::Header {
+            Self::Header(_) | Self::Expressions(_) => vec![proto::Header {
                 name: "x-tenant".into(),
                 value: format!("t{rule}"),
             }],
@@ -349,7 +364,10 @@ pub fn publish(snapshot: Snapshot) -> Published {
         revision: 1,
         policy_digest: snapshot.policy().digest().short(),
         nodes: Arc::new(EncodedNodes::new(snapshot.topology())),
-        pool_rows: vec![2; snapshot.routing().pools().len()],
+        rows: Rows {
+            pools: vec![2; snapshot.routing().pools().len()],
+            rules: Vec::new(),
+        },
         texts: Texts::default(),
         snapshot,
     }

@@ -76,7 +76,20 @@ pub fn explanation(
         spread_cut: count_u32(explanation.spread_cut),
         last_mile_ms: explanation.last_mile.map(|mile| mile.ms),
         last_mile_samples: explanation.last_mile.map_or(0, |mile| mile.samples),
+        when_failures: when_failures(decision, explanation),
     }
+}
+
+/// The rules whose expressions could not be answered.
+fn when_failures(decision: &Decision<'_>, explanation: &Explanation) -> Vec<proto::WhenFailure> {
+    let rules = decision.routing().rules();
+    let failures = explanation.when_failures.iter();
+    failures
+        .map(|failure| proto::WhenFailure {
+            rule: (rules.get(failure.rule.get())).map_or_else(String::new, |r| r.name.to_string()),
+            why: failure.why.clone(),
+        })
+        .collect()
 }
 
 /// Where the key is at home, and why it is not there.
@@ -210,6 +223,11 @@ fn summary(
     let evaluation = decision.evaluation();
     let topology = decision.snapshot().topology();
     let mut lines = vec![place_sentence(&evaluation.located.place)];
+    for proto::WhenFailure { rule, why } in when_failures(decision, explanation) {
+        lines.push(format!(
+            "rule `{rule}`: `when` failed: {why}, taken as false"
+        ));
+    }
     match (evaluation.matched, decision.rule_name()) {
         (MatchedBy::Rule(_), name) => lines.push(format!("rule `{name}` matches first")),
         (MatchedBy::Pool(_), _) => lines.push(format!(

@@ -28,6 +28,7 @@ use crate::doors::unary::{AnswerBody, Generated, Method, Shortcut};
 use crate::example;
 use crate::intake::decider::Decider;
 use crate::intake::recent::RecentDecisions;
+use crate::state::rows::Rows;
 use crate::state::{Published, State};
 use crate::wire::answer::EncodedNodes;
 use crate::wire::proto::server::decision_service_server::DecisionServiceServer;
@@ -138,7 +139,10 @@ fn example_state() -> Arc<State> {
         revision: 1,
         policy_digest: snapshot.policy().digest().short(),
         nodes: Arc::new(EncodedNodes::new(snapshot.topology())),
-        pool_rows: vec![2; snapshot.routing().pools().len()],
+        rows: Rows {
+            pools: vec![2; snapshot.routing().pools().len()],
+            rules: Vec::new(),
+        },
         texts: Texts::default(),
         snapshot,
     })));

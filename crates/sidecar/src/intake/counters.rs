@@ -1,23 +1,12 @@
 //! Counters of decisions, one set for each worker so that cores share no cache line.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
+use crate::state::rows::{MAX_ROWS, NONE, OTHER, Rows};
 use tradewind_engine::decision::{Decision, Purity};
 use tradewind_engine::evaluate::Reason;
 use tradewind_engine::geo::place::{Precision, Source};
-use tradewind_engine::policy::Pool;
-
-/// Pools counted by name; later ones share the row `other`.
-const MAX_POOL_ROWS: usize = 512;
-
-/// The row of decisions without a pool, and the row shared by pools beyond the bound.
-pub const NO_POOL: usize = 0;
-/// See [`NO_POOL`].
-pub const OTHER_POOLS: usize = 1;
 
 /// Upper bounds of the duration histogram, in nanoseconds.
 pub const DURATION_BOUNDS_NS: [u64; 14] = [
@@ -33,6 +22,8 @@ pub struct DecisionCounters {
     decisions: Box<[AtomicU64]>,
     /// By who placed the client, then how closely.
     places: [AtomicU64; Source::ALL.len() * Precision::ALL.len()],
+    /// By the rule's row.
+    when_errors: Box<[AtomicU64]>,
     rejected: AtomicU64,
     durations: [AtomicU64; DURATION_BOUNDS_NS.len() + 1],
     duration_sum_ns: AtomicU64,
@@ -40,10 +31,11 @@ pub struct DecisionCounters {
 
 impl Default for DecisionCounters {
     fn default() -> Self {
-        let cells = MAX_POOL_ROWS * Reason::ALL.len() * Purity::ALL.len();
+        let cells = MAX_ROWS * Reason::ALL.len() * Purity::ALL.len();
         Self {
             decisions: (0..cells).map(|_| AtomicU64::new(0)).collect(),
             places: std::array::from_fn(|_| AtomicU64::new(0)),
+            when_errors: (0..MAX_ROWS).map(|_| AtomicU64::new(0)).collect(),
             rejected: AtomicU64::new(0),
             durations: std::array::from_fn(|_| AtomicU64::new(0)),
             duration_sum_ns: AtomicU64::new(0),
@@ -52,13 +44,13 @@ impl Default for DecisionCounters {
 }
 
 impl DecisionCounters {
-    /// Counts a decision; `pool_rows` belongs to the policy it was made with.
-    pub fn count(&self, decision: &Decision<'_>, pool_rows: &[usize]) {
+    /// Counts a decision; `rows` belong to the policy it was made with.
+    pub fn count(&self, decision: &Decision<'_>, rows: &Rows) {
         let evaluation = decision.evaluation();
         let row = decision
             .tier()
-            .and_then(|tier| pool_rows.get(tier.pool.get()).copied())
-            .unwrap_or(NO_POOL);
+            .and_then(|tier| rows.pools.get(tier.pool.get()).copied())
+            .unwrap_or(NONE);
         let cell = cell(row, evaluation.reason, decision.purity());
         if let Some(counter) = self.decisions.get(cell) {
             bump(counter, 1);
@@ -66,6 +58,12 @@ impl DecisionCounters {
         let place = &evaluation.located.place;
         if let Some(counter) = self.places.get(place_cell(place.source, place.precision())) {
             bump(counter, 1);
+        }
+        for rule in evaluation.when_failures.rules() {
+            let row = rows.rules.get(rule.get()).copied();
+            if let Some(counter) = self.when_errors.get(row.unwrap_or(OTHER)) {
+                bump(counter, 1);
+            }
         }
     }
 
@@ -98,6 +96,11 @@ impl DecisionCounters {
     /// Decisions whose client was placed so.
     pub fn places(&self, source: Source, precision: Precision) -> u64 {
         read(self.places.get(place_cell(source, precision)))
+    }
+
+    /// Decisions in which the `when` of the rule with this row could not be answered.
+    pub fn when_errors(&self, row: usize) -> u64 {
+        read(self.when_errors.get(row))
     }
 
     /// Requests that could not be read.
@@ -134,36 +137,4 @@ fn bump(counter: &AtomicU64, by: u64) {
 
 fn cell(row: usize, reason: Reason, purity: Purity) -> usize {
     (row * Reason::ALL.len() + reason as usize) * Purity::ALL.len() + purity as usize
-}
-
-/// The rows of a policy's pools; pools not seen before get a row of their own while there are any.
-pub fn pool_rows(names: &ArcSwap<Vec<String>>, pools: &[Pool]) -> Vec<usize> {
-    let known = names.load();
-    let mut all = if known.is_empty() {
-        vec![String::new(), "other".to_owned()]
-    } else {
-        known.to_vec()
-    };
-    let before = all.len();
-    let rows = pools
-        .iter()
-        .map(|pool| {
-            if let Some(row) = all
-                .iter()
-                .skip(OTHER_POOLS + 1)
-                .position(|name| **name == *pool.name)
-            {
-                return row + OTHER_POOLS + 1;
-            }
-            if all.len() >= MAX_POOL_ROWS {
-                return OTHER_POOLS;
-            }
-            all.push(pool.name.to_string());
-            all.len() - 1
-        })
-        .collect();
-    if all.len() != before || known.is_empty() {
-        names.store(Arc::new(all));
-    }
-    rows
 }

@@ -130,7 +130,7 @@ impl Decider {
         }
         if !question.dry_run {
             let decision = Decision::new(&published.snapshot, &evaluation);
-            shared.counters.count(&decision, &published.pool_rows);
+            shared.counters.count(&decision, &published.rows);
             if let Some(dispatched) = dispatched(published, &decision, id_number) {
                 shared.handover.dispatched(dispatched);
             }

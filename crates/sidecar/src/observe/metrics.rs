@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::doors::envoy::metrics::EnvoySources;
-use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters, NO_POOL, OTHER_POOLS};
+use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters};
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::counters::GateCounters;
@@ -20,7 +20,7 @@ use crate::observe::process::Process;
 use crate::observe::signals;
 use crate::observe::version;
 use crate::probe::ProbeCounters;
-use crate::state::State;
+use crate::state::{State, rows};
 use tradewind_engine::decision::Purity;
 use tradewind_engine::evaluate::{Reason, Verdict};
 use tradewind_engine::geo::place::{Precision, Source};
@@ -83,7 +83,7 @@ impl Sources {
     fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Decisions by pool, verdict, reason and purity";
         let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
-        for (row, name) in self.state.pool_names.load().iter().enumerate() {
+        for (row, name) in self.state.row_names.pools.load().iter().enumerate() {
             for reason in Reason::ALL {
                 for purity in Purity::ALL {
                     let count = self.sum(|worker| worker.decisions(row, *reason, *purity));
@@ -100,6 +100,7 @@ impl Sources {
             }
         }
         self.encode_places(encoder)?;
+        self.encode_when_errors(encoder)?;
         let help = "Requests that could not be read";
         let family =
             encoder.encode_descriptor("decide_rejected", help, None, MetricType::Counter)?;
@@ -120,6 +121,21 @@ impl Sources {
             if count > 0 {
                 let labels = [("source", source.name()), ("precision", precision.name())];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_when_errors(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help =
+            "Decisions in which a rule's expression (when) could not be answered, and did not hold";
+        let name = "rule_when_errors";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (row, name) in self.state.row_names.rules.load().iter().enumerate() {
+            let count = self.sum(|worker| worker.when_errors(row));
+            if row > rows::OTHER || count > 0 {
+                ConstCounter::new(count)
+                    .encode(family.encode_family(&[("rule", name.as_str())])?)?;
             }
         }
         Ok(())
@@ -349,10 +365,10 @@ fn seconds(ns: u64) -> f64 {
 fn is_alarming(row: usize, reason: Reason, purity: Purity) -> bool {
     match reason {
         Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool => {
-            row == NO_POOL && purity == Purity::Pure
+            row == rows::NONE && purity == Purity::Pure
         }
         Reason::NoNode | Reason::Readmitted | Reason::NextTier | Reason::Panic | Reason::Origin => {
-            row > OTHER_POOLS && purity == Purity::Degraded
+            row > rows::OTHER && purity == Purity::Degraded
         }
         _ => false,
     }

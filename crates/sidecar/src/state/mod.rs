@@ -3,6 +3,7 @@
 pub mod doors;
 pub mod followers;
 pub mod receipts;
+pub mod rows;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,7 @@ use crate::view::FleetView;
 use crate::view::events::Events;
 use crate::wire::answer::EncodedNodes;
 use followers::Followers;
+use rows::{RowNames, Rows};
 use tradewind_engine::edition::Texts;
 use tradewind_engine::lifecycle::{Degraded, DocumentStatus, Entries, Held};
 use tradewind_engine::snapshot::Snapshot;
@@ -33,8 +35,8 @@ pub struct Published {
     pub policy_digest: String,
     /// What answers say of each node, encoded.
     pub nodes: Arc<EncodedNodes>,
-    /// For each pool of the policy, the row it is counted in.
-    pub pool_rows: Vec<usize>,
+    /// Where what the policy names is counted.
+    pub rows: Rows,
     /// What policy and topology were compiled from, for those who follow.
     pub texts: Texts,
 }
@@ -59,8 +61,8 @@ pub struct State {
     pub view: ArcSwap<FleetView>,
     /// What the control loop did, event by event.
     pub events: Events,
-    /// The names of all pools ever served, by the row they are counted in.
-    pub pool_names: ArcSwap<Vec<String>>,
+    /// The names of all that was ever counted by name.
+    pub row_names: RowNames,
     /// Places for followers.
     pub followers: Followers,
     /// What ids of decisions are tagged with.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Writer;
 use super::say::say;
 use crate::clock;
-use crate::intake::counters::pool_rows;
+use crate::state::rows::Rows;
 use crate::state::{Fleet, Published, Status};
 use crate::wire::answer::EncodedNodes;
 use tradewind_engine::lifecycle::{Effects, Event, Keep, Publish, Reply};
@@ -117,7 +117,7 @@ impl Writer {
                 || Arc::new(EncodedNodes::new(edition.topology())),
                 |before| Arc::clone(&before.nodes),
             ),
-            pool_rows: pool_rows(&self.state.pool_names, edition.policy().routing().pools()),
+            rows: Rows::of(edition.policy().routing(), &self.state.row_names),
             texts,
         })));
     }
@@ -129,7 +129,7 @@ impl Writer {
             revision: before.revision,
             policy_digest: before.policy_digest.clone(),
             nodes: Arc::clone(&before.nodes),
-            pool_rows: before.pool_rows.clone(),
+            rows: before.rows.clone(),
             texts: before.texts.clone(),
         })));
     }

@@ -22,7 +22,9 @@ pub mod feedback_service_server {
         >;
         async fn report_unary(
             &self,
-            request: tonic::Request<crate::received::Received<crate::proto::ReportRequest>>,
+            request: tonic::Request<
+                crate::received::Received<crate::proto::ReportRequest>,
+            >,
         ) -> std::result::Result<
             tonic::Response<crate::proto::ReportResponse>,
             tonic::Status,

@@ -173,7 +173,9 @@ pub mod telemetry_service_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                crate::received::Received<crate::proto::ReportHistogramsRequest>,
+                                crate::received::Received<
+                                    crate::proto::ReportHistogramsRequest,
+                                >,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);

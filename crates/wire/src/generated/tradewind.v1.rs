@@ -979,6 +979,20 @@ pub struct Explanation {
     /// By which factor.
     #[prost(float, tag = "25")]
     pub sharing_weight_ratio: f32,
+    /// Rules before the one that decided whose `when` could not be answered, and so did not hold; at most 8.
+    #[prost(message, repeated, tag = "26")]
+    pub when_failures: ::prost::alloc::vec::Vec<WhenFailure>,
+}
+/// A rule whose `when` could not be answered for a request.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WhenFailure {
+    /// The rule.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// Why not.
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
 }
 /// The node that an undisturbed fleet would name first: one in which every node that operators let take traffic is well and
 /// has room, and of whose sites and ways nothing has been measured.
