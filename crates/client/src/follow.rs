@@ -19,6 +19,9 @@ use tradewind_wire::receipt::{CopyNumbers, ReceiptKey};
 /// From the end of a stream to the next; each further one waits twice as long, up to the second.
 const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
+/// From a policy that this client cannot read to the next look: whole texts are told each time.
+const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// Why a stream was given up.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -43,8 +46,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut wait = shortest;
     loop {
         let taken = shared.counts.read().copies;
+        let mut least = Duration::ZERO;
         match follow(&shared, &mut assembly).await {
             Ok(()) | Err(Ended::Stream(_) | Ended::Runtime) => {}
+            Err(fault @ Ended::Fault(CopyFault::Expressions)) => {
+                bump(&shared.counts.bad_copies, 1);
+                tracing::warn!(%fault, "no copy of the sidecar's snapshot is kept: only the sidecar decides");
+                assembly = Assembly::default();
+                shared.copied.store(None);
+                least = UNREADABLE_AGAIN_AFTER;
+            }
             Err(fault) => {
                 bump(&shared.counts.bad_copies, 1);
                 tracing::warn!(%fault, "the copy of the sidecar's snapshot stays as it was");
@@ -56,7 +67,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         } else {
             longest.min(wait * 2)
         };
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(wait.max(least)).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Following;
 use tradewind_engine::decision::Decision;
+use tradewind_engine::document::Code;
 use tradewind_engine::edition::{Edition, Known, Names, Refused, Texts, Which};
 use tradewind_engine::evaluate::evaluate_at;
 use tradewind_engine::geo::place::Place;
@@ -69,6 +70,12 @@ pub(super) enum CopyFault {
     /// A text is not the one that the state belongs to.
     #[error("the {0} that was told is not the one whose digest was told")]
     OtherText(Which),
+    /// The policy has expressions, and this client cannot read them: no copy of it would decide as the sidecar does, and an
+    /// older one not for long.
+    #[error(
+        "the policy that was told has expressions (`when`), and this client is built without its feature `cel`"
+    )]
+    Expressions,
     /// A text does not compile here.
     #[error("the {0} that was told cannot be used: {1}")]
     Unusable(Which, String),
@@ -76,6 +83,10 @@ pub(super) enum CopyFault {
 
 impl From<Refused> for CopyFault {
     fn from(refused: Refused) -> Self {
+        let mut findings = refused.findings.items().iter();
+        if findings.any(|found| found.code == Code::P045) {
+            return Self::Expressions;
+        }
         Self::Unusable(refused.which, refused.findings.to_lines().join("; "))
     }
 }

@@ -311,3 +311,29 @@ fn what_is_not_meant_for_each_other_is_refused() {
         .unwrap();
     assert_eq!(assembly.holds().policy_digest, state.policy_digest);
 }
+
+#[test]
+fn a_policy_with_expressions_that_this_build_cannot_read_is_told_apart() {
+    use tradewind_engine::document::{Also, Diagnostic, Diagnostics};
+    let refused = |code| {
+        let mut findings = Diagnostics::default();
+        findings.push(Diagnostic {
+            code,
+            file: "policy".into(),
+            path: String::new(),
+            line: 1,
+            column: 1,
+            excerpt: String::new(),
+            marked: 0..0,
+            message: String::new(),
+            help: String::new(),
+            also: Also::default(),
+        });
+        CopyFault::from(Refused {
+            which: Which::Policy,
+            findings,
+        })
+    };
+    assert!(matches!(refused(Code::P045), CopyFault::Expressions));
+    assert!(matches!(refused(Code::P035), CopyFault::Unusable(..)));
+}
