@@ -1,4 +1,4 @@
-//! Expressions in rules, from outside.
+//! Expressions in rules, and warnings about a file in use, from outside.
 
 use crate::client::{at, request};
 use crate::server::Files;
@@ -8,6 +8,7 @@ const POLICY: &str = "apiVersion: tradewind/v1
 kind: Policy
 spec:
   geo: {default: {lat: 50.1, lon: 8.7}}
+  signals: {load: {max_age: 2s}}
   pools:
   - {name: paris, select: {sites: [par]}}
   - {name: edge, select: {tier: edge}}
@@ -68,4 +69,25 @@ async fn a_rule_holds_where_its_expression_does_and_failures_are_counted_and_tol
         why.summary
     );
     assert_eq!(server.count(errors), 3, "explaining is not deciding");
+}
+
+#[tokio::test]
+async fn what_check_warns_of_a_sidecar_logs_and_shows() {
+    let files = Files::new();
+    files.write("policy.yaml", POLICY);
+    let server = files.setup().start().await;
+    let warnings = server.get("/readyz").json()["policy"]["warnings"].to_string();
+    for code in ["P047", "P048"] {
+        assert!(warnings.contains(code), "{code}: {warnings}");
+        server.until_said(code).await;
+    }
+    let refused = POLICY.replace("client.country ==", "client.county ==");
+    files.replace("policy.yaml", refused);
+    let policy = || server.get("/readyz").json()["policy"].to_string();
+    server
+        .until("it is refused", || policy().contains("P035"))
+        .await;
+    let said = policy();
+    assert!(said.contains("did you mean `country`?"), "{said}");
+    assert!(said.contains(":13:18"), "{said}");
 }

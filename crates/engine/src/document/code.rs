@@ -100,6 +100,9 @@ codes! {
     P038 Warning "an example of a rule comes out otherwise since the topology has changed"
     P045 Error "an expression in a build without them"
     P046 Warning "an expression that comes to the same for every request"
+    P047 Warning "a signal grows old within three periods of its reports"
+    P048 Warning "a pool with one failure domain"
+    P049 Warning "a weight that can never matter"
 
     T001 Error "a list over its limit"
     T002 Error "no site or no node"

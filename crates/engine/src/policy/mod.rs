@@ -38,7 +38,7 @@ pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
 pub use matcher::WhenFailures;
 pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
 pub use numbers::{ClassNumber, Numbered, Numbers, SetNumber};
-pub use operation::Operation;
+pub use operation::{LOAD_REPORT_PERIOD_MS, Operation};
 pub use plan::{Class, Plan, PlanTier, Pool, Rule};
 pub use routing::{Known, Matched, Routing};
 pub use set_name::SetName;

@@ -8,6 +8,9 @@ use super::document::{
 use crate::document::{Checker, Code, DurationMs, Path};
 use crate::number::narrow;
 
+/// How often load is told, in ms: sidecars ask Envoy for it so often.
+pub const LOAD_REPORT_PERIOD_MS: u64 = 1_000;
+
 /// How the engine reacts to what happens; checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
@@ -157,6 +160,7 @@ fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
     }
     check_durations(checker, path, spec);
     check_probe(checker, &path.field("probe"), spec);
+    check_load_age(checker, &path.field("signals"), spec);
 }
 
 #[expect(clippy::too_many_lines, reason = "a table of fields and their ranges")]
@@ -264,5 +268,29 @@ fn check_probe(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
             spec.signals.health.max_age, probe.interval
         );
         checker.warning(Code::P023, path, message, help);
+    }
+}
+
+/// Load is the one signal whose period is known before it comes: sidecars ask Envoy for it so often, and say the same to
+/// others who tell. Outcomes come as requests do, in batches of a tenth of a second.
+fn check_load_age(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
+    let max_age = spec.signals.load.max_age;
+    let least = 3 * LOAD_REPORT_PERIOD_MS;
+    // Less than a second is out of range, which has been said.
+    if (1_000..least).contains(&max_age.as_ms()) {
+        let message = format!(
+            "load counts for {max_age} only, and is told every {}",
+            DurationMs::from_ms(LOAD_REPORT_PERIOD_MS)
+        );
+        let help = format!(
+            "a single report that is late would make load unknown; let max_age be {} or more",
+            DurationMs::from_ms(least)
+        );
+        checker.warning(
+            Code::P047,
+            &path.field("load").field("max_age"),
+            message,
+            &help,
+        );
     }
 }

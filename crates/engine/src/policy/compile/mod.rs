@@ -2,6 +2,7 @@
 
 mod addresses;
 mod examples;
+mod lints;
 mod pools;
 mod rules;
 
@@ -126,6 +127,7 @@ impl<'a, 's> Compiler<'a, 's> {
         let default_place = self.default_place(&spec_path.field("geo"), &spec.geo);
         let pools = self.pools(&spec_path.field("pools"));
         let (rules, conditions) = self.rules(&spec_path, &classes);
+        self.lint(&spec_path);
         let topology = self.topology.filter(|_| self.checker.is_clean())?;
         self.check_default_place(&spec_path.field("geo"), (default_place, topology));
         let mut nodes_by_id = HashMap::with_hasher(FixedState::default());

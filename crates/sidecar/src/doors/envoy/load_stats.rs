@@ -19,9 +19,11 @@ use super::proto::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsRe
 use crate::intake::feedback::{Feedback, Telling};
 use crate::state::{Published, State};
 use crate::wire::proto::LoadReport;
+use tradewind_engine::policy::LOAD_REPORT_PERIOD_MS;
 
-/// How often Envoy reports: a load signal is taken for old after five seconds unless the policy says otherwise.
-const INTERVAL_S: i64 = 1;
+/// How often Envoy reports, in whole seconds: a load signal is taken for old after five of them unless the policy says
+/// otherwise.
+const INTERVAL_S: i64 = LOAD_REPORT_PERIOD_MS.cast_signed() / 1_000;
 
 /// Takes load reports on one worker.
 #[derive(Debug, Clone)]
