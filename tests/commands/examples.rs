@@ -10,7 +10,7 @@ fn changed(command: &str, from: &str, to: &str, more: &[&str]) -> Ran {
     let files = Files::new();
     let policy = files.write("policy.yaml", POLICY.replace(from, to));
     let mut args = vec![command, &policy, "--topology", "TOPOLOGY"];
-    let topology = files.write("topology.yaml", TOPOLOGY.to_owned());
+    let topology = files.write("topology.yaml", TOPOLOGY);
     args[3] = &topology;
     args.extend(more);
     let mut ran = tradewind(&args);
@@ -121,7 +121,7 @@ fn what_cannot_be_tried_is_said() {
     assert_eq!(ran.exit, Exit::Refused);
     assert!(ran.error.contains("error[P006]"), "{}", ran.error);
     let files = Files::new();
-    let empty = files.write("empty.yaml", "a: 1\n".to_owned());
+    let empty = files.write("empty.yaml", "a: 1\n");
     let ran = tradewind(&["test", &empty]);
     assert_eq!(ran.exit, Exit::Refused);
     assert!(ran.error.contains("kind"), "{}", ran.error);

@@ -226,10 +226,10 @@ mod tests {
         let topology = topology::compile("t", TOPOLOGY).topology.unwrap();
         let compiled = policy::compile("p", &policy_with(examples), &topology);
         let lines = compiled.diagnostics.to_lines();
-        (
-            Arc::new(compiled.policy.expect(&lines.join("\n"))),
-            topology,
-        )
+        let policy = compiled
+            .policy
+            .unwrap_or_else(|| panic!("{}", lines.join("\n")));
+        (Arc::new(policy), topology)
     }
 
     fn wrong(examples: &str) -> Vec<String> {

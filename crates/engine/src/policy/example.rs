@@ -1,5 +1,7 @@
 //! Examples of rules, ready to be tried.
 
+use std::collections::BTreeMap;
+
 use super::document::Action;
 use crate::model::RuleIndex;
 use crate::query::{Client, Query};
@@ -48,7 +50,7 @@ pub struct Request {
     pub(super) query: Box<str>,
     pub(super) method: Box<str>,
     /// Only those that the policy looks at.
-    pub(super) headers: Vec<(Box<str>, Box<str>)>,
+    pub(super) headers: BTreeMap<String, String>,
     pub(super) class: Option<Box<str>>,
     /// Who asks.
     pub client: Client,
@@ -71,7 +73,7 @@ impl Request {
     /// Asks it: `decide` gets the query that it makes.
     pub fn ask<T>(&self, decide: impl FnOnce(&Query<'_>) -> T) -> T {
         let headers: Vec<(&str, &str)> = (self.headers.iter())
-            .map(|(name, value)| (&**name, &**value))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         decide(&Query {
             host: &self.host,

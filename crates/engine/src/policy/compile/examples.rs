@@ -72,7 +72,7 @@ impl Compiler<'_, '_> {
         }
         let headers = document.headers.iter().map(|(name, value)| {
             let name = name.to_ascii_lowercase();
-            (name.into_boxed_str(), value.as_str().into())
+            (name, value.clone())
         });
         let target = asked(
             self.checker,
@@ -156,24 +156,24 @@ impl Compiler<'_, '_> {
         rule: &RuleDocument,
         names: &RuleNames<'_>,
     ) -> Then {
-        let named = document.rule.as_deref();
-        if let Some(named) = named {
+        let other = document.rule.as_deref();
+        if let Some(other) = other {
             let path = path.field("rule");
             if list == List::Match {
                 let message = format!("an example of `{}` names a rule", rule.name);
                 let help = "it is this rule's: delete `rule`, or move it to `no_match`";
                 self.checker.error(Code::P017, &path, message, help);
-            } else if named == rule.name {
-                let message = format!("an example that is not `{named}`'s is to be `{named}`'s");
+            } else if other == rule.name {
+                let message = format!("an example that is not `{other}`'s is to be `{other}`'s");
                 let help = "name another rule, or move it to `match`";
                 self.checker.error(Code::P017, &path, message, help);
-            } else if !names.rules.has(named) {
+            } else if !names.rules.has(other) {
                 self.checker
-                    .unknown_name(Code::P008, &path, &names.rules, named);
+                    .unknown_name(Code::P008, &path, &names.rules, other);
             }
         }
         Then {
-            rule: named.map(Into::into),
+            rule: other.map(Into::into),
             verdict: document.verdict,
             site: document.site.as_deref().map(Into::into),
             node: document.node.as_deref().map(Into::into),
@@ -225,6 +225,6 @@ fn read_url(url: &str, form: PathForm) -> Result<Asked, String> {
 pub(super) fn keep_headers(examples: &mut [Example], reading: &Reading) {
     for example in examples {
         let headers = &mut example.request.headers;
-        headers.retain(|(name, _)| reading.looks_at(name));
+        headers.retain(|name, _| reading.looks_at(name));
     }
 }
