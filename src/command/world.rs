@@ -138,7 +138,12 @@ fn edition(args: &Args) -> Result<Edition, CommandError> {
             });
         }
     };
-    Edition::compile(&texts, &names, Known::default()).map_err(|refused| {
+    // Whoever wonders why an example comes out otherwise asks here.
+    let known = Known {
+        was_in_force: true,
+        ..Known::default()
+    };
+    Edition::compile(&texts, &names, known).map_err(|refused| {
         let file = match refused.which {
             Which::Policy => names.policy,
             Which::Topology => names.topology,

@@ -11,7 +11,8 @@ use tradewind::sidecar::geoip::{self, Limits};
 use crate::mmdb::{Database, Family, Value};
 use crate::{hostile, measuring};
 
-const MOST_TIME: Duration = Duration::from_millis(100);
+/// Processor time of an unoptimised build; 122 ms was seen while other builds kept the machine busy.
+const MOST_TIME: Duration = Duration::from_millis(250);
 const MOST_BYTES: usize = 64 << 20;
 
 /// What becomes of some bytes, within the bounds of time and memory.

@@ -172,6 +172,12 @@ impl Compiler<'_, '_> {
                     .unknown_name(Code::P008, &path, &names.rules, other);
             }
         }
+        let ids = [("site", &document.site), ("node", &document.node)];
+        for (field, id) in ids {
+            if let Some(id) = id {
+                self.checker.id(Code::P004, &path.field(field), id);
+            }
+        }
         Then {
             rule: other.map(Into::into),
             verdict: document.verdict,
