@@ -146,7 +146,7 @@ fn a_hundred_reloads_cost_no_decision() {
     assert!(elsewhere * 1_000 <= load.requests, "{load:?}");
     follows(&mut envoy.process, &envoy.rig, envoy.address);
     crate::tools::note(&format!(
-        "envoy: {} requests during 100 reloads, all sent where the sidecar said",
+        "envoy: {} requests during 100 reloads, {elsewhere} not sent where the sidecar said",
         load.requests
     ));
 }
