@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::file::File;
+use super::file::{self, File};
 use super::output::{self, Format, Text, counted};
 use super::{CommandError, Exit};
 use crate::engine::difference::{self, Change, Difference, Reach, Reading, Value};
@@ -34,6 +34,7 @@ pub struct Args {
 
 /// Compares the files; the exit status says whether they mean the same.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
+    file::one_standard_input([&args.old, &args.new])?;
     let (old, new) = (File::read(&args.old)?, File::read(&args.new)?);
     let differences = difference::between(&reading(&old)?, &reading(&new)?)?;
     let verdict = Verdict::new(&differences, old.text == new.text);

@@ -62,6 +62,9 @@ pub enum CommandError {
     /// Nothing to try the examples of.
     #[error("no policy is given, must be at least one file of `kind: Policy`")]
     NoPolicy,
+    /// The standard input, which can be read once, for several files.
+    #[error("the standard input (`-`) is given more than once")]
+    StandardInputTwice,
     /// A rule that no policy has.
     #[error("no policy has a rule `{name}`")]
     NoSuchRule {

@@ -34,6 +34,7 @@ struct Envelope {
 impl File {
     /// Reads the files, each of which must be readable.
     pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>, CommandError> {
+        one_standard_input(paths)?;
         paths.iter().map(|path| Self::read(path)).collect()
     }
 
@@ -89,6 +90,17 @@ impl File {
         }
         diagnostics
     }
+}
+
+/// Whether at most one of the paths stands for the standard input.
+pub(super) fn one_standard_input<'p>(
+    paths: impl IntoIterator<Item = &'p PathBuf>,
+) -> Result<(), CommandError> {
+    let inputs = paths.into_iter().filter(|path| is_standard_input(path));
+    if inputs.count() > 1 {
+        return Err(CommandError::StandardInputTwice);
+    }
+    Ok(())
 }
 
 /// Whether a path among arguments stands for the standard input.

@@ -126,3 +126,12 @@ fn what_cannot_be_tried_is_said() {
     assert_eq!(ran.exit, Exit::Refused);
     assert!(ran.error.contains("kind"), "{}", ran.error);
 }
+
+#[test]
+fn the_standard_input_can_be_given_once() {
+    for args in [["test", "-", "-"], ["check", "-", "-"], ["diff", "-", "-"]] {
+        let ran = tradewind(&args);
+        assert_eq!(ran.exit, Exit::Usage);
+        assert!(ran.error.contains("given more than once"), "{}", ran.error);
+    }
+}

@@ -7,7 +7,7 @@ mod style;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::file::{self, File};
+use super::file::{self, File, one_standard_input};
 use super::output;
 use super::{CommandError, Exit};
 use crate::engine::document::Diagnostics;
@@ -48,6 +48,7 @@ enum Purpose {
 /// Formats the files. One that cannot be formatted does not keep others from it.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
     let purpose = args.purpose()?;
+    one_standard_input(&args.files)?;
     let mut broken = Broken::default();
     let mut exit = Exit::Good;
     for path in &args.files {

@@ -10,6 +10,14 @@ use std::path::{Path, PathBuf};
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let metadata = fs::metadata(&path)?;
+    if !metadata.is_file() {
+        let why = "it is not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    if metadata.permissions().readonly() {
+        let why = "it may only be read";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
     let aside = aside(&path)?;
     let written = write(&aside, text, &metadata).and_then(|()| fs::rename(&aside, &path));
     if let Err(error) = written {

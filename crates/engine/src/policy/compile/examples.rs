@@ -1,6 +1,8 @@
 //! Examples, checked and put into the form that requests are decided in. Whether they come out as they say is for
 //! [`examples`](crate::examples) to see, which decides them.
 
+use std::collections::BTreeMap;
+
 use super::super::conditions;
 use super::super::document::{ExampleDocument, RuleDocument, ThenDocument};
 use super::super::example::{Example, List, Request, Then};
@@ -16,6 +18,9 @@ use crate::request::address::client_address;
 use crate::request::host::host;
 use crate::request::path::{PathForm, normal_path, normal_query};
 use crate::request::target::Target;
+
+/// Longest URL, in bytes: what a door takes of path and query together.
+const MAX_URL_BYTES: usize = 8_192;
 
 /// What a wrong URL is helped with.
 const URL_HELP: &str = "write it as clients ask, like https://www.example.com/video/1.mp4?t=5";
@@ -70,10 +75,7 @@ impl Compiler<'_, '_> {
         if !document.method.is_empty() {
             conditions::check_method(self.checker, &method, &document.method);
         }
-        let headers = document.headers.iter().map(|(name, value)| {
-            let name = name.to_ascii_lowercase();
-            (name, value.clone())
-        });
+        let headers = self.headers(&path.field("headers"), &document.headers);
         let target = asked(
             self.checker,
             &path.field("url"),
@@ -85,10 +87,33 @@ impl Compiler<'_, '_> {
             path: target.path,
             query: target.query,
             method: document.method.as_str().into(),
-            headers: headers.collect(),
+            headers,
             class: class.map(Into::into),
             client: client?,
         })
+    }
+
+    /// The headers of an example, by their names in lower case.
+    fn headers(
+        &mut self,
+        path: &Path<'_>,
+        given: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let mut headers = BTreeMap::new();
+        for (name, value) in given {
+            let path = path.field(name);
+            conditions::check_header_name(self.checker, &path, name);
+            if value.chars().any(char::is_control) {
+                let message = format!("`{}` is the value of no header", conditions::shown(value));
+                let help = "leave out what is not printable";
+                self.checker.error(Code::P007, &path, message, help);
+            }
+            let twice = headers.insert(name.to_ascii_lowercase(), value.clone());
+            if twice.is_some() {
+                self.twice(&path, "header", &name.to_ascii_lowercase());
+            }
+        }
+        headers
     }
 
     fn client(&mut self, path: &Path<'_>, document: &ExampleDocument) -> Option<Client> {
@@ -212,6 +237,12 @@ fn asked(
 }
 
 fn read_url(url: &str, form: PathForm) -> Result<Asked, String> {
+    if url.len() > MAX_URL_BYTES {
+        let length = url.len();
+        return Err(format!(
+            "it has {length} bytes, at most {MAX_URL_BYTES} are allowed"
+        ));
+    }
     let target = Target::split(url).map_err(|fault| format!("it {fault}"))?;
     let authority = target.authority.ok_or("it names no host")?;
     host(authority).map_err(|fault| format!("its host {fault}"))?;
