@@ -13,7 +13,7 @@ use tradewind::engine::{policy, topology};
 use tradewind::example;
 use tradewind::sidecar::geoip;
 use tradewind::sidecar::wire::answer::{Answer, EncodedNodes, Envelope, message};
-use tradewind::sidecar::wire::{QueryBuffer, QueryRoom, explanation, proto};
+use tradewind::sidecar::wire::{HomeTimes, QueryBuffer, QueryRoom, explanation, proto};
 
 static WORLD: LazyLock<(Snapshot, EncodedNodes)> = LazyLock::new(|| {
     let topology = topology::compile("topology", example::TOPOLOGY).topology.expect("the example is good");
@@ -53,5 +53,5 @@ fuzz_target!(|bytes: &[u8]| {
     let fast = Answer::single(&decision, &envelope, nodes);
     assert_eq!(fast.as_bytes(), message(&decision, &envelope).encode_to_vec());
     let why = Explanation::new(snapshot, &query, &evaluation);
-    assert!(!explanation(&decision, &why).summary.is_empty());
+    assert!(!explanation(&decision, &why, HomeTimes::default()).summary.is_empty());
 });
