@@ -37,21 +37,21 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
     file::one_standard_input([&args.old, &args.new])?;
     let (old, new) = (File::read(&args.old)?, File::read(&args.new)?);
     let differences = difference::between(&reading(&old)?, &reading(&new)?)?;
-    let verdict = Verdict::new(&differences, old.text == new.text);
+    let verdict = Likeness::new(&differences, old.text == new.text);
     match args.format {
         Format::Json => {
             let comparison = Comparison {
                 kind: new.kind.map(Which::name),
                 verdict,
-                differences: differences.iter().map(Told::from).collect(),
+                differences: differences.iter().map(Row::from).collect(),
             };
             output::json(out, &comparison)?;
         }
         Format::Text => output::text(out, &text(&differences, verdict))?,
     }
     Ok(match verdict {
-        Verdict::Same | Verdict::MeansTheSame => Exit::Good,
-        Verdict::Differs => Exit::Refused,
+        Likeness::Same | Likeness::MeansTheSame => Exit::Good,
+        Likeness::Differs => Exit::Refused,
     })
 }
 
@@ -66,7 +66,7 @@ fn reading(file: &File) -> Result<Reading, CommandError> {
 /// What a comparison comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+enum Likeness {
     /// Byte by byte.
     Same,
     /// In other words, or another order where that says nothing.
@@ -74,7 +74,7 @@ enum Verdict {
     Differs,
 }
 
-impl Verdict {
+impl Likeness {
     fn new(differences: &[Difference], is_same_text: bool) -> Self {
         match (differences, is_same_text) {
             ([], true) => Self::Same,
@@ -88,13 +88,13 @@ impl Verdict {
 #[derive(Serialize)]
 struct Comparison<'a> {
     kind: Option<&'static str>,
-    verdict: Verdict,
-    differences: Vec<Told<'a>>,
+    verdict: Likeness,
+    differences: Vec<Row<'a>>,
 }
 
 /// A difference as a program reads it.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Row<'a> {
     about: Subject<'a>,
     #[serde(skip_serializing_if = "str::is_empty")]
     field: &'a str,
@@ -134,7 +134,7 @@ enum Shown<'a> {
     Entries(&'a [Value]),
 }
 
-impl<'a> From<&'a Difference> for Told<'a> {
+impl<'a> From<&'a Difference> for Row<'a> {
     fn from(found: &'a Difference) -> Self {
         let kind = found.about.kind.name();
         let mut told = Self {
@@ -184,17 +184,17 @@ impl<'a> From<&'a Difference> for Told<'a> {
 }
 
 /// A line for each difference, and what they come to.
-fn text(differences: &[Difference], verdict: Verdict) -> String {
+fn text(differences: &[Difference], verdict: Likeness) -> String {
     let mut text = Text::default();
     for found in differences {
         text.line(format_args!("{found}"));
     }
     match verdict {
-        Verdict::Same => text.line(format_args!("the same")),
-        Verdict::MeansTheSame => {
+        Likeness::Same => text.line(format_args!("the same")),
+        Likeness::MeansTheSame => {
             text.line(format_args!("means the same: only the text has changed"));
         }
-        Verdict::Differs => {
+        Likeness::Differs => {
             let count = counted(differences.len(), "change");
             text.line(format_args!("differs: {count}, {}", reaches(differences)));
         }

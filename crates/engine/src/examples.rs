@@ -119,10 +119,10 @@ pub fn line(source: &Source, example: &Example) -> usize {
 
 /// A finding where an example stands.
 fn fault(source: &Source, example: &Example, code: Code, said: (String, &str)) -> Diagnostic {
-    let (spec, examples) = (Path::Root.field("spec"), "examples");
+    let spec = Path::Root.field("spec");
     let rules = spec.field("rules");
     let rule = rules.index(example.rule.get());
-    let lists = rule.field(examples);
+    let lists = rule.field("examples");
     let list = lists.field(example.list.name());
     source.fault(code, &list.index(example.position), said)
 }

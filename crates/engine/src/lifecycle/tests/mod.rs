@@ -1,6 +1,7 @@
 //! The steward by itself: every transition, every short sequence of events, every moment at which its host may die.
 
 mod crashes;
+mod examples;
 mod explorer;
 pub(super) mod inputs;
 mod sequences;

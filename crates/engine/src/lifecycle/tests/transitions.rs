@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::inputs::{P, T, no_geo, pair, steward, texts, update, wanted};
 use super::sequences::in_force;
 use crate::document::Code;
-use crate::edition::Texts;
 use crate::lifecycle::notice::{GivenFate, Notice, SourceNotice};
 use crate::lifecycle::{
     Applied, ApplyError, Document, DocumentState, Effects, Entries, Event, Fate, Geo, Keep, Reply,
@@ -15,7 +14,7 @@ use crate::model::{AdminState, Digest};
 use crate::snapshot::GeoState;
 
 /// A steward that serves these.
-fn serving(policy: P, topology: T) -> Steward {
+pub(super) fn serving(policy: P, topology: T) -> Steward {
     let mut steward = steward(None, Entries::new());
     let effects = steward.step(1_000, Event::Read(wanted(policy, topology)));
     assert!(effects.publish.is_some());
@@ -23,7 +22,7 @@ fn serving(policy: P, topology: T) -> Steward {
 }
 
 /// What is said of the sources: what became of the policy and of the topology, where there is news.
-fn fates(effects: &Effects) -> Vec<(&'static str, Fate)> {
+pub(super) fn fates(effects: &Effects) -> Vec<(&'static str, Fate)> {
     let of_source = |notice: &Notice| match notice {
         Notice::Source(SourceNotice { which, outcome, .. }) => Some((which.name(), outcome.fate)),
         _ => None,
@@ -498,71 +497,4 @@ fn a_rule_past_its_day_is_warned_of_on_that_day() {
     let day_ms = 86_400_000;
     assert!(!said(2 * day_ms - 1).contains("C001"));
     assert!(said(2 * day_ms).contains("the rule `one` expired on 1970-01-02"));
-}
-
-/// A policy that shows by an example that its first node is `b1`, or that there is one called `nobody`.
-fn with_example(node: &str) -> Arc<str> {
-    let examples =
-        format!("examples: {{match: [{{url: 'http://a.example/', then: {{node: {node}}}}}]}}");
-    let text = P::One.text();
-    let text = text.replace("pools: [all]}", &format!("pools: [all], {examples}}}"));
-    assert!(text.contains(node));
-    text.into()
-}
-
-#[test]
-fn an_example_that_comes_out_otherwise_refuses_a_new_policy() {
-    let mut steward = serving(P::One, T::Usual);
-    let sources = Wanted {
-        policy: Ok(with_example("nobody")),
-        ..wanted(P::One, T::Usual)
-    };
-    let effects = steward.step(2_000, Event::Read(sources));
-    assert!(effects.publish.is_none());
-    assert_eq!(fates(&effects), [("policy", Fate::LastGood)]);
-    let degraded = steward.status().policy.degraded.as_ref().unwrap();
-    assert!(
-        degraded.first_fault.contains("P037"),
-        "{}",
-        degraded.first_fault
-    );
-}
-
-#[test]
-fn a_topology_that_an_example_does_not_expect_is_taken_over_a_restart_too() {
-    let row = |id: &str| format!("    - {{id: {id}, site: b, address: \"{id}.example.net:80\"}}\n");
-    let policy = with_example("b1");
-    let only_b1: Arc<str> = T::Usual.text().replace(&row("b2"), "").into();
-    let more: String = (2..9).map(|number| row(&format!("b{number}"))).collect();
-    let other: Arc<str> = format!("{only_b1}{more}").into();
-    let sources = |topology: &Arc<str>| Wanted {
-        policy: Ok(Arc::clone(&policy)),
-        topology: Ok(Arc::clone(topology)),
-    };
-    let mut running = steward(None, Entries::new());
-    let first = running.step(1_000, Event::Read(sources(&only_b1)));
-    let kept = Texts {
-        policy: Arc::clone(&policy),
-        topology: Arc::clone(&only_b1),
-    };
-    assert_eq!(first.keep, [Keep::Pair(kept.clone())]);
-    let effects = running.step(2_000, Event::Read(sources(&other)));
-    let codes = |effects: &Effects| -> Vec<Code> {
-        let of_policy = effects.say.iter().filter_map(|notice| match notice {
-            Notice::Source(SourceNotice { outcome, .. }) => Some(&outcome.warnings),
-            _ => None,
-        });
-        let items = of_policy.flat_map(|found| found.items().iter());
-        items.map(|found| found.code).collect()
-    };
-    assert!(effects.publish.is_some());
-    assert_eq!(running.status().policy.degraded, None);
-    let mut restarted = steward(Some(kept), Entries::new());
-    let effects = restarted.step(3_000, Event::Read(sources(&other)));
-    assert!(effects.publish.is_some());
-    assert!(
-        codes(&effects).contains(&Code::P038),
-        "{:?}",
-        codes(&effects)
-    );
 }

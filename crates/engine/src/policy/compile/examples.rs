@@ -19,7 +19,7 @@ use crate::request::host::host;
 use crate::request::path::{PathForm, normal_path, normal_query};
 use crate::request::target::Target;
 
-/// Longest URL, in bytes: what a door takes of path and query together.
+/// Longest URL of an example, in bytes; the schema says the same.
 const MAX_URL_BYTES: usize = 8_192;
 
 /// What a wrong URL is helped with.
