@@ -55,17 +55,21 @@ where
     let counters = Arc::clone(&calls.counters);
     let opening = async {
         let opened = time::timeout(limits.preface_deadline, Opened::read(stream)).await;
-        let stream = opened.ok()?.ok()?;
-        if stream.speaks_http2() {
-            return Some(stream);
+        let opened = opened.ok().and_then(Result::ok);
+        if opened.as_ref().is_some_and(Opened::speaks_http2) {
+            return opened;
         }
-        stranger::answer_http1(stream, &signpost).await;
+        // Counted before it is answered: whoever has read the answer finds it in the metrics.
+        counters::count(&counters.refused_preface);
+        if let Some(stream) = opened {
+            stranger::answer_http1(stream, &signpost).await;
+        }
         None
     };
     let stream = tokio::select! {
-        opened = opening => if let Some(stream) = opened { stream } else {
-            counters::count(&counters.refused_preface);
-            return;
+        opened = opening => match opened {
+            Some(stream) => stream,
+            None => return,
         },
         // Who has not said a word when the drain begins has nothing in flight.
         _ = arrival.phase.wait_for(|phase| *phase >= Phase::Draining) => return,
