@@ -394,6 +394,12 @@ const POLICY_LIMITS: &[Limit] = &[
         let pools = list(n, |_| "edge".to_owned());
         format!("{EDGE}  rules: [{{name: all, owner: web, rollback: x, pools: [{pools}]}}]\n")
     }),
+    ("expect", 20, |n| {
+        let claims = list(n, |_| "{refused: {at_most_percent: 1}}".to_owned());
+        format!(
+            "{EDGE}  rules: [{{name: all, owner: web, rollback: x, pools: [edge], expect: [{claims}]}}]\n"
+        )
+    }),
     ("key query", 32, |n| {
         let names = list(n, |k| format!("q{k}"));
         format!(

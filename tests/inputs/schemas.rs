@@ -52,8 +52,10 @@ fn fleet(name: &str) -> Topology {
 /// or on the length of time that a duration is.
 fn is_expressible(found: &Diagnostic) -> bool {
     match found.code {
-        // Of all expressions of a policy together no schema can count.
-        Code::P001 => !found.message.contains("regular expressions"),
+        // Of all expressions of a policy together no schema can count, nor of all expectations.
+        Code::P001 => !["regular expressions", "expectations"]
+            .iter()
+            .any(|all| found.message.contains(all)),
         Code::P006 => found
             .message
             .split(' ')

@@ -89,6 +89,14 @@ pub(super) const TABLE: &[Field] = &[
     Field::new("spec.change_budget.moved_percent_per_minute", OPERATION),
     Field::new("spec.topology_guard.max_removed_percent", OPERATION),
     Field::new("spec.decision_log.sample_ratio", OPERATION),
+    // What a change may do at most: asked before it takes effect, never of a request.
+    Field::new("spec.plan.max_moved_keys_percent", OPERATION),
+    Field::new("spec.plan.max_moved_clients_percent", OPERATION),
+    Field::new("spec.plan.max_moved_requests_percent", OPERATION),
+    Field::new("spec.plan.max_extra_origin_percent", OPERATION),
+    Field::new("spec.plan.max_expected_increase_ms", OPERATION),
+    Field::new("spec.plan.max_newly_refused_percent", OPERATION),
+    Field::new("spec.plan.require_expectations", OPERATION),
     // A pool by itself is asked for by name only; what rules make of it, their `pools` say.
     Field::entries("spec.pools", NODES, Kind::Pool, "name"),
     Field::new("spec.pools[].name", NODES),
@@ -139,5 +147,6 @@ pub(super) const TABLE: &[Field] = &[
     // They say what is to come out, and change nothing of it.
     Field::set("spec.rules[].examples.match", WORDS),
     Field::set("spec.rules[].examples.no_match", WORDS),
+    Field::set("spec.rules[].expect", WORDS),
     Field::new("spec.otherwise", MATCHING),
 ];

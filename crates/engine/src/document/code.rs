@@ -103,6 +103,8 @@ codes! {
     P047 Warning "a signal grows old within three periods of its reports"
     P048 Warning "a pool with one failure domain"
     P049 Warning "a weight that can never matter"
+    P050 Error "an expectation that makes no claim, or several"
+    P051 Error "an expectation about no node, or with bounds that nothing meets"
 
     T001 Error "a list over its limit"
     T002 Error "no site or no node"

@@ -1,6 +1,7 @@
 //! How large a policy may be, checked before anything is made of it: a list over its limit is not worked through.
 
 use super::document::{PolicySpec, RuleDocument};
+use super::expectation::{MAX_EXPECTATIONS, MAX_RULE_EXPECTATIONS};
 use crate::document::{Checker, Code, Path};
 use crate::topology::MAX_SITES;
 
@@ -60,6 +61,7 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpe
         fit &= checker.at_most(Code::P001, &path, length, limit);
     }
     fit &= check_examples(checker, &path.field("rules"), &spec.rules);
+    fit &= check_expectations(checker, &path.field("rules"), &spec.rules);
     let rules = spec.rules.iter();
     let expressions: usize = rules.map(|rule| rule.matches.expressions()).sum();
     if expressions > MAX_EXPRESSIONS {
@@ -96,6 +98,23 @@ fn check_examples(checker: &mut Checker<'_>, path: &Path<'_>, rules: &[RuleDocum
     if count > MAX_EXAMPLES_IN_ALL {
         let message = format!("{count} examples, at most {MAX_EXAMPLES_IN_ALL} are allowed");
         let help = "keep those that show where rules end";
+        checker.error(Code::P001, path, message, help);
+        fit = false;
+    }
+    fit
+}
+
+fn check_expectations(checker: &mut Checker<'_>, path: &Path<'_>, rules: &[RuleDocument]) -> bool {
+    let mut fit = true;
+    for (index, rule) in rules.iter().enumerate() {
+        let path = path.index(index);
+        let (path, count) = (path.field("expect"), rule.expect.len());
+        fit &= checker.at_most(Code::P001, &path, count, MAX_RULE_EXPECTATIONS);
+    }
+    let count: usize = rules.iter().map(|rule| rule.expect.len()).sum();
+    if count > MAX_EXPECTATIONS {
+        let message = format!("{count} expectations, at most {MAX_EXPECTATIONS} are allowed");
+        let help = "keep those that somebody would be woken for";
         checker.error(Code::P001, path, message, help);
         fit = false;
     }

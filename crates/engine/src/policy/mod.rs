@@ -7,7 +7,9 @@ mod compile;
 mod conditions;
 pub mod document;
 mod example;
+mod expectation;
 mod expiry;
+mod gates;
 mod key;
 mod limits;
 mod matcher;
@@ -32,7 +34,9 @@ use std::sync::Arc;
 pub use compile::{Compiled, check_alone, compile};
 pub use document::{Action, Affinity, PanicMode, PolicyDocument};
 pub use example::{Example, List, Request, Then};
+pub use expectation::{Area, Claim, Expectation, MAX_EXPECTATIONS, MAX_RULE_EXPECTATIONS, Whose};
 pub use expiry::expired;
+pub use gates::Gates;
 pub use key::KeyRecipe;
 pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
 pub use matcher::WhenFailures;
@@ -55,6 +59,8 @@ pub struct Policy {
     routing: Arc<Routing>,
     operation: Operation,
     examples: Vec<Example>,
+    expectations: Vec<Expectation>,
+    gates: Gates,
     sample_ratio: f64,
 }
 
@@ -82,6 +88,16 @@ impl Policy {
     /// The examples of all rules, in the document's order.
     pub fn examples(&self) -> &[Example] {
         &self.examples
+    }
+
+    /// The expectations of all rules, in the document's order.
+    pub fn expectations(&self) -> &[Expectation] {
+        &self.expectations
+    }
+
+    /// How much a change of this policy may do.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// Share of decisions kept for people to look at, 0 to 1.

@@ -167,6 +167,12 @@ impl Topology {
         Names::new("tier", format!("spec.tiers of `{}`", self.file), names)
     }
 
+    /// What nodes are called, for findings about those who name them.
+    pub fn node_names(&self) -> Names<'_> {
+        let names = self.nodes.iter().map(|node| &*node.id);
+        Names::new("node", format!("spec.nodes of `{}`", self.file), names)
+    }
+
     /// Where the address of one of its nodes stands in the file.
     pub fn address_mark(&self, node: &Node) -> Mark {
         let order = |other: &Node| (other.site, &other.id).cmp(&(node.site, &node.id));

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod examples;
+mod expectations;
 mod lints;
 mod pools;
 mod rules;
@@ -12,14 +13,15 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::document::{GeoDocument, KIND, PolicyDocument, PolicySpec, RuleDocument};
+use super::gates::Gates;
 use super::key::KeyRecipe;
 use super::limits;
 use super::matcher::{Conditions, Matcher};
 use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
 use super::{
-    Class, Example, Known, Operation, Plan, PlanTier, Policy, Routing, Rule, conditions, scoring,
-    when,
+    Class, Example, Expectation, Known, Operation, Plan, PlanTier, Policy, Routing, Rule,
+    conditions, scoring, when,
 };
 use crate::document::{Checker, Code, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::geo::Location;
@@ -75,6 +77,7 @@ struct Compiler<'a, 's> {
     /// Members of each pool before demands, by pool; `None` when its `select` is refused.
     pool_members: Vec<Option<Vec<NodeIndex>>>,
     examples: Vec<Example>,
+    expectations: Vec<Expectation>,
     /// What expressions may use yet.
     expressions: when::Budget,
 }
@@ -93,6 +96,7 @@ impl<'a, 's> Compiler<'a, 's> {
             known_sets: Vec::new(),
             pool_members: Vec::new(),
             examples: Vec::new(),
+            expectations: Vec::new(),
             expressions: when::Budget::default(),
         }
     }
@@ -115,6 +119,7 @@ impl<'a, 's> Compiler<'a, 's> {
             self.topology,
         );
         let operation = Operation::new(self.checker, &spec_path, spec);
+        let gates = Gates::new(self.checker, &spec_path, spec);
         scoring::check_panic(self.checker, &spec_path.field("panic"), &spec.panic);
         let log_path = spec_path.field("decision_log");
         self.checker.in_range(
@@ -160,6 +165,8 @@ impl<'a, 's> Compiler<'a, 's> {
             routing: Arc::new(routing),
             operation,
             examples: self.examples,
+            expectations: self.expectations,
+            gates,
             sample_ratio: spec.decision_log.sample_ratio,
         })
     }

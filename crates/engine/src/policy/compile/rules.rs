@@ -58,6 +58,8 @@ impl<'a> Compiler<'a, '_> {
             let rule = RuleIndex(u16::try_from(index).unwrap_or(u16::MAX));
             let examples = self.examples(&path, (rule, document), &names);
             self.examples.extend(examples);
+            let expectations = self.expectations(&path, (rule, document), &names);
+            self.expectations.extend(expectations);
         }
         self.check_reached(&path, &matches);
         self.check_rest(spec, &matches);

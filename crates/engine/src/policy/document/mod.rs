@@ -4,6 +4,8 @@
 //! (`difference`) reads the defaults off the types themselves.
 
 mod example;
+mod expect;
+mod gates;
 mod operation;
 mod rule;
 mod score;
@@ -20,6 +22,11 @@ use crate::document::{DurationMs, Metadata};
 use crate::request::path::PathForm;
 
 pub use example::{ExampleDocument, ExamplesDocument, ThenDocument};
+pub use expect::{
+    ExpectDocument, ExpectedMsDocument, RefusedDocument, ShareDocument, WhereDocument,
+    WhoseDocument,
+};
+pub use gates::GatesDocument;
 pub use operation::{
     BreakerDocument, ChangeBudgetDocument, ProbeDocument, ProbeKind, SignalDocument,
     SignalsDocument, SwitchMarginDocument, TopologyGuardDocument, WeightsDocument,
@@ -98,6 +105,9 @@ pub struct PolicySpec {
     /// Which decisions are kept for people to look at.
     #[serde(default)]
     pub decision_log: DecisionLogDocument,
+    /// How much a change of this policy may do, by its plan.
+    #[serde(default)]
+    pub plan: GatesDocument,
     /// Named sets of nodes.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256)))]
     pub pools: Vec<PoolDocument>,
@@ -138,6 +148,7 @@ impl Default for PolicySpec {
             change_budget: ChangeBudgetDocument::default(),
             topology_guard: TopologyGuardDocument::default(),
             decision_log: DecisionLogDocument::default(),
+            plan: GatesDocument::default(),
             pools: Vec::new(),
             classes: Vec::new(),
             rules: Vec::new(),

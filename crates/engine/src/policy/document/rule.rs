@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ExamplesDocument;
+use super::{ExamplesDocument, ExpectDocument};
 use crate::document::DurationMs;
 #[cfg(feature = "schema")]
 use crate::document::grammar::{
@@ -87,6 +87,10 @@ pub struct RuleDocument {
     /// Requests that show what the rule is for.
     #[serde(default)]
     pub examples: ExamplesDocument,
+    /// Claims about where its requests go, which a plan checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 20)))]
+    pub expect: Vec<ExpectDocument>,
 }
 
 /// What to do with a request.
