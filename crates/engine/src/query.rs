@@ -1,9 +1,11 @@
 //! What a proxy asks: one request, as far as routing needs to know it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::geo::Location;
 use super::geo::place::{Asn, Country};
+use super::hash;
+use super::number::from_u64;
 
 /// Most nodes a query may exclude as already tried.
 pub const MAX_TRIED: usize = 16;
@@ -13,6 +15,10 @@ pub const MAX_ONLY: usize = 256;
 
 /// Most nodes an answer names.
 pub const MAX_CANDIDATES: usize = 8;
+
+/// How far from a place made-up clients of it stand, in degrees: some 700 km at most, so that some are near the line at
+/// which another site is as good.
+const AROUND_DEGREES: f64 = 6.0;
 
 /// A question. It borrows from the message it came in; nothing is copied to decide.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +71,27 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client that nobody is, near a place: the same for the same number. Its address is of a network for measuring
+    /// (RFC 2544), which tells it apart where requests keep to a node by client.
+    pub fn made_up(near: Location, number: u64) -> Self {
+        let drawn = hash::key(&[b"tradewind/client", &number.to_le_bytes()]).0;
+        let unit = |bits: u64| from_u64(bits & 0xffff) / 32_768.0 - 1.0;
+        let latitude = (near.latitude() + AROUND_DEGREES * unit(drawn)).clamp(-90.0, 90.0);
+        let longitude = near.longitude() + AROUND_DEGREES * unit(drawn >> 16);
+        let longitude = if longitude.abs() > 180.0 {
+            longitude - 360.0_f64.copysign(longitude)
+        } else {
+            longitude
+        };
+        let host = u32::try_from(number & 0x1_ffff).unwrap_or(0);
+        let ip = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | host);
+        Self {
+            ip: Some(IpAddr::V4(ip)),
+            location: Location::new(latitude, longitude).or(Some(near)),
+            ..Self::default()
+        }
+    }
+
     /// The network that the client is of, as the first address of its /24 (IPv4) or /48 (IPv6): most of these lie in one
     /// place. An IPv4 address written as IPv6 is IPv4.
     pub fn network(&self) -> Option<IpAddr> {

@@ -1,24 +1,17 @@
 //! The requests that the meter asks again and again.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::{Owner, PROBE_KEYS};
 use crate::evaluate::evaluate;
 use crate::geo::Location;
-use crate::hash;
 use crate::model::ClassIndex;
-use crate::number::from_u64;
 use crate::policy::{Affinity, Pool, Routing, SetIndex};
 use crate::query::{Client, Query};
 use crate::snapshot::Snapshot;
 
 /// Most pairs of a pool and a site that clients are placed around.
 const MAX_PLACES: usize = 1_024;
-
-/// How far from their sites clients stand, in degrees: some 700 km at most, so that some are near the line at which
-/// another site is as good.
-const AROUND_DEGREES: f64 = 6.0;
 
 /// A request that nobody sends: to a pool, by a client.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +95,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Vec<Probe> {
         .map(|(at, (number, (pool, location)))| {
             let known = (at % 2 == 1).then(|| addresses.next()).flatten();
             let client = known.map_or_else(
-                || around(*location, number),
+                || Client::made_up(*location, number),
                 |ip| Client {
                     ip: Some(*ip),
                     ..Client::default()
@@ -114,25 +107,4 @@ pub(super) fn of(snapshot: &Snapshot) -> Vec<Probe> {
             }
         })
         .collect()
-}
-
-/// A client near a place, the same for the same number. Its address is of a network for measuring (RFC 2544), which tells
-/// it apart where requests keep to a node by client.
-fn around(place: Location, number: u64) -> Client {
-    let drawn = hash::key(&[b"tradewind/client", &number.to_le_bytes()]).0;
-    let unit = |bits: u64| from_u64(bits & 0xffff) / 32_768.0 - 1.0;
-    let latitude = (place.latitude() + AROUND_DEGREES * unit(drawn)).clamp(-90.0, 90.0);
-    let longitude = place.longitude() + AROUND_DEGREES * unit(drawn >> 16);
-    let longitude = if longitude.abs() > 180.0 {
-        longitude - 360.0_f64.copysign(longitude)
-    } else {
-        longitude
-    };
-    let host = u32::try_from(number & 0x1_ffff).unwrap_or(0);
-    let ip = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | host);
-    Client {
-        ip: Some(IpAddr::V4(ip)),
-        location: Location::new(latitude, longitude).or(Some(place)),
-        ..Client::default()
-    }
 }
