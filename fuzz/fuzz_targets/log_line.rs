@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use tradewind::command::replay::log::Format;
+use tradewind::command::trace::log::Format;
 use tradewind::engine::request::Reading;
 use tradewind::sidecar::wire::{QueryBuffer, QueryRoom};
 

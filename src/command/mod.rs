@@ -26,6 +26,7 @@ pub mod serve;
 pub mod tell;
 pub mod test;
 pub mod topology;
+pub mod trace;
 pub mod world;
 
 use std::io::Write;

@@ -6,13 +6,9 @@
 
 mod asking;
 mod digest;
-mod input;
-pub mod log;
 mod report;
-mod sample;
 mod stability;
 mod tally;
-mod unpack;
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -23,16 +19,17 @@ use serde::Serialize;
 
 use super::client::Server;
 use super::output::Format;
+use super::trace::input::{self, Inputs};
+use super::trace::log::{self, Line, Log, Malformed};
+use super::trace::sample;
+use super::trace::unpack::{self, Unpacked};
 use super::world::{self, World};
 use super::{CommandError, Context, Exit};
 use crate::engine::model::printable;
 use crate::sidecar::wire::proto;
 use asking::{Answered, Asker, At};
-use input::Inputs;
-use log::{Line, Log, Malformed};
 use report::LogReport;
 use tally::Tally;
-use unpack::Unpacked;
 
 /// Most characters shown of what the engine says to a request.
 const MAX_REFUSAL: usize = 120;

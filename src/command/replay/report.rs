@@ -5,9 +5,9 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::log;
 use crate::command::CommandError;
 use crate::command::output::{self, Format, Text, table, trimmed};
+use crate::command::trace::log;
 
 /// What came out of a replay.
 #[derive(Debug, Serialize)]

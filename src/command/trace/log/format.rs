@@ -63,13 +63,13 @@ const LAYOUTS: [Layout; 4] = [
 /// How a log is read.
 ///
 /// ```
-/// use tradewind::command::replay::log::Format;
+/// use tradewind::command::trace::log::Format;
 ///
 /// let mut format: Format = "combined".parse()?;
 /// let line = br#"192.0.2.7 - - [17/May/2026:10:05:03 +0000] "GET /caf\xC3\xA9 HTTP/1.1" 200 5 "-" "-""#;
 /// let entry = format.read(line).ok().flatten().expect("it is a line of this format");
 /// assert_eq!(entry.request("www.example.com").path, "/café");
-/// # Ok::<(), tradewind::command::replay::log::FormatError>(())
+/// # Ok::<(), tradewind::command::trace::log::FormatError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
