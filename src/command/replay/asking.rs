@@ -9,21 +9,13 @@ use tonic::{Code, Status};
 use super::Args;
 use super::stability::{self, Facts};
 use crate::command::client::{Connection, ServerError};
+use crate::command::trace::At;
 use crate::command::world::World;
 use crate::command::{CommandError, offline};
 use crate::sidecar::wire::{WireError, proto};
 
 /// Calls under way at once unless said otherwise.
 const DEFAULT_CONCURRENCY: u16 = 32;
-
-/// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct At {
-    /// Which of the logs, from 0.
-    pub(super) log: usize,
-    /// The line of the log, from 1.
-    pub(super) line: u64,
-}
 
 /// A request that was decided, or that cannot be.
 #[derive(Debug)]

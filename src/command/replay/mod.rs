@@ -11,28 +11,20 @@ mod stability;
 mod tally;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::client::Server;
 use super::output::Format;
-use super::trace::input::{self, Inputs};
-use super::trace::log::{self, Line, Log, Malformed};
-use super::trace::sample;
-use super::trace::unpack::{self, Unpacked};
+use super::trace::{self, Account};
 use super::world::{self, World};
 use super::{CommandError, Context, Exit};
-use crate::engine::model::printable;
 use crate::sidecar::wire::proto;
-use asking::{Answered, Asker, At};
-use report::LogReport;
+use asking::{Answered, Asker};
 use tally::Tally;
-
-/// Most characters shown of what the engine says to a request.
-const MAX_REFUSAL: usize = 120;
 
 /// Arguments of `tradewind replay`.
 #[derive(Debug, Default, clap::Args)]
@@ -59,10 +51,9 @@ pub struct Args {
     /// Access logs, plain or compressed, in order; - for the standard input
     #[arg(value_name = "LOG", required = true, value_hint = clap::ValueHint::FilePath)]
     pub logs: Vec<PathBuf>,
-    /// How lines are laid out: a name, a name with choices like 'json host=vhost', or a pattern of nginx's variables
-    /// [default: found out from the first lines of each log]
-    #[arg(long, value_name = "NAME|PATTERN", env = "TRADEWIND_INPUT_FORMAT")]
-    pub input_format: Option<log::Format>,
+    /// How they are read
+    #[command(flatten)]
+    pub reading: trace::Args,
     /// What to decide from
     #[command(flatten)]
     pub world: world::Args,
@@ -72,18 +63,6 @@ pub struct Args {
     /// Calls under way at once with --server, 1 to 1000 [default: 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), env = "TRADEWIND_CONCURRENCY")]
     pub concurrency: Option<u16>,
-    /// The host of requests whose lines name none
-    #[arg(
-        long,
-        value_name = "HOST",
-        default_value = "",
-        env = "TRADEWIND_HOST",
-        hide_default_value = true
-    )]
-    pub host: String,
-    /// Stop after this many lines
-    #[arg(long, value_name = "N", env = "TRADEWIND_LIMIT")]
-    pub limit: Option<u64>,
     /// How many sites, nodes and rules to list [default: 10]
     #[arg(long, value_name = "N", env = "TRADEWIND_TOP")]
     pub top: Option<usize>,
@@ -120,19 +99,22 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
         tally: Tally::new(world.as_ref()),
     };
     let mut asker = Asker::open(args, world.as_ref(), context.now)?;
-    let inputs = Inputs::open(&args.logs, context.progress)?;
     let started = (context.now)();
-    let mut number = 0;
-    inputs.each(|path, input| {
-        replay.read(number, path, input, &mut asker)?;
-        number += 1;
-        Ok(())
-    })?;
+    let read = trace::read(
+        &args.logs,
+        &args.reading,
+        context,
+        |account, at, request| {
+            let answered = asker.ask(at, request)?;
+            answered.map_or(Ok(()), |answered| replay.take(account, answered))
+        },
+    );
+    let mut account = read?;
     while let Some(answered) = asker.next()? {
-        replay.take(answered)?;
+        replay.take(&mut account, answered)?;
     }
     let took = (context.now)().saturating_duration_since(started);
-    replay.finish(took, out)
+    replay.finish(account, took, out)
 }
 
 /// A replay under way.
@@ -143,98 +125,11 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Reads one log and has its requests decided.
-    fn read(
-        &mut self,
-        number: usize,
-        path: &Path,
-        input: Unpacked<Box<dyn Read>>,
-        asker: &mut Asker<'_>,
-    ) -> Result<(), CommandError> {
-        let mut log = Log::new(input, self.args.input_format.clone());
-        let before = self.tally.lines();
-        let mut last = 0;
-        while self
-            .args
-            .limit
-            .is_none_or(|limit| self.tally.lines() < limit)
-        {
-            let line = match log.next() {
-                Ok(Some(line)) => line,
-                Ok(None) => break,
-                // What the system says is about the disk, and what a decoder says about the file.
-                Err(source) if source.raw_os_error().is_some() => {
-                    return Err(input::unreadable(path, source));
-                }
-                Err(source) => {
-                    let file = path.display();
-                    let warning = format!(
-                        "`{file}` is read up to line {last} only, for it is cut or broken there: {source}"
-                    );
-                    self.tally.warn(warning);
-                    break;
-                }
-            };
-            last = line.number;
-            let at = At {
-                log: number,
-                line: line.number,
-            };
-            if let Some(request) = self.request(at, line)
-                && let Some(answered) = asker.ask(at, request)?
-            {
-                self.take(answered)?;
-            }
-        }
-        if let Some(remark) = log.source().remark() {
-            self.tally.warn(format!("`{}`: {remark}", path.display()));
-        }
-        self.tally.log(LogReport {
-            file: path.display().to_string(),
-            format: log.format().map(log::Format::describe),
-            compression: log.source().packing().map(unpack::Packing::name),
-            lines: self.tally.lines() - before,
-        });
-        Ok(())
-    }
-
-    /// What a line asks for, if it asks for something; what it says is counted.
-    fn request(&mut self, at: At, line: Line<'_>) -> Option<proto::DecideRequest> {
-        let entry = line.entry.transpose()?;
-        self.tally.line();
-        match entry {
-            Ok(entry) => {
-                if !entry.knows_client() {
-                    self.tally.unknown_client();
-                }
-                let request = entry.request(&self.args.host);
-                if request.host.is_empty() {
-                    self.tally.no_host();
-                }
-                Some(request)
-            }
-            Err(malformed) => {
-                self.tally.skip(at, malformed.name(), || match malformed {
-                    // There is nothing left of the one, and the other names a client in some way.
-                    Malformed::TooLong | Malformed::Client => None,
-                    _ => Some(sample::sample(line.text)),
-                });
-                None
-            }
-        }
-    }
-
-    fn take(&mut self, answered: Answered) -> Result<(), CommandError> {
+    fn take(&mut self, account: &mut Account, answered: Answered) -> Result<(), CommandError> {
         let outcome = match answered.outcome {
             Ok(outcome) => outcome,
             Err(refusal) => {
-                let reason = refused(&refusal);
-                // Words of our own, but for an address that they may quote.
-                let shown = || match reason {
-                    "client_refused" => None,
-                    _ => Some(printable(&refusal, MAX_REFUSAL)),
-                };
-                self.tally.skip(answered.at, reason, shown);
+                account.refuse(answered.at, &refusal);
                 return Ok(());
             }
         };
@@ -258,7 +153,12 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn finish(mut self, took: Duration, out: &mut impl Write) -> Result<Exit, CommandError> {
+    fn finish(
+        mut self,
+        account: Account,
+        took: Duration,
+        out: &mut impl Write,
+    ) -> Result<Exit, CommandError> {
         if let Some((path, file)) = &mut self.answers {
             file.flush().map_err(|source| CommandError::Write {
                 path: path.clone(),
@@ -272,7 +172,9 @@ impl Replay<'_> {
             }
             None => "this process".to_owned(),
         };
-        let report = self.tally.report(by, took, self.args.top.unwrap_or(10));
+        let report = self
+            .tally
+            .report(by, (account.tell(), took), self.args.top.unwrap_or(10));
         report.print(self.args.format, out)?;
         Ok(if report.is_good() {
             Exit::Good
@@ -288,18 +190,4 @@ fn create(path: &PathBuf) -> Result<(PathBuf, BufWriter<File>), CommandError> {
         source,
     })?;
     Ok((path.clone(), BufWriter::new(created)))
-}
-
-/// The word for a request that the engine refuses, by the part that it finds fault with first.
-fn refused(refusal: &str) -> &'static str {
-    let part = refusal.split(['.', ':', ' ']).next().unwrap_or_default();
-    match part {
-        "client" => "client_refused",
-        "headers" => "headers_refused",
-        "host" => "host_refused",
-        "method" => "method_refused",
-        "path" => "path_refused",
-        "query" => "query_refused",
-        _ => "request_refused",
-    }
 }

@@ -1,28 +1,21 @@
 //! What came out of a replay, for people and for programs.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Serialize;
 
 use crate::command::CommandError;
 use crate::command::output::{self, Format, Text, table, trimmed};
-use crate::command::trace::log;
+use crate::command::trace::Told;
 
 /// What came out of a replay.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// The server's address, or `this process`.
     pub(super) decided_by: String,
-    pub(super) logs: Vec<LogReport>,
-    /// Lines that hold something to read.
-    pub(super) lines: u64,
+    #[serde(flatten)]
+    pub(super) read: Told,
     pub(super) decided: u64,
-    /// Of those that were decided or refused, how many do not say whose request it was.
-    pub(super) unknown_clients: u64,
-    pub(super) skipped: u64,
-    pub(super) skipped_by_reason: BTreeMap<&'static str, Skip>,
-    pub(super) warnings: Vec<String>,
     pub(super) sites_used: usize,
     pub(super) nodes_used: usize,
     /// By first candidates, the most frequent first, as in the lists below.
@@ -45,29 +38,6 @@ pub(super) struct Report {
     pub(super) stability: Option<StabilityReport>,
     pub(super) digest_any_order: String,
     pub(super) digest_in_order: String,
-}
-
-/// What a log was read as.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct LogReport {
-    pub(super) file: String,
-    /// Nothing where no line is in a format that is known.
-    pub(super) format: Option<String>,
-    /// Nothing for plain text.
-    pub(super) compression: Option<&'static str>,
-    pub(super) lines: u64,
-}
-
-/// Lines that were not decided for one reason.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Skip {
-    pub(super) count: u64,
-    /// Which of the logs the first is in, from 0.
-    pub(super) log: usize,
-    /// The number of the first, from 1.
-    pub(super) line: u64,
-    /// How the first looks without what names a client, or what the engine says to it.
-    pub(super) shown: Option<String>,
 }
 
 /// How often a name came, and its share of all.
@@ -120,29 +90,11 @@ impl Report {
         let mut text = Text::default();
         text.line(format_args!(
             "{} lines, {} decided by {}, {} skipped",
-            self.lines, self.decided, self.decided_by, self.skipped
+            self.read.lines, self.decided, self.decided_by, self.read.skipped
         ));
-        for log in &self.logs {
-            text.line(format_args!("  {}", log.to_text()));
-        }
-        for (reason, skip) in &self.skipped_by_reason {
-            text.line(format_args!(
-                "  {} {reason}, {}",
-                skip.count,
-                self.first(skip)
-            ));
-        }
-        if self.unknown_clients > 0 {
-            let count = self.unknown_clients;
-            text.line(format_args!(
-                "  {count} of clients unknown, decided without their place"
-            ));
-        }
-        for warning in &self.warnings {
-            text.line(format_args!("warning: {warning}"));
-        }
+        text.lines(&self.read.to_text());
         let Some(stability) = &self.stability else {
-            text.lines(&self.nothing());
+            text.lines(&self.read.nothing());
             return text.into_string();
         };
         for (what, shares) in [
@@ -165,35 +117,6 @@ impl Report {
         text.lines(&self.spreads());
         text.lines(&self.closing(stability));
         text.into_string()
-    }
-
-    /// Where the first line of its kind is, and how it looks.
-    fn first(&self, skip: &Skip) -> String {
-        let file = match self.logs.get(skip.log) {
-            Some(log) if self.logs.len() > 1 => format!("`{}` ", log.file),
-            _ => String::new(),
-        };
-        let shown = skip.shown.as_ref().map(|shown| format!(": {shown}"));
-        format!(
-            "first at {file}line {}{}",
-            skip.line,
-            shown.unwrap_or_default()
-        )
-    }
-
-    /// What to say when there is no answer to report on.
-    fn nothing(&self) -> String {
-        if self.lines == 0 {
-            return "nothing is decided: there is no line to read\n".to_owned();
-        }
-        if self.logs.iter().any(|log| log.format.is_some()) {
-            return "nothing is decided: no line could be used, for the reasons above\n".to_owned();
-        }
-        format!(
-            "nothing is decided: these formats are read: {}; plain or compressed with gzip, zstd, xz or bzip2.\n\
-             --input-format takes such a name, or a pattern like '$remote_addr - - [$time_local] \"$request\" $status'.\n",
-            log::KNOWN
-        )
     }
 
     fn spreads(&self) -> String {
@@ -235,19 +158,6 @@ impl Report {
             stability.violations,
             self.digest_any_order,
             self.digest_in_order,
-        )
-    }
-}
-
-impl LogReport {
-    fn to_text(&self) -> String {
-        let format = self.format.as_deref().unwrap_or("no known format");
-        let packed = self.compression.map(|name| format!(", {name}"));
-        format!(
-            "`{}`: {} lines, {format}{}",
-            self.file,
-            self.lines,
-            packed.unwrap_or_default()
         )
     }
 }

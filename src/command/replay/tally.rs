@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::asking::{At, Outcome};
+use super::asking::Outcome;
 use super::digest::Digest;
-use super::report::{LogReport, Report, Share, Skip, Spread, StabilityReport};
+use super::report::{Report, Share, Spread, StabilityReport};
 use super::stability::Stability;
+use crate::command::trace::Told;
 use crate::command::world::World;
 use crate::engine::geo::distance::{UnitVector, chord_squared, distance_km};
 use crate::sidecar::wire::proto;
@@ -18,9 +19,6 @@ const MAX_NAMES: usize = 100_000;
 
 /// What names beyond that are counted as.
 const OTHER: &str = "(other)";
-
-/// A log of which more than this share is skipped may be another one than was meant.
-const MANY_SKIPPED: f64 = 0.1;
 
 /// How often each name came.
 #[derive(Debug, Default)]
@@ -36,13 +34,7 @@ struct Values {
 /// All that is kept.
 #[derive(Debug)]
 pub(super) struct Tally {
-    lines: u64,
     decided: u64,
-    unknown_clients: u64,
-    without_host: u64,
-    logs: Vec<LogReport>,
-    skipped: BTreeMap<&'static str, Skip>,
-    warnings: Vec<String>,
     sites: Counts,
     nodes: Counts,
     rules: Counts,
@@ -69,13 +61,7 @@ impl Tally {
             .map(|site| (site.id.to_string(), site.point))
             .collect();
         Self {
-            lines: 0,
             decided: 0,
-            unknown_clients: 0,
-            without_host: 0,
-            logs: Vec::new(),
-            skipped: BTreeMap::new(),
-            warnings: Vec::new(),
             sites: Counts::default(),
             nodes: Counts::default(),
             rules: Counts::default(),
@@ -91,52 +77,6 @@ impl Tally {
             stability: Stability::default(),
             digest: Digest::default(),
         }
-    }
-
-    /// Lines so far that hold something to read.
-    pub(super) fn lines(&self) -> u64 {
-        self.lines
-    }
-
-    /// Counts a line.
-    pub(super) fn line(&mut self) {
-        self.lines += 1;
-    }
-
-    /// Counts a request whose client nobody knows.
-    pub(super) fn unknown_client(&mut self) {
-        self.unknown_clients += 1;
-    }
-
-    /// Counts a request whose host nobody names.
-    pub(super) fn no_host(&mut self) {
-        self.without_host += 1;
-    }
-
-    /// Adds what is to be told of a log that was read.
-    pub(super) fn log(&mut self, log: LogReport) {
-        self.logs.push(log);
-    }
-
-    /// Adds something odd that whoever asked should know.
-    pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
-    }
-
-    /// Counts a line that is not decided. `shown` says what may be shown of it, and is asked for the first of its kind.
-    pub(super) fn skip(
-        &mut self,
-        at: At,
-        reason: &'static str,
-        shown: impl FnOnce() -> Option<String>,
-    ) {
-        let skip = self.skipped.entry(reason).or_insert_with(|| Skip {
-            count: 0,
-            log: at.log,
-            line: at.line,
-            shown: shown(),
-        });
-        skip.count += 1;
     }
 
     /// Counts an answer.
@@ -176,29 +116,13 @@ impl Tally {
         self.digest.add(answer);
     }
 
-    /// The report. `took` is the time of the whole replay, reading included.
-    pub(super) fn report(self, by: String, took: Duration, top: usize) -> Report {
+    /// The report, of what was `read` in the time that the whole replay `took`, reading included.
+    pub(super) fn report(self, by: String, (read, took): (Told, Duration), top: usize) -> Report {
         let seconds = took.as_secs_f64();
-        let skipped = self.skipped.values().map(|skip| skip.count).sum();
-        let mut warnings = self.warnings;
-        if self.without_host > 0 {
-            let count = self.without_host;
-            warnings.push(format!("{count} requests name no host, so rules for hosts do not see them; --host gives one"));
-        }
-        let share = count_f64(skipped) / count_f64(self.lines);
-        if share > MANY_SKIPPED {
-            let percent = share * 100.0;
-            warnings.push(format!("{percent:.0} % of the lines are skipped; if they are requests, --input-format can say how to read them"));
-        }
         Report {
             decided_by: by,
-            logs: self.logs,
-            lines: self.lines,
+            read,
             decided: self.decided,
-            unknown_clients: self.unknown_clients,
-            skipped,
-            skipped_by_reason: self.skipped,
-            warnings,
             sites_used: self.sites.0.len(),
             nodes_used: self.nodes.0.len(),
             sites: self.sites.top(top),

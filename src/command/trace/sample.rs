@@ -8,7 +8,7 @@ const MAX_READ: usize = 240;
 
 /// A line's beginning as its shape: digits, and the letters of what may be an IPv6 address, are `#`; what follows `?`
 /// is left out, for it may open doors.
-pub(in crate::command) fn sample(line: &[u8]) -> String {
+pub(super) fn sample(line: &[u8]) -> String {
     let cut = line.get(..MAX_READ);
     let text = String::from_utf8_lossy(cut.unwrap_or(line));
     let mut shown = String::new();

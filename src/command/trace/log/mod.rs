@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-pub(in crate::command) use format::KNOWN;
+pub(super) use format::KNOWN;
 pub use format::{Format, FormatError};
 use lines::{Found, Lines};
 pub use pattern::PatternError;
@@ -67,7 +67,7 @@ impl Malformed {
 
 /// A log that is read.
 #[derive(Debug)]
-pub(in crate::command) struct Log<R> {
+pub(super) struct Log<R> {
     lines: Lines<R>,
     format: Option<Format>,
     /// Lines that were read to find out the format.
@@ -87,18 +87,18 @@ struct Held {
 
 /// A line of the log.
 #[derive(Debug)]
-pub(in crate::command) struct Line<'l> {
+pub(super) struct Line<'l> {
     /// From 1.
-    pub(in crate::command) number: u64,
+    pub(super) number: u64,
     /// As it is written.
-    pub(in crate::command) text: &'l [u8],
+    pub(super) text: &'l [u8],
     /// What it says; nothing for a line that is about the log itself.
-    pub(in crate::command) entry: Result<Option<Entry<'l>>, Malformed>,
+    pub(super) entry: Result<Option<Entry<'l>>, Malformed>,
 }
 
 impl<R: Read> Log<R> {
     /// The log that `input` holds. Without a format it is found out.
-    pub(in crate::command) fn new(input: R, format: Option<Format>) -> Self {
+    pub(super) fn new(input: R, format: Option<Format>) -> Self {
         Self {
             lines: Lines::new(input),
             format,
@@ -109,17 +109,17 @@ impl<R: Read> Log<R> {
     }
 
     /// The format, once it is known.
-    pub(in crate::command) fn format(&self) -> Option<&Format> {
+    pub(super) fn format(&self) -> Option<&Format> {
         self.format.as_ref()
     }
 
     /// What the log is read from.
-    pub(in crate::command) fn source(&self) -> &R {
+    pub(super) fn source(&self) -> &R {
         self.lines.source()
     }
 
     /// The next line that is not empty; `None` at the end.
-    pub(in crate::command) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         if self.format.is_none() && self.ahead.is_empty() && self.broken.is_none() {
             self.look_ahead();
         }
