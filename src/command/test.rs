@@ -117,10 +117,7 @@ fn refused_files(names: Vec<String>, findings: Diagnostics) -> CommandError {
 
 /// The policies, compiled whatever their examples come to.
 fn compiled(policies: &[&File], ground: &Ground) -> Result<Vec<Edition>, CommandError> {
-    let known = Known {
-        was_in_force: true,
-        ..Known::default()
-    };
+    let known = Known::in_force();
     let mut editions = Vec::new();
     let (mut names, mut findings) = (Vec::new(), Diagnostics::default());
     for file in policies {

@@ -67,22 +67,9 @@ impl World {
     /// Reads and compiles what `args` name.
     pub fn load(args: &Args) -> Result<Self, CommandError> {
         let edition = edition(args)?;
-        let (geo, geo_state) = geo(args)?;
-        let here = args.here.as_ref();
-        let here = here
-            .map(|here| here.resolve(edition.topology()))
-            .transpose()?;
-        let parts = Parts {
-            topology: Arc::clone(edition.topology()),
-            policy: Arc::clone(edition.policy()),
-            candidate: None,
-            geo: Arc::new(geo),
-            geo_state,
-            here,
-            signals: Arc::default(),
-        };
+        let places = Places::load(&args.geo, args.here.clone(), args.is_example())?;
         Ok(Self {
-            snapshot: Snapshot::build(1, parts, None),
+            snapshot: places.snapshot(&edition)?,
             policy_digest: edition.policy().digest().short(),
         })
     }
@@ -98,6 +85,45 @@ impl World {
         let query = buffer.read(request, &mut room, reading)?;
         let evaluation = evaluate(&self.snapshot, &query);
         Ok(and_then(&query, &evaluation))
+    }
+}
+
+/// Where clients are, whatever the edition.
+pub(super) struct Places {
+    geo: Arc<Ranges>,
+    geo_state: GeoState,
+    here: Option<Here>,
+}
+
+impl Places {
+    /// Reads geo files; without any, those of the embedded example where that is `by_example`.
+    pub(super) fn load(
+        files: &[PathBuf],
+        here: Option<Here>,
+        by_example: bool,
+    ) -> Result<Self, CommandError> {
+        let (geo, geo_state) = geo(files, by_example)?;
+        Ok(Self {
+            geo: Arc::new(geo),
+            geo_state,
+            here,
+        })
+    }
+
+    /// The snapshot of an edition, of which nothing is measured yet.
+    pub(super) fn snapshot(&self, edition: &Edition) -> Result<Snapshot, CommandError> {
+        let here = self.here.as_ref();
+        let here = here.map(|here| here.resolve(edition.topology()));
+        let parts = Parts {
+            topology: Arc::clone(edition.topology()),
+            policy: Arc::clone(edition.policy()),
+            candidate: None,
+            geo: Arc::clone(&self.geo),
+            geo_state: self.geo_state,
+            here: here.transpose()?,
+            signals: Arc::default(),
+        };
+        Ok(Snapshot::build(1, parts, None))
     }
 }
 
@@ -139,10 +165,7 @@ fn edition(args: &Args) -> Result<Edition, CommandError> {
         }
     };
     // Whoever wonders why an example comes out otherwise asks here.
-    let known = Known {
-        was_in_force: true,
-        ..Known::default()
-    };
+    let known = Known::in_force();
     Edition::compile(&texts, &names, known).map_err(|refused| {
         let file = match refused.which {
             Which::Policy => names.policy,
@@ -164,9 +187,9 @@ fn example() -> (Texts, Names) {
     (texts, Names::new(EXAMPLE_POLICY, EXAMPLE_TOPOLOGY))
 }
 
-fn geo(args: &Args) -> Result<(Ranges, GeoState), CommandError> {
+fn geo(files: &[PathBuf], by_example: bool) -> Result<(Ranges, GeoState), CommandError> {
     let limits = geoip::Limits::default();
-    let loaded = match (args.geo.as_slice(), args.is_example()) {
+    let loaded = match (files, by_example) {
         ([], true) => {
             geoip::decode_and_compile(example::GEO.to_vec(), &limits).map_err(GeoFaults::from)?
         }

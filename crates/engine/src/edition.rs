@@ -111,6 +111,14 @@ impl<'a> Known<'a> {
         }
     }
 
+    /// What is known of a policy that is in force already.
+    pub fn in_force() -> Self {
+        Self {
+            reuse: None,
+            was_in_force: true,
+        }
+    }
+
     /// Whether this text is in force.
     fn was_in_force(self, text: &str) -> bool {
         self.was_in_force || self.reuse.is_some_and(|known| &*known.text == text)
