@@ -23,6 +23,7 @@ mod plan;
 mod routing;
 mod scoring;
 mod set_name;
+mod specimen;
 #[cfg(feature = "cel")]
 mod when;
 #[cfg(not(feature = "cel"))]
@@ -46,6 +47,7 @@ pub use operation::{LOAD_REPORT_PERIOD_MS, Operation};
 pub use plan::{Class, Plan, PlanTier, Pool, Rule};
 pub use routing::{Known, Matched, Routing};
 pub use set_name::SetName;
+pub use specimen::Specimen;
 
 use super::model::Digest;
 
