@@ -24,6 +24,7 @@ pub mod locate;
 pub mod model;
 pub mod nearest;
 pub mod number;
+pub mod plan;
 pub mod policy;
 pub mod publication;
 pub mod query;
