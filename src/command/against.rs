@@ -68,6 +68,11 @@ impl Against {
         }
     }
 
+    /// Whether it is the embedded one.
+    pub(super) fn is_example(&self) -> bool {
+        matches!(self, Self::Example(_))
+    }
+
     /// What a person should know of it.
     pub(super) fn remark(&self) -> String {
         match self {

@@ -17,6 +17,7 @@ pub mod fmt;
 mod offline;
 pub mod operator;
 mod output;
+pub mod plan;
 pub mod replay;
 pub mod request;
 pub mod reset_breaker;
@@ -85,6 +86,8 @@ pub enum Tool {
     Test(test::Args),
     /// Say what changed between two policies or topologies, in an operator's words
     Diff(diff::Args),
+    /// Say what a change does to requests, before it takes effect
+    Plan(Box<plan::Args>),
     /// Format policy and topology files, with all their comments
     Fmt(fmt::Args),
     /// Print the JSON Schema of a document
@@ -152,6 +155,7 @@ pub fn run(
         Tool::Check(args) => check::run(args, context, out),
         Tool::Test(args) => test::run(args, context, out),
         Tool::Diff(args) => diff::run(args, out),
+        Tool::Plan(args) => plan::run(args, context, out),
         Tool::Fmt(args) => fmt::run(args, out),
         Tool::Schema(args) => schema::run(args, out),
         Tool::Topology(args) => topology::run(args, out, notes),
