@@ -20,6 +20,7 @@ mod fmt;
 )]
 mod mmdb;
 mod operator;
+mod plan;
 mod print;
 mod replay;
 mod route;

@@ -15,7 +15,7 @@ use tradewind::command::Exit;
 use tradewind::sidecar::settings::Args;
 
 /// A log of `lines` requests from the example's networks: some objects again and again, from some clients.
-fn log(lines: usize) -> String {
+pub(crate) fn log(lines: usize) -> String {
     let mut text = String::new();
     for number in 0..lines {
         let (city, host, object) = (number * 7 % 20, number % 3 + 1, number * number % 31);

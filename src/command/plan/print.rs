@@ -135,6 +135,8 @@ fn cost(report: &Report) -> String {
         return "not known: nobody knows where these clients are, or none is routed".to_owned();
     };
     let increase = expected.mean_increase;
+    // Nothing is not less than nothing.
+    let increase = increase.map(|ms| if ms.abs() < 0.05 { 0.0 } else { ms });
     let increase = increase.map(|ms| format!(" ({ms:+.1} each)"));
     let each = |what: &str, of: fn(&Cost) -> f64| {
         format!("{what} {:.1} -> {:.1}", of(&before), of(&after))

@@ -169,6 +169,10 @@ impl Count {
         let percent = words::percent(ratio);
         let requests = self.requests;
         let enough = self.asked >= MIN_REQUESTS;
+        if self.asked == 0 {
+            let came_out = "no such request".to_owned();
+            return (Upshot::NotMeasured, came_out, MIN_REQUESTS);
+        }
         match &expectation.claim {
             Claim::StaysWithin(_) => {
                 let Some(outside) = &self.outside else {

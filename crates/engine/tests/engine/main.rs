@@ -19,6 +19,12 @@ mod edits;
 mod expressions;
 mod lanes;
 mod places;
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what is not there is a failure"
+)]
+mod plans;
 mod properties;
 mod rank_properties;
 mod scenarios;
