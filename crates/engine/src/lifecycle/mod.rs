@@ -12,26 +12,30 @@ mod held;
 pub mod notice;
 mod operators;
 mod overlay;
+mod revisions;
 mod settle;
 mod status;
 
 use std::sync::Arc;
 
-pub use given::{Applied, ApplyError, Document, MIN_DIGEST_DIGITS, Update};
+pub use given::{
+    Applied, ApplyError, Document, MIN_DIGEST_DIGITS, PolicyApplied, PolicyDocument, PolicyUpdate,
+    Update,
+};
 pub use held::Held;
 pub use overlay::{
     Entries, Entry, Full, MAX_ENTRIES, MAX_WORDS, StateChange, StateChanged, StateError, Target,
 };
+pub use revisions::{MAX_REVISIONS, Origin, Over, Revision, Revisions};
 pub use settle::{Fate, Outcome, Wanted};
-pub use status::{Degraded, DocumentState, DocumentStatus};
+pub use status::{Degraded, DocumentState, DocumentStatus, Given};
 
 use crate::document::{Code, Diagnostic, Diagnostics};
-use crate::edition::{Edition, Known, Names, Texts, Which};
+use crate::edition::{Edition, Known, Names, Which};
 use crate::geo::ranges::Ranges;
 use crate::model::Digest;
 use crate::snapshot::GeoState;
 use crate::topology::{LaidOver, Topology};
-use given::ByCall;
 use notice::{Notice, SourceNotice};
 use overlay::Overlay;
 use settle::{Ask, Settled};
@@ -41,8 +45,8 @@ use settle::{Ask, Settled};
 pub struct Start {
     /// What findings call the sources.
     pub names: Names,
-    /// The pair that an earlier run kept.
-    pub kept: Option<Texts>,
+    /// The revisions that an earlier run kept, in any order.
+    pub kept: Vec<Revision>,
     /// The states that an earlier run kept.
     pub states: Entries,
     /// Where clients are.
@@ -67,8 +71,8 @@ pub enum Event {
     Read(Wanted),
     /// Other geo tables are to be used.
     Geo(Geo),
-    /// A policy is given by a call, to be used with the topology in force. It is not kept.
-    ApplyPolicy(String),
+    /// A policy is given by a call, to be used with the topology in force.
+    ApplyPolicy(PolicyUpdate),
     /// A topology is given by a call, to be used with the policy in force.
     ApplyTopology(Update),
     /// An operator sets a state, or takes it away.
@@ -96,8 +100,8 @@ pub struct Effects {
 /// Something to be kept over a restart, whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
-    /// The last good pair.
-    Pair(Texts),
+    /// What took effect; in the place of what is kept under the same number.
+    Revision(Arc<Revision>),
     /// The states that operators set.
     States(Arc<Entries>),
 }
@@ -118,8 +122,8 @@ pub struct Publish {
 /// The answer to an event that asks for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// To [`Event::ApplyPolicy`]: the revision that it became, or all faults; none where no topology is in force.
-    Policy(Result<u64, Diagnostics>),
+    /// To [`Event::ApplyPolicy`].
+    Policy(Result<PolicyApplied, ApplyError>),
     /// To [`Event::ApplyTopology`].
     Topology(Result<Applied, ApplyError>),
     /// To [`Event::SetState`].
@@ -140,14 +144,12 @@ pub struct Statuses {
 pub struct Steward {
     names: Names,
     knows_its_place: bool,
-    /// The pair on disk, as far as that is known.
-    kept: Option<Texts>,
     current: Option<Edition>,
-    /// Counts editions that took effect.
-    revision: u64,
+    revisions: Revisions,
     /// What the sources said last.
     tried: Option<Wanted>,
-    by_call: ByCall,
+    /// Which of the texts in force were given by a call since their source last changed.
+    over: Over,
     held: Option<Arc<Held>>,
     overlay: Overlay,
     laid_over: LaidOver,
@@ -165,11 +167,10 @@ impl Steward {
             },
             names: start.names,
             knows_its_place: start.knows_its_place,
-            kept: start.kept,
             current: None,
-            revision: 0,
+            revisions: Revisions::kept(start.kept),
             tried: None,
-            by_call: ByCall::default(),
+            over: Over::default(),
             held: None,
             overlay: Overlay::new(start.states),
             laid_over: LaidOver::default(),
@@ -188,13 +189,13 @@ impl Steward {
                     ..Effects::default()
                 }
             }
-            Event::ApplyPolicy(text) => self.apply_policy(now_unix_ms, &text),
+            Event::ApplyPolicy(update) => self.apply_policy(now_unix_ms, update),
             Event::ApplyTopology(update) => self.apply_topology(now_unix_ms, update),
             Event::SetState(change) => self.set_state(now_unix_ms, change),
             Event::Tick => self.end_states(now_unix_ms),
             Event::Kept(keep) => {
-                if let Keep::Pair(texts) = keep {
-                    self.kept = Some(texts);
+                if let Keep::Revision(revision) = keep {
+                    self.revisions.is_kept(&revision);
                 }
                 Effects::default()
             }
@@ -206,9 +207,16 @@ impl Steward {
         self.current.as_ref()
     }
 
-    /// Counts editions that took effect.
+    /// The number of the revision in force; 0 before the first good pair.
     pub fn revision(&self) -> u64 {
-        self.revision
+        let newest = self.revisions.newest();
+        let in_force = newest.filter(|_| self.current.is_some());
+        in_force.map_or(0, |it| it.number)
+    }
+
+    /// What took effect, as far as it is remembered.
+    pub fn revisions(&self) -> &Revisions {
+        &self.revisions
     }
 
     /// Whether the sources said just this when they were read last.
@@ -236,13 +244,18 @@ impl Steward {
         if self.has_tried(&wanted) {
             return Effects::default();
         }
-        let settled = self.settle(now_unix_ms, &wanted);
+        let resumed = self.resumable();
+        let settled = self.settle(now_unix_ms, &wanted, resumed.as_ref());
         self.tried = Some(wanted);
         self.hold(&settled.topology);
         let mut effects = Effects::default();
         if let Some(edition) = settled.edition {
-            effects.publish = Some(self.take(edition));
-            effects.keep.extend(self.keep_pair());
+            let change = Change::of_sources(resumed.as_ref(), &edition, self.revisions.newest());
+            effects.publish = Some(self.take(now_unix_ms, edition, change));
+        }
+        let is_over_else = self.current.is_some() && self.revisions.stands_over(self.over);
+        if effects.publish.is_some() || is_over_else {
+            effects.keep = self.unkept();
         }
         let outcomes = [
             (Which::Policy, settled.policy),
@@ -252,24 +265,44 @@ impl Steward {
             effects.say.extend(self.note(now_unix_ms, which, outcome));
         }
         self.show_held();
+        self.show_given();
         effects
     }
 
-    /// Which texts to use now that the sources say this.
-    fn settle(&mut self, now_unix_ms: u64, wanted: &Wanted) -> Settled {
-        let asked = self.unless_given(wanted);
-        let kept = self.kept.as_ref().filter(|_| self.current.is_none());
+    /// The newest of the revisions that an earlier run kept that can be used; `None` once anything is in force.
+    fn resumable(&self) -> Option<Resumed> {
         // Another version of this program may have kept what is refused now.
         let known = Known {
             was_in_force: true,
             ..Known::default()
         };
-        let kept = kept.and_then(|kept| Edition::compile(kept, &self.names, known).ok());
+        let compiled = |revision: &Arc<Revision>| {
+            let edition = Edition::compile(&revision.texts, &self.names, known).ok()?;
+            Some(Resumed {
+                edition,
+                revision: Arc::clone(revision),
+            })
+        };
+        let mut kept = self.revisions.newest_first();
+        self.current
+            .is_none()
+            .then(|| kept.find_map(compiled))
+            .flatten()
+    }
+
+    /// Which texts to use now that the sources say this.
+    fn settle(&mut self, now_unix_ms: u64, wanted: &Wanted, resumed: Option<&Resumed>) -> Settled {
+        if let Some(resumed) = resumed {
+            self.over = resumed.revision.over;
+        }
+        let last_good = self.current.clone();
+        let last_good = last_good.or_else(|| resumed.map(|it| it.edition.clone()));
+        let asked = self.unless_given(wanted, last_good.as_ref());
         let ask = Ask {
             now_unix_ms,
             names: &self.names,
             wanted: &asked,
-            last_good: self.current.as_ref().or(kept.as_ref()),
+            last_good: last_good.as_ref(),
             is_running: self.current.is_some(),
         };
         let mut settled = ask.settle();
@@ -302,12 +335,26 @@ impl Steward {
         self.status.topology.held = self.held.as_ref().map(ToString::to_string);
     }
 
-    /// Puts an edition in force.
-    fn take(&mut self, edition: Edition) -> Publish {
-        self.revision += 1;
-        let publish = self.publication(edition.clone());
-        self.current = Some(edition);
-        publish
+    /// Puts an edition in force, as a new revision; a start with the texts of the newest one goes on with that.
+    fn take(&mut self, now_unix_ms: u64, edition: Edition, change: Change) -> Publish {
+        let texts = edition.texts();
+        let newest = self.revisions.newest();
+        let is_known = self.current.is_none() && newest.is_some_and(|it| it.texts == texts);
+        if !is_known {
+            let parent = newest.map(|it| it.number);
+            self.revisions.add(Revision {
+                number: parent.unwrap_or(0) + 1,
+                parent,
+                texts,
+                origin: change.origin,
+                who: change.who,
+                why: change.why,
+                at_unix_ms: now_unix_ms,
+                over: self.over,
+            });
+        }
+        self.current = Some(edition.clone());
+        self.publication(edition)
     }
 
     /// What is in force, once more: with other states or other tables.
@@ -321,21 +368,30 @@ impl Steward {
         Publish {
             topology: self.laid_over.of(edition.topology(), states),
             edition,
-            revision: self.revision,
+            revision: self.revision(),
             geo: self.geo.clone(),
         }
     }
 
-    /// The pair in force, unless it is kept already.
-    fn keep_pair(&self) -> Option<Keep> {
-        let texts = self.current.as_ref().map(Edition::texts);
-        let new = texts.filter(|texts| self.kept.as_ref() != Some(texts));
-        new.map(Keep::Pair)
+    /// What took effect and is not known to be on disk.
+    fn unkept(&self) -> Vec<Keep> {
+        let unkept = self.revisions.unkept();
+        unkept.map(|it| Keep::Revision(Arc::clone(it))).collect()
+    }
+
+    /// Whichever text was given in the place of its source's, the status says so.
+    fn show_given(&mut self) {
+        let given = |which, over: Option<Digest>| {
+            let first = self.revisions.first_with(which).filter(|_| over.is_some());
+            first.map(|it| Given::of(it))
+        };
+        self.status.policy.given = given(Which::Policy, self.over.policy);
+        self.status.topology.given = given(Which::Topology, self.over.topology);
     }
 
     /// Notes what became of a source, and what there is to say of it.
     fn note(&mut self, now_unix_ms: u64, which: Which, outcome: Outcome) -> Option<Notice> {
-        let serving = self.digest(which);
+        let (serving, revision) = (self.digest(which), self.revision());
         let (source, status) = match which {
             Which::Policy => (&self.names.policy, &mut self.status.policy),
             Which::Topology => (&self.names.topology, &mut self.status.topology),
@@ -357,7 +413,7 @@ impl Steward {
                 source: Arc::clone(source),
                 outcome,
                 serving_digest: status.serving_digest.clone(),
-                revision: self.revision,
+                revision,
                 refused_for_ms: degraded.as_ref().map(|it| it.lasted_ms(now_unix_ms)),
                 first_fault: degraded.map(|it| it.first_fault),
             })
@@ -371,6 +427,47 @@ impl Steward {
             Which::Policy => current.policy().digest(),
             Which::Topology => current.topology().digest(),
         })
+    }
+}
+
+/// A kept revision that a start can go on with.
+#[derive(Debug)]
+struct Resumed {
+    edition: Edition,
+    revision: Arc<Revision>,
+}
+
+/// How a change comes about, who wants it, and why.
+#[derive(Debug)]
+struct Change {
+    origin: Origin,
+    who: String,
+    why: String,
+}
+
+impl Change {
+    /// The sources say so; or they say nothing good, and of what was kept the newest cannot be used any more.
+    fn of_sources(
+        resumed: Option<&Resumed>,
+        edition: &Edition,
+        newest: Option<&Arc<Revision>>,
+    ) -> Self {
+        let older = resumed.filter(|it| {
+            it.edition.has_texts_of(edition)
+                && newest.is_some_and(|newest| newest.number != it.revision.number)
+        });
+        let (origin, why) = match older {
+            Some(older) => (
+                Origin::Rollback(older.revision.number),
+                "later revisions cannot be used by this version",
+            ),
+            None => (Origin::Sources, ""),
+        };
+        Self {
+            origin,
+            who: String::new(),
+            why: why.to_owned(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::revisions::Revision;
 use super::settle::{Fate, Outcome};
 use crate::model::Digest;
 
@@ -23,9 +24,37 @@ pub struct DocumentStatus {
     /// Since when the source is refused, unreadable or held, and why at first; absent while it is served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<Degraded>,
+    /// The call that gave the text that is served, while that holds in the place of what the source says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given: Option<Given>,
     /// Why a good text waits to be confirmed, with its digest; topologies only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+}
+
+/// A call that gave a text, which holds until the source of the document changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// The revision that it became.
+    pub revision: u64,
+    /// Who called; empty where nobody said so.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When, ms since 1970.
+    pub at_unix_ms: u64,
+}
+
+impl Given {
+    /// The call that made this revision.
+    pub(super) fn of(revision: &Revision) -> Self {
+        Self {
+            revision: revision.number,
+            who: revision.who.clone(),
+            why: revision.why.clone(),
+            at_unix_ms: revision.at_unix_ms,
+        }
+    }
 }
 
 /// Whether what is served is what the source says.

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::explorer::{Step, World, explore};
-use super::inputs::{P, T, fit, pair, steward, wanted};
+use super::inputs::{P, T, fit, pair, steward_over, wanted};
 use super::sequences::{self, Act, check, in_force};
-use crate::edition::Texts;
-use crate::lifecycle::{Effects, Entries, Event, Keep, Reply, StateChange, Steward, Target};
-use crate::model::AdminState;
+use crate::lifecycle::{
+    Effects, Entries, Event, Keep, Reply, Revision, StateChange, Steward, Target,
+};
+use crate::model::{AdminState, Digest};
 
 /// The longest history.
 const DEPTH: usize = 30;
@@ -27,7 +28,7 @@ struct Host {
 
 #[derive(Debug, Clone, Default)]
 struct Disk {
-    pair: Option<Texts>,
+    revisions: Vec<Arc<Revision>>,
     states: Arc<Entries>,
 }
 
@@ -70,8 +71,9 @@ const SOURCES: [(P, T); 8] = [
     (P::Bad, T::Bad),
 ];
 
-const GIVEN: [Act; 4] = [
+const GIVEN: [Act; 5] = [
     Act::ApplyPolicy(P::Two),
+    Act::Rollback,
     Act::Apply(T::Larger, Some(T::Usual)),
     Act::Apply(T::Shrunk, None),
     Act::ConfirmHeld(T::Shrunk),
@@ -84,8 +86,8 @@ impl World for Crashes {
     type Act = Happening;
     type Key = (
         Option<sequences::Key>,
-        [Option<(P, T)>; 2],
-        [Option<bool>; 3],
+        (Option<(P, T)>, [bool; 2]),
+        (bool, [Option<bool>; 3]),
     );
 
     fn next(&self, host: &Host) -> Vec<Step<Self>> {
@@ -104,11 +106,20 @@ impl World for Crashes {
 
     fn key(&self, host: &Host) -> Self::Key {
         let drained = host.steward.as_ref().map(|it| !it.states_set().is_empty());
-        let kept = host.steward.as_ref().and_then(|it| it.kept.as_ref());
+        let newest = host.disk.newest();
+        let over = newest.map(|it| it.over).unwrap_or_default();
+        let steward = host.steward.as_ref();
+        let has_unkept = steward.is_some_and(|it| it.revisions.unkept().next().is_some());
         (
-            host.steward.as_ref().map(sequences::key),
-            [host.disk.pair.as_ref(), kept].map(|it| it.map(pair)),
-            [drained, Some(!host.disk.states.is_empty()), host.promised],
+            steward.map(sequences::key),
+            (
+                newest.map(|it| pair(&it.texts)),
+                [over.policy.is_some(), over.topology.is_some()],
+            ),
+            (
+                has_unkept,
+                [drained, Some(!host.disk.states.is_empty()), host.promised],
+            ),
         )
     }
 }
@@ -116,14 +127,20 @@ impl World for Crashes {
 impl Host {
     /// The process starts over what is on disk.
     fn start(mut self, policy: P, topology: T) -> Result<Self, String> {
-        let mut steward = steward(self.disk.pair.clone(), (*self.disk.states).clone());
+        let kept = self.disk.revisions.iter().map(|it| (**it).clone());
+        let mut steward = steward_over(kept.collect(), (*self.disk.states).clone());
         let effects = steward.step(0, Event::Read(wanted(policy, topology)));
         let is = in_force(&steward);
+        let (policy, topology) = self.disk.unless_given(policy, topology);
         if fit(policy, topology) && is != Some((policy, topology)) {
             return Err("good sources were not taken at a start".to_owned());
         }
-        if self.disk.pair.is_some() && is.is_none_or(|(policy, topology)| !fit(policy, topology)) {
+        let newest = self.disk.newest().map_or(0, |it| it.number);
+        if newest > 0 && is.is_none_or(|(policy, topology)| !fit(policy, topology)) {
             return Err("the last good one is lost".to_owned());
+        }
+        if is.is_some() && steward.revision() < newest {
+            return Err("an older revision took the place of a newer one".to_owned());
         }
         let drained = !steward.states_set().is_empty();
         if self.promised.is_some_and(|promised| promised != drained) {
@@ -170,13 +187,13 @@ impl Host {
         steps.collect()
     }
 
-    /// A text that takes effect is kept before it is served, but for policies that are given by a call.
+    /// What takes effect is kept before it is served.
     fn is_kept_as_served(&self, what: What, effects: &Effects) -> Result<(), String> {
         let published = effects.publish.as_ref();
         let served = published.map(|publish| pair(&publish.edition.texts()));
-        let kept = self.disk.pair.as_ref().map(pair);
+        let kept = self.disk.newest().map(|it| pair(&it.texts));
         match what {
-            What::Drain(_) | What::Texts(Act::ApplyPolicy(_)) => Ok(()),
+            What::Drain(_) => Ok(()),
             What::Texts(_) if served.is_none() || served == kept => Ok(()),
             What::Texts(_) => Err("what is served is not what is kept".to_owned()),
         }
@@ -230,14 +247,50 @@ impl Host {
 }
 
 impl Disk {
+    /// The last that was kept.
+    fn newest(&self) -> Option<&Arc<Revision>> {
+        self.revisions.last()
+    }
+
+    /// What is to be served where the sources say this: what was given holds while its source is what it was.
+    fn unless_given(&self, policy: P, topology: T) -> (P, T) {
+        let Some(newest) = self.newest() else {
+            return (policy, topology);
+        };
+        let (given, over) = (pair(&newest.texts), newest.over);
+        let is = |over: Option<Digest>, text: Arc<str>| over == Some(Digest::of(text.as_bytes()));
+        let of_policy = is(over.policy, policy.text());
+        let of_topology = is(over.topology, topology.text());
+        (
+            if of_policy { given.0 } else { policy },
+            if of_topology { given.1 } else { topology },
+        )
+    }
+
+    /// A revision is there once and for all, but for what its texts stand over.
+    fn put(&mut self, revision: Arc<Revision>) -> Result<(), String> {
+        let known = self
+            .revisions
+            .iter_mut()
+            .find(|it| it.number == revision.number);
+        match known {
+            Some(known) if known.texts != revision.texts => {
+                return Err("a revision is overwritten".to_owned());
+            }
+            Some(known) => *known = revision,
+            None => self.revisions.push(revision),
+        }
+        Ok(())
+    }
+
     fn keep(&mut self, keep: Keep) -> Result<(), String> {
         match keep {
-            Keep::Pair(texts) => {
-                let (policy, topology) = pair(&texts);
+            Keep::Revision(revision) => {
+                let (policy, topology) = pair(&revision.texts);
                 if !fit(policy, topology) {
                     return Err("a bad pair is kept".to_owned());
                 }
-                self.pair = Some(texts);
+                self.put(revision)?;
             }
             Keep::States(entries) => self.states = entries,
         }

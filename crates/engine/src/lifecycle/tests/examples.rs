@@ -54,7 +54,10 @@ fn a_topology_that_an_example_does_not_expect_is_taken_over_a_restart_too() {
         policy: Arc::clone(&policy),
         topology: Arc::clone(&only_b1),
     };
-    assert_eq!(first.keep, [Keep::Pair(kept.clone())]);
+    let [Keep::Revision(revision)] = &first.keep[..] else {
+        panic!("{:?}", first.keep);
+    };
+    assert_eq!(revision.texts, kept);
     let effects = running.step(2_000, Event::Read(sources(&other)));
     let codes = |effects: &Effects| -> Vec<Code> {
         let of_policy = effects.say.iter().filter_map(|notice| match notice {

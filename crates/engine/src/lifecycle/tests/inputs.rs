@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use crate::edition::{Names, Texts};
 use crate::geo::ranges::Ranges;
-use crate::lifecycle::{Document, Entries, Geo, Start, Steward, Update, Wanted};
+use crate::lifecycle::{
+    Document, Entries, Event, Geo, Origin, Over, PolicyDocument, PolicyUpdate, Revision, Start,
+    Steward, Update, Wanted,
+};
 use crate::model::Digest;
 use crate::snapshot::GeoState;
 
@@ -157,8 +160,50 @@ pub(super) fn update(topology: T) -> Update {
     }
 }
 
-/// A steward that starts over what an earlier run kept.
+/// This policy, given by a call.
+pub(super) fn policy_update(policy: P) -> PolicyUpdate {
+    PolicyUpdate {
+        document: PolicyDocument::Text(policy.text()),
+        if_revision: None,
+        who: "ada".to_owned(),
+        why: "tests".to_owned(),
+    }
+}
+
+/// The same, as what happens.
+pub(super) fn apply(policy: P) -> Event {
+    Event::ApplyPolicy(policy_update(policy))
+}
+
+/// The policy of an earlier revision, asked for by a call; `None`: of the newest with another one.
+pub(super) fn rollback(to: Option<u64>) -> Event {
+    Event::ApplyPolicy(PolicyUpdate {
+        document: PolicyDocument::Earlier(to),
+        ..policy_update(P::One)
+    })
+}
+
+/// These texts, as the first revision.
+pub(super) fn first(texts: Texts) -> Revision {
+    Revision {
+        number: 1,
+        parent: None,
+        texts,
+        origin: Origin::Sources,
+        who: String::new(),
+        why: String::new(),
+        at_unix_ms: 0,
+        over: Over::default(),
+    }
+}
+
+/// A steward that starts over the texts that an earlier run kept.
 pub(super) fn steward(kept: Option<Texts>, states: Entries) -> Steward {
+    steward_over(kept.map(first).into_iter().collect(), states)
+}
+
+/// A steward that starts over the revisions that an earlier run kept.
+pub(super) fn steward_over(kept: Vec<Revision>, states: Entries) -> Steward {
     Steward::new(Start {
         names: Names::new("policy.yaml", "topology.yaml"),
         kept,

@@ -4,5 +4,6 @@ mod crashes;
 mod examples;
 mod explorer;
 pub(super) mod inputs;
+mod revisions;
 mod sequences;
 mod transitions;

@@ -1,8 +1,12 @@
 //! All sequences of up to eight events over good, bad, held and late texts.
 
 use super::explorer::{Step, World, explore};
-use super::inputs::{P, POLICIES, T, TOPOLOGIES, fit, pair, steward, update, wanted};
-use crate::lifecycle::{Document, DocumentState, Effects, Entries, Event, Reply, Steward, Update};
+use super::inputs::{
+    P, POLICIES, T, TOPOLOGIES, apply, fit, pair, policy_update, rollback, steward, update, wanted,
+};
+use crate::lifecycle::{
+    Document, DocumentState, Effects, Entries, Event, PolicyUpdate, Reply, Steward, Update,
+};
 
 /// The longest sequence.
 const DEPTH: usize = 8;
@@ -23,6 +27,10 @@ pub(super) enum Act {
     ConfirmHeld(T),
     /// A policy is given by a call.
     ApplyPolicy(P),
+    /// The same, by somebody who has not seen the last revision.
+    ApplyStale(P),
+    /// The policy before the one in force is asked for.
+    Rollback,
 }
 
 impl Act {
@@ -43,7 +51,13 @@ impl Act {
                 confirm_removal: true,
                 ..update(topology)
             }),
-            Self::ApplyPolicy(policy) => Event::ApplyPolicy(policy.text().to_string()),
+            Self::ApplyPolicy(policy) => apply(policy),
+            Self::ApplyStale(policy) => Event::ApplyPolicy(PolicyUpdate {
+                // No sequence is that long.
+                if_revision: Some(u64::MAX),
+                ..policy_update(policy)
+            }),
+            Self::Rollback => rollback(None),
         }
     }
 }
@@ -55,6 +69,7 @@ pub(super) fn all_acts() -> Vec<Act> {
         acts.extend(TOPOLOGIES.map(|topology| Act::Read(policy, topology)));
     }
     acts.extend(POLICIES.map(Act::ApplyPolicy));
+    acts.extend([Act::ApplyStale(P::Two), Act::Rollback]);
     acts.extend(TOPOLOGIES.map(|topology| Act::Apply(topology, None)));
     acts.push(Act::Apply(T::Larger, Some(T::Usual)));
     acts.extend([T::Shrunk, T::Moved].map(Act::Confirm));
@@ -68,6 +83,8 @@ pub(super) type Key = (
     Option<(P, T)>,
     (bool, bool),
     Option<(T, bool)>,
+    // What going back goes back to.
+    Option<P>,
 );
 
 pub(super) fn key(steward: &Steward) -> Key {
@@ -79,13 +96,23 @@ pub(super) fn key(steward: &Steward) -> Key {
     (
         in_force(steward),
         tried,
-        (steward.by_call.policy, steward.by_call.topology),
+        (
+            steward.over.policy.is_some(),
+            steward.over.topology.is_some(),
+        ),
         held.map(|held| (T::of(&held.text), held.source == "apply")),
+        earlier(steward),
     )
 }
 
 pub(super) fn in_force(steward: &Steward) -> Option<(P, T)> {
     steward.current().map(|current| pair(&current.texts()))
+}
+
+/// The policy that going back goes back to.
+fn earlier(steward: &Steward) -> Option<P> {
+    let earlier = steward.revisions().before_this_policy();
+    earlier.map(|it| P::of(&it.texts.policy))
 }
 
 impl World for Calm {
@@ -164,11 +191,20 @@ pub(super) fn check(
             "a call changed something else",
         ),
         Act::ApplyPolicy(policy) => claim(
-            matches!(&effects.reply, Some(Reply::Policy(Ok(_))))
-                == (is.map(|it| it.0) == Some(policy)),
+            is_answered_good(effects) == (is.map(|it| it.0) == Some(policy)),
             "the answer is not what happened",
         ),
+        Act::ApplyStale(_) => claim(was == is, "an old plan took effect"),
+        Act::Rollback => {
+            let fits = was.zip(earlier(before)).filter(|(was, to)| fit(*to, was.1));
+            let expected = fits.map(|(was, to)| (to, was.1));
+            claim(is == expected.or(was), "it went back to something else")
+        }
     }
+}
+
+fn is_answered_good(effects: &Effects) -> bool {
+    matches!(&effects.reply, Some(Reply::Policy(Ok(applied))) if !applied.faults.has_errors())
 }
 
 /// What the sources say takes effect where it can, and undoes nothing else.
@@ -188,11 +224,11 @@ fn check_read(before: &Steward, after: &Steward, policy: P, topology: T) -> Resu
         "a good pair was not taken",
     )?;
     claim(
-        new_policy || !before.by_call.policy || was.map(|it| it.0) == is.map(|it| it.0),
+        new_policy || before.over.policy.is_none() || was.map(|it| it.0) == is.map(|it| it.0),
         "a policy given by call was undone",
     )?;
     claim(
-        new_topology || !before.by_call.topology || was.map(|it| it.1) == is.map(|it| it.1),
+        new_topology || before.over.topology.is_none() || was.map(|it| it.1) == is.map(|it| it.1),
         "a topology given by call was undone",
     )
 }

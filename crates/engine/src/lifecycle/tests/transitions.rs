@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::inputs::{P, T, no_geo, pair, steward, texts, update, wanted};
+use super::inputs::{P, T, apply, no_geo, pair, steward, texts, update, wanted};
 use super::sequences::in_force;
 use crate::document::Code;
 use crate::lifecycle::notice::{GivenFate, Notice, SourceNotice};
@@ -28,6 +28,15 @@ pub(super) fn fates(effects: &Effects) -> Vec<(&'static str, Fate)> {
         _ => None,
     };
     effects.say.iter().filter_map(of_source).collect()
+}
+
+/// The numbers and texts of revisions that are to be kept.
+pub(super) fn kept(effects: &Effects) -> Vec<(u64, (P, T))> {
+    let revision = |keep: &Keep| match keep {
+        Keep::Revision(it) => Some((it.number, pair(&it.texts))),
+        Keep::States(_) => None,
+    };
+    effects.keep.iter().filter_map(revision).collect()
 }
 
 /// The fates of both, where both are news.
@@ -67,7 +76,7 @@ fn node(id: &str) -> Target {
 fn good_sources_take_effect_and_are_kept() {
     let mut steward = steward(None, Entries::new());
     let effects = steward.step(1_000, Event::Read(wanted(P::One, T::Usual)));
-    assert_eq!(effects.keep, [Keep::Pair(texts(P::One, T::Usual))]);
+    assert_eq!(kept(&effects), [(1, (P::One, T::Usual))]);
     let publish = effects.publish.as_ref().unwrap();
     assert_eq!(
         (pair(&publish.edition.texts()), publish.revision),
@@ -211,7 +220,7 @@ fn a_source_that_shrinks_the_fleet_is_held_until_it_is_confirmed() {
         ..update(T::Shrunk)
     };
     let effects = steward.step(3_000, Event::ApplyTopology(confirmed.clone()));
-    assert_eq!(effects.keep, [Keep::Pair(texts(P::Two, T::Shrunk))]);
+    assert_eq!(kept(&effects).pop(), Some((3, (P::Two, T::Shrunk))));
     assert_eq!(applied(effects).unwrap().revision, 3);
     assert_eq!(steward.status().topology.state, DocumentState::Serving);
     let effects = steward.step(4_000, Event::ApplyTopology(confirmed));
@@ -252,22 +261,6 @@ fn a_topology_given_by_call_takes_effect_and_stays_until_its_source_changes() {
     };
     assert!(steward.step(4_000, Event::Read(changed)).publish.is_some());
     assert_eq!(steward.current().unwrap().topology().nodes().len(), 4);
-}
-
-#[test]
-fn a_policy_given_by_call_stays_until_its_source_changes_and_is_not_kept() {
-    let mut steward = serving(P::One, T::Usual);
-    let given = Event::ApplyPolicy(P::Two.text().to_string());
-    let effects = steward.step(2_000, given);
-    assert_eq!(effects.reply, Some(Reply::Policy(Ok(2))));
-    assert!(effects.keep.is_empty() && effects.publish.is_some());
-    let effects = steward.step(3_000, Event::Read(wanted(P::One, T::Larger)));
-    assert_eq!(fates(&effects), [("topology", Fate::Applied)]);
-    assert_eq!(in_force(&steward), Some((P::Two, T::Larger)));
-    let bad = Event::ApplyPolicy(P::Bad.text().to_string());
-    let effects = steward.step(4_000, bad);
-    assert!(matches!(effects.reply, Some(Reply::Policy(Err(faults))) if faults.has_errors()));
-    assert_eq!(steward.revision(), 3);
 }
 
 #[test]
@@ -349,8 +342,9 @@ fn before_anything_is_in_force_calls_are_told_so() {
     let mut steward = steward(None, Entries::new());
     let effects = steward.step(0, Event::ApplyTopology(update(T::Usual)));
     assert_eq!(applied(effects), Err(ApplyError::NothingInForce));
-    let effects = steward.step(0, Event::ApplyPolicy(P::One.text().to_string()));
-    assert!(matches!(effects.reply, Some(Reply::Policy(Err(_)))));
+    let effects = steward.step(0, apply(P::One));
+    let unused = Some(Reply::Policy(Err(ApplyError::NothingInForce)));
+    assert_eq!(effects.reply, unused);
     let effects = steward.step(0, change(node("a1"), AdminState::Drain, None));
     assert_eq!(changed(&effects), Err(StateError::NothingInForce));
 }

@@ -1,13 +1,19 @@
 //! Texts that are given by a call, instead of by a source.
 //!
-//! What is given stays in force until the source of that document changes: a change of the other one must not undo it.
+//! What is given stays in force until the source of that document changes: neither a change of the other one may undo it,
+//! nor a restart.
+
+mod policy;
 
 use std::sync::Arc;
 
+pub use policy::{PolicyApplied, PolicyDocument, PolicyUpdate};
+
 use super::held::{BY_CALL, Held, too_much};
 use super::notice::{GivenFate, GivenNotice, Notice};
+use super::revisions::{Origin, Over};
 use super::settle::Wanted;
-use super::{Effects, Reply, Steward};
+use super::{Change, Effects, Reply, Steward};
 use crate::date::Date;
 use crate::document::Diagnostics;
 use crate::edition::{Edition, Ground, Known, Which};
@@ -60,10 +66,10 @@ pub struct Applied {
     pub warnings: Diagnostics,
 }
 
-/// Why a topology was not looked at.
+/// Why a text was not looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// There is no policy to use it with.
+    /// There is no document of the other kind to use it with.
     #[error("no policy is in force yet, see /readyz on the debug door")]
     NothingInForce,
     /// Another topology is in force than the caller thinks.
@@ -72,16 +78,30 @@ pub enum ApplyError {
         /// The digest of that.
         in_force: Digest,
     },
+    /// Another revision is in force than the caller thinks.
+    #[error("the revision in force is {in_force}, not {expected}: somebody was quicker")]
+    OtherRevision {
+        /// The number of that.
+        in_force: u64,
+        /// What the caller thinks.
+        expected: u64,
+    },
+    /// No such revision is remembered.
+    #[error("there is no revision {number}; remembered are {oldest} to {newest}")]
+    NoRevision {
+        /// What was asked for.
+        number: u64,
+        /// The number of the oldest one remembered.
+        oldest: u64,
+        /// The number of the newest one.
+        newest: u64,
+    },
+    /// There is nothing to go back to.
+    #[error("no earlier revision with another policy is remembered")]
+    NothingEarlier,
     /// No such update is held.
     #[error("no update with that digest is held")]
     NothingHeld,
-}
-
-/// Which documents in force were given by a call since their source last changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(super) struct ByCall {
-    pub(super) policy: bool,
-    pub(super) topology: bool,
 }
 
 /// What is to become of a topology that is given.
@@ -95,70 +115,59 @@ enum Judgement {
 
 impl Steward {
     /// Shows what is to be said of a policy that came into force by a call, or of the one in force with another topology.
-    fn warn_of_policy(&mut self, now_unix_ms: u64, edition: &Edition) {
+    fn warn_of_policy(&mut self, now_unix_ms: u64, edition: &Edition) -> Diagnostics {
         let mut warnings = edition.policy_warnings(Date::from_unix_ms(now_unix_ms));
         self.forget_place(&mut warnings);
         self.status.policy.warnings = warnings.to_lines();
+        warnings
     }
 
-    /// What the sources want, but with what was given by a call where the source is still the one that it took the place of.
-    pub(super) fn unless_given(&mut self, wanted: &Wanted) -> Wanted {
-        let tried = self.tried.as_ref();
-        self.by_call.policy &= tried.is_some_and(|tried| tried.policy == wanted.policy);
-        self.by_call.topology &= tried.is_some_and(|tried| tried.topology == wanted.topology);
+    /// What the sources want, but with what was given by a call where the source is still the one that it took the place
+    /// of. A source that cannot be read takes nothing back.
+    pub(in crate::lifecycle) fn unless_given(
+        &mut self,
+        wanted: &Wanted,
+        current: Option<&Edition>,
+    ) -> Wanted {
         let mut asked = wanted.clone();
-        if let Some(current) = &self.current {
-            let texts = current.texts();
-            if self.by_call.policy {
-                asked.policy = Ok(texts.policy);
-            }
-            if self.by_call.topology {
-                asked.topology = Ok(texts.topology);
+        let Some(current) = current else {
+            self.over = Over::default();
+            return asked;
+        };
+        let texts = current.texts();
+        let given = [
+            (&mut self.over.policy, &mut asked.policy, texts.policy),
+            (&mut self.over.topology, &mut asked.topology, texts.topology),
+        ];
+        for (over, asked, text) in given {
+            let Ok(source) = asked else { continue };
+            *over = over.filter(|over| *over == Digest::of(source.as_bytes()));
+            if over.is_some() {
+                *asked = Ok(text);
             }
         }
         asked
     }
 
-    /// Puts a policy in force with the topology that is.
-    pub(super) fn apply_policy(&mut self, now_unix_ms: u64, text: &str) -> Effects {
-        let Some(current) = &self.current else {
-            return Effects::reply(Reply::Policy(Err(Diagnostics::default())));
+    /// What the source of a document said last: what the text of this digest, which is given, takes the place of. `None`
+    /// where that is what the source says.
+    fn source_beside(&self, which: Which, given: Digest) -> Option<Digest> {
+        let tried = self.tried.as_ref()?;
+        let (source, over) = match which {
+            Which::Policy => (&tried.policy, self.over.policy),
+            Which::Topology => (&tried.topology, self.over.topology),
         };
-        if **current.policy_text() == *text {
-            return Effects::reply(Reply::Policy(Ok(self.revision)));
-        }
-        let name = Which::Policy.name();
-        let edition =
-            match current
-                .ground()
-                .with_policy(name, text.into(), Known::of(Some(current)))
-            {
-                Ok(edition) => edition,
-                Err(findings) => return Effects::reply(Reply::Policy(Err(findings))),
-            };
-        let digest = edition.policy().digest();
-        self.status.policy.serve(now_unix_ms, digest);
-        self.warn_of_policy(now_unix_ms, &edition);
-        self.by_call.policy = true;
-        let publish = self.take(edition);
-        let notice = GivenNotice {
-            which: Which::Policy,
-            digest,
-            fate: GivenFate::Applied {
-                revision: self.revision,
-            },
-            who: String::new(),
-            why: String::new(),
-        };
-        Effects {
-            publish: Some(publish),
-            say: vec![Notice::Given(notice)],
-            ..Effects::reply(Reply::Policy(Ok(self.revision)))
-        }
+        let digest = source.as_ref().ok().map(|it| Digest::of(it.as_bytes()));
+        // A source that cannot be read just now: what it said before.
+        digest.or(over).filter(|source| *source != given)
     }
 
     /// Puts a topology in force, holds it, or refuses it.
-    pub(super) fn apply_topology(&mut self, now_unix_ms: u64, update: Update) -> Effects {
+    pub(in crate::lifecycle) fn apply_topology(
+        &mut self,
+        now_unix_ms: u64,
+        update: Update,
+    ) -> Effects {
         let (mut applied, judgement) = match self.judge(now_unix_ms, &update) {
             Ok(judged) => judged,
             Err(error) => return Effects::reply(Reply::Topology(Err(error))),
@@ -179,10 +188,10 @@ impl Steward {
                 Some(GivenFate::Held { because })
             }
             Judgement::Good(edition) => {
-                effects = self.take_given(now_unix_ms, edition);
-                (applied.in_force, applied.revision) = (applied.given, self.revision);
+                effects = self.take_given(now_unix_ms, edition, &update);
+                (applied.in_force, applied.revision) = (applied.given, self.revision());
                 Some(GivenFate::Applied {
-                    revision: self.revision,
+                    revision: applied.revision,
                 })
             }
         };
@@ -210,7 +219,7 @@ impl Steward {
         let mut applied = Applied {
             in_force,
             given: Digest::of(text.as_bytes()),
-            revision: self.revision,
+            revision: self.revision(),
             removal: Removal::default(),
             held: None,
             faults: Diagnostics::default(),
@@ -251,17 +260,23 @@ impl Steward {
         }
     }
 
-    fn take_given(&mut self, now_unix_ms: u64, edition: Edition) -> Effects {
+    fn take_given(&mut self, now_unix_ms: u64, edition: Edition, update: &Update) -> Effects {
         let warnings = edition.ground().warnings().to_lines();
         let digest = edition.topology().digest();
         self.status.topology.given(now_unix_ms, digest, warnings);
         self.warn_of_policy(now_unix_ms, &edition);
         self.held = None;
         self.show_held();
-        self.by_call.topology = true;
-        let publish = Some(self.take(edition));
+        self.over.topology = self.source_beside(Which::Topology, digest);
+        let change = Change {
+            origin: Origin::Topology,
+            who: update.who.clone(),
+            why: update.why.clone(),
+        };
+        let publish = Some(self.take(now_unix_ms, edition, change));
+        self.show_given();
         Effects {
-            keep: self.keep_pair().into_iter().collect(),
+            keep: self.unkept(),
             publish,
             ..Effects::default()
         }

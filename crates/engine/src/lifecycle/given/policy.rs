@@ -1,0 +1,148 @@
+//! Policies that are given by a call, whether with their text or as those of an earlier revision.
+
+use std::sync::Arc;
+
+use super::ApplyError;
+use crate::document::Diagnostics;
+use crate::edition::{Edition, Known, Which};
+use crate::lifecycle::notice::{GivenFate, GivenNotice, Notice};
+use crate::lifecycle::revisions::{Origin, Revision};
+use crate::lifecycle::{Change, Effects, Reply, Steward};
+use crate::model::Digest;
+
+/// A policy to put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyUpdate {
+    /// Which one.
+    pub document: PolicyDocument,
+    /// The number of the revision that must be in force; `None` for any.
+    pub if_revision: Option<u64>,
+    /// Who asks.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Which policy to put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyDocument {
+    /// The one with this text.
+    Text(Arc<str>),
+    /// That of an earlier revision; `None`: of the newest one whose policy is another than that in force.
+    Earlier(Option<u64>),
+}
+
+/// What became of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyApplied {
+    /// The number of the revision in force now.
+    pub revision: u64,
+    /// The digest of the policy in force now.
+    pub in_force: Digest,
+    /// The digest of what was given.
+    pub given: Digest,
+    /// Why it is refused; without errors if it is not.
+    pub faults: Diagnostics,
+    /// What somebody should look at.
+    pub warnings: Diagnostics,
+}
+
+impl Steward {
+    /// Puts a policy in force with the topology that is, or refuses it.
+    pub(in crate::lifecycle) fn apply_policy(
+        &mut self,
+        now_unix_ms: u64,
+        update: PolicyUpdate,
+    ) -> Effects {
+        let (current, text, origin) = match self.policy_of(&update) {
+            Ok(found) => found,
+            Err(error) => return Effects::reply(Reply::Policy(Err(error))),
+        };
+        let mut applied = PolicyApplied {
+            revision: self.revision(),
+            in_force: current.policy().digest(),
+            given: Digest::of(text.as_bytes()),
+            faults: Diagnostics::default(),
+            warnings: Diagnostics::default(),
+        };
+        if *current.policy_text() == text {
+            return Effects::reply(Reply::Policy(Ok(applied)));
+        }
+        let mut effects = Effects::default();
+        let ground = current.ground();
+        let known = Known::of(Some(&current));
+        let fate = match ground.with_policy(Which::Policy.name(), text, known) {
+            Ok(edition) => {
+                applied.warnings = self.warn_of_policy(now_unix_ms, &edition);
+                let change = Change {
+                    origin,
+                    who: update.who.clone(),
+                    why: update.why.clone(),
+                };
+                self.status.policy.serve(now_unix_ms, applied.given);
+                self.over.policy = self.source_beside(Which::Policy, applied.given);
+                effects.publish = Some(self.take(now_unix_ms, edition, change));
+                effects.keep = self.unkept();
+                self.show_given();
+                (applied.in_force, applied.revision) = (applied.given, self.revision());
+                GivenFate::Applied {
+                    revision: applied.revision,
+                }
+            }
+            Err(findings) => {
+                applied.faults = findings;
+                GivenFate::Refused {
+                    faults: applied.faults.counts().0,
+                }
+            }
+        };
+        effects.say.push(Notice::Given(GivenNotice {
+            which: Which::Policy,
+            digest: applied.given,
+            fate,
+            who: update.who,
+            why: update.why,
+        }));
+        effects.reply = Some(Reply::Policy(Ok(applied)));
+        effects
+    }
+
+    /// What is in force, the policy to be used instead, and where that comes from.
+    fn policy_of(&self, update: &PolicyUpdate) -> Result<(Edition, Arc<str>, Origin), ApplyError> {
+        let current = self.current.clone().ok_or(ApplyError::NothingInForce)?;
+        let in_force = self.revision();
+        if let Some(expected) = update.if_revision.filter(|it| *it != in_force) {
+            return Err(ApplyError::OtherRevision { in_force, expected });
+        }
+        let (text, origin) = match &update.document {
+            PolicyDocument::Text(text) => (text, Origin::Policy),
+            PolicyDocument::Earlier(number) => {
+                let earlier = self.earlier(*number)?;
+                (&earlier.texts.policy, Origin::Rollback(earlier.number))
+            }
+        };
+        Ok((current, Arc::clone(text), origin))
+    }
+
+    /// The revision with a number, or the newest one with another policy than that in force.
+    fn earlier(&self, number: Option<u64>) -> Result<&Arc<Revision>, ApplyError> {
+        let revisions = self.revisions();
+        let Some(number) = number else {
+            let before = revisions.before_this_policy();
+            return before.ok_or(ApplyError::NothingEarlier);
+        };
+        let ends = || {
+            let mut all = revisions.newest_first().map(|it| it.number);
+            let newest = all.next().unwrap_or_default();
+            (all.next_back().unwrap_or(newest), newest)
+        };
+        revisions.find(number).ok_or_else(|| {
+            let (oldest, newest) = ends();
+            ApplyError::NoRevision {
+                number,
+                oldest,
+                newest,
+            }
+        })
+    }
+}
