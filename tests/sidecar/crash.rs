@@ -3,6 +3,7 @@
 //! The long run of kills is `cargo test --release --test sidecar -- --ignored --nocapture kills`.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +19,24 @@ use tradewind::sidecar::clock::timer_now;
 
 const POLICY_DEGRADED: &str = "tradewind_source_degraded{source=\"policy\"}";
 const TOPOLOGY_DEGRADED: &str = "tradewind_source_degraded{source=\"topology\"}";
+
+/// What is on disk of the revisions: paths of files that end so, the newest last.
+fn files_kept(files: &Files, ending: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(files.state().join("revisions")) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|it| it == ending))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// The newest revision on disk, as a text.
+fn newest_kept(files: &Files) -> String {
+    fs::read_to_string(files_kept(files, "revision").last().unwrap()).unwrap()
+}
 
 async fn rule(server: &Server) -> String {
     server.client().await.decide(request("/a")).await.rule
@@ -66,7 +85,7 @@ async fn f01_killed_and_started_over_a_broken_policy_it_serves_the_last_good_one
     assert_eq!(server.count(TOPOLOGY_DEGRADED), 0);
 
     files.replace("policy.yaml", fleet::policy("mended"));
-    server.until_revision(2).await;
+    server.until_revision(3).await;
     assert_eq!(rule(&server).await, "mended");
     assert_eq!(server.count(POLICY_DEGRADED), 0);
     assert_eq!(server.get("/readyz").json()["policy"]["state"], "serving");
@@ -119,7 +138,7 @@ async fn f05_killed_at_any_moment_of_a_reload_it_finds_a_whole_pair() {
         files.replace("policy.yaml", "");
         let server = files.setup().start().await;
         let kept = rule(&server).await;
-        let before = fs::read_to_string(files.state().join("last-good")).unwrap();
+        let before = newest_kept(&files);
         assert!(
             before.contains(&format!("name: {kept},")),
             "{kept} {before}"
@@ -200,7 +219,7 @@ async fn survive(kills: u64) {
         tokio::time::sleep(Duration::from_micros(kill * 7_919 % 40_000)).await;
         server.kill();
         raging.await.unwrap();
-        in_the_middle += u64::from(files.state().join("last-good.new").exists());
+        in_the_middle += u64::from(!files_kept(&files, "new").is_empty());
     }
     println!(
         "{kills} kills: {in_the_middle} in the middle of a persist, {unanswered} between that and the answer, {} answered",
@@ -235,7 +254,8 @@ async fn f23_a_state_directory_that_takes_nothing_is_only_warned_of() {
     files.replace("policy.yaml", fleet::policy("other"));
     server.until_revision(2).await;
     assert_eq!(rule(&server).await, "other");
-    assert_eq!(server.count("tradewind_store_failures_total"), 2);
+    // What could not be kept is tried again with what comes next.
+    assert_eq!(server.count("tradewind_store_failures_total"), 3);
     assert_eq!(server.count(POLICY_DEGRADED), 0);
     let warned = server.log();
     assert!(
@@ -247,16 +267,21 @@ async fn f23_a_state_directory_that_takes_nothing_is_only_warned_of() {
 #[tokio::test]
 async fn f05_a_spoilt_state_file_is_as_good_as_none() {
     let files = Files::new();
-    fs::create_dir(files.state()).unwrap();
-    for spoilt in ["", "garbage", "99999999999999999999\nx", "5\nab", "0\n"] {
-        fs::write(files.state().join("last-good"), spoilt).unwrap();
+    let folder = files.state().join("revisions");
+    fs::create_dir_all(&folder).unwrap();
+    for spoilt in ["", "garbage", "{}\nx", "{\"format\":1}\n"] {
+        fs::write(folder.join("00000007.revision"), spoilt).unwrap();
         let server = files.setup().start().await;
         assert_eq!(rule(&server).await, "all");
-        let kept = fs::read_to_string(files.state().join("last-good")).unwrap();
-        assert!(kept.contains("name: all"), "mended: {kept}");
+        let newest = newest_kept(&files);
+        assert!(newest.contains("name: all"), "{newest}");
+        assert_eq!(files_kept(&files, "bad").len(), 1, "it is set aside");
+        assert!(server.log().contains("a revision is lost"));
     }
     // With broken files beside it, there is nothing to serve and it says so.
-    fs::write(files.state().join("last-good"), "garbage").unwrap();
+    for path in files_kept(&files, "revision") {
+        fs::write(path, "garbage").unwrap();
+    }
     files.write("policy.yaml", "");
     let server = files.setup().start_unready().await;
     assert_eq!(server.get("/readyz").status, 503);

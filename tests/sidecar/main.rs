@@ -42,6 +42,7 @@ mod openapi;
 mod openmetrics;
 mod page;
 mod places;
+mod policies;
 #[path = "../support/ports.rs"]
 mod ports;
 #[path = "../support/programs.rs"]

@@ -48,7 +48,10 @@ async fn a_sidecar_that_knows_its_site_sends_unknown_clients_there_and_stays_whe
     let text: Vec<&str> = lines.collect();
     files.replace("topology.yaml", text.join("\n"));
     server.until_revision(2).await;
-    let ready = server.get("/readyz").json();
+    let ready = || server.get("/readyz").json();
+    let is_warned = || ready()["here"]["warning"].is_string();
+    server.until("it warns", is_warned).await;
+    let ready = ready();
     let warning = ready["here"]["warning"].as_str().unwrap();
     assert!(warning.contains("here is the site `par`"), "{warning}");
     assert!(warning.contains("`ams`, `dub`, `fra`, `nyc`"), "{warning}");

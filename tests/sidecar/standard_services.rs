@@ -152,6 +152,13 @@ fn every_file_of_ours_says_where_generated_code_belongs() {
     }
     // None has the name of a message or service, which Java could not tell apart.
     outer_classes.sort();
-    let wanted = ["Admin", "Decision", "Feedback", "Telemetry", "Topology"];
+    let wanted = [
+        "Admin",
+        "Decision",
+        "Feedback",
+        "Policy",
+        "Telemetry",
+        "Topology",
+    ];
     assert_eq!(outer_classes, wanted.map(|name| format!("{name}Proto")));
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tradewind::engine::lifecycle::{PolicyDocument, PolicyUpdate};
 use tradewind::engine::policy;
 use tradewind::engine::topology::{self, Topology};
 use tradewind::sidecar::listen::socket::Endpoint;
@@ -274,8 +275,15 @@ async fn load(running: &Running, sides: &Arc<[Side; 2]>, took: Duration, swapped
         // Who is late catches up: sleeping until a moment that has passed takes no time.
         time::sleep_until(began + Duration::from_secs(1) * swaps / SWAPS_PER_SECOND).await;
         let next = &sides[usize::from(swaps % 2 == 0)];
-        let applied = running.mailbox.apply_policy(next.text.clone()).await;
-        assert_eq!(applied.unwrap().unwrap(), u64::from(swaps) + 2);
+        let update = PolicyUpdate {
+            document: PolicyDocument::Text(next.text.as_str().into()),
+            if_revision: None,
+            who: String::new(),
+            why: "tests".to_owned(),
+        };
+        let set = running.mailbox.apply_policy(update).await;
+        let applied = set.unwrap().unwrap().applied;
+        assert_eq!(applied.revision, u64::from(swaps) + 2);
         swaps += 1;
     }
     time::sleep_until(began + took).await;
@@ -303,10 +311,13 @@ async fn quiet_and_swapped(quiet: Duration, swapped: Duration) -> [Run; 2] {
     let sides = Arc::new(Side::both());
     let files = Files::new();
     files.write("policy.yaml", &sides[0].text);
+    // Each swap is on disk before it is served, and no disk syncs a thousand times a second.
+    let memory = tempfile::tempdir_in("/dev/shm").ok();
+    let state_dir = memory.as_ref().map(|dir| dir.path().to_path_buf());
     let settings = Settings::new(Args {
         policy: Some(files.path("policy.yaml")),
         topology: Some(files.path("topology.yaml")),
-        state_dir: Some(files.state()),
+        state_dir: state_dir.or(Some(files.state())),
         listen: vec!["127.0.0.1:0".to_owned()],
         debug: Some("127.0.0.1:0".parse().unwrap()),
         admin: Some("127.0.0.1:0".to_owned()),

@@ -34,10 +34,11 @@ const ENVOY_FILES: [&str; 6] = [
 ];
 
 /// What our own services are compiled from.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "tradewind/v1/admin.proto",
     "tradewind/v1/decision.proto",
     "tradewind/v1/feedback.proto",
+    "tradewind/v1/policy.proto",
     "tradewind/v1/telemetry.proto",
     "tradewind/v1/topology.proto",
 ];
@@ -131,6 +132,7 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
             feedback_service(),
             telemetry_service(),
             topology_service(),
+            policy_service(),
             admin_service(),
         ]);
     Ok(())
@@ -268,6 +270,30 @@ fn topology_service() -> manual::Service {
         .method(asking("get", "Get", get).build())
         .method(asking("watch", "Watch", watch).server_streaming().build())
         .method(asking("set_admin_state", "SetAdminState", set).build())
+        .build()
+}
+
+/// The policy service as the server implements it.
+fn policy_service() -> manual::Service {
+    let validate = ("ValidatePolicyRequest", "ValidatePolicyResponse");
+    let test = ("TestPolicyRequest", "TestPolicyResponse");
+    let apply = ("ApplyPolicyRequest", "ApplyPolicyResponse");
+    let get = ("GetPolicyRequest", "GetPolicyResponse");
+    let list = ("ListRevisionsRequest", "ListRevisionsResponse");
+    let rollback = ("RollbackPolicyRequest", "ApplyPolicyResponse");
+    let watch = ("WatchStatusRequest", "PolicyStatus");
+    let watch = asking("watch_status", "WatchStatus", watch);
+    manual::Service::builder()
+        .name("PolicyService")
+        .package("tradewind.v1")
+        .comment("What requests are routed by, at run time.")
+        .method(asking("validate", "Validate", validate).build())
+        .method(asking("test", "Test", test).build())
+        .method(asking("apply", "Apply", apply).build())
+        .method(asking("get", "Get", get).build())
+        .method(asking("list_revisions", "ListRevisions", list).build())
+        .method(asking("rollback", "Rollback", rollback).build())
+        .method(watch.server_streaming().build())
         .build()
 }
 

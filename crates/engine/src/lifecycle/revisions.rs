@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use super::given::ApplyError;
 use crate::edition::{Texts, Which};
 use crate::model::Digest;
 
@@ -118,6 +119,22 @@ impl Revisions {
     pub fn find(&self, number: u64) -> Option<&Arc<Revision>> {
         let at = self.known.binary_search_by_key(&number, |it| it.number);
         self.known.get(at.ok()?)
+    }
+
+    /// The one with a number.
+    ///
+    /// # Errors
+    ///
+    /// What is remembered, where that one is not.
+    pub fn get(&self, number: u64) -> Result<&Arc<Revision>, ApplyError> {
+        self.find(number).ok_or_else(|| {
+            let end = |it: Option<&Arc<Revision>>| it.map_or(0, |it| it.number);
+            ApplyError::NoRevision {
+                number,
+                oldest: end(self.known.front()),
+                newest: end(self.known.back()),
+            }
+        })
     }
 
     /// The newest whose policy is not that of the newest: what going back goes back to.

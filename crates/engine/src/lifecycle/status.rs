@@ -73,6 +73,16 @@ pub enum DocumentState {
 }
 
 impl DocumentState {
+    /// The word for it on the wire, as on the debug door.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Waiting => "waiting",
+            Self::Serving => "serving",
+            Self::LastGood => "last_good",
+        }
+    }
+
     /// Whether there is something wrong with the source, or doubtful.
     pub fn is_degraded(self) -> bool {
         match self {

@@ -28,6 +28,7 @@ use crate::state::State;
 use crate::state::doors;
 use crate::wire;
 use crate::wire::proto::server::admin_service_server::AdminServiceServer;
+use crate::wire::proto::server::policy_service_server::PolicyServiceServer;
 use crate::wire::proto::server::topology_service_server::TopologyServiceServer;
 
 /// Most connections at once.
@@ -42,13 +43,17 @@ const MAX_APPLIES: usize = 2;
 /// Time for a call: a document of 32 MiB must be sent and compiled.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The path that takes documents.
-const APPLY: &str = "/tradewind.v1.TopologyService/Apply";
+/// The paths that take documents.
+const WITH_DOCUMENTS: [&str; 4] = [
+    "/tradewind.v1.TopologyService/Apply",
+    "/tradewind.v1.PolicyService/Apply",
+    "/tradewind.v1.PolicyService/Validate",
+    "/tradewind.v1.PolicyService/Test",
+];
 
-/// What the paths of the topology service begin with.
+/// What the paths of the services begin with.
 const TOPOLOGY_PATHS: &str = "/tradewind.v1.TopologyService/";
-
-/// What the paths of the admin service begin with.
+const POLICY_PATHS: &str = "/tradewind.v1.PolicyService/";
 const ADMIN_PATHS: &str = "/tradewind.v1.AdminService/";
 
 /// Opens the admin door; it is drained like any other.
@@ -88,6 +93,7 @@ fn is_streaming(path: &str) -> bool {
     matches!(
         path,
         "/tradewind.v1.TopologyService/Watch"
+            | "/tradewind.v1.PolicyService/WatchStatus"
             | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
     )
 }
@@ -95,24 +101,54 @@ fn is_streaming(path: &str) -> bool {
 /// The services of the admin door.
 #[derive(Clone)]
 struct Services {
-    /// Applying, with large messages.
-    apply: TopologyServiceServer<AdminDesk>,
+    /// For messages with a document, and for all others.
+    large: Documents,
+    small: Documents,
     applies: Arc<Semaphore>,
-    topology: TopologyServiceServer<AdminDesk>,
     admin: AdminServiceServer<AdminDesk>,
     others: axum::Router,
     /// Knows the other doors.
     state: Arc<State>,
 }
 
+/// The services whose messages may have a document.
+#[derive(Clone)]
+struct Documents {
+    topology: TopologyServiceServer<AdminDesk>,
+    policy: PolicyServiceServer<AdminDesk>,
+}
+
+impl Documents {
+    /// Services that take messages of at most so many bytes.
+    fn new(desk: &AdminDesk, most: usize) -> Self {
+        Self {
+            topology: TopologyServiceServer::new(desk.clone()).max_decoding_message_size(most),
+            policy: PolicyServiceServer::new(desk.clone()).max_decoding_message_size(most),
+        }
+    }
+
+    /// Answers a call, if it is for one of them.
+    fn call(&mut self, request: Request<Incoming>) -> Result<Answered, Request<Incoming>> {
+        let path = request.uri().path();
+        if path.starts_with(TOPOLOGY_PATHS) {
+            Ok(self.topology.call(request))
+        } else if path.starts_with(POLICY_PATHS) {
+            Ok(self.policy.call(request))
+        } else {
+            Err(request)
+        }
+    }
+}
+
+/// An answer on its way.
+type Answered = BoxFuture<Response<Body>, Infallible>;
+
 impl Services {
     fn new(desk: &AdminDesk, state: Arc<State>) -> Self {
-        let topology =
-            |most: usize| TopologyServiceServer::new(desk.clone()).max_decoding_message_size(most);
         Self {
-            apply: topology(MAX_APPLY_BYTES),
+            large: Documents::new(desk, MAX_APPLY_BYTES),
+            small: Documents::new(desk, MAX_ADMIN_BYTES),
             applies: Arc::new(Semaphore::new(MAX_APPLIES)),
-            topology: topology(MAX_ADMIN_BYTES),
             admin: AdminServiceServer::new(desk.clone()).max_decoding_message_size(MAX_ADMIN_BYTES),
             others: reflection(),
             state,
@@ -130,23 +166,29 @@ impl Service<Request<Incoming>> for Services {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let path = request.uri().path();
-        if path == APPLY {
+        let request = if WITH_DOCUMENTS.contains(&request.uri().path()) {
             let Ok(place) = Arc::clone(&self.applies).try_acquire_owned() else {
-                let words = format!("{MAX_APPLIES} topologies are being applied already");
+                let words = format!("{MAX_APPLIES} documents are being looked at already");
                 let refused = Status::resource_exhausted(words).into_http();
                 return Box::pin(async move { Ok(refused) });
             };
-            let answered = self.apply.call(request);
-            return Box::pin(async move {
-                let answer = answered.await;
-                drop(place);
-                answer
-            });
-        }
-        if path.starts_with(TOPOLOGY_PATHS) {
-            return self.topology.call(request);
-        }
+            match self.large.call(request) {
+                Ok(answered) => {
+                    return Box::pin(async move {
+                        let answer = answered.await;
+                        drop(place);
+                        answer
+                    });
+                }
+                Err(request) => request,
+            }
+        } else {
+            match self.small.call(request) {
+                Ok(answered) => return answered,
+                Err(request) => request,
+            }
+        };
+        let path = request.uri().path();
         if path.starts_with(ADMIN_PATHS) {
             return self.admin.call(request);
         }
@@ -167,6 +209,7 @@ fn reflection() -> axum::Router {
         .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
         .with_service_name("grpc.reflection.v1.ServerReflection")
         .with_service_name("tradewind.v1.TopologyService")
+        .with_service_name("tradewind.v1.PolicyService")
         .with_service_name("tradewind.v1.AdminService")
         .build_v1();
     match reflection {

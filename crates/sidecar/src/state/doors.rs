@@ -52,6 +52,7 @@ impl Door {
             Some(Self::Debug)
         } else if [
             "/tradewind.v1.AdminService",
+            "/tradewind.v1.PolicyService",
             "/tradewind.v1.TopologyService",
         ]
         .into_iter()

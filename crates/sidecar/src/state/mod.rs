@@ -20,7 +20,7 @@ use crate::wire::answer::EncodedNodes;
 use followers::Followers;
 use rows::{RowNames, Rows};
 use tradewind_engine::edition::Texts;
-use tradewind_engine::lifecycle::{Degraded, DocumentStatus, Entries, Held};
+use tradewind_engine::lifecycle::{Degraded, DocumentStatus, Entries, Held, Revisions, Statuses};
 use tradewind_engine::snapshot::Snapshot;
 use tradewind_engine::topology::Topology;
 
@@ -55,6 +55,8 @@ pub struct State {
     pub ready: watch::Sender<bool>,
     /// The fleet and what operators set, for those who wait for a change.
     pub fleet: watch::Sender<Fleet>,
+    /// How policy and topology fare and what took effect, for those who wait for a change.
+    pub sources: watch::Sender<Sources>,
     /// What reloads came to.
     pub reloads: ReloadCounters,
     /// What the control loop knows, for people and metrics; a second old at most.
@@ -69,6 +71,25 @@ pub struct State {
     pub receipts: Receipts,
     /// Where the doors are, once all are open.
     pub doors: OnceLock<Doors>,
+}
+
+/// How policy and topology fare, and what took effect.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// How the sources of both fare.
+    pub statuses: Statuses,
+    /// What took effect, as far as it is remembered.
+    pub revisions: Revisions,
+    /// True from the moment shutdown begins.
+    pub draining: bool,
+}
+
+impl Sources {
+    /// Whether nothing in it has changed.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let newest = [self, other].map(|it| it.revisions.newest().map(Arc::as_ptr));
+        newest[0] == newest[1] && self.statuses == other.statuses && self.draining == other.draining
+    }
 }
 
 /// The fleet, and what operators set at run time.

@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 
 use crate::probe::Probed;
 use crate::state::Fleet;
-use tradewind_engine::document::Diagnostics;
+use tradewind_engine::edition::Edition;
 use tradewind_engine::lifecycle::{
-    Applied, ApplyError, StateChange, StateChanged, StateError, Update,
+    Applied, ApplyError, PolicyApplied, PolicyUpdate, Revisions, StateChange, StateChanged,
+    StateError, Update,
 };
 use tradewind_engine::topology::Topology;
 
@@ -22,14 +23,16 @@ const MAILBOX_CAPACITY: usize = 256;
 pub(super) enum Event {
     /// A file may have changed.
     LookAgain,
-    /// Use this policy text with the topology in force; answers the revision or the faults.
-    ApplyPolicy(String, oneshot::Sender<Result<u64, Diagnostics>>),
+    /// Put a policy in force.
+    ApplyPolicy(PolicyUpdate, oneshot::Sender<Result<PolicySet, ApplyError>>),
     /// Put a topology in force.
     ApplyTopology(Update, oneshot::Sender<Result<Applied, ApplyError>>),
     /// Set a state, or take one away.
     SetState(StateChange, oneshot::Sender<Result<StateSet, StateError>>),
     /// What is in force, with its text.
     Get(oneshot::Sender<Option<InForce>>),
+    /// What is in force, and what was.
+    Policies(oneshot::Sender<Option<Policies>>),
     /// A probe came back.
     Probed(Probed),
     /// Forget what this node's breaker holds against it; answers whether there is such a node.
@@ -47,6 +50,24 @@ pub struct StateSet {
     pub changed: StateChanged,
     /// Whether it is on disk.
     pub is_kept: bool,
+}
+
+/// A policy that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySet {
+    /// What became of it.
+    pub applied: PolicyApplied,
+    /// Whether that is on disk.
+    pub is_kept: bool,
+}
+
+/// What is in force, and what was.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// The policy and the topology in force.
+    pub edition: Edition,
+    /// What took effect, as far as it is remembered.
+    pub revisions: Revisions,
 }
 
 /// What is in force, with its text.
@@ -105,11 +126,12 @@ impl Mailbox {
         }
     }
 
-    /// Puts a policy text in force, against the topology in force, without writing it anywhere.
-    ///
-    /// Answers the revision it became, or all its faults; `None` when the writer has ended.
-    pub async fn apply_policy(&self, text: String) -> Option<Result<u64, Diagnostics>> {
-        self.ask(|reply| Event::ApplyPolicy(text, reply)).await
+    /// Puts a policy in force with the topology that is, without writing it to its file; `None` when the writer has ended.
+    pub async fn apply_policy(
+        &self,
+        update: PolicyUpdate,
+    ) -> Option<Result<PolicySet, ApplyError>> {
+        self.ask(|reply| Event::ApplyPolicy(update, reply)).await
     }
 
     /// Puts a topology in force, without writing it to its file; `None` when the writer has ended.
@@ -128,6 +150,11 @@ impl Mailbox {
     /// What is in force; `None` when nothing is, or the writer has ended.
     pub async fn fleet(&self) -> Option<InForce> {
         self.ask(Event::Get).await?
+    }
+
+    /// What is in force, and what was; `None` when nothing is, or the writer has ended.
+    pub async fn policies(&self) -> Option<Policies> {
+        self.ask(Event::Policies).await?
     }
 
     /// Forgets what a node's breaker holds against it; whether there is such a node, `None` when the writer has ended.

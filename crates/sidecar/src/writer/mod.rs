@@ -6,6 +6,7 @@
 
 mod files;
 mod geo;
+mod history;
 mod keeper;
 mod log;
 mod mailbox;
@@ -31,16 +32,16 @@ use crate::settings::Settings;
 use crate::settings::here::UnknownSite;
 use crate::state::State;
 use crate::writer::overlay::Overlay;
-use crate::writer::store::Store;
 use files::Files;
 use geo::GeoSource;
+use history::History;
 use mailbox::{Event, Inbox};
 use place::Place;
 use pulse::Pulse;
 use tradewind_engine::control::Next;
 use tradewind_engine::lifecycle::{self, Reply, Start, Steward};
 
-pub use mailbox::{InForce, Mailbox, StateSet};
+pub use mailbox::{InForce, Mailbox, Policies, PolicySet, StateSet};
 
 /// After a sign of change, how long it must be quiet before files are read, and how long that may take at most.
 const QUIET: Duration = Duration::from_millis(50);
@@ -52,7 +53,7 @@ pub struct Writer {
     inbox: Inbox,
     files: Files,
     geo: GeoSource,
-    store: Option<Store>,
+    history: Option<History>,
     states: Overlay,
     place: Place,
     is_draining: bool,
@@ -67,12 +68,12 @@ impl Writer {
         let (mailbox, inbox) = Mailbox::new();
         let files = Files::new(settings);
         let geo = GeoSource::new(settings, Arc::clone(&state));
-        let store = settings.state_dir.clone().map(Store::new);
+        let history = settings.state_dir.as_deref().map(History::new);
         let states = Overlay::new(settings.state_dir.clone());
         let place = Place::new(settings.here.clone());
         let steward = Steward::new(Start {
             names: files.names(),
-            kept: store.as_ref().and_then(Store::load),
+            kept: history.as_ref().map_or_else(Vec::new, History::load),
             states: states.load(),
             geo: geo.in_force(),
             knows_its_place: place.is_set(),
@@ -81,7 +82,7 @@ impl Writer {
             inbox,
             files,
             geo,
-            store,
+            history,
             states,
             place,
             is_draining: false,
@@ -153,10 +154,11 @@ impl Writer {
     fn handle(&mut self, event: Event) -> ControlFlow<()> {
         match event {
             Event::LookAgain => return self.look_again(),
-            Event::ApplyPolicy(text, reply) => {
-                let done = self.step(lifecycle::Event::ApplyPolicy(text));
+            Event::ApplyPolicy(update, reply) => {
+                let done = self.step(lifecycle::Event::ApplyPolicy(update));
                 if let Some(Reply::Policy(answer)) = done.reply {
-                    drop(reply.send(answer));
+                    let is_kept = done.is_kept;
+                    drop(reply.send(answer.map(|applied| PolicySet { applied, is_kept })));
                 }
             }
             Event::ApplyTopology(update, reply) => {
@@ -173,6 +175,7 @@ impl Writer {
                 }
             }
             Event::Get(reply) => drop(reply.send(self.in_force())),
+            Event::Policies(reply) => drop(reply.send(self.policies())),
             Event::Probed(probed) => {
                 if let Some(published) = self.state.published.load_full() {
                     self.pulse.probed(&probed, &published.snapshot);
@@ -230,6 +233,13 @@ impl Writer {
             text: published.texts.topology.to_string(),
             topology: Arc::clone(&published.snapshot.parts().topology),
             fleet: self.fleet(),
+        })
+    }
+
+    fn policies(&self) -> Option<Policies> {
+        Some(Policies {
+            edition: self.steward.current()?.clone(),
+            revisions: self.steward.revisions().clone(),
         })
     }
 

@@ -7,7 +7,7 @@ use super::Writer;
 use super::say::say;
 use crate::clock;
 use crate::state::rows::Rows;
-use crate::state::{Fleet, Published, Status};
+use crate::state::{Fleet, Published, Sources, Status};
 use crate::wire::answer::EncodedNodes;
 use tradewind_engine::lifecycle::{Effects, Event, Keep, Publish, Reply};
 use tradewind_engine::snapshot::{Parts, Snapshot};
@@ -60,13 +60,19 @@ impl Writer {
     /// Writes something to disk. What fails is told, and serving goes on.
     fn write(&self, keep: &Keep) -> bool {
         let kept = match keep {
-            Keep::Pair(texts) => {
-                let Some(store) = &self.store else {
+            Keep::Revision(revision) => {
+                let Some(history) = &self.history else {
                     return false;
                 };
-                store.save(texts).map(|()| true).inspect_err(|error| {
-                    tracing::warn!(dir = %store.dir().display(), %error, "the last good policy cannot be kept");
-                })
+                let kept = history.save(revision).map(|()| true).inspect_err(|error| {
+                    let folder = history.folder().display();
+                    tracing::warn!(%folder, %error, "a revision cannot be kept, a restart would not know it");
+                });
+                let oldest = self.steward.revisions().newest_first().next_back();
+                if let Some(oldest) = oldest.filter(|_| kept.is_ok()) {
+                    history.forget_before(oldest.number);
+                }
+                kept
             }
             Keep::States(entries) => self.states.save(entries).inspect_err(|error| {
                 tracing::error!(%error, "admin states cannot be kept, a restart forgets them");
@@ -147,6 +153,16 @@ impl Writer {
             here: self.place.status(),
             draining: self.is_draining,
         }));
+        let sources = Sources {
+            statuses: sources.clone(),
+            revisions: self.steward.revisions().clone(),
+            draining: self.is_draining,
+        };
+        self.state.sources.send_if_modified(|told| {
+            let is_new = !sources.is_same(told);
+            *told = sources;
+            is_new
+        });
         let fleet = self.fleet();
         self.state.fleet.send_if_modified(|told| {
             let is_new = !fleet.is_same(told);

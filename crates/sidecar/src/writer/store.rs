@@ -1,11 +1,10 @@
-//! Files: read within a bound, and the last good pair of policy and topology kept on disk.
+//! Documents, read within a bound.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 pub use tradewind_engine::document::MAX_DOCUMENT_BYTES;
-use tradewind_engine::edition::Texts;
 
 /// Reads a document; refuses one that is over the bound before reading it.
 pub fn read_document(path: &Path) -> io::Result<String> {
@@ -20,73 +19,9 @@ pub fn read_document(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8"))
 }
 
-/// A directory that holds the last good texts.
-#[derive(Debug, Clone)]
-pub struct Store {
-    dir: PathBuf,
-}
-
-impl Store {
-    /// A store in `dir`, which is made when the first texts are kept.
-    pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
-    }
-
-    /// Where it is.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// The texts kept last; `None` when there are none or they cannot be read.
-    pub fn load(&self) -> Option<Texts> {
-        let whole = read_document(&self.dir.join("last-good")).ok()?;
-        // One file holds both, so that a crash cannot pair an old policy with a new topology.
-        let (length, rest) = whole.split_once('\n')?;
-        let (policy, topology) = rest.split_at_checked(length.parse().ok()?)?;
-        Some(Texts {
-            policy: policy.into(),
-            topology: topology.into(),
-        })
-    }
-
-    /// Keeps `texts`: written aside, synced, renamed over the old ones, so there is always one whole pair.
-    pub fn save(&self, texts: &Texts) -> io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
-        let aside = self.dir.join("last-good.new");
-        let mut file = File::create(&aside)?;
-        write!(
-            file,
-            "{}\n{}{}",
-            texts.policy.len(),
-            texts.policy,
-            texts.topology
-        )?;
-        file.sync_all()?;
-        fs::rename(&aside, self.dir.join("last-good"))?;
-        File::open(&self.dir)?.sync_all()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_kept_comes_back_and_half_a_file_does_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path().join("state"));
-        assert_eq!(store.load(), None);
-        let texts = Texts {
-            policy: "pölicy\n".into(),
-            topology: "12\ntopology".into(),
-        };
-        store.save(&texts).unwrap();
-        assert_eq!(store.load(), Some(texts));
-        for broken in ["", "7", "x\nab", "999\nab", "1\nö"] {
-            fs::write(store.dir().join("last-good"), broken).unwrap();
-            assert_eq!(store.load(), None, "{broken:?}");
-        }
-    }
 
     #[test]
     fn a_document_over_the_bound_is_not_read() {

@@ -1908,6 +1908,523 @@ pub mod feedback_service_client {
         }
     }
 }
+/// A policy to look at.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ValidatePolicyRequest {
+    /// The text of a policy file, YAML or JSON; at most 32 MiB.
+    #[prost(string, tag = "1")]
+    pub document: ::prost::alloc::string::String,
+}
+/// What is to be said of a policy.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ValidatePolicyResponse {
+    /// SHA-256 of the document, in hexadecimal.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// Why it would be refused, a line a fault; empty if it would not.
+    #[prost(string, repeated, tag = "2")]
+    pub faults: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What somebody should look at, a line each.
+    #[prost(string, repeated, tag = "3")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it would change of the policy in force, in an operator's words, a line each.
+    #[prost(string, repeated, tag = "4")]
+    pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The revision in force, which all this is said of.
+    #[prost(uint64, tag = "5")]
+    pub revision: u64,
+}
+/// A policy whose examples are to be tried.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestPolicyRequest {
+    /// The text of a policy file; empty for the policy in force.
+    #[prost(string, tag = "1")]
+    pub document: ::prost::alloc::string::String,
+}
+/// What became of the examples of a policy.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TestPolicyResponse {
+    /// Why there was nothing to try: the faults of the document, a line each.
+    #[prost(string, repeated, tag = "1")]
+    pub faults: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Every example, in the order of the document.
+    #[prost(message, repeated, tag = "2")]
+    pub examples: ::prost::alloc::vec::Vec<TriedExample>,
+    /// How many came out otherwise than they say.
+    #[prost(uint32, tag = "3")]
+    pub failed: u32,
+}
+/// An example that was tried.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TriedExample {
+    /// The rule that it stands in.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// match or no_match.
+    #[prost(string, tag = "2")]
+    pub list: ::prost::alloc::string::String,
+    /// What is asked for.
+    #[prost(string, tag = "3")]
+    pub url: ::prost::alloc::string::String,
+    /// Its line in the document.
+    #[prost(uint32, tag = "4")]
+    pub line: u32,
+    /// What is not as it says, each in a few words; empty for one that holds.
+    #[prost(string, repeated, tag = "5")]
+    pub wrong: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A policy to put in force.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyPolicyRequest {
+    /// The text of a policy file, YAML or JSON; at most 32 MiB.
+    #[prost(string, tag = "1")]
+    pub document: ::prost::alloc::string::String,
+    /// Compare and set: the revision that must be in force, else ABORTED. Absent for any.
+    #[prost(uint64, optional, tag = "2")]
+    pub if_revision: ::core::option::Option<u64>,
+    /// Who asks; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "3")]
+    pub who: ::prost::alloc::string::String,
+    /// Why; 1 to 256 printable characters.
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+}
+/// What became of a policy.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyPolicyResponse {
+    /// The revision in force now.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// SHA-256 of the policy in force now, in hexadecimal.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    /// SHA-256 of the policy that was given or gone back to, in hexadecimal.
+    #[prost(string, tag = "3")]
+    pub given_digest: ::prost::alloc::string::String,
+    /// Why it is refused, a line a fault; empty if it is not.
+    #[prost(string, repeated, tag = "4")]
+    pub faults: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What somebody should look at, a line each.
+    #[prost(string, repeated, tag = "5")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether it is on disk, so that a restart keeps it. False where there is no state directory.
+    #[prost(bool, tag = "6")]
+    pub kept: bool,
+    /// The revision that was in force before; the same as `revision` where nothing has changed.
+    #[prost(uint64, tag = "7")]
+    pub previous_revision: u64,
+    /// What it changed of the policy before, in an operator's words, a line each.
+    #[prost(string, repeated, tag = "8")]
+    pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Which revision to tell of.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPolicyRequest {
+    /// Its number; 0 for the one in force. NOT_FOUND if it is not remembered.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
+/// A revision with its text.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPolicyResponse {
+    /// The revision.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<PolicyRevision>,
+    /// The text of its policy.
+    #[prost(string, tag = "2")]
+    pub document: ::prost::alloc::string::String,
+}
+/// Nothing needs to be said.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRevisionsRequest {}
+/// What took effect.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRevisionsResponse {
+    /// The newest, which is the one in force, first; at most 50.
+    #[prost(message, repeated, tag = "1")]
+    pub revisions: ::prost::alloc::vec::Vec<PolicyRevision>,
+}
+/// A policy and a topology that took effect together.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyRevision {
+    /// Counts them, over restarts too where there is a state directory.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// The one in force before; 0 of the first.
+    #[prost(uint64, tag = "2")]
+    pub parent: u64,
+    /// How it came about: file, policy_apply, topology_apply or rollback.
+    #[prost(string, tag = "3")]
+    pub origin: ::prost::alloc::string::String,
+    /// Of a rollback, the revision whose policy was put in force again; else 0.
+    #[prost(uint64, tag = "4")]
+    pub rollback_to: u64,
+    /// Who wanted it, and why, as they said; may be empty.
+    #[prost(string, tag = "5")]
+    pub who: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub why: ::prost::alloc::string::String,
+    /// When it took effect, ms since 1970.
+    #[prost(uint64, tag = "7")]
+    pub at_unix_ms: u64,
+    /// SHA-256 of the policy and of the topology, in hexadecimal.
+    #[prost(string, tag = "8")]
+    pub policy_digest: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub topology_digest: ::prost::alloc::string::String,
+    /// What is another text than in its parent; absent where the parent is not remembered.
+    #[prost(bool, optional, tag = "10")]
+    pub policy_changed: ::core::option::Option<bool>,
+    #[prost(bool, optional, tag = "11")]
+    pub topology_changed: ::core::option::Option<bool>,
+    /// Whether it is in force.
+    #[prost(bool, tag = "12")]
+    pub in_force: bool,
+}
+/// Puts the policy of an earlier revision in force again.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackPolicyRequest {
+    /// Its number; 0 for the newest one whose policy is another than that in force. NOT_FOUND if it is not remembered.
+    #[prost(uint64, tag = "1")]
+    pub to_revision: u64,
+    /// Compare and set: the revision that must be in force, else ABORTED. Absent for any.
+    #[prost(uint64, optional, tag = "2")]
+    pub if_revision: ::core::option::Option<u64>,
+    /// Who asks; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "3")]
+    pub who: ::prost::alloc::string::String,
+    /// Why; 1 to 256 printable characters.
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+}
+/// Nothing needs to be said.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchStatusRequest {}
+/// How policy and topology fare.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyStatus {
+    /// The revision in force; absent before the first.
+    #[prost(message, optional, tag = "1")]
+    pub revision: ::core::option::Option<PolicyRevision>,
+    /// The policy's source.
+    #[prost(message, optional, tag = "2")]
+    pub policy: ::core::option::Option<SourceStatus>,
+    /// The topology's source.
+    #[prost(message, optional, tag = "3")]
+    pub topology: ::core::option::Option<SourceStatus>,
+}
+/// How the source of a document fares.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SourceStatus {
+    /// Where it is read from: a path, or `embedded example`.
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    /// missing, waiting, serving or last_good.
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    /// Why its present text is refused, a line a fault.
+    #[prost(string, repeated, tag = "3")]
+    pub faults: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What somebody should look at, a line each.
+    #[prost(string, repeated, tag = "4")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The revision by which a call put another text in its place; 0 while the source decides.
+    #[prost(uint64, tag = "5")]
+    pub given_by_revision: u64,
+    /// Since when the source is refused, unreadable or held, ms since 1970; 0 while it is not.
+    #[prost(uint64, tag = "6")]
+    pub degraded_since_unix_ms: u64,
+}
+/// Generated client implementations.
+pub mod policy_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Looks at policies, puts them in force without a restart, and goes back. A policy given here and one written to the policy
+    /// file are the same thing: each becomes a revision, and the later one wins. Bad fields are INVALID_ARGUMENT and all named at
+    /// once. Before the first good policy: FAILED_PRECONDITION.
+    #[derive(Debug, Clone)]
+    pub struct PolicyServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PolicyServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PolicyServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PolicyServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PolicyServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Whether a policy could be put in force with the fleet that is in force now, and what it would change. A document with
+        /// faults is an ordinary answer. Changes nothing.
+        pub async fn validate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ValidatePolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ValidatePolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/Validate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "Validate"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries the examples inside the rules of a policy on the fleet that is in force now. Changes nothing.
+        pub async fn test(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TestPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TestPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/Test",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "Test"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a policy in force. It holds until the policy file changes, over restarts too where there is a state directory. A
+        /// document with faults is an ordinary answer that says so.
+        pub async fn apply(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/Apply",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "Apply"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A revision with its text.
+        pub async fn get(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/Get",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "Get"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What took effect, policies and topologies, as far as it is remembered.
+        pub async fn list_revisions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRevisionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRevisionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/ListRevisions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "ListRevisions"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts the policy of an earlier revision in force again, with the fleet of now. That is a newer revision.
+        pub async fn rollback(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollbackPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/Rollback",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "Rollback"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How policy and topology fare, now and after every change. Changes that follow each other closely may come as one
+        /// message. Ends when the server shuts down.
+        pub async fn watch_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PolicyStatus>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/WatchStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "WatchStatus"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
 /// How loaded a node is. Fields 1 to 9 have the names, numbers and meaning of ORCA's xds.data.orca.v3.OrcaLoadReport, so
 /// that what a node has already can be sent with only its name added. Numbers must be finite.
 #[derive(serde::Serialize)]

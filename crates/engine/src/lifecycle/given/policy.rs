@@ -37,6 +37,10 @@ pub enum PolicyDocument {
 pub struct PolicyApplied {
     /// The number of the revision in force now.
     pub revision: u64,
+    /// The number of the revision in force before; the same where nothing has changed.
+    pub previous: u64,
+    /// The policies in force before and now.
+    pub texts: [Arc<str>; 2],
     /// The digest of the policy in force now.
     pub in_force: Digest,
     /// The digest of what was given.
@@ -45,6 +49,17 @@ pub struct PolicyApplied {
     pub faults: Diagnostics,
     /// What somebody should look at.
     pub warnings: Diagnostics,
+}
+
+impl PolicyApplied {
+    fn fate(&self) -> GivenFate {
+        if self.faults.has_errors() {
+            let faults = self.faults.counts().0;
+            return GivenFate::Refused { faults };
+        }
+        let revision = self.revision;
+        GivenFate::Applied { revision }
+    }
 }
 
 impl Steward {
@@ -60,6 +75,8 @@ impl Steward {
         };
         let mut applied = PolicyApplied {
             revision: self.revision(),
+            previous: self.revision(),
+            texts: [current.policy_text(), current.policy_text()].map(Arc::clone),
             in_force: current.policy().digest(),
             given: Digest::of(text.as_bytes()),
             faults: Diagnostics::default(),
@@ -69,42 +86,50 @@ impl Steward {
             return Effects::reply(Reply::Policy(Ok(applied)));
         }
         let mut effects = Effects::default();
-        let ground = current.ground();
         let known = Known::of(Some(&current));
-        let fate = match ground.with_policy(Which::Policy.name(), text, known) {
+        let name = Which::Policy.name();
+        match current.ground().with_policy(name, text, known) {
             Ok(edition) => {
-                applied.warnings = self.warn_of_policy(now_unix_ms, &edition);
                 let change = Change {
                     origin,
                     who: update.who.clone(),
                     why: update.why.clone(),
                 };
-                self.status.policy.serve(now_unix_ms, applied.given);
-                self.over.policy = self.source_beside(Which::Policy, applied.given);
-                effects.publish = Some(self.take(now_unix_ms, edition, change));
-                effects.keep = self.unkept();
-                self.show_given();
-                (applied.in_force, applied.revision) = (applied.given, self.revision());
-                GivenFate::Applied {
-                    revision: applied.revision,
-                }
+                effects = self.take_policy(now_unix_ms, (edition, change), &mut applied);
             }
-            Err(findings) => {
-                applied.faults = findings;
-                GivenFate::Refused {
-                    faults: applied.faults.counts().0,
-                }
-            }
-        };
+            Err(findings) => applied.faults = findings,
+        }
         effects.say.push(Notice::Given(GivenNotice {
             which: Which::Policy,
             digest: applied.given,
-            fate,
+            fate: applied.fate(),
             who: update.who,
             why: update.why,
         }));
         effects.reply = Some(Reply::Policy(Ok(applied)));
         effects
+    }
+
+    /// Puts a policy in force that can be, and notes what came of it.
+    fn take_policy(
+        &mut self,
+        now_unix_ms: u64,
+        (edition, change): (Edition, Change),
+        applied: &mut PolicyApplied,
+    ) -> Effects {
+        applied.warnings = self.warn_of_policy(now_unix_ms, &edition);
+        applied.texts[1] = Arc::clone(edition.policy_text());
+        applied.in_force = applied.given;
+        self.status.policy.serve(now_unix_ms, applied.given);
+        self.over.policy = self.source_beside(Which::Policy, applied.given);
+        let publish = Some(self.take(now_unix_ms, edition, change));
+        self.show_given();
+        applied.revision = self.revision();
+        Effects {
+            keep: self.unkept(),
+            publish,
+            ..Effects::default()
+        }
     }
 
     /// What is in force, the policy to be used instead, and where that comes from.
@@ -131,18 +156,6 @@ impl Steward {
             let before = revisions.before_this_policy();
             return before.ok_or(ApplyError::NothingEarlier);
         };
-        let ends = || {
-            let mut all = revisions.newest_first().map(|it| it.number);
-            let newest = all.next().unwrap_or_default();
-            (all.next_back().unwrap_or(newest), newest)
-        };
-        revisions.find(number).ok_or_else(|| {
-            let (oldest, newest) = ends();
-            ApplyError::NoRevision {
-                number,
-                oldest,
-                newest,
-            }
-        })
+        revisions.get(number)
     }
 }

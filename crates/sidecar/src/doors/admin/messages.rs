@@ -28,12 +28,7 @@ pub(super) fn update(request: proto::ApplyTopologyRequest) -> Result<Update, Fau
     check_words(&mut faults, &request.who, &request.why);
     check_digest(&mut faults, "if_digest", &request.if_digest);
     check_digest(&mut faults, "held_digest", &request.held_digest);
-    let bytes = request.document.len();
-    if u64::try_from(bytes).map_or(true, |bytes| bytes > MAX_DOCUMENT_BYTES) {
-        faults.push(format!(
-            "document has {bytes} bytes, at most {MAX_DOCUMENT_BYTES} are allowed"
-        ));
-    }
+    check_size(&mut faults, &request.document);
     let document = match (request.document.is_empty(), request.held_digest.is_empty()) {
         (true, true) => {
             faults.push("document is empty, and no held_digest is given".to_owned());
@@ -260,7 +255,7 @@ fn held(held: &Held) -> proto::HeldUpdate {
     }
 }
 
-fn check_words(faults: &mut Faults, who: &str, why: &str) {
+pub(super) fn check_words(faults: &mut Faults, who: &str, why: &str) {
     if why.trim().is_empty() {
         faults.push("why is empty, say why".to_owned());
     }
@@ -274,6 +269,16 @@ fn check_words(faults: &mut Faults, who: &str, why: &str) {
         if words.chars().any(char::is_control) {
             faults.push(format!("{name} has unprintable characters"));
         }
+    }
+}
+
+/// The largest document is as large as a file may be.
+pub(super) fn check_size(faults: &mut Faults, document: &str) {
+    let bytes = document.len();
+    if u64::try_from(bytes).map_or(true, |bytes| bytes > MAX_DOCUMENT_BYTES) {
+        faults.push(format!(
+            "document has {bytes} bytes, at most {MAX_DOCUMENT_BYTES} are allowed"
+        ));
     }
 }
 

@@ -1,9 +1,11 @@
-//! The topology and the admin service: what operators ask, on its way to the writer.
+//! The topology, the policy and the admin service: what operators ask, on its way to the writer.
 //!
 //! They read requests, hand them to the writer, which alone changes anything, and put its word into messages. They are
 //! served on the admin door only, which has no access control of its own: it is on loopback unless told otherwise.
 
 mod messages;
+mod policy;
+mod policy_messages;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,6 +53,21 @@ impl AdminDesk {
         }
     }
 
+    /// A place for one who waits for changes.
+    fn watch_place<T>(&self) -> Result<(mpsc::Sender<T>, Events<T>), Status> {
+        let place = Arc::clone(&self.watches).try_acquire_owned();
+        let place = place.map_err(|_| {
+            Status::resource_exhausted(format!("{MAX_WATCHES} watches are open already"))
+        })?;
+        // One message waits at most: a slow watcher gets several changes as one.
+        let (tell, events) = mpsc::channel(1);
+        let events = Events {
+            events,
+            _place: place,
+        };
+        Ok((tell, events))
+    }
+
     /// How a node fares, as far as that is known.
     fn health_of(&self, node: &str) -> Option<proto::NodeHealth> {
         let view = self.state.view.load();
@@ -68,14 +85,8 @@ impl TopologyService for AdminDesk {
     ) -> Result<Response<proto::ApplyTopologyResponse>, Status> {
         let update = messages::update(request.into_inner()).map_err(invalid)?;
         let answered = self.mailbox.apply_topology(update).await;
-        let applied = answered.ok_or_else(ended)?.map_err(|error| {
-            let words = error.to_string();
-            match error {
-                ApplyError::NothingInForce => Status::failed_precondition(words),
-                ApplyError::OtherDigest { .. } => Status::aborted(words),
-                ApplyError::NothingHeld => Status::not_found(words),
-            }
-        })?;
+        let applied = answered.ok_or_else(ended)?;
+        let applied = applied.map_err(|error| refused(&error))?;
         Ok(Response::new(messages::applied(&applied)))
     }
 
@@ -90,23 +101,15 @@ impl TopologyService for AdminDesk {
         Ok(Response::new(messages::in_force(in_force, &view)))
     }
 
-    type WatchStream = Events;
+    type WatchStream = Events<proto::TopologyEvent>;
 
     async fn watch(
         &self,
         _request: Request<proto::WatchTopologyRequest>,
-    ) -> Result<Response<Events>, Status> {
-        let place = Arc::clone(&self.watches).try_acquire_owned();
-        let place = place.map_err(|_| {
-            Status::resource_exhausted(format!("{MAX_WATCHES} watches are open already"))
-        })?;
-        // One message waits at most: a slow watcher gets several changes as one.
-        let (tell, events) = mpsc::channel(1);
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let (tell, events) = self.watch_place()?;
         tokio::spawn(tell_of_changes(Arc::clone(&self.state), tell));
-        Ok(Response::new(Events {
-            events,
-            _place: place,
-        }))
+        Ok(Response::new(events))
     }
 
     async fn set_admin_state(
@@ -144,16 +147,16 @@ impl AdminService for AdminDesk {
     }
 }
 
-/// The changes of the fleet, for one watcher.
+/// The changes of something, for one watcher.
 #[derive(Debug)]
-pub struct Events {
-    events: mpsc::Receiver<proto::TopologyEvent>,
+pub struct Events<T> {
+    events: mpsc::Receiver<T>,
     /// Its place among the watches, given back on drop.
     _place: OwnedSemaphorePermit,
 }
 
-impl Stream for Events {
-    type Item = Result<proto::TopologyEvent, Status>;
+impl<T> Stream for Events<T> {
+    type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.events.poll_recv(context).map(|event| event.map(Ok))
@@ -189,6 +192,17 @@ async fn tell_of_changes(state: Arc<State>, tell: mpsc::Sender<proto::TopologyEv
 )]
 fn invalid(faults: Faults) -> Status {
     Status::invalid_argument(faults.join("; "))
+}
+
+fn refused(error: &ApplyError) -> Status {
+    let words = error.to_string();
+    match error {
+        ApplyError::NothingInForce | ApplyError::NothingEarlier => {
+            Status::failed_precondition(words)
+        }
+        ApplyError::OtherDigest { .. } | ApplyError::OtherRevision { .. } => Status::aborted(words),
+        ApplyError::NoRevision { .. } | ApplyError::NothingHeld => Status::not_found(words),
+    }
 }
 
 fn ended() -> Status {

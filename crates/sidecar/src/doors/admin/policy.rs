@@ -1,0 +1,195 @@
+//! The policy service: policies looked at here, beside the writer, and put in force by it.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status};
+
+use super::messages::{self, Faults};
+use super::policy_messages as told;
+use super::{AdminDesk, Events, ended, invalid, refused};
+use crate::state::{Sources, State};
+use crate::wire::proto;
+use crate::wire::proto::server::policy_service_server::PolicyService;
+use crate::writer::Policies;
+use tradewind_engine::document::{Limits, Source};
+use tradewind_engine::edition::{Edition, Known, Which};
+use tradewind_engine::examples;
+use tradewind_engine::lifecycle::{ApplyError, PolicyUpdate};
+
+impl AdminDesk {
+    /// What is in force, and what was.
+    async fn policies(&self) -> Result<Policies, Status> {
+        let policies = self.mailbox.policies().await;
+        policies.ok_or_else(|| refused(&ApplyError::NothingInForce))
+    }
+
+    /// Has the writer put a policy in force.
+    async fn put_in_force(
+        &self,
+        update: Result<PolicyUpdate, Faults>,
+    ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
+        let answered = self.mailbox.apply_policy(update.map_err(invalid)?).await;
+        let set = answered.ok_or_else(ended)?;
+        let set = set.map_err(|error| refused(&error))?;
+        Ok(Response::new(told::applied(&set)))
+    }
+
+    /// Looks at a text on a thread that may take its time: a large one takes seconds to compile.
+    async fn look<T: Send + 'static>(
+        &self,
+        document: String,
+        look: impl FnOnce(&Policies, &str) -> T + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let mut faults = Faults::new();
+        messages::check_size(&mut faults, &document);
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let policies = self.policies().await?;
+        let looked = tokio::task::spawn_blocking(move || look(&policies, &document)).await;
+        let looked = looked.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(looked))
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for AdminDesk {
+    async fn validate(
+        &self,
+        request: Request<proto::ValidatePolicyRequest>,
+    ) -> Result<Response<proto::ValidatePolicyResponse>, Status> {
+        self.look(request.into_inner().document, validate).await
+    }
+
+    async fn test(
+        &self,
+        request: Request<proto::TestPolicyRequest>,
+    ) -> Result<Response<proto::TestPolicyResponse>, Status> {
+        self.look(request.into_inner().document, test).await
+    }
+
+    async fn apply(
+        &self,
+        request: Request<proto::ApplyPolicyRequest>,
+    ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
+        self.put_in_force(told::update(request.into_inner())).await
+    }
+
+    async fn get(
+        &self,
+        request: Request<proto::GetPolicyRequest>,
+    ) -> Result<Response<proto::GetPolicyResponse>, Status> {
+        let number = request.into_inner().revision;
+        let policies = self.policies().await?;
+        let found = told::found(&policies.revisions, number);
+        found.map(Response::new).map_err(|error| refused(&error))
+    }
+
+    async fn list_revisions(
+        &self,
+        _request: Request<proto::ListRevisionsRequest>,
+    ) -> Result<Response<proto::ListRevisionsResponse>, Status> {
+        let policies = self.policies().await?;
+        Ok(Response::new(told::all(&policies.revisions)))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<proto::RollbackPolicyRequest>,
+    ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
+        self.put_in_force(told::rollback(request.into_inner()))
+            .await
+    }
+
+    type WatchStatusStream = Events<proto::PolicyStatus>;
+
+    async fn watch_status(
+        &self,
+        _request: Request<proto::WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let (tell, events) = self.watch_place()?;
+        tokio::spawn(tell_of_status(Arc::clone(&self.state), tell));
+        Ok(Response::new(events))
+    }
+}
+
+/// Tells how the sources fare now and then at every change, until the watcher goes or shutdown begins.
+async fn tell_of_status(state: Arc<State>, tell: mpsc::Sender<proto::PolicyStatus>) {
+    let mut changes = state.sources.subscribe();
+    // The sender must not be kept alive by those who wait for it.
+    drop(state);
+    loop {
+        let now: Sources = changes.borrow_and_update().clone();
+        if now.draining || tell.send(told::status(&now)).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            news = changes.changed() => if news.is_err() { return },
+            () = tell.closed() => return,
+        }
+    }
+}
+
+/// Whether a policy could be put in force, and what it would change.
+fn validate(policies: &Policies, document: &str) -> proto::ValidatePolicyResponse {
+    let in_force = &policies.edition;
+    let name = Which::Policy.name();
+    let known = Known::of(Some(in_force));
+    let compiled = in_force.ground().with_policy(name, document.into(), known);
+    let (faults, warnings) = match compiled {
+        Ok(edition) => (Vec::new(), told::warnings(&edition)),
+        Err(findings) => {
+            let (faults, warnings) = findings.split();
+            (faults.to_lines(), warnings.to_lines())
+        }
+    };
+    proto::ValidatePolicyResponse {
+        digest: told::digest(document),
+        changes: told::changes([in_force.policy_text(), document]),
+        faults,
+        warnings,
+        revision: told::newest(&policies.revisions),
+    }
+}
+
+/// Tries the examples of a policy; of the one in force where the text is empty.
+fn test(policies: &Policies, document: &str) -> proto::TestPolicyResponse {
+    let in_force = &policies.edition;
+    let document = if document.is_empty() {
+        in_force.policy_text()
+    } else {
+        document
+    };
+    // Compiled as if it were in force, so that examples that do not hold are found and do not refuse it.
+    let known = Known {
+        reuse: Some(in_force),
+        was_in_force: true,
+    };
+    let name = Which::Policy.name();
+    match in_force.ground().with_policy(name, document.into(), known) {
+        Ok(edition) => tried(&edition, document),
+        Err(findings) => proto::TestPolicyResponse {
+            faults: findings.to_lines(),
+            ..proto::TestPolicyResponse::default()
+        },
+    }
+}
+
+fn tried(edition: &Edition, document: &str) -> proto::TestPolicyResponse {
+    let (source, _) = Source::read(Which::Policy.name(), document, &Limits::default());
+    let tried = examples::try_all(edition.policy(), edition.topology());
+    let failed = tried.iter().filter(|tried| !tried.holds()).count();
+    let messages = tried.into_iter().map(|tried| proto::TriedExample {
+        rule: tried.rule.to_owned(),
+        list: tried.example.list.name().to_owned(),
+        url: tried.example.request.url.to_string(),
+        line: u32::try_from(examples::line(&source, tried.example)).unwrap_or(u32::MAX),
+        wrong: tried.wrong,
+    });
+    proto::TestPolicyResponse {
+        faults: Vec::new(),
+        examples: messages.collect(),
+        failed: u32::try_from(failed).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,161 @@
+//! Policies and revisions on the wire: what operators ask, read with every fault at once, and what they are told.
+
+use std::sync::Arc;
+
+use super::messages::{self, Faults};
+use crate::clock;
+use crate::state::Sources;
+use crate::wire::proto;
+use crate::writer::PolicySet;
+use tradewind_engine::date::Date;
+use tradewind_engine::difference::{self, Reading};
+use tradewind_engine::edition::{Edition, Which};
+use tradewind_engine::lifecycle::{
+    ApplyError, DocumentStatus, Origin, PolicyDocument, PolicyUpdate, Revision, Revisions,
+};
+use tradewind_engine::model::Digest;
+
+/// Reads a policy to put in force.
+pub(super) fn update(request: proto::ApplyPolicyRequest) -> Result<PolicyUpdate, Faults> {
+    let mut faults = Faults::new();
+    messages::check_words(&mut faults, &request.who, &request.why);
+    messages::check_size(&mut faults, &request.document);
+    if request.document.is_empty() {
+        faults.push("document is empty".to_owned());
+    }
+    let update = PolicyUpdate {
+        document: PolicyDocument::Text(request.document.into()),
+        if_revision: request.if_revision,
+        who: request.who,
+        why: request.why,
+    };
+    faults.is_empty().then_some(update).ok_or(faults)
+}
+
+/// Reads which revision to go back to.
+pub(super) fn rollback(request: proto::RollbackPolicyRequest) -> Result<PolicyUpdate, Faults> {
+    let mut faults = Faults::new();
+    messages::check_words(&mut faults, &request.who, &request.why);
+    let update = PolicyUpdate {
+        document: PolicyDocument::Earlier(Some(request.to_revision).filter(|to| *to > 0)),
+        if_revision: request.if_revision,
+        who: request.who,
+        why: request.why,
+    };
+    faults.is_empty().then_some(update).ok_or(faults)
+}
+
+/// What became of a policy.
+pub(super) fn applied(set: &PolicySet) -> proto::ApplyPolicyResponse {
+    let applied = &set.applied;
+    proto::ApplyPolicyResponse {
+        revision: applied.revision,
+        digest: applied.in_force.to_string(),
+        given_digest: applied.given.to_string(),
+        faults: applied.faults.to_lines(),
+        warnings: applied.warnings.to_lines(),
+        kept: set.is_kept,
+        previous_revision: applied.previous,
+        changes: changes([&applied.texts[0], &applied.texts[1]]),
+    }
+}
+
+/// The revision with a number, or the one in force, with its text.
+pub(super) fn found(
+    revisions: &Revisions,
+    number: u64,
+) -> Result<proto::GetPolicyResponse, ApplyError> {
+    let found = match number {
+        0 => revisions.newest().ok_or(ApplyError::NothingInForce)?,
+        number => revisions.get(number)?,
+    };
+    Ok(proto::GetPolicyResponse {
+        revision: Some(revision(found, revisions)),
+        document: found.texts.policy.to_string(),
+    })
+}
+
+/// All revisions that are remembered.
+pub(super) fn all(revisions: &Revisions) -> proto::ListRevisionsResponse {
+    let newest_first = revisions.newest_first();
+    proto::ListRevisionsResponse {
+        revisions: newest_first.map(|it| revision(it, revisions)).collect(),
+    }
+}
+
+/// The number of the newest; 0 where there is none.
+pub(super) fn newest(revisions: &Revisions) -> u64 {
+    revisions.newest().map_or(0, |it| it.number)
+}
+
+/// How the sources fare.
+pub(super) fn status(sources: &Sources) -> proto::PolicyStatus {
+    let newest = sources.revisions.newest();
+    proto::PolicyStatus {
+        revision: newest.map(|it| revision(it, &sources.revisions)),
+        policy: Some(source(&sources.statuses.policy)),
+        topology: Some(source(&sources.statuses.topology)),
+    }
+}
+
+/// What changes from one policy to another, a line each; nothing where one cannot be read.
+pub(super) fn changes(texts: [&str; 2]) -> Vec<String> {
+    let read = |text| Reading::read(Which::Policy, Which::Policy.name(), text).ok();
+    let [Some(before), Some(after)] = texts.map(read) else {
+        return Vec::new();
+    };
+    let differences = difference::between(&before, &after).unwrap_or_default();
+    differences.iter().map(ToString::to_string).collect()
+}
+
+/// The SHA-256 of a text.
+pub(super) fn digest(text: &str) -> String {
+    Digest::of(text.as_bytes()).to_string()
+}
+
+/// What somebody should look at in a policy today.
+pub(super) fn warnings(edition: &Edition) -> Vec<String> {
+    let today = Date::from_unix_ms(clock::unix_ms());
+    edition.policy_warnings(today).to_lines()
+}
+
+fn revision(revision: &Arc<Revision>, all: &Revisions) -> proto::PolicyRevision {
+    let parent = revision.parent.and_then(|number| all.find(number));
+    let changed = |which: Which| {
+        let text = |it: &Revision| match which {
+            Which::Policy => Arc::clone(&it.texts.policy),
+            Which::Topology => Arc::clone(&it.texts.topology),
+        };
+        parent.map(|parent| text(parent) != text(revision))
+    };
+    let rollback_to = match revision.origin {
+        Origin::Rollback(to) => to,
+        Origin::Sources | Origin::Policy | Origin::Topology => 0,
+    };
+    proto::PolicyRevision {
+        revision: revision.number,
+        parent: revision.parent.unwrap_or_default(),
+        origin: revision.origin.name().to_owned(),
+        rollback_to,
+        who: revision.who.clone(),
+        why: revision.why.clone(),
+        at_unix_ms: revision.at_unix_ms,
+        policy_digest: digest(&revision.texts.policy),
+        topology_digest: digest(&revision.texts.topology),
+        policy_changed: changed(Which::Policy),
+        topology_changed: changed(Which::Topology),
+        in_force: newest(all) == revision.number,
+    }
+}
+
+fn source(status: &DocumentStatus) -> proto::SourceStatus {
+    let degraded = status.degraded.as_ref();
+    proto::SourceStatus {
+        source: status.source.clone(),
+        state: status.state.name().to_owned(),
+        faults: status.faults.clone(),
+        warnings: status.warnings.clone(),
+        given_by_revision: status.given.as_ref().map_or(0, |given| given.revision),
+        degraded_since_unix_ms: degraded.map_or(0, |it| it.since_unix_ms),
+    }
+}

@@ -1,0 +1,267 @@
+//! What took effect, on disk: a file for each revision, so that a restart finds the last good one and what was before.
+//!
+//! A file has a line of JSON and the two texts behind it, whole or not at all: it is written aside, synced and renamed, and
+//! the directory synced. The digests in the line tell of texts that were spoilt later.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::MAX_DOCUMENT_BYTES;
+use tradewind_engine::edition::Texts;
+use tradewind_engine::lifecycle::{Origin, Over, Revision};
+use tradewind_engine::model::Digest;
+
+/// The folder in the state directory.
+const FOLDER: &str = "revisions";
+
+/// How files of whole revisions end, such that are being written, and such that cannot be read.
+const WHOLE: &str = "revision";
+const ASIDE: &str = "new";
+const BAD: &str = "bad";
+
+/// The form of the files. Another version of this program that finds another form leaves the file alone.
+const FORMAT: u32 = 1;
+
+/// Longest line of JSON: words are bounded where they come in.
+const MAX_LINE_BYTES: usize = 16 << 10;
+
+/// The folder that revisions are kept in.
+#[derive(Debug, Clone)]
+pub(super) struct History {
+    folder: PathBuf,
+}
+
+/// The line of JSON that a file begins with.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    format: u32,
+    revision: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<u64>,
+    origin: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollback_to: Option<u64>,
+    who: String,
+    why: String,
+    at_unix_ms: u64,
+    policy_bytes: usize,
+    policy_digest: String,
+    topology_digest: String,
+    /// What the policy's source said when another one took its place by a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy_over: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topology_over: Option<String>,
+}
+
+impl History {
+    /// Revisions in the state directory `dir`, which is made when the first is kept.
+    pub(super) fn new(dir: &Path) -> Self {
+        Self {
+            folder: dir.join(FOLDER),
+        }
+    }
+
+    /// Where they are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// All that are kept, in any order. A file that cannot be read is set aside, with an error in the log.
+    pub(super) fn load(&self) -> Vec<Revision> {
+        let Ok(files) = fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        let paths = files.filter_map(|file| Some(file.ok()?.path()));
+        let whole = paths.filter(|path| path.extension().is_some_and(|it| it == WHOLE));
+        let read = whole.filter_map(|path| {
+            let read = read(&path);
+            read.inspect_err(|error| set_aside(&path, error)).ok()
+        });
+        read.collect()
+    }
+
+    /// Keeps a revision, in the place of what is kept under its number.
+    pub(super) fn save(&self, revision: &Revision) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let path = self.path(revision.number);
+        let aside = path.with_extension(ASIDE);
+        let mut file = File::create(&aside)?;
+        serde_json::to_writer(&mut file, &Line::of(revision))?;
+        file.write_all(b"\n")?;
+        file.write_all(revision.texts.policy.as_bytes())?;
+        file.write_all(revision.texts.topology.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&aside, path)?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Deletes those older than `oldest`. What cannot be deleted is tried again with the next.
+    pub(super) fn forget_before(&self, oldest: u64) {
+        let Ok(files) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        for file in files.flatten() {
+            let path = file.path();
+            let is_ours = path
+                .extension()
+                .is_some_and(|it| it == WHOLE || it == ASIDE);
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
+            if is_ours && number.is_some_and(|number: u64| number < oldest) {
+                drop(fs::remove_file(path));
+            }
+        }
+    }
+
+    /// The digits are for people who list the folder.
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:08}.{WHOLE}"))
+    }
+}
+
+fn set_aside(path: &Path, error: &io::Error) {
+    tracing::error!(file = %path.display(), %error, "a revision is lost, its file is set aside");
+    if let Err(error) = fs::rename(path, path.with_extension(BAD)) {
+        tracing::warn!(%error, "it cannot be set aside");
+    }
+}
+
+fn read(path: &Path) -> io::Result<Revision> {
+    let most = 2 * MAX_DOCUMENT_BYTES + MAX_LINE_BYTES as u64;
+    let mut whole = String::new();
+    File::open(path)?.take(most).read_to_string(&mut whole)?;
+    parse(&whole).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "is not a revision"))
+}
+
+/// Reads a whole file; `None` where it is cut, spoilt or of another form.
+fn parse(whole: &str) -> Option<Revision> {
+    let (line, rest) = whole.split_once('\n')?;
+    let line: Line = serde_json::from_str(line).ok()?;
+    let (policy, topology) = rest.split_at_checked(line.policy_bytes)?;
+    let is_whole = Digest::of(policy.as_bytes()).to_string() == line.policy_digest
+        && Digest::of(topology.as_bytes()).to_string() == line.topology_digest;
+    let digest = |text: Option<String>| text.map(|text| text.parse()).transpose();
+    (line.format == FORMAT && is_whole).then_some(())?;
+    Some(Revision {
+        number: line.revision,
+        parent: line.parent,
+        texts: Texts {
+            policy: policy.into(),
+            topology: topology.into(),
+        },
+        origin: origin(&line.origin, line.rollback_to)?,
+        who: line.who,
+        why: line.why,
+        at_unix_ms: line.at_unix_ms,
+        over: Over {
+            policy: digest(line.policy_over).ok()?,
+            topology: digest(line.topology_over).ok()?,
+        },
+    })
+}
+
+fn origin(name: &str, rollback_to: Option<u64>) -> Option<Origin> {
+    let all = [Origin::Sources, Origin::Policy, Origin::Topology];
+    let known = all.into_iter().find(|origin| origin.name() == name);
+    known.or_else(|| {
+        let back = Origin::Rollback(rollback_to?);
+        (back.name() == name).then_some(back)
+    })
+}
+
+impl Line {
+    fn of(revision: &Revision) -> Self {
+        let digest = |text: &Arc<str>| Digest::of(text.as_bytes()).to_string();
+        Self {
+            format: FORMAT,
+            revision: revision.number,
+            parent: revision.parent,
+            origin: revision.origin.name().to_owned(),
+            rollback_to: match revision.origin {
+                Origin::Rollback(to) => Some(to),
+                Origin::Sources | Origin::Policy | Origin::Topology => None,
+            },
+            who: revision.who.clone(),
+            why: revision.why.clone(),
+            at_unix_ms: revision.at_unix_ms,
+            policy_bytes: revision.texts.policy.len(),
+            policy_digest: digest(&revision.texts.policy),
+            topology_digest: digest(&revision.texts.topology),
+            policy_over: revision.over.policy.map(|it| it.to_string()),
+            topology_over: revision.over.topology.map(|it| it.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(number: u64, origin: Origin) -> Revision {
+        Revision {
+            number,
+            parent: number.checked_sub(1),
+            texts: Texts {
+                policy: "pölicy\n".into(),
+                topology: "12\ntopology".into(),
+            },
+            origin,
+            who: "ada".to_owned(),
+            why: "quoted \"why\"\nand more".to_owned(),
+            at_unix_ms: 7,
+            over: Over {
+                policy: Some(Digest::of(b"file")),
+                topology: None,
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_and_the_oldest_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let history = History::new(dir.path());
+        assert!(history.load().is_empty());
+        let origins = [
+            Origin::Sources,
+            Origin::Policy,
+            Origin::Topology,
+            Origin::Rollback(1),
+        ];
+        let all: Vec<Revision> = (1..).zip(origins).map(|(n, it)| revision(n, it)).collect();
+        for revision in &all {
+            history.save(revision).unwrap();
+        }
+        let sorted = || {
+            let mut kept = history.load();
+            kept.sort_by_key(|it| it.number);
+            kept
+        };
+        assert_eq!(sorted(), all);
+        fs::write(history.folder().join("00000002.new"), "cut").unwrap();
+        history.forget_before(3);
+        assert_eq!(sorted(), all[2..]);
+        assert_eq!(fs::read_dir(history.folder()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_spoilt_file_is_set_aside_and_the_others_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let history = History::new(dir.path());
+        let good = revision(1, Origin::Sources);
+        history.save(&good).unwrap();
+        let whole = fs::read_to_string(history.path(1)).unwrap();
+        let newer = whole.replace("\"format\":1", "\"format\":2");
+        let broken = ["", "{}\n", "7", &whole[..whole.len() - 1], &newer].map(str::to_owned);
+        for (number, broken) in (2..).zip(broken) {
+            fs::write(history.path(number), &broken).unwrap();
+            assert_eq!(history.load(), std::slice::from_ref(&good), "{broken:?}");
+            assert!(history.path(number).with_extension(BAD).exists());
+        }
+    }
+}
