@@ -18,6 +18,7 @@ mod offline;
 pub mod operator;
 mod output;
 pub mod plan;
+pub mod policy;
 pub mod replay;
 pub mod request;
 pub mod reset_breaker;
@@ -92,6 +93,8 @@ pub enum Tool {
     Fmt(fmt::Args),
     /// Print the JSON Schema of a document
     Schema(schema::Args),
+    /// Look at, change and take back the policy of a running sidecar
+    Policy(policy::Args),
     /// Make topology files, apply and show topologies
     Topology(topology::Args),
     /// Decide one request, offline or by a running sidecar, and say why
@@ -158,6 +161,7 @@ pub fn run(
         Tool::Plan(args) => plan::run(args, context, out),
         Tool::Fmt(args) => fmt::run(args, out),
         Tool::Schema(args) => schema::run(args, out),
+        Tool::Policy(args) => policy::run(args, out),
         Tool::Topology(args) => topology::run(args, out, notes),
         Tool::Route(args) => {
             let by_example = args.server.is_none() && args.world.is_example();

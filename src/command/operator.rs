@@ -3,12 +3,13 @@
 use std::future::Future;
 
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::client::{Connection, Server, ServerError};
 use crate::sidecar::view::troubles::in_words;
 use crate::sidecar::wire::proto;
 use crate::sidecar::wire::proto::admin_service_client::AdminServiceClient;
+use crate::sidecar::wire::proto::policy_service_client::PolicyServiceClient;
 use crate::sidecar::wire::proto::topology_service_client::TopologyServiceClient;
 
 /// Largest answer taken, in bytes: a document of 32 MiB and 50,000 nodes.
@@ -55,6 +56,11 @@ impl Door {
             .max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
+    pub(super) fn policy(&self) -> PolicyServiceClient<Channel> {
+        PolicyServiceClient::new(self.connection.channel.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
     pub(super) fn admin(&self) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.connection.channel.clone())
     }
@@ -65,16 +71,25 @@ impl Door {
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, ServerError> {
         let answered = self.connection.wait(call);
-        answered.map(Response::into_inner).map_err(|status| {
-            let server = self.connection.server.clone();
-            let status = Box::new(status);
-            match status.code() {
-                Code::InvalidArgument | Code::NotFound | Code::Aborted => {
-                    ServerError::Refused { server, status }
-                }
-                _ => ServerError::Failed { server, status },
+        let answered = answered.map(Response::into_inner);
+        answered.map_err(|status| self.error(status))
+    }
+
+    /// Waits for the next of several answers, however long it takes; `None` at their end.
+    pub(super) fn next<T>(&self, answers: &mut Streaming<T>) -> Result<Option<T>, ServerError> {
+        let next = self.connection.wait(answers.message());
+        next.map_err(|status| self.error(status))
+    }
+
+    fn error(&self, status: Status) -> ServerError {
+        let server = self.connection.server.clone();
+        let status = Box::new(status);
+        match status.code() {
+            Code::InvalidArgument | Code::NotFound | Code::Aborted | Code::FailedPrecondition => {
+                ServerError::Refused { server, status }
             }
-        })
+            _ => ServerError::Failed { server, status },
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod fmt;
 mod mmdb;
 mod operator;
 mod plan;
+mod policy;
 mod print;
 mod replay;
 mod route;

@@ -1,0 +1,144 @@
+//! `tradewind policy apply` and `rollback`: changes of what is in force.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::words::{document, short};
+use crate::command::operator::{Door, DoorArgs, WordsArgs};
+use crate::command::output::{self, Format, Text, counted};
+use crate::command::{CommandError, Exit};
+use crate::sidecar::wire::proto;
+
+/// Arguments of `tradewind policy apply`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tradewind policy apply policy.yaml --why 'more room for video' --who ada
+  tradewind policy apply policy.yaml --if-revision 12 --why 'as reviewed'
+
+It holds until the sidecar's policy file changes, over restarts too where there is a state directory. Undo: tradewind policy
+rollback. Exit status: 0 in force, 1 refused, 2 wrong usage or no sidecar.")]
+pub struct ApplyArgs {
+    /// The policy file; `-` reads the standard input
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Only if this revision is in force
+    #[arg(long, value_name = "N", env = "TRADEWIND_IF_REVISION")]
+    pub if_revision: Option<u64>,
+    /// Who asks, and why
+    #[command(flatten)]
+    pub words: WordsArgs,
+    /// Where to ask
+    #[command(flatten)]
+    pub door: DoorArgs,
+    /// How to write the answer: text, or the message as JSON
+    #[arg(long, value_enum, default_value_t, env = "TRADEWIND_FORMAT")]
+    pub format: Format,
+}
+
+/// Arguments of `tradewind policy rollback`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tradewind policy rollback --why 'origin fetches doubled'
+  tradewind policy rollback --to 9 --why 'as it was on Monday'
+
+The policy of that revision is put in force again, with the fleet of now: drains and topologies stay as they are. It becomes
+a newer revision, so this can be taken back in the same way. Exit status: 0 in force, 1 refused, 2 wrong usage or no sidecar.")]
+pub struct RollbackArgs {
+    /// The revision whose policy is wanted [default: the newest with another policy than that in force]
+    #[arg(long, value_name = "N", env = "TRADEWIND_TO", value_parser = clap::value_parser!(u64).range(1..))]
+    pub to: Option<u64>,
+    /// Only if this revision is in force
+    #[arg(long, value_name = "N", env = "TRADEWIND_IF_REVISION")]
+    pub if_revision: Option<u64>,
+    /// Who asks, and why
+    #[command(flatten)]
+    pub words: WordsArgs,
+    /// Where to ask
+    #[command(flatten)]
+    pub door: DoorArgs,
+    /// How to write the answer: text, or the message as JSON
+    #[arg(long, value_enum, default_value_t, env = "TRADEWIND_FORMAT")]
+    pub format: Format,
+}
+
+/// Puts a policy in force, and prints what became of it.
+pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<Exit, CommandError> {
+    let request = proto::ApplyPolicyRequest {
+        document: document(&args.file)?,
+        if_revision: args.if_revision,
+        who: args.words.who.clone(),
+        why: args.words.why.clone(),
+    };
+    let door = Door::open(&args.door)?;
+    let answer = door.wait(door.policy().apply(request))?;
+    print(&answer, args.format, out)
+}
+
+/// Puts the policy of an earlier revision in force, and prints what became of it.
+pub(super) fn rollback(args: &RollbackArgs, out: &mut impl Write) -> Result<Exit, CommandError> {
+    let request = proto::RollbackPolicyRequest {
+        to_revision: args.to.unwrap_or_default(),
+        if_revision: args.if_revision,
+        who: args.words.who.clone(),
+        why: args.words.why.clone(),
+    };
+    let door = Door::open(&args.door)?;
+    let answer = door.wait(door.policy().rollback(request))?;
+    print(&answer, args.format, out)
+}
+
+fn print(
+    answer: &proto::ApplyPolicyResponse,
+    format: Format,
+    out: &mut impl Write,
+) -> Result<Exit, CommandError> {
+    match format {
+        Format::Json => output::json(out, answer)?,
+        Format::Text => output::text(out, &text(answer))?,
+    }
+    Ok(if answer.faults.is_empty() {
+        Exit::Good
+    } else {
+        Exit::Refused
+    })
+}
+
+fn text(answer: &proto::ApplyPolicyResponse) -> String {
+    let mut text = Text::default();
+    for line in answer.faults.iter().chain(&answer.warnings) {
+        text.line(format_args!("{line}"));
+    }
+    let (revision, digest) = (answer.revision, short(&answer.digest));
+    if !answer.faults.is_empty() {
+        let faults = counted(answer.faults.len(), "fault");
+        text.line(format_args!("refused, with {faults}"));
+        text.line(format_args!(
+            "still in force: revision {revision}, digest {digest}"
+        ));
+        return text.into_string();
+    }
+    if answer.previous_revision == revision {
+        text.line(format_args!(
+            "in force already: revision {revision}, digest {digest}"
+        ));
+        return text.into_string();
+    }
+    for change in &answer.changes {
+        text.line(format_args!("  {change}"));
+    }
+    text.line(format_args!(
+        "in force: revision {revision}, digest {digest}"
+    ));
+    let before = answer.previous_revision;
+    text.line(format_args!(
+        "undo with: tradewind policy rollback --to {before} --why TEXT"
+    ));
+    if !answer.kept {
+        text.line(format_args!(
+            "note: not kept on disk, a restart of the sidecar forgets it"
+        ));
+    }
+    text.into_string()
+}
