@@ -29,7 +29,7 @@ use tradewind::engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, Dispatch, LoadReport, Named, Outcome, ProbeResult,
     Reporter, Standing,
 };
-use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
+use tradewind::engine::snapshot::{GeoState, LaneIndex, Parts, Snapshot};
 use tradewind::engine::time::Moment;
 use tradewind::engine::topology;
 
@@ -148,6 +148,7 @@ impl Bench {
             let dispatch = Dispatch {
                 number: DecisionNumber(self.number),
                 generation: 1,
+                lane: LaneIndex::First,
                 key: KeyHash(self.number.wrapping_mul(self.number) % 100_003),
                 set: SetNumber(0),
                 site: self.snapshot.topology().site_of(node),

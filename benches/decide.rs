@@ -166,7 +166,7 @@ impl Scene {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         let query = match work {
             Work::Read => buffer
-                .read(&ask.message, &mut room, snapshot.routing().reading())
+                .read(&ask.message, &mut room, snapshot.reading())
                 .expect("requests are well formed"),
             Work::Only => Query {
                 only,

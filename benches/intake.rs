@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tradewind::engine::hash::KeyHash;
-use tradewind::engine::model::{NodeIndex, SiteIndex};
+use tradewind::engine::model::{LaneIndex, NodeIndex, SiteIndex};
 use tradewind::engine::policy::{Affinity, ClassNumber, SetNumber};
 use tradewind::engine::signal::observation::{DecisionNumber, Dispatch, Named};
 use tradewind::sidecar::intake::handover::{Dispatched, Handover, Intake};
@@ -90,6 +90,7 @@ fn push(handover: &Handover, count: u64) {
             dispatch: Dispatch {
                 number: DecisionNumber(number),
                 generation: 1,
+                lane: LaneIndex::First,
                 key: KeyHash(number),
                 set: SetNumber(0),
                 site: SiteIndex(1),

@@ -81,7 +81,7 @@ impl World {
         and_then: impl FnOnce(&Query<'_>, &Evaluation) -> T,
     ) -> Result<T, WireError> {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-        let reading = self.snapshot.routing().reading();
+        let reading = self.snapshot.reading();
         let query = buffer.read(request, &mut room, reading)?;
         let evaluation = evaluate(&self.snapshot, &query);
         Ok(and_then(&query, &evaluation))

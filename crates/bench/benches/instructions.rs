@@ -170,7 +170,7 @@ fn decision_and_answer(scene: Scene) -> Scene {
 fn message_to_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-        let reading = scene.published.snapshot.routing().reading();
+        let reading = scene.published.snapshot.reading();
         if let Ok(query) = buffer.read(&ask.message, &mut room, reading) {
             answer(&scene.published, ask, &query);
         }
@@ -198,7 +198,7 @@ fn wire(sites: usize) -> Wire {
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = wire, config = limit(9_172))]
 fn bytes_to_answer(wire: Wire) -> Wire {
     let published = &wire.scene.published;
-    let reading = published.snapshot.routing().reading();
+    let reading = published.snapshot.reading();
     for (ask, bytes) in wire.scene.asks.iter().zip(&wire.questions) {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         if let Some(question) = Question::of_bytes(black_box(bytes))
@@ -215,7 +215,7 @@ fn bytes_to_answer(wire: Wire) -> Wire {
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = wire)]
 fn bytes_by_prost_to_answer(wire: Wire) -> Wire {
     let published = &wire.scene.published;
-    let reading = published.snapshot.routing().reading();
+    let reading = published.snapshot.reading();
     for (ask, bytes) in wire.scene.asks.iter().zip(&wire.questions) {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         if let Ok(message) = DecideRequest::decode(black_box(&**bytes))

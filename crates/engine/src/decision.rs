@@ -185,6 +185,7 @@ impl<'a> Decision<'a> {
         Some(Dispatch {
             number,
             generation: self.snapshot.generation(),
+            lane: evaluation.lane,
             key: evaluation.key,
             set: lane.numbered().set(self.tier()?.set),
             site: evaluation.sites.first()?.site,

@@ -30,6 +30,7 @@ pub mod publication;
 pub mod query;
 pub mod rank;
 pub mod request;
+pub mod rollout;
 pub mod score;
 pub mod signal;
 pub mod snapshot;

@@ -135,6 +135,21 @@ impl Digest {
     }
 }
 
+/// Which lane of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum LaneIndex {
+    /// That of the policy in force.
+    #[default]
+    First,
+    /// That of a candidate; the first where there is none.
+    Second,
+}
+
+impl LaneIndex {
+    /// Both, in order.
+    pub const BOTH: [Self; 2] = [Self::First, Self::Second];
+}
+
 /// The text is not 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a digest has 64 hexadecimal digits")]

@@ -21,7 +21,7 @@ pub fn adopt(
     let next = Next {
         topology: &parts.topology,
         policy: &parts.policy,
-        candidate: None,
+        candidate: parts.candidate.as_ref().map(|it| &*it.routing),
         generation: generation_after(before),
     };
     let signals = control.adopt(now, next);

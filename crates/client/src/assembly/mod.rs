@@ -34,7 +34,7 @@ impl Copied {
         (told, decision_id): (Option<Place>, &str),
     ) -> Result<proto::DecideResponse, WireError> {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-        let query = buffer.read(request, &mut room, self.snapshot.routing().reading())?;
+        let query = buffer.read(request, &mut room, self.snapshot.reading())?;
         let located = locate::locate_told(&self.snapshot, &query, told);
         let evaluation = evaluate_at(&self.snapshot, &query, located);
         let decision = Decision::new(&self.snapshot, &evaluation);

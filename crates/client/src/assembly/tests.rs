@@ -106,7 +106,7 @@ fn hot_keys(parts: &Parts, requests: &[proto::DecideRequest]) -> HotTable {
     let calm = Snapshot::build(1, parts.clone(), None);
     let keys = requests.iter().step_by(5).filter_map(|request| {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-        let query = buffer.read(request, &mut room, calm.routing().reading());
+        let query = buffer.read(request, &mut room, calm.reading());
         let decided = evaluate(&calm, &query.unwrap());
         let plan = Decision::new(&calm, &decided).plan()?;
         Some(HotKey {
@@ -263,7 +263,7 @@ proptest! {
             let copy = assembly.next(texts, &state_message(&original, 5)).unwrap();
             for request in &requests {
                 let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-                let reading = original.routing().reading();
+                let reading = original.reading();
                 let query = buffer.read(request, &mut room, reading).unwrap();
                 let class = query.client.ip.and_then(|ip| original.geo().lookup(ip));
                 let place = class.map(|class| original.geo().place(class));

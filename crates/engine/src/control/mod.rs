@@ -14,6 +14,7 @@ mod bearing;
 mod blame;
 mod breakers;
 mod carry;
+pub mod cohorts;
 pub mod condition;
 pub mod credit;
 mod deadband;
@@ -57,6 +58,7 @@ use super::topology::Topology;
 use admission::{AdmissionNotes, Judgement};
 use allowance::Allowance;
 use ballast::BallastNotes;
+use cohorts::Cohorts;
 use event::Event;
 use heard::Heard;
 use meter::{Disruption, Meter};
@@ -94,6 +96,8 @@ pub struct Control {
     /// What the terms in force were weighed by.
     score: Option<ScoreModel>,
     recent: RecentDecisions,
+    /// How requests fare in each lane, while there are two.
+    cohorts: Option<Cohorts>,
     heard: Heard,
     network: NetworkNotes,
     trying: TryingNotes,
@@ -161,6 +165,7 @@ impl Control {
             numbered: Vec::new(),
             score: None,
             recent: RecentDecisions::default(),
+            cohorts: None,
             heard: Heard::default(),
             network: NetworkNotes::default(),
             trying: TryingNotes::default(),
@@ -396,7 +401,7 @@ impl<'a> Next<'a> {
         Self {
             topology: snapshot.topology(),
             policy: snapshot.policy(),
-            candidate: snapshot.parts().candidate.as_deref(),
+            candidate: (snapshot.parts().candidate.as_ref()).map(|it| &*it.routing),
             generation: snapshot.generation() + 1,
         }
     }

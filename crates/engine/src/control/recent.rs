@@ -3,7 +3,7 @@
 use super::positions::Mapping;
 use crate::geo::group::Group;
 use crate::hash::KeyHash;
-use crate::model::NodeIndex;
+use crate::model::{LaneIndex, NodeIndex};
 use crate::policy::ClassNumber;
 use crate::signal::observation::{DecisionNumber, Dispatch, Named};
 use crate::time::Moment;
@@ -29,6 +29,8 @@ const USES: u8 = 255;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Recent {
     pub(super) number: DecisionNumber,
+    /// The lane that decided; the first where it was made from a copy.
+    pub(super) lane: LaneIndex,
     /// The key it was ranked by; not known of one that was made from a copy.
     pub(super) key: Option<KeyHash>,
     /// The generation of the snapshot it was made on; not known of one that was made from a copy.
@@ -72,6 +74,24 @@ pub(super) enum Claim {
     Repeated,
 }
 
+#[cfg(test)]
+impl Recent {
+    /// A decision of which nothing but its lane and its time matters.
+    pub(super) fn of_lane(lane: LaneIndex, at: Moment) -> Self {
+        Self {
+            number: DecisionNumber(0),
+            lane,
+            key: None,
+            generation: None,
+            group: None,
+            class: ClassNumber(0),
+            named: Named::default(),
+            at,
+            told: Told::default(),
+        }
+    }
+}
+
 /// Each decision has one place, by its number; a later one with the same place takes it. All who number decisions have as
 /// many places.
 #[derive(Debug, Default)]
@@ -88,6 +108,7 @@ impl RecentDecisions {
     pub(super) fn insert(&mut self, now: Moment, dispatch: &Dispatch) {
         self.put(Recent {
             number: dispatch.number,
+            lane: dispatch.lane,
             key: Some(dispatch.key),
             generation: Some(dispatch.generation),
             group: dispatch.group,
@@ -148,6 +169,7 @@ impl RecentDecisions {
         let known = known.filter(|recent| recent.number == number);
         let mut recent = known.unwrap_or(Recent {
             number,
+            lane: LaneIndex::First,
             key: None,
             generation: None,
             group: None,
@@ -279,6 +301,7 @@ mod tests {
         Dispatch {
             number: DecisionNumber(number),
             generation: 7,
+            lane: LaneIndex::First,
             key: KeyHash(0),
             set: SetNumber(0),
             site: SiteIndex(0),

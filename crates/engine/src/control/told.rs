@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::bearing::Bearing;
 use super::breakers::{settle, tried};
+use super::cohorts::{Cohorts, Decided, Fared};
 use super::event::Event;
 use super::node::NodeNotes;
 use super::on_trial::TrialStep;
@@ -46,6 +47,9 @@ impl Control {
             }
         };
         let bearing = self.bearing(now, outcome, recent, next);
+        if let (Some(cohorts), Some(recent)) = (&mut self.cohorts, recent) {
+            cohorts.outcome(now, &recent, (outcome, bearing));
+        }
         let is_good = bearing == Bearing::Good;
         self.heard.outcome(now, outcome.reporter, is_good);
         let operation = next.policy.operation();
@@ -114,6 +118,31 @@ impl Control {
             let us = u32::try_from(us).unwrap_or(u32::MAX);
             notes.fetched(when, class, (outcome.reporter, us));
         }
+    }
+
+    /// From now on it is counted how requests fare that a candidate decides, and the others beside them; with `None` no
+    /// longer. What was counted of the same candidate is kept.
+    pub fn watch_cohorts(&mut self, now: Moment, candidate: Option<u64>) {
+        let Some(id) = candidate else {
+            self.cohorts = None;
+            return;
+        };
+        if self.cohorts.as_ref().is_none_or(|known| !known.is_of(id)) {
+            self.cohorts = Some(Cohorts::new(now, id));
+        }
+    }
+
+    /// So many decisions were made in each lane since this was told last.
+    pub fn decided(&mut self, now: Moment, decided: [Decided; 2]) {
+        if let Some(cohorts) = &mut self.cohorts {
+            cohorts.decided(now, decided);
+        }
+    }
+
+    /// How requests fared in each lane in the last `window_ms`; `None` where there is no candidate.
+    pub fn fared(&self, now: Moment, window_ms: u64) -> Option<[Fared; 2]> {
+        let cohorts = self.cohorts.as_ref()?;
+        Some(cohorts.over(now, window_ms))
     }
 
     /// A node, or somebody for it, told of its load. Whether there is such a node.

@@ -33,6 +33,16 @@ impl Reading {
         let mut known = self.header_names.iter();
         known.any(|known| known.eq_ignore_ascii_case(name))
     }
+
+    /// How requests are read that another policy may decide as well: its headers beside these, and paths as here.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        let more = other.header_names.iter();
+        both.header_names
+            .extend(more.filter(|name| !self.looks_at(name)).cloned());
+        both
+    }
 }
 
 /// Bytes of a request as text: what is not UTF-8 is percent-encoded, which is how its normal form has it anyway.

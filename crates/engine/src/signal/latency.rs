@@ -108,8 +108,13 @@ impl Window {
 impl Steps {
     /// The times of several windows together.
     pub fn of<'w>(windows: impl Iterator<Item = &'w Window>) -> Self {
+        Self::together(windows.flat_map(|window| [&window.filling, &window.full]))
+    }
+
+    /// The same times, counted once.
+    pub(crate) fn together<'s>(parts: impl Iterator<Item = &'s Self>) -> Self {
         let mut all = Self::default();
-        for half in windows.flat_map(|window| [&window.filling, &window.full]) {
+        for half in parts {
             all.counts.extend_from_slice(&half.counts);
             all.all += half.all;
         }
@@ -139,7 +144,13 @@ impl Steps {
         values
     }
 
-    fn add(&mut self, time_us: u64, count: u32) {
+    /// How many times there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.all
+    }
+
+    /// Adds a time in microseconds, so often.
+    pub(crate) fn add(&mut self, time_us: u64, count: u32) {
         if count == 0 {
             return;
         }

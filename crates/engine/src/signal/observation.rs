@@ -4,7 +4,7 @@
 
 use crate::geo::group::Group;
 use crate::hash::KeyHash;
-use crate::model::{NodeIndex, SiteIndex};
+use crate::model::{LaneIndex, NodeIndex, SiteIndex};
 use crate::policy::{ClassNumber, SetNumber};
 use crate::query::MAX_CANDIDATES;
 
@@ -105,6 +105,8 @@ pub struct Dispatch {
     pub number: DecisionNumber,
     /// The generation of the snapshot it was decided on.
     pub generation: u64,
+    /// The lane that decided it.
+    pub lane: LaneIndex,
     /// The key it was ranked by.
     pub key: KeyHash,
     /// The nodes it was ranked among.

@@ -12,36 +12,13 @@ use super::table::{RankTable, Reuse};
 use super::{Parts, Snapshot};
 use crate::model::{ClassIndex, SiteIndex};
 use crate::policy::{ClassNumber, Numbered, Numbers, Routing, SetIndex, SetNumber};
-use crate::query::Query;
 use crate::signal::Standing;
-
-/// Which lane of a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum LaneIndex {
-    /// That of the policy in force.
-    #[default]
-    First,
-    /// That of a candidate; the first where there is none.
-    Second,
-}
 
 /// A routing and its tables.
 #[derive(Debug)]
 pub struct Lane {
     basis: Basis,
     tables: Vec<RankTable>,
-}
-
-impl Snapshot {
-    /// The lane that decides a query: a pure function of the snapshot and the query, so that every worker, every copy and
-    /// every replay agree, and a request asked again is decided alike.
-    ///
-    /// This is the one place where requests part. For now all are the first lane's; whoever wants the other asks for it
-    /// ([`evaluate_in`](crate::evaluate::evaluate_in)).
-    #[inline]
-    pub fn lane_of(&self, _query: &Query<'_>) -> LaneIndex {
-        LaneIndex::First
-    }
 }
 
 /// What a lane is made from beside its routing.

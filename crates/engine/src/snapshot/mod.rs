@@ -6,6 +6,7 @@
 mod basis;
 mod lane;
 mod roster;
+mod split;
 mod table;
 mod told;
 
@@ -14,12 +15,16 @@ use std::sync::Arc;
 use super::geo::Location;
 use super::geo::ranges::Ranges;
 use super::policy::{Numbers, Policy, Routing, SetIndex, SetNumber};
+use super::query::Query;
+use super::request::Reading;
 use super::signal::Signals;
 use super::topology::Topology;
 use lane::Ground;
 
-pub use lane::{Lane, LaneIndex};
+pub use crate::model::LaneIndex;
+pub use lane::Lane;
 pub use roster::{Roster, RosterKind};
+pub use split::{BUCKETS, Cohort, Split};
 pub use table::{RankTable, SiteRow, StandingTerms};
 
 /// What a snapshot is made of.
@@ -29,8 +34,8 @@ pub struct Parts {
     pub topology: Arc<Topology>,
     /// The policy in force, compiled against that fleet.
     pub policy: Arc<Policy>,
-    /// Another way to route, compiled against the same fleet, that some requests are to be decided by.
-    pub candidate: Option<Arc<Routing>>,
+    /// Another way to route, compiled against the same fleet, and which requests it is to decide.
+    pub candidate: Option<Candidate>,
     /// Where clients are.
     pub geo: Arc<Ranges>,
     /// Whether the geo tables can be relied on.
@@ -39,6 +44,15 @@ pub struct Parts {
     pub here: Option<Location>,
     /// How the fleet behaves.
     pub signals: Arc<Signals>,
+}
+
+/// A way to route that is tried on a share of the requests, or in the shadow of all of them.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// How it routes; it reads paths as the policy in force does.
+    pub routing: Arc<Routing>,
+    /// Which requests it decides.
+    pub split: Split,
 }
 
 /// Whether the geo tables can be relied on.
@@ -60,12 +74,15 @@ pub struct Snapshot {
     numbers: Arc<Numbers>,
     first: Lane,
     second: Option<Lane>,
+    /// What both lanes look at of a request, where there are two.
+    reading: Option<Reading>,
 }
 
 impl Parts {
     /// The routings, that of the policy first.
     pub fn routings(&self) -> impl Iterator<Item = &Arc<Routing>> {
-        std::iter::once(self.policy.routing()).chain(&self.candidate)
+        let candidate = self.candidate.iter().map(|it| &it.routing);
+        std::iter::once(self.policy.routing()).chain(candidate)
     }
 
     /// What sets and classes are called: as the signals say, and behind that what they do not know.
@@ -103,9 +120,13 @@ impl Snapshot {
             beside: None,
         };
         let first = Lane::new(parts.policy.routing(), ground);
-        let second = parts.candidate.as_ref().map(|routing| {
+        let second = parts.candidate.as_ref().map(|candidate| {
             let beside = Some(&first);
-            Lane::new(routing, Ground { beside, ..ground })
+            Lane::new(&candidate.routing, Ground { beside, ..ground })
+        });
+        let reading = second.as_ref().map(|second| {
+            let first = first.routing().reading();
+            first.and(second.routing().reading())
         });
         Self {
             generation,
@@ -113,6 +134,7 @@ impl Snapshot {
             numbers,
             first,
             second,
+            reading,
         }
     }
 
@@ -140,6 +162,29 @@ impl Snapshot {
     #[inline]
     pub fn routing(&self) -> &Routing {
         self.first.routing()
+    }
+
+    /// The lane that decides a query: a pure function of the snapshot and the query, so that every worker, every copy and
+    /// every replay agree, and a request asked again is decided alike. This is the one place where requests part.
+    #[inline]
+    pub fn lane_of(&self, query: &Query<'_>) -> LaneIndex {
+        match &self.parts.candidate {
+            Some(candidate) if candidate.split.has(query) => LaneIndex::Second,
+            _ => LaneIndex::First,
+        }
+    }
+
+    /// Whether there is a second lane.
+    #[inline]
+    pub fn has_candidate(&self) -> bool {
+        self.second.is_some()
+    }
+
+    /// How requests are read, so that either lane finds what it looks at.
+    #[inline]
+    pub fn reading(&self) -> &Reading {
+        let first = self.first.routing().reading();
+        self.reading.as_ref().unwrap_or(first)
     }
 
     /// A lane.

@@ -24,7 +24,7 @@ use tradewind_engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, Dispatch, LoadReport, Named, Outcome, Reporter,
     Standing,
 };
-use tradewind_engine::snapshot::{GeoState, Parts, Snapshot};
+use tradewind_engine::snapshot::{GeoState, LaneIndex, Parts, Snapshot};
 use tradewind_engine::time::Moment;
 use tradewind_engine::topology;
 
@@ -221,6 +221,7 @@ impl Engine {
         let dispatch = Dispatch {
             number,
             generation: self.snapshot.generation(),
+            lane: LaneIndex::First,
             key: KeyHash(self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             set: SetNumber(0),
             site: SiteIndex(0),

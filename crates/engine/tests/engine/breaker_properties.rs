@@ -27,7 +27,7 @@ use tradewind_engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, Dispatch, Named, Outcome, Reporter,
 };
 use tradewind_engine::signal::{Admission, NodeSignals, Signals};
-use tradewind_engine::snapshot::{GeoState, Parts, Snapshot};
+use tradewind_engine::snapshot::{GeoState, LaneIndex, Parts, Snapshot};
 use tradewind_engine::time::Moment;
 use tradewind_engine::topology;
 
@@ -567,6 +567,7 @@ impl Run {
         let dispatch = Dispatch {
             number: DecisionNumber(self.number),
             generation: self.snapshot.generation(),
+            lane: LaneIndex::First,
             key: evaluation.key,
             set: SetNumber(0),
             site,

@@ -20,7 +20,7 @@ use tradewind_engine::signal::Admission;
 use tradewind_engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, Outcome, Reporter,
 };
-use tradewind_engine::snapshot::{GeoState, LaneIndex, Parts, Snapshot};
+use tradewind_engine::snapshot::{Candidate, GeoState, LaneIndex, Parts, Snapshot, Split};
 use tradewind_engine::time::Moment;
 use tradewind_engine::topology::{self, Topology};
 
@@ -169,7 +169,10 @@ impl Loop {
         let signals = self.control.adopt(self.now, next);
         let parts = Parts {
             policy,
-            candidate,
+            candidate: candidate.map(|routing| Candidate {
+                routing,
+                split: Split::default(),
+            }),
             signals,
             ..self.snapshot.parts().clone()
         };

@@ -18,7 +18,9 @@ use tradewind_engine::policy::{self, Policy};
 use tradewind_engine::query::{Client, Query};
 use tradewind_engine::score::Terms;
 use tradewind_engine::signal::{Admission, NodeSignals, Signals, Standing};
-use tradewind_engine::snapshot::{GeoState, LaneIndex, Parts, Snapshot};
+use tradewind_engine::snapshot::{
+    BUCKETS, Candidate, Cohort, GeoState, LaneIndex, Parts, Snapshot, Split,
+};
 use tradewind_engine::topology;
 
 const FLEET: &str = "apiVersion: tradewind/v1\nkind: Topology\nspec:\n  tiers: [edge, regional]\n  sites:\n  \
@@ -69,7 +71,7 @@ impl World {
 
     fn both(&self) -> Snapshot {
         let parts = Parts {
-            candidate: Some(Arc::clone(self.candidate.routing())),
+            candidate: Some(shadow(&self.candidate)),
             ..self.parts.clone()
         };
         Snapshot::build(1, parts, None)
@@ -221,7 +223,7 @@ fn a_candidate_weighs_what_was_learned_by_its_own_score() {
         ..signals()
     };
     let parts = Parts {
-        candidate: Some(Arc::clone(world.candidate.routing())),
+        candidate: Some(shadow(&world.candidate)),
         signals: Arc::new(signals),
         ..world.parts.clone()
     };
@@ -242,5 +244,52 @@ fn a_candidate_weighs_what_was_learned_by_its_own_score() {
             assert_eq!(line.terms.miss, miss_ms, "{lane:?}");
             assert!((line.terms.total_ms() - line.choice_ms).abs() < 1e-3);
         }
+    }
+}
+
+/// A candidate that decides nothing.
+fn shadow(policy: &Arc<Policy>) -> Candidate {
+    Candidate {
+        routing: Arc::clone(policy.routing()),
+        split: Split::default(),
+    }
+}
+
+#[test]
+fn a_candidate_decides_its_share_and_nothing_else() {
+    let world = World::new();
+    for (cohort, buckets) in [(Cohort::Key, 2_500), (Cohort::ClientGroup, BUCKETS)] {
+        let mut parts = world.parts.clone();
+        let split = Split {
+            cohort,
+            buckets,
+            salt: 5,
+        };
+        parts.candidate = Some(Candidate {
+            split,
+            ..shadow(&world.candidate)
+        });
+        let snapshot = Snapshot::build(1, parts, None);
+        let mut seconds = 0_u16;
+        for number in 0..1_000_u16 {
+            let path = format!("/video/{number}.mp4");
+            let query = Query {
+                host: "www.example.com",
+                path: &path,
+                ..Query::default()
+            };
+            let lane = snapshot.lane_of(&query);
+            let decided = evaluate(&snapshot, &query);
+            let alone = evaluate_in(&snapshot, lane, &query);
+            assert_eq!((decided.lane, &decided.picks), (lane, &alone.picks));
+            assert_eq!(lane == LaneIndex::Second, split.has(&query));
+            seconds += u16::from(lane == LaneIndex::Second);
+        }
+        let wanted = if buckets == BUCKETS {
+            1_000..=1_000
+        } else {
+            200..=300
+        };
+        assert!(wanted.contains(&seconds), "{seconds}");
     }
 }

@@ -100,7 +100,7 @@ impl Decider {
         faults: Vec<String>,
     ) -> WireError {
         self.shared.counters.count_rejected();
-        WireError::of(request, faults, published.snapshot.routing().reading())
+        WireError::of(request, faults, published.snapshot.reading())
     }
 
     /// Decides one request, counts and samples it, and gives what `answer` makes of it.
@@ -156,7 +156,7 @@ fn decide<A>(
     answer: impl FnOnce(&Ruling<'_>) -> A,
 ) -> Result<(Evaluation, A), WireError> {
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let reading = published.snapshot.routing().reading();
+    let reading = published.snapshot.reading();
     let query = buffer.read_question(question, &mut room, reading)?;
     let evaluation = evaluate(&published.snapshot, &query);
     let mut envelope = envelope(published, question, id);
@@ -211,7 +211,7 @@ pub fn explain(
 ) -> Result<ExplainResponse, WireError> {
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
     let question = Question::of(request);
-    let reading = published.snapshot.routing().reading();
+    let reading = published.snapshot.reading();
     let query = buffer.read_question(&question, &mut room, reading)?;
     let evaluation = evaluate(&published.snapshot, &query);
     let decision = Decision::new(&published.snapshot, &evaluation);

@@ -164,7 +164,7 @@ fn explained(
     evaluation: &Evaluation,
 ) -> Option<Explanation> {
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let reading = published.snapshot.routing().reading();
+    let reading = published.snapshot.reading();
     let query = buffer.read(request, &mut room, reading).ok()?;
     Some(Explanation::new(&published.snapshot, &query, evaluation))
 }

@@ -47,7 +47,7 @@ impl Authorizer {
         wishes: &Wishes,
     ) -> Result<CheckResponse, Status> {
         let ip = shown.client(wishes);
-        let question = shown.question(&ip, wishes, published.snapshot.routing().reading());
+        let question = shown.question(&ip, wishes, published.snapshot.reading());
         let decided = self
             .decider
             .decide_on(published, &question, Instruction::of);
@@ -69,7 +69,7 @@ impl unary::Method for Authorizer {
     ) -> Option<Result<(), Status>> {
         let wishes = Wishes::of(headers);
         let decided = self.decider.on_published(|published| {
-            let reading = published.snapshot.routing().reading();
+            let reading = published.snapshot.reading();
             let is_read = |name: &str| reading.looks_at(name) || wishes.names_client_by(name);
             let shown = check::shown(question, is_read)?;
             Some(self.decide(published, &shown, &wishes))

@@ -182,7 +182,7 @@ impl Exchange {
         shown.peer = attribute(attributes, "source.address").unwrap_or_default();
         let ip = shown.client(&self.wishes);
         let decided = self.decider.on_published(|published| {
-            let reading = published.snapshot.routing().reading();
+            let reading = published.snapshot.reading();
             let mut question = shown.question(&ip, &self.wishes, reading);
             if let Some(subset) = subset(metadata) {
                 question.only_nodes = ids(&subset, published);

@@ -79,7 +79,7 @@ pub(super) async fn post(decider: Decider, request: Request<Body>) -> Response<B
 /// need not wait for a body, nor close the connection because of one that it did not read.
 fn decide(decider: &Decider, body: bool, read: impl FnOnce(&Reading) -> Asked) -> Response<Body> {
     let answer = decider.on_published(|published| {
-        let (request, faults) = read(published.snapshot.routing().reading());
+        let (request, faults) = read(published.snapshot.reading());
         if faults.is_empty() {
             let question = Question::of(&request);
             decider.decide_on(published, &question, |ruling| respond(ruling, body))

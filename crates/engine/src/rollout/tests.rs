@@ -1,0 +1,166 @@
+//! The machine, step by step.
+
+use super::*;
+use crate::control::cohorts::Decided;
+
+const MINUTE: u64 = 60_000;
+
+fn settings() -> Settings {
+    let stage = |buckets| Stage {
+        buckets,
+        hold_ms: 5 * MINUTE,
+    };
+    Settings {
+        cohort: None,
+        stages: vec![stage(100), stage(2_500), stage(BUCKETS)],
+        guards: vec![Guard {
+            metric: Metric::ErrorPercent,
+            limit: None,
+            worse_by: Some(1.0),
+            min_samples: 100,
+            window_ms: MINUTE,
+        }],
+        max_hold_ms: 60 * MINUTE,
+        when_inconclusive: WhenInconclusive::Pause,
+        auto_rollback: true,
+        start_jitter_ms: 0,
+    }
+}
+
+/// So many answers on either side, and failures among those of the candidate.
+fn fared(samples: u64, failed: u64) -> [[Fared; 2]; 1] {
+    let side = |failed| Fared {
+        decided: Decided {
+            all: samples,
+            ..Decided::default()
+        },
+        answered: samples - failed,
+        failed,
+        ..Fared::default()
+    };
+    [[side(0), side(failed)]]
+}
+
+fn stage_of(progress: &Progress) -> (usize, u16) {
+    (progress.stage() + 1, progress.buckets())
+}
+
+#[test]
+fn it_goes_up_stage_by_stage_and_completes() {
+    let mut progress = Progress::new(0, settings(), 0.0);
+    let good = fared(1_000, 0);
+    assert_eq!(progress.step(5 * MINUTE - 1, &good), Step::Stay);
+    let mut shares = Vec::new();
+    for minute in [5, 10, 15] {
+        shares.push(stage_of(&progress));
+        let step = progress.step(minute * MINUTE, &good);
+        let is_last = minute == 15;
+        assert_eq!(step == Step::Complete, is_last, "{step:?}");
+    }
+    assert_eq!(shares, [(1, 100), (2, 2_500), (3, BUCKETS)]);
+}
+
+#[test]
+fn a_guard_that_fails_takes_it_back_at_once() {
+    let mut progress = Progress::new(0, settings(), 0.0);
+    let Step::RollBack { why } = progress.step(3_000, &fared(200, 3)) else {
+        panic!("{progress:?}");
+    };
+    assert_eq!(
+        why,
+        "error_percent is 1.50 % over 200 samples, may be 1 points worse than 0.00 %"
+    );
+}
+
+#[test]
+fn a_guard_that_fails_only_pauses_where_nothing_is_taken_back_by_itself() {
+    let manual = Settings {
+        auto_rollback: false,
+        ..settings()
+    };
+    let mut progress = Progress::new(0, manual, 0.0);
+    assert!(matches!(
+        progress.step(1, &fared(200, 3)),
+        Step::Changed { .. }
+    ));
+    assert_eq!(progress.step(2, &fared(200, 3)), Step::Stay, "said once");
+    assert_eq!(progress.buckets(), 100, "it stays at its stage");
+}
+
+#[test]
+fn too_little_traffic_holds_it_and_then_asks_for_somebody() {
+    let mut progress = Progress::new(0, settings(), 0.0);
+    let little = fared(99, 0);
+    assert_eq!(progress.step(64 * MINUTE, &little), Step::Stay);
+    let step = progress.step(65 * MINUTE, &little);
+    assert!(matches!(step, Step::Changed { .. }), "{step:?}");
+    let Phase::Paused { why } = progress.phase() else {
+        panic!("{progress:?}");
+    };
+    assert!(
+        why.starts_with("too little was seen to judge: error_percent"),
+        "{why}"
+    );
+    let resumed = progress.order(66 * MINUTE, Order::Resume, "more traffic now");
+    assert!(resumed.is_ok());
+    assert_eq!(
+        progress.step(70 * MINUTE, &fared(500, 0)),
+        Step::Stay,
+        "held anew"
+    );
+    progress.step(71 * MINUTE, &fared(500, 0));
+    assert_eq!(stage_of(&progress), (2, 2_500));
+}
+
+#[test]
+fn operators_pause_promote_reverse_and_abort() {
+    let mut progress = Progress::new(0, settings(), 0.0);
+    progress.order(1, Order::Promote, "sure of it").unwrap();
+    assert_eq!(stage_of(&progress), (2, 2_500));
+    let nowhere = progress.order(2, Order::Reverse(2), "no");
+    assert_eq!(nowhere, Err(OrderError::NoSuchStage { at: 2, to: 2 }));
+    progress.order(3, Order::Reverse(1), "less").unwrap();
+    assert_eq!(stage_of(&progress), (1, 100));
+    let again = progress.order(4, Order::Pause, "twice");
+    assert_eq!(again, Err(OrderError::Already("paused")));
+    assert_eq!(progress.step(90 * MINUTE, &fared(500, 0)), Step::Stay);
+    // What is paused is watched all the same.
+    let step = progress.step(91 * MINUTE, &fared(500, 50));
+    assert!(matches!(step, Step::RollBack { .. }), "{step:?}");
+    let abort = progress.order(5, Order::Abort, "enough").unwrap();
+    let why = "enough".to_owned();
+    assert_eq!(abort, Step::RollBack { why });
+}
+
+#[test]
+fn sidecars_begin_one_after_the_other() {
+    let jittered = Settings {
+        start_jitter_ms: 10_000,
+        ..settings()
+    };
+    let mut progress = Progress::new(1_000, jittered, 0.5);
+    assert_eq!(progress.buckets(), 0);
+    assert_eq!(progress.step(5_999, &[]), Step::Stay);
+    assert!(matches!(progress.step(6_000, &[]), Step::Changed { .. }));
+    assert_eq!(stage_of(&progress), (1, 100));
+    assert_eq!(progress.windows_ms(16_000).collect::<Vec<_>>(), [10_000]);
+}
+
+#[test]
+fn a_stage_is_watched_by_itself() {
+    let mut progress = Progress::new(0, settings(), 0.0);
+    progress.order(50_000, Order::Promote, "on").unwrap();
+    assert_eq!(progress.windows_ms(53_000).collect::<Vec<_>>(), [3_000]);
+    assert_eq!(progress.windows_ms(200_000).collect::<Vec<_>>(), [MINUTE]);
+}
+
+#[test]
+fn where_it_left_off_it_goes_on() {
+    let since = 3 * MINUTE;
+    let mut progress = Progress::resumed(settings(), 1, Phase::Running, since);
+    assert_eq!(stage_of(&progress), (2, 2_500));
+    progress.step(9 * MINUTE, &fared(500, 0));
+    assert_eq!(stage_of(&progress), (3, BUCKETS));
+    let lost = Progress::resumed(settings(), 7, Phase::Running, since);
+    assert_eq!(stage_of(&lost), (1, 100), "never more than is known");
+}
