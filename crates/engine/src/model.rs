@@ -129,6 +129,12 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// A number of it, unlike those of other digests.
+    pub fn salt(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The first eight bytes as 16 hexadecimal digits: enough to tell revisions apart by eye.
     pub fn short(&self) -> String {
         self.to_string().chars().take(16).collect()

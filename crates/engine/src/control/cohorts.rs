@@ -8,15 +8,13 @@ use std::collections::VecDeque;
 use super::bearing::Bearing;
 use super::recent::Recent;
 use crate::model::LaneIndex;
+use crate::policy::MAX_WINDOW_MS;
 use crate::signal::latency::Steps;
 use crate::signal::observation::Outcome;
 use crate::time::Moment;
 
 /// Length of a slice of time, in ms.
 const SLICE_MS: u64 = 1_000;
-
-/// Longest window that a guard may look at, in ms.
-pub const MAX_WINDOW_MS: u64 = 600_000;
 
 /// Decisions of one lane, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -97,6 +97,14 @@ pub(super) const TABLE: &[Field] = &[
     Field::new("spec.plan.max_expected_increase_ms", OPERATION),
     Field::new("spec.plan.max_newly_refused_percent", OPERATION),
     Field::new("spec.plan.require_expectations", OPERATION),
+    // By which steps the next policy comes into force: asked of changes as well.
+    Field::new("spec.rollout.cohort", OPERATION),
+    Field::new("spec.rollout.stages", OPERATION),
+    Field::set("spec.rollout.guards", OPERATION),
+    Field::new("spec.rollout.max_hold", OPERATION),
+    Field::new("spec.rollout.when_inconclusive", OPERATION),
+    Field::new("spec.rollout.auto_rollback", OPERATION),
+    Field::new("spec.rollout.start_jitter", OPERATION),
     // A pool by itself is asked for by name only; what rules make of it, their `pools` say.
     Field::entries("spec.pools", NODES, Kind::Pool, "name"),
     Field::new("spec.pools[].name", NODES),

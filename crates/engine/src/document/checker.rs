@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use super::code::Code;
 use super::code::Severity;
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::duration::DurationMs;
 use super::names::Names;
 use super::path::Path;
 use super::tree::Source;
@@ -128,6 +129,20 @@ impl<'a> Checker<'a> {
                 format!("{value} is out of range"),
                 &format!("allowed are {low} to {high}"),
             );
+        }
+    }
+
+    /// A duration outside its range, in ms.
+    pub fn duration_in(
+        &mut self,
+        path: &Path<'_>,
+        value: DurationMs,
+        allowed: &RangeInclusive<u64>,
+    ) {
+        if !allowed.contains(&value.as_ms()) {
+            let [least, most] = [*allowed.start(), *allowed.end()].map(DurationMs::from_ms);
+            let help = format!("allowed are {least} to {most}");
+            self.error(Code::P006, path, format!("{value} is out of range"), &help);
         }
     }
 

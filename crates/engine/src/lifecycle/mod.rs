@@ -13,6 +13,7 @@ pub mod notice;
 mod operators;
 mod overlay;
 mod revisions;
+mod rollouts;
 mod settle;
 mod status;
 
@@ -27,9 +28,13 @@ pub use overlay::{
     Entries, Entry, Full, MAX_ENTRIES, MAX_WORDS, StateChange, StateChanged, StateError, Target,
 };
 pub use revisions::{MAX_REVISIONS, Origin, Over, Revision, Revisions};
+pub use rollouts::{
+    Ended, Rolling, RolloutAnswer, RolloutError, RolloutOrder, RolloutRecord, RolloutRequest, Tried,
+};
 pub use settle::{Fate, Outcome, Wanted};
 pub use status::{Degraded, DocumentState, DocumentStatus, Given};
 
+use crate::control::cohorts::Fared;
 use crate::document::{Code, Diagnostic, Diagnostics};
 use crate::edition::{Edition, Known, Names, Which};
 use crate::geo::ranges::Ranges;
@@ -47,6 +52,8 @@ pub struct Start {
     pub names: Names,
     /// The revisions that an earlier run kept, in any order.
     pub kept: Vec<Revision>,
+    /// The rollout that an earlier run kept.
+    pub rollout: Option<RolloutRecord>,
     /// The states that an earlier run kept.
     pub states: Entries,
     /// Where clients are.
@@ -75,6 +82,12 @@ pub enum Event {
     ApplyPolicy(PolicyUpdate),
     /// A topology is given by a call, to be used with the policy in force.
     ApplyTopology(Update),
+    /// A policy is to be rolled out, or looked at.
+    StartRollout(Box<RolloutRequest>),
+    /// An operator asks something of the rollout that there is.
+    OrderRollout(RolloutOrder),
+    /// How requests fared over the [windows](Steward::rollout_windows_ms) of guards.
+    Fared(Vec<[Fared; 2]>),
     /// An operator sets a state, or takes it away.
     SetState(StateChange),
     /// Time has passed.
@@ -98,10 +111,12 @@ pub struct Effects {
 }
 
 /// Something to be kept over a restart, whole or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Keep {
     /// What took effect; in the place of what is kept under the same number.
     Revision(Arc<Revision>),
+    /// The rollout that there is; `None` for none.
+    Rollout(Option<Arc<RolloutRecord>>),
     /// The states that operators set.
     States(Arc<Entries>),
 }
@@ -115,6 +130,8 @@ pub struct Publish {
     pub topology: Arc<Topology>,
     /// Counts editions that took effect.
     pub revision: u64,
+    /// A policy that is tried beside it.
+    pub candidate: Option<Tried>,
     /// Where clients are.
     pub geo: Geo,
 }
@@ -126,6 +143,8 @@ pub enum Reply {
     Policy(Result<PolicyApplied, ApplyError>),
     /// To [`Event::ApplyTopology`].
     Topology(Result<Applied, ApplyError>),
+    /// To [`Event::StartRollout`] and [`Event::OrderRollout`].
+    Rollout(Result<RolloutAnswer, RolloutError>),
     /// To [`Event::SetState`].
     State(Result<StateChanged, StateError>),
 }
@@ -151,6 +170,14 @@ pub struct Steward {
     /// Which of the texts in force were given by a call since their source last changed.
     over: Over,
     held: Option<Arc<Held>>,
+    rolling: Option<Rolling>,
+    last_rollout: Option<Ended>,
+    /// The rollout that an earlier run kept, until it is gone on with.
+    kept_rollout: Option<RolloutRecord>,
+    /// The rollout on disk, as far as that is known.
+    rollout_on_disk: Option<Arc<RolloutRecord>>,
+    /// What is to be said at the end of this step.
+    pending: Vec<Notice>,
     overlay: Overlay,
     laid_over: LaidOver,
     geo: Geo,
@@ -172,6 +199,11 @@ impl Steward {
             tried: None,
             over: Over::default(),
             held: None,
+            rolling: None,
+            last_rollout: None,
+            rollout_on_disk: start.rollout.clone().map(Arc::new),
+            kept_rollout: start.rollout,
+            pending: Vec::new(),
             overlay: Overlay::new(start.states),
             laid_over: LaidOver::default(),
             geo: start.geo,
@@ -180,6 +212,17 @@ impl Steward {
 
     /// Takes in what happened. `now_unix_ms` is the wall clock's time, because ends of states must hold over a restart.
     pub fn step(&mut self, now_unix_ms: u64, event: Event) -> Effects {
+        // What has passed the disk by is tried again once in a while, not at every tick.
+        let is_tick = matches!(event, Event::Tick | Event::Kept(_));
+        let mut effects = self.handle(now_unix_ms, event);
+        effects.say.append(&mut self.pending);
+        if !is_tick {
+            effects.keep.extend(self.unkept_rollout());
+        }
+        effects
+    }
+
+    fn handle(&mut self, now_unix_ms: u64, event: Event) -> Effects {
         match event {
             Event::Read(wanted) => self.read(now_unix_ms, wanted),
             Event::Geo(geo) => {
@@ -191,11 +234,16 @@ impl Steward {
             }
             Event::ApplyPolicy(update) => self.apply_policy(now_unix_ms, update),
             Event::ApplyTopology(update) => self.apply_topology(now_unix_ms, update),
+            Event::StartRollout(request) => self.start_rollout(now_unix_ms, *request),
+            Event::OrderRollout(order) => self.order_rollout(now_unix_ms, order),
+            Event::Fared(fared) => self.fared(now_unix_ms, &fared),
             Event::SetState(change) => self.set_state(now_unix_ms, change),
             Event::Tick => self.end_states(now_unix_ms),
             Event::Kept(keep) => {
-                if let Keep::Revision(revision) = keep {
-                    self.revisions.is_kept(&revision);
+                match keep {
+                    Keep::Revision(revision) => self.revisions.is_kept(&revision),
+                    Keep::Rollout(record) => self.rollout_on_disk = record,
+                    Keep::States(_) => {}
                 }
                 Effects::default()
             }
@@ -354,6 +402,7 @@ impl Steward {
             });
         }
         self.current = Some(edition.clone());
+        self.carry_rollout(now_unix_ms);
         self.publication(edition)
     }
 
@@ -369,6 +418,7 @@ impl Steward {
             topology: self.laid_over.of(edition.topology(), states),
             edition,
             revision: self.revision(),
+            candidate: self.rolling.as_ref().map(Rolling::tried),
             geo: self.geo.clone(),
         }
     }

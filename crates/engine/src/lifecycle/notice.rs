@@ -14,6 +14,8 @@ pub enum Notice {
     Source(SourceNotice),
     /// A text was given by a call.
     Given(GivenNotice),
+    /// Something became of a candidate.
+    Rollout(RolloutNotice),
     /// An operator set a state, or took it away.
     StateSet(StateChange),
     /// A state that an operator set has come to its end.
@@ -79,4 +81,50 @@ pub enum GivenFate {
         /// Errors that were found.
         faults: usize,
     },
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutNotice {
+    /// The candidate's digest.
+    pub digest: Digest,
+    /// What became of it.
+    pub fate: RolloutFate,
+    /// The same in words, with its numbers.
+    pub what: String,
+    /// Who wanted it; empty where it came about by itself.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RolloutFate {
+    /// It is tried or looked at from now on.
+    Started,
+    /// It decides another share, pauses or goes on.
+    Changed,
+    /// It is the policy in force.
+    Completed,
+    /// A guard took it back.
+    RolledBack,
+    /// An operator took it back.
+    Aborted,
+    /// What it stood on is not in force any more.
+    Ended,
+}
+
+impl RolloutFate {
+    /// The word for it in logs and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Changed => "changed",
+            Self::Completed => "completed",
+            Self::RolledBack => "rolled_back",
+            Self::Aborted => "aborted",
+            Self::Ended => "ended",
+        }
+    }
 }

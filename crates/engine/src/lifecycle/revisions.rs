@@ -47,6 +47,8 @@ pub enum Origin {
     Policy,
     /// A topology was given by a call.
     Topology,
+    /// A policy has passed the last stage of its rollout.
+    Rollout,
     /// The policy of this earlier revision was put in force again.
     Rollback(u64),
 }
@@ -68,6 +70,7 @@ impl Origin {
             Self::Sources => "file",
             Self::Policy => "policy_apply",
             Self::Topology => "topology_apply",
+            Self::Rollout => "rollout",
             Self::Rollback(_) => "rollback",
         }
     }

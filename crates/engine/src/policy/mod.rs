@@ -20,6 +20,7 @@ mod origin;
 mod overlap;
 mod overrides;
 mod plan;
+mod rollout;
 mod routing;
 mod scoring;
 mod set_name;
@@ -33,7 +34,10 @@ mod when;
 use std::sync::Arc;
 
 pub use compile::{Compiled, check_alone, compile};
-pub use document::{Action, Affinity, PanicMode, PolicyDocument};
+pub use document::{
+    Action, Affinity, CohortDocument, GuardDocument, MetricDocument, PanicMode, PolicyDocument,
+    RolloutDocument, StageDocument, WhenInconclusiveDocument,
+};
 pub use example::{Example, List, Request, Then};
 pub use expectation::{Area, Claim, Expectation, MAX_EXPECTATIONS, MAX_RULE_EXPECTATIONS, Whose};
 pub use expiry::expired;
@@ -45,6 +49,7 @@ pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
 pub use numbers::{ClassNumber, Numbered, Numbers, SetNumber};
 pub use operation::{LOAD_REPORT_PERIOD_MS, Operation};
 pub use plan::{Class, Plan, PlanTier, Pool, Rule};
+pub use rollout::MAX_WINDOW_MS;
 pub use routing::{Known, Matched, Routing};
 pub use set_name::SetName;
 pub use specimen::Specimen;
@@ -63,6 +68,7 @@ pub struct Policy {
     examples: Vec<Example>,
     expectations: Vec<Expectation>,
     gates: Gates,
+    rollout: RolloutDocument,
     sample_ratio: f64,
 }
 
@@ -100,6 +106,11 @@ impl Policy {
     /// How much a change of this policy may do.
     pub fn gates(&self) -> &Gates {
         &self.gates
+    }
+
+    /// How a policy that is rolled out takes the place of this one.
+    pub fn rollout(&self) -> &RolloutDocument {
+        &self.rollout
     }
 
     /// Share of decisions kept for people to look at, 0 to 1.

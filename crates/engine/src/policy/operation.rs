@@ -238,11 +238,7 @@ fn check_durations(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec
         ),
     ];
     for (path, value, allowed) in durations {
-        if !allowed.contains(&value.as_ms()) {
-            let [least, most] = [*allowed.start(), *allowed.end()].map(DurationMs::from_ms);
-            let help = format!("allowed are {least} to {most}");
-            checker.error(Code::P006, &path, format!("{value} is out of range"), &help);
-        }
+        checker.duration_in(&path, value, &allowed);
     }
 }
 

@@ -5,8 +5,10 @@
 //! decides, and that it is over. It never takes a step up without all guards passing, unless an operator says so.
 
 mod guard;
+mod settings;
 
 pub use guard::{Guard, Judgement, Metric, Verdict};
+pub use settings::buckets;
 
 use crate::control::cohorts::Fared;
 use crate::snapshot::{BUCKETS, Cohort};

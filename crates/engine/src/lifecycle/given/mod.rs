@@ -115,7 +115,11 @@ enum Judgement {
 
 impl Steward {
     /// Shows what is to be said of a policy that came into force by a call, or of the one in force with another topology.
-    fn warn_of_policy(&mut self, now_unix_ms: u64, edition: &Edition) -> Diagnostics {
+    pub(in crate::lifecycle) fn warn_of_policy(
+        &mut self,
+        now_unix_ms: u64,
+        edition: &Edition,
+    ) -> Diagnostics {
         let mut warnings = edition.policy_warnings(Date::from_unix_ms(now_unix_ms));
         self.forget_place(&mut warnings);
         self.status.policy.warnings = warnings.to_lines();
@@ -151,7 +155,11 @@ impl Steward {
 
     /// What the source of a document said last: what the text of this digest, which is given, takes the place of. `None`
     /// where that is what the source says.
-    fn source_beside(&self, which: Which, given: Digest) -> Option<Digest> {
+    pub(in crate::lifecycle) fn source_beside(
+        &self,
+        which: Which,
+        given: Digest,
+    ) -> Option<Digest> {
         let tried = self.tried.as_ref()?;
         let (source, over) = match which {
             Which::Policy => (&tried.policy, self.over.policy),

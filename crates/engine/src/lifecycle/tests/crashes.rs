@@ -293,6 +293,7 @@ impl Disk {
                 self.put(revision)?;
             }
             Keep::States(entries) => self.states = entries,
+            Keep::Rollout(record) => return Err(format!("nobody asked for {record:?}")),
         }
         Ok(())
     }

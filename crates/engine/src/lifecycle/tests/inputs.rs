@@ -207,6 +207,7 @@ pub(super) fn steward_over(kept: Vec<Revision>, states: Entries) -> Steward {
     Steward::new(Start {
         names: Names::new("policy.yaml", "topology.yaml"),
         kept,
+        rollout: None,
         states,
         geo: no_geo(),
         knows_its_place: true,

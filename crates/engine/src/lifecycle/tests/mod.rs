@@ -5,5 +5,6 @@ mod examples;
 mod explorer;
 pub(super) mod inputs;
 mod revisions;
+mod rollouts;
 mod sequences;
 mod transitions;

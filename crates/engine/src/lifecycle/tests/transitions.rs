@@ -34,7 +34,7 @@ pub(super) fn fates(effects: &Effects) -> Vec<(&'static str, Fate)> {
 pub(super) fn kept(effects: &Effects) -> Vec<(u64, (P, T))> {
     let revision = |keep: &Keep| match keep {
         Keep::Revision(it) => Some((it.number, pair(&it.texts))),
-        Keep::States(_) => None,
+        Keep::States(_) | Keep::Rollout(_) => None,
     };
     effects.keep.iter().filter_map(revision).collect()
 }

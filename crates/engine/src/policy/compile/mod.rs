@@ -19,6 +19,7 @@ use super::limits;
 use super::matcher::{Conditions, Matcher};
 use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
+use super::rollout;
 use super::{
     Class, Example, Expectation, Known, Operation, Plan, PlanTier, Policy, Routing, Rule,
     conditions, scoring, when,
@@ -120,6 +121,7 @@ impl<'a, 's> Compiler<'a, 's> {
         );
         let operation = Operation::new(self.checker, &spec_path, spec);
         let gates = Gates::new(self.checker, &spec_path, spec);
+        rollout::check(self.checker, &spec_path, spec);
         scoring::check_panic(self.checker, &spec_path.field("panic"), &spec.panic);
         let log_path = spec_path.field("decision_log");
         self.checker.in_range(
@@ -167,6 +169,7 @@ impl<'a, 's> Compiler<'a, 's> {
             examples: self.examples,
             expectations: self.expectations,
             gates,
+            rollout: spec.rollout.clone(),
             sample_ratio: spec.decision_log.sample_ratio,
         })
     }

@@ -7,6 +7,7 @@ mod example;
 mod expect;
 mod gates;
 mod operation;
+mod rollout;
 mod rule;
 mod score;
 
@@ -30,6 +31,10 @@ pub use gates::GatesDocument;
 pub use operation::{
     BreakerDocument, ChangeBudgetDocument, ProbeDocument, ProbeKind, SignalDocument,
     SignalsDocument, SwitchMarginDocument, TopologyGuardDocument, WeightsDocument,
+};
+pub use rollout::{
+    CohortDocument, GuardDocument, MetricDocument, RolloutDocument, StageDocument,
+    WhenInconclusiveDocument,
 };
 pub use rule::{
     Action, KeyDocument, MatchDocument, NameMatchDocument, PathMatchDocument, PathMatchKind,
@@ -108,6 +113,9 @@ pub struct PolicySpec {
     /// How much a change of this policy may do, by its plan.
     #[serde(default)]
     pub plan: GatesDocument,
+    /// How a policy that is rolled out takes the place of this one.
+    #[serde(default)]
+    pub rollout: RolloutDocument,
     /// Named sets of nodes.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 256)))]
     pub pools: Vec<PoolDocument>,
@@ -149,6 +157,7 @@ impl Default for PolicySpec {
             topology_guard: TopologyGuardDocument::default(),
             decision_log: DecisionLogDocument::default(),
             plan: GatesDocument::default(),
+            rollout: RolloutDocument::default(),
             pools: Vec::new(),
             classes: Vec::new(),
             rules: Vec::new(),

@@ -1,0 +1,555 @@
+//! A candidate beside the policy in force: rolled out stage by stage, or only looked at in the shadow of it.
+//!
+//! There is one at most. It stands on the policy in force: where another one comes into force it ends, and where another
+//! fleet does it is compiled for that, or ends. What is kept of it lets a restart go on at the same stage; where that cannot
+//! be, it ends, so that no process ever tries a candidate on more than it was told to.
+
+use std::sync::Arc;
+
+use super::notice::{Notice, RolloutFate, RolloutNotice};
+use super::revisions::Origin;
+use super::{ApplyError, Change, Effects, Keep, Reply, Steward};
+use crate::control::cohorts::Fared;
+use crate::difference::{self, Reach, Reading};
+use crate::document::Diagnostics;
+use crate::edition::{Edition, Known, Which};
+use crate::model::Digest;
+use crate::policy::Policy;
+use crate::rollout::{Order, OrderError, Phase, Progress, Settings, Stage, Step, percent};
+use crate::snapshot::{Cohort, Split};
+
+/// A policy to roll out, or to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutRequest {
+    /// Its text.
+    pub document: Arc<str>,
+    /// The number of the revision that must be in force; `None` for any.
+    pub if_revision: Option<u64>,
+    /// By what requests are told apart; `None` for what the policy in force says.
+    pub cohort: Option<Cohort>,
+    /// The stages; empty for what the policy in force says.
+    pub stages: Vec<Stage>,
+    /// Whether it is only looked at: it decides nothing, and does not come into force by itself.
+    pub is_shadow: bool,
+    /// Where this process is in the span over which sidecars begin, 0 to 1.
+    pub jitter: f64,
+    /// Who asks.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What an operator asks of the rollout that there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutOrder {
+    /// What.
+    pub order: Order,
+    /// Who asks.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What is kept of a rollout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutRecord {
+    /// The candidate's text.
+    pub document: Arc<str>,
+    /// The digest of the policy that it stands on.
+    pub base: Digest,
+    /// Its stages.
+    pub stages: Vec<Stage>,
+    /// By what requests are told apart.
+    pub cohort: Cohort,
+    /// Whether it is only looked at.
+    pub is_shadow: bool,
+    /// The stage, from 0.
+    pub stage: usize,
+    /// Whether it goes on.
+    pub phase: Phase,
+    /// Since when it is at that stage, ms since 1970.
+    pub stage_since_unix_ms: u64,
+    /// When it began, ms since 1970.
+    pub started_unix_ms: u64,
+    /// Who wanted it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A candidate that is rolled out or looked at.
+#[derive(Debug, Clone)]
+pub struct Rolling {
+    /// The candidate, with the fleet in force.
+    pub candidate: Edition,
+    /// How far it is; of one that is only looked at, nothing moves.
+    pub progress: Progress,
+    /// By what requests are told apart.
+    pub cohort: Cohort,
+    /// Whether it is only looked at.
+    pub is_shadow: bool,
+    /// What it changes, a line each.
+    pub changes: Vec<String>,
+    /// The digest of the policy that it stands on.
+    pub base: Digest,
+    /// When it began, ms since 1970.
+    pub started_unix_ms: u64,
+    /// Who wanted it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// How the last rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The candidate's digest.
+    pub digest: Digest,
+    /// What became of it.
+    pub fate: RolloutFate,
+    /// Why.
+    pub why: String,
+    /// When, ms since 1970.
+    pub at_unix_ms: u64,
+}
+
+/// A candidate as it is to be published.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// The candidate.
+    pub policy: Arc<Policy>,
+    /// What it decides.
+    pub split: Split,
+}
+
+/// What became of a rollout that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RolloutAnswer {
+    /// Why the candidate is refused; without errors if it is not.
+    pub faults: Diagnostics,
+    /// What somebody should look at.
+    pub warnings: Diagnostics,
+}
+
+/// Why a rollout was not begun or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RolloutError {
+    /// What would refuse any policy.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// There is one.
+    #[error("a rollout of {0} is under way: promote or abort it first")]
+    UnderWay(String),
+    /// There is none.
+    #[error("no rollout is under way")]
+    None,
+    /// The candidate changes nothing that part of the requests could be tried with.
+    #[error("{0}")]
+    NothingToTry(&'static str),
+    /// Nothing goes on with a candidate that is only looked at.
+    #[error("the candidate is only looked at: abort it, and start a rollout")]
+    Shadow,
+    /// It cannot be done at this stage.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+}
+
+impl Rolling {
+    /// As it is to be published.
+    pub(super) fn tried(&self) -> Tried {
+        Tried {
+            policy: Arc::clone(self.candidate.policy()),
+            split: Split {
+                cohort: self.cohort,
+                buckets: self.buckets(),
+                salt: self.digest().salt(),
+            },
+        }
+    }
+
+    /// How many of all buckets it decides.
+    pub fn buckets(&self) -> u16 {
+        if self.is_shadow {
+            0
+        } else {
+            self.progress.buckets()
+        }
+    }
+
+    /// The candidate's digest.
+    pub fn digest(&self) -> Digest {
+        self.candidate.policy().digest()
+    }
+
+    /// What is kept of it.
+    fn record(&self) -> RolloutRecord {
+        RolloutRecord {
+            document: Arc::clone(self.candidate.policy_text()),
+            base: self.base,
+            stages: self.progress.settings().stages.clone(),
+            cohort: self.cohort,
+            is_shadow: self.is_shadow,
+            stage: self.progress.stage(),
+            phase: self.progress.phase().clone(),
+            stage_since_unix_ms: self.progress.stage_since_unix_ms(),
+            started_unix_ms: self.started_unix_ms,
+            who: self.who.clone(),
+            why: self.why.clone(),
+        }
+    }
+}
+
+impl Steward {
+    /// The candidate that there is.
+    pub fn rollout(&self) -> Option<&Rolling> {
+        self.rolling.as_ref()
+    }
+
+    /// How the last one ended.
+    pub fn last_rollout(&self) -> Option<&Ended> {
+        self.last_rollout.as_ref()
+    }
+
+    /// Begins to roll out a candidate, or to look at it.
+    pub(super) fn start_rollout(&mut self, now_unix_ms: u64, request: RolloutRequest) -> Effects {
+        let current = match self.ready_for_rollout(&request) {
+            Ok(current) => current,
+            Err(error) => return Effects::reply(Reply::Rollout(Err(error))),
+        };
+        let (name, text) = (Which::Policy.name(), Arc::clone(&request.document));
+        let known = Known::of(Some(&current));
+        let candidate = match current.ground().with_policy(name, text, known) {
+            Ok(candidate) => candidate,
+            Err(faults) => {
+                let answer = RolloutAnswer {
+                    faults,
+                    ..RolloutAnswer::default()
+                };
+                return Effects::reply(Reply::Rollout(Ok(answer)));
+            }
+        };
+        let changes = Changes::between(current.policy_text(), &request.document);
+        let cohort = match changes.cohort(&current, &candidate) {
+            Ok(cohort) => cohort,
+            Err(why) => return Effects::reply(Reply::Rollout(Err(why))),
+        };
+        let mut settings = Settings::of(current.policy().rollout());
+        if !request.stages.is_empty() {
+            settings.stages.clone_from(&request.stages);
+        }
+        let warnings = candidate.policy_warnings(crate::date::Date::from_unix_ms(now_unix_ms));
+        let cohort = request.cohort.or(settings.cohort).unwrap_or(cohort);
+        self.rolling = Some(Rolling {
+            progress: Progress::new(now_unix_ms, settings, request.jitter),
+            candidate,
+            cohort,
+            is_shadow: request.is_shadow,
+            changes: changes.lines,
+            base: current.policy().digest(),
+            started_unix_ms: now_unix_ms,
+            who: request.who.clone(),
+            why: request.why.clone(),
+        });
+        let what = self.words_on_start();
+        self.tell_of_rollout(RolloutFate::Started, what, (request.who, request.why));
+        Effects {
+            publish: self.publish(),
+            ..Effects::reply(Reply::Rollout(Ok(RolloutAnswer {
+                warnings,
+                ..RolloutAnswer::default()
+            })))
+        }
+    }
+
+    /// What is in force, if a candidate may be tried beside it.
+    fn ready_for_rollout(&self, request: &RolloutRequest) -> Result<Edition, RolloutError> {
+        let current = self.current.clone().ok_or(ApplyError::NothingInForce)?;
+        let in_force = self.revision();
+        if let Some(expected) = request.if_revision.filter(|it| *it != in_force) {
+            return Err(ApplyError::OtherRevision { in_force, expected }.into());
+        }
+        if let Some(rolling) = &self.rolling {
+            return Err(RolloutError::UnderWay(rolling.digest().short()));
+        }
+        Ok(current)
+    }
+
+    fn words_on_start(&self) -> String {
+        let Some(rolling) = &self.rolling else {
+            return String::new();
+        };
+        if rolling.is_shadow {
+            return "looked at, decides nothing".to_owned();
+        }
+        let (cohort, share) = (rolling.cohort.name(), percent(rolling.buckets()));
+        let stages = rolling.progress.settings().stages.len();
+        format!("stage 1 of {stages}, {share} % of requests by {cohort}")
+    }
+
+    /// An operator asks something of the rollout that there is.
+    pub(super) fn order_rollout(&mut self, now_unix_ms: u64, order: RolloutOrder) -> Effects {
+        let RolloutOrder { order, who, why } = order;
+        let Some(rolling) = &mut self.rolling else {
+            return Effects::reply(Reply::Rollout(Err(RolloutError::None)));
+        };
+        if rolling.is_shadow && order != Order::Abort {
+            return Effects::reply(Reply::Rollout(Err(RolloutError::Shadow)));
+        }
+        let step = match rolling.progress.order(now_unix_ms, order, &why) {
+            Ok(step) => step,
+            Err(error) => return Effects::reply(Reply::Rollout(Err(error.into()))),
+        };
+        let fate = if order == Order::Abort {
+            RolloutFate::Aborted
+        } else {
+            RolloutFate::RolledBack
+        };
+        let mut effects = self.follow(now_unix_ms, (step, fate), (who, why));
+        effects.reply = Some(Reply::Rollout(Ok(RolloutAnswer::default())));
+        effects
+    }
+
+    /// How far back each guard looks now, in ms; empty where there is nothing to guard.
+    pub fn rollout_windows_ms(&self, now_unix_ms: u64) -> Vec<u64> {
+        let rolling = self.rolling.as_ref().filter(|it| !it.is_shadow);
+        let windows = rolling.map(|it| it.progress.windows_ms(now_unix_ms).collect());
+        windows.unwrap_or_default()
+    }
+
+    /// How requests fared over these windows, for each guard those that the candidate does not decide and those that it does.
+    pub(super) fn fared(&mut self, now_unix_ms: u64, fared: &[[Fared; 2]]) -> Effects {
+        let rolling = self.rolling.as_mut().filter(|it| !it.is_shadow);
+        let Some(rolling) = rolling else {
+            return Effects::default();
+        };
+        let step = rolling.progress.step(now_unix_ms, fared);
+        let nobody = (String::new(), String::new());
+        self.follow(now_unix_ms, (step, RolloutFate::RolledBack), nobody)
+    }
+
+    /// Does what comes of a step; `fate` is what a candidate that is taken back has met.
+    fn follow(
+        &mut self,
+        now_unix_ms: u64,
+        (step, fate): (Step, RolloutFate),
+        (who, why): (String, String),
+    ) -> Effects {
+        match step {
+            Step::Stay => return Effects::default(),
+            Step::Changed { what } => {
+                self.tell_of_rollout(RolloutFate::Changed, what, (who, why));
+            }
+            Step::RollBack { why } => self.end_rollout(now_unix_ms, fate, (who, why)),
+            Step::Complete => return self.complete(now_unix_ms, who),
+        }
+        Effects {
+            publish: self.publish(),
+            ..Effects::default()
+        }
+    }
+
+    /// The candidate has passed its last stage.
+    fn complete(&mut self, now_unix_ms: u64, who: String) -> Effects {
+        let Some(rolling) = self.rolling.take() else {
+            return Effects::default();
+        };
+        let digest = rolling.digest();
+        let change = Change {
+            origin: Origin::Rollout,
+            who: if who.is_empty() { rolling.who } else { who },
+            why: rolling.why,
+        };
+        self.note_end(now_unix_ms, (digest, RolloutFate::Completed), &change.why);
+        let words = (change.who.clone(), change.why.clone());
+        self.warn_of_policy(now_unix_ms, &rolling.candidate);
+        self.status.policy.serve(now_unix_ms, digest);
+        self.over.policy = self.source_beside(Which::Policy, digest);
+        let publish = Some(self.take(now_unix_ms, rolling.candidate, change));
+        self.show_given();
+        let what = format!("in force as revision {}", self.revision());
+        self.pending
+            .push(notice(RolloutFate::Completed, (digest, what), words));
+        Effects {
+            keep: self.unkept(),
+            publish,
+            ..Effects::default()
+        }
+    }
+
+    /// The candidate is taken back; what is to be published no longer has it.
+    fn end_rollout(&mut self, now_unix_ms: u64, fate: RolloutFate, (who, why): (String, String)) {
+        let Some(rolling) = self.rolling.take() else {
+            return;
+        };
+        let digest = rolling.digest();
+        self.note_end(now_unix_ms, (digest, fate), &why);
+        let what = format!(
+            "no longer tried, after {} % of requests",
+            percent(rolling.buckets())
+        );
+        self.pending.push(notice(fate, (digest, what), (who, why)));
+    }
+
+    fn note_end(&mut self, now_unix_ms: u64, (digest, fate): (Digest, RolloutFate), why: &str) {
+        self.last_rollout = Some(Ended {
+            digest,
+            fate,
+            why: why.to_owned(),
+            at_unix_ms: now_unix_ms,
+        });
+    }
+
+    fn tell_of_rollout(&mut self, fate: RolloutFate, what: String, words: (String, String)) {
+        if let Some(rolling) = &self.rolling {
+            self.pending
+                .push(notice(fate, (rolling.digest(), what), words));
+        }
+    }
+
+    /// Another edition is in force: the candidate is compiled for its fleet, or ends where the policy is another.
+    pub(super) fn carry_rollout(&mut self, now_unix_ms: u64) {
+        let Some(current) = self.current.clone() else {
+            return;
+        };
+        if let Some(record) = self.kept_rollout.take() {
+            self.resume_rollout(now_unix_ms, &current, &record);
+            return;
+        }
+        let Some(rolling) = &mut self.rolling else {
+            return;
+        };
+        let nobody = String::new();
+        if rolling.base != current.policy().digest() {
+            let why = "another policy is in force".to_owned();
+            self.end_rollout(now_unix_ms, RolloutFate::Ended, (nobody, why));
+            return;
+        }
+        let text = Arc::clone(rolling.candidate.policy_text());
+        let known = Known::of(Some(&rolling.candidate));
+        match current
+            .ground()
+            .with_policy(Which::Policy.name(), text, known)
+        {
+            Ok(candidate) => rolling.candidate = candidate,
+            Err(faults) => {
+                let why = format!("it does not fit the fleet any more: {}", first(&faults));
+                self.end_rollout(now_unix_ms, RolloutFate::Ended, (nobody, why));
+            }
+        }
+    }
+
+    /// Goes on where an earlier run left off, if what it stood on is in force.
+    fn resume_rollout(&mut self, now_unix_ms: u64, current: &Edition, record: &RolloutRecord) {
+        let text = Arc::clone(&record.document);
+        let digest = Digest::of(text.as_bytes());
+        let known = Known {
+            reuse: Some(current),
+            was_in_force: true,
+        };
+        let ground = current.ground();
+        let compiled = ground.with_policy(Which::Policy.name(), text, known);
+        let why = match compiled {
+            _ if record.base != current.policy().digest() => {
+                "another policy is in force".to_owned()
+            }
+            Err(faults) => format!("it cannot be used after the restart: {}", first(&faults)),
+            Ok(candidate) => {
+                let settings = Settings {
+                    stages: record.stages.clone(),
+                    ..Settings::of(current.policy().rollout())
+                };
+                let changes = Changes::between(current.policy_text(), &record.document);
+                let (stage, since) = (record.stage, record.stage_since_unix_ms);
+                let phase = record.phase.clone();
+                self.rolling = Some(Rolling {
+                    candidate,
+                    progress: Progress::resumed(settings, stage, phase, since),
+                    cohort: record.cohort,
+                    is_shadow: record.is_shadow,
+                    changes: changes.lines,
+                    base: record.base,
+                    started_unix_ms: record.started_unix_ms,
+                    who: record.who.clone(),
+                    why: record.why.clone(),
+                });
+                let what = format!("goes on after a restart at stage {}", stage + 1);
+                let nobody = (String::new(), String::new());
+                self.tell_of_rollout(RolloutFate::Changed, what, nobody);
+                return;
+            }
+        };
+        self.note_end(now_unix_ms, (digest, RolloutFate::Ended), &why);
+        let what = "does not go on after a restart".to_owned();
+        let words = (String::new(), why);
+        self.pending
+            .push(notice(RolloutFate::Ended, (digest, what), words));
+    }
+
+    /// What is to be kept of the rollout, if that is not known to be on disk.
+    pub(super) fn unkept_rollout(&mut self) -> Option<Keep> {
+        let record = self.rolling.as_ref().map(Rolling::record).map(Arc::new);
+        // What an earlier run kept is not overwritten before it was looked at.
+        let is_new = self.kept_rollout.is_none() && self.rollout_on_disk != record;
+        is_new.then_some(Keep::Rollout(record))
+    }
+}
+
+fn notice(
+    fate: RolloutFate,
+    (digest, what): (Digest, String),
+    (who, why): (String, String),
+) -> Notice {
+    Notice::Rollout(RolloutNotice {
+        digest,
+        fate,
+        what,
+        who,
+        why,
+    })
+}
+
+fn first(faults: &Diagnostics) -> String {
+    faults.to_lines().into_iter().next().unwrap_or_default()
+}
+
+/// What a candidate changes of the policy in force.
+struct Changes {
+    lines: Vec<String>,
+    reach: Vec<Reach>,
+}
+
+impl Changes {
+    fn between(before: &str, after: &str) -> Self {
+        let name = Which::Policy.name();
+        let read = |text: &str| Reading::read(Which::Policy, name, text).ok();
+        let both = read(before).zip(read(after));
+        let found = both.and_then(|(before, after)| difference::between(&before, &after).ok());
+        let found = found.unwrap_or_default();
+        Self {
+            lines: found.iter().map(ToString::to_string).collect(),
+            reach: found
+                .iter()
+                .flat_map(|it| it.reach.iter().copied())
+                .collect(),
+        }
+    }
+
+    /// By what requests are to be told apart. Where keys move among nodes, by key: else an object would be fetched by its
+    /// nodes of both policies. Where only the choice of site changes, by client group: then each client sees one policy.
+    fn cohort(&self, current: &Edition, candidate: &Edition) -> Result<Cohort, RolloutError> {
+        let has = |reach| self.reach.contains(&reach);
+        let reading = |edition: &Edition| edition.policy().routing().reading().paths;
+        if reading(current) != reading(candidate) {
+            let why = "`paths` says how every request is read, which cannot be tried on a part of them: apply it";
+            return Err(RolloutError::NothingToTry(why));
+        }
+        if has(Reach::Placement) || has(Reach::Matching) {
+            Ok(Cohort::Key)
+        } else if has(Reach::Site) {
+            Ok(Cohort::ClientGroup)
+        } else {
+            let why = "the candidate routes every request as the policy in force does: apply it";
+            Err(RolloutError::NothingToTry(why))
+        }
+    }
+}
