@@ -22,6 +22,7 @@ pub mod policy;
 pub mod replay;
 pub mod request;
 pub mod reset_breaker;
+pub mod rollout;
 pub mod route;
 pub mod schema;
 pub mod serve;
@@ -95,6 +96,8 @@ pub enum Tool {
     Schema(schema::Args),
     /// Look at, change and take back the policy of a running sidecar
     Policy(policy::Args),
+    /// Try a policy on part of the requests of a running sidecar, watched, and take it back
+    Rollout(rollout::Args),
     /// Make topology files, apply and show topologies
     Topology(topology::Args),
     /// Decide one request, offline or by a running sidecar, and say why
@@ -162,6 +165,7 @@ pub fn run(
         Tool::Fmt(args) => fmt::run(args, out),
         Tool::Schema(args) => schema::run(args, out),
         Tool::Policy(args) => policy::run(args, out),
+        Tool::Rollout(args) => rollout::run(args, out),
         Tool::Topology(args) => topology::run(args, out, notes),
         Tool::Route(args) => {
             let by_example = args.server.is_none() && args.world.is_example();

@@ -10,6 +10,7 @@ use crate::sidecar::view::troubles::in_words;
 use crate::sidecar::wire::proto;
 use crate::sidecar::wire::proto::admin_service_client::AdminServiceClient;
 use crate::sidecar::wire::proto::policy_service_client::PolicyServiceClient;
+use crate::sidecar::wire::proto::rollout_service_client::RolloutServiceClient;
 use crate::sidecar::wire::proto::topology_service_client::TopologyServiceClient;
 
 /// Largest answer taken, in bytes: a document of 32 MiB and 50,000 nodes.
@@ -59,6 +60,10 @@ impl Door {
     pub(super) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.connection.channel.clone())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub(super) fn rollout(&self) -> RolloutServiceClient<Channel> {
+        RolloutServiceClient::new(self.connection.channel.clone())
     }
 
     pub(super) fn admin(&self) -> AdminServiceClient<Channel> {

@@ -71,6 +71,7 @@ pub mod proto {
         include!("generated/tradewind.v1.TelemetryService.rs");
         include!("generated/tradewind.v1.TopologyService.rs");
         include!("generated/tradewind.v1.PolicyService.rs");
+        include!("generated/tradewind.v1.RolloutService.rs");
         include!("generated/tradewind.v1.AdminService.rs");
     }
 }

@@ -34,11 +34,12 @@ const ENVOY_FILES: [&str; 6] = [
 ];
 
 /// What our own services are compiled from.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "tradewind/v1/admin.proto",
     "tradewind/v1/decision.proto",
     "tradewind/v1/feedback.proto",
     "tradewind/v1/policy.proto",
+    "tradewind/v1/rollout.proto",
     "tradewind/v1/telemetry.proto",
     "tradewind/v1/topology.proto",
 ];
@@ -111,6 +112,9 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
         .field_attribute("Outcome.total", duration)
         .field_attribute("Outcome.client_round_trip", duration)
         .field_attribute("SetAdminStateRequest.until", duration)
+        .field_attribute("RolloutStage.hold", duration)
+        .field_attribute("RolloutStatus.rollout", if_any)
+        .field_attribute("RolloutStatus.last", if_any)
         .field_attribute("SetAdminStateRequest.state", admin_state)
         .field_attribute("SetAdminStateResponse.previous", admin_state)
         .field_attribute("SetAdminStateResponse.effective", admin_state)
@@ -133,6 +137,7 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
             telemetry_service(),
             topology_service(),
             policy_service(),
+            rollout_service(),
             admin_service(),
         ]);
     Ok(())
@@ -293,6 +298,21 @@ fn policy_service() -> manual::Service {
         .method(asking("get", "Get", get).build())
         .method(asking("list_revisions", "ListRevisions", list).build())
         .method(asking("rollback", "Rollback", rollback).build())
+        .method(watch.server_streaming().build())
+        .build()
+}
+
+/// The rollout service as the server implements it.
+fn rollout_service() -> manual::Service {
+    let start = ("StartRolloutRequest", "RolloutResponse");
+    let order = ("OrderRolloutRequest", "RolloutResponse");
+    let watch = asking("watch", "Watch", ("WatchRolloutRequest", "RolloutStatus"));
+    manual::Service::builder()
+        .name("RolloutService")
+        .package("tradewind.v1")
+        .comment("New policies tried on part of the requests.")
+        .method(asking("start", "Start", start).build())
+        .method(asking("order", "Order", order).build())
         .method(watch.server_streaming().build())
         .build()
 }

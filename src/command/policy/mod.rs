@@ -4,7 +4,7 @@ mod apply;
 mod history;
 mod status;
 mod validate;
-mod words;
+pub(super) mod words;
 
 use std::io::Write;
 

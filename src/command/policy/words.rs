@@ -9,7 +9,7 @@ use crate::sidecar::wire::proto;
 use crate::sidecar::writer::store;
 
 /// Reads a policy from a file, or from the standard input where that is called `-`.
-pub(super) fn document(path: &Path) -> Result<String, CommandError> {
+pub(in crate::command) fn document(path: &Path) -> Result<String, CommandError> {
     let read = if path.as_os_str() == "-" {
         let mut text = String::new();
         let bytes = std::io::stdin()
@@ -26,12 +26,12 @@ pub(super) fn document(path: &Path) -> Result<String, CommandError> {
 }
 
 /// A digest as people see it elsewhere.
-pub(super) fn short(digest: &str) -> &str {
+pub(in crate::command) fn short(digest: &str) -> &str {
     digest.get(..16).unwrap_or(digest)
 }
 
 /// A moment in UTC, to the second.
-pub(super) fn at(unix_ms: u64) -> String {
+pub(in crate::command) fn at(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000 % 86_400;
     let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
     let day = Date::from_unix_ms(unix_ms);

@@ -95,7 +95,7 @@ impl Cohorts {
     pub(super) fn decided(&mut self, now: Moment, decided: [Decided; 2]) {
         let slice = self.slice(now);
         for (counted, more) in slice.lanes.iter_mut().zip(decided) {
-            counted.decided.add(&more);
+            counted.decided = counted.decided.and(&more);
         }
     }
 
@@ -158,11 +158,15 @@ impl Slice {
 }
 
 impl Decided {
-    fn add(&mut self, more: &Self) {
-        self.all += more.all;
-        self.refused += more.refused;
-        self.degraded += more.degraded;
-        self.spilled += more.spilled;
+    /// Both together.
+    #[must_use]
+    pub fn and(&self, more: &Self) -> Self {
+        Self {
+            all: self.all + more.all,
+            refused: self.refused + more.refused,
+            degraded: self.degraded + more.degraded,
+            spilled: self.spilled + more.spilled,
+        }
     }
 
     /// What was counted beyond `before`.
@@ -213,7 +217,7 @@ impl Fared {
             ..Self::default()
         };
         for counted in slices {
-            sum.decided.add(&counted.decided);
+            sum.decided = sum.decided.and(&counted.decided);
             sum.answered += counted.answered;
             sum.failed += counted.failed;
             sum.hits += counted.hits;

@@ -137,6 +137,7 @@ fn example_state() -> Arc<State> {
     let state = State::default();
     state.published.store(Some(Arc::new(Published {
         revision: 1,
+        candidate: None,
         policy_digest: snapshot.policy().digest().short(),
         nodes: Arc::new(EncodedNodes::new(snapshot.topology())),
         rows: Rows {

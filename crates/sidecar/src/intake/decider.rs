@@ -7,6 +7,7 @@ use crate::clock;
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
+use crate::intake::shadow::COMPARED_EVERY;
 use crate::state::{Published, State};
 use crate::view::FleetView;
 use crate::view::home;
@@ -18,6 +19,7 @@ use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Evaluation, evaluate};
 use tradewind_engine::explanation::Explanation;
 use tradewind_engine::geo::place::Place;
+use tradewind_engine::model::LaneIndex;
 use tradewind_engine::query::Query;
 use tradewind_engine::signal::observation::DecisionNumber;
 use tradewind_engine::snapshot::Snapshot;
@@ -130,18 +132,29 @@ impl Decider {
         }
         if !question.dry_run {
             let decision = Decision::new(&published.snapshot, &evaluation);
-            shared.counters.count(&decision, &published.rows);
+            shared
+                .counters
+                .count(&decision, published.rows_of(evaluation.lane));
+            let is_compared =
+                published.candidate.is_some() && number.is_multiple_of(COMPARED_EVERY);
+            if published.candidate.is_some() {
+                shared.handover.lanes.count(&evaluation);
+            }
             if let Some(dispatched) = dispatched(published, &decision, id_number) {
                 shared.handover.dispatched(dispatched);
             }
             let notable = recent::is_notable(evaluation.verdict, decision.purity());
-            if recent::is_sampled(number, published.snapshot.policy().sample_ratio(), notable) {
+            let ratio = published.snapshot.policy().sample_ratio();
+            let is_kept = recent::is_sampled(number, ratio, notable);
+            if is_kept || is_compared {
                 let decision_id = id.as_str().to_owned();
                 shared.recent.offer(Sample {
                     decision_id,
                     request: question.message(),
                     evaluation,
                     published: Arc::clone(published),
+                    is_kept,
+                    is_compared,
                 });
             }
         }
@@ -159,7 +172,7 @@ fn decide<A>(
     let reading = published.snapshot.reading();
     let query = buffer.read_question(question, &mut room, reading)?;
     let evaluation = evaluate(&published.snapshot, &query);
-    let mut envelope = envelope(published, question, id);
+    let mut envelope = envelope(published, (question, evaluation.lane), id);
     if question.want_place {
         envelope.known_place = known_place(&published.snapshot, &query);
     }
@@ -191,14 +204,14 @@ fn dispatched(published: &Published, decision: &Decision<'_>, id: u64) -> Option
 
 fn envelope<'a>(
     published: &'a Published,
-    question: &Question<'a>,
+    (question, lane): (&Question<'a>, LaneIndex),
     decision_id: &'a str,
 ) -> Envelope<'a> {
     Envelope {
         request_id: question.request_id,
         decision_id,
         revision: published.revision,
-        policy_digest: &published.policy_digest,
+        policy_digest: published.digest_of(lane),
         freshness_floor: question.object_version_floor,
         known_place: None,
     }
@@ -219,7 +232,7 @@ pub fn explain(
     Ok(ExplainResponse {
         decision: Some(answer::message(
             &decision,
-            &envelope(published, &question, ""),
+            &envelope(published, (&question, evaluation.lane), ""),
         )),
         explanation: Some(explanation(
             &decision,

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use hdrhistogram::Histogram;
 
+use super::lanes::LaneCounters;
+use tradewind_engine::control::cohorts::Decided;
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::policy::Affinity;
 use tradewind_engine::signal::observation::{Dispatch, LoadReport, Outcome, Reporter, Standing};
@@ -79,6 +81,14 @@ impl Intake {
         &self.handovers
     }
 
+    /// What all workers decided so far in each lane, while there were two.
+    pub fn decided(&self) -> [Decided; 2] {
+        let counted = self.handovers.iter().map(|it| it.lanes.counted());
+        counted.fold(<[Decided; 2]>::default(), |[first, second], more| {
+            [first.and(&more[0]), second.and(&more[1])]
+        })
+    }
+
     /// The handover of a worker; of one beyond the number given at the start, a handover that nobody empties.
     pub fn handover(&self, worker: usize) -> Arc<Handover> {
         self.handovers
@@ -94,6 +104,8 @@ pub struct Handover {
     reports: Queue<Reported>,
     /// Apart from other reports because they are so much larger.
     histograms: Queue<Reported>,
+    /// What this worker decided in each lane, while there are two.
+    pub lanes: LaneCounters,
 }
 
 impl Default for Handover {
@@ -102,6 +114,7 @@ impl Default for Handover {
             dispatches: Queue::new(MAX_DISPATCHES),
             reports: Queue::new(MAX_REPORTS),
             histograms: Queue::new(MAX_HISTOGRAMS),
+            lanes: LaneCounters::default(),
         }
     }
 }

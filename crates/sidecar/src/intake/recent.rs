@@ -39,6 +39,10 @@ pub struct Sample {
     pub evaluation: Evaluation,
     /// What it was decided on.
     pub published: Arc<Published>,
+    /// Whether it goes into the ring.
+    pub is_kept: bool,
+    /// Whether it is decided by the other lane as well.
+    pub is_compared: bool,
 }
 
 /// A decision in the ring.
@@ -79,7 +83,18 @@ impl RecentDecisions {
     /// Keeps samples until all senders are gone or the task is aborted.
     pub async fn keep_all(self: Arc<Self>, mut queue: mpsc::Receiver<Sample>, state: Arc<State>) {
         while let Some(sample) = queue.recv().await {
-            self.keep(sample, &state.view.load());
+            if sample.is_compared {
+                let Sample {
+                    published,
+                    request,
+                    evaluation,
+                    ..
+                } = &sample;
+                state.shadow.compare(published, request, evaluation);
+            }
+            if sample.is_kept {
+                self.keep(sample, &state.view.load());
+            }
         }
     }
 
@@ -124,13 +139,15 @@ impl RecentDecisions {
             mut request,
             evaluation,
             published,
+            is_kept: _,
+            is_compared: _,
         } = sample;
         let decision = Decision::new(&published.snapshot, &evaluation);
         let envelope = Envelope {
             request_id: &request.request_id,
             decision_id: &decision_id,
             revision: published.revision,
-            policy_digest: &published.policy_digest,
+            policy_digest: published.digest_of(evaluation.lane),
             freshness_floor: request.object_version_floor,
             known_place: None,
         };

@@ -29,6 +29,7 @@ use crate::state::doors;
 use crate::wire;
 use crate::wire::proto::server::admin_service_server::AdminServiceServer;
 use crate::wire::proto::server::policy_service_server::PolicyServiceServer;
+use crate::wire::proto::server::rollout_service_server::RolloutServiceServer;
 use crate::wire::proto::server::topology_service_server::TopologyServiceServer;
 
 /// Most connections at once.
@@ -44,16 +45,18 @@ const MAX_APPLIES: usize = 2;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The paths that take documents.
-const WITH_DOCUMENTS: [&str; 4] = [
+const WITH_DOCUMENTS: [&str; 5] = [
     "/tradewind.v1.TopologyService/Apply",
     "/tradewind.v1.PolicyService/Apply",
     "/tradewind.v1.PolicyService/Validate",
     "/tradewind.v1.PolicyService/Test",
+    "/tradewind.v1.RolloutService/Start",
 ];
 
 /// What the paths of the services begin with.
 const TOPOLOGY_PATHS: &str = "/tradewind.v1.TopologyService/";
 const POLICY_PATHS: &str = "/tradewind.v1.PolicyService/";
+const ROLLOUT_PATHS: &str = "/tradewind.v1.RolloutService/";
 const ADMIN_PATHS: &str = "/tradewind.v1.AdminService/";
 
 /// Opens the admin door; it is drained like any other.
@@ -94,6 +97,7 @@ fn is_streaming(path: &str) -> bool {
         path,
         "/tradewind.v1.TopologyService/Watch"
             | "/tradewind.v1.PolicyService/WatchStatus"
+            | "/tradewind.v1.RolloutService/Watch"
             | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
     )
 }
@@ -116,6 +120,7 @@ struct Services {
 struct Documents {
     topology: TopologyServiceServer<AdminDesk>,
     policy: PolicyServiceServer<AdminDesk>,
+    rollout: RolloutServiceServer<AdminDesk>,
 }
 
 impl Documents {
@@ -124,6 +129,7 @@ impl Documents {
         Self {
             topology: TopologyServiceServer::new(desk.clone()).max_decoding_message_size(most),
             policy: PolicyServiceServer::new(desk.clone()).max_decoding_message_size(most),
+            rollout: RolloutServiceServer::new(desk.clone()).max_decoding_message_size(most),
         }
     }
 
@@ -134,6 +140,8 @@ impl Documents {
             Ok(self.topology.call(request))
         } else if path.starts_with(POLICY_PATHS) {
             Ok(self.policy.call(request))
+        } else if path.starts_with(ROLLOUT_PATHS) {
+            Ok(self.rollout.call(request))
         } else {
             Err(request)
         }
@@ -210,6 +218,7 @@ fn reflection() -> axum::Router {
         .with_service_name("grpc.reflection.v1.ServerReflection")
         .with_service_name("tradewind.v1.TopologyService")
         .with_service_name("tradewind.v1.PolicyService")
+        .with_service_name("tradewind.v1.RolloutService")
         .with_service_name("tradewind.v1.AdminService")
         .build_v1();
     match reflection {

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::intake::shadow::Shadow;
 use crate::state::doors::Doors;
 use crate::state::receipts::Receipts;
 use crate::view::FleetView;
@@ -20,7 +21,10 @@ use crate::wire::answer::EncodedNodes;
 use followers::Followers;
 use rows::{RowNames, Rows};
 use tradewind_engine::edition::Texts;
-use tradewind_engine::lifecycle::{Degraded, DocumentStatus, Entries, Held, Revisions, Statuses};
+use tradewind_engine::lifecycle::{
+    Degraded, DocumentStatus, Ended, Entries, Held, Revisions, Rolling, Statuses,
+};
+use tradewind_engine::model::LaneIndex;
 use tradewind_engine::snapshot::Snapshot;
 use tradewind_engine::topology::Topology;
 
@@ -37,8 +41,39 @@ pub struct Published {
     pub nodes: Arc<EncodedNodes>,
     /// Where what the policy names is counted.
     pub rows: Rows,
+    /// A candidate that is tried beside it.
+    pub candidate: Option<PublishedCandidate>,
     /// What policy and topology were compiled from, for those who follow.
     pub texts: Texts,
+}
+
+/// What answers and counters need of a candidate.
+#[derive(Debug, Clone)]
+pub struct PublishedCandidate {
+    /// Its digest, shortened.
+    pub digest: String,
+    /// Where what it names is counted.
+    pub rows: Rows,
+}
+
+impl Published {
+    /// Where what the policy of a lane names is counted.
+    #[inline]
+    pub fn rows_of(&self, lane: LaneIndex) -> &Rows {
+        match (lane, &self.candidate) {
+            (LaneIndex::Second, Some(candidate)) => &candidate.rows,
+            _ => &self.rows,
+        }
+    }
+
+    /// The digest of the policy of a lane, shortened.
+    #[inline]
+    pub fn digest_of(&self, lane: LaneIndex) -> &str {
+        match (lane, &self.candidate) {
+            (LaneIndex::Second, Some(candidate)) => &candidate.digest,
+            _ => &self.policy_digest,
+        }
+    }
 }
 
 /// Why nothing can be decided or told yet.
@@ -63,6 +98,10 @@ pub struct State {
     pub view: ArcSwap<FleetView>,
     /// What the control loop did, event by event.
     pub events: Events,
+    /// What a candidate would have answered.
+    pub shadow: Shadow,
+    /// The candidate that there is, and how the last one ended, for those who wait for a change.
+    pub rollouts: watch::Sender<Rollouts>,
     /// The names of all that was ever counted by name.
     pub row_names: RowNames,
     /// Places for followers.
@@ -71,6 +110,19 @@ pub struct State {
     pub receipts: Receipts,
     /// Where the doors are, once all are open.
     pub doors: OnceLock<Doors>,
+}
+
+/// A candidate beside the policy in force, and how the last one ended.
+#[derive(Debug, Clone, Default)]
+pub struct Rollouts {
+    /// The one that there is.
+    pub rolling: Option<Arc<Rolling>>,
+    /// How the last one ended.
+    pub last: Option<Ended>,
+    /// The revision in force.
+    pub revision: u64,
+    /// True from the moment shutdown begins.
+    pub draining: bool,
 }
 
 /// How policy and topology fare, and what took effect.

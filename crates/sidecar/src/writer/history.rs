@@ -1,4 +1,5 @@
-//! What took effect, on disk: a file for each revision, so that a restart finds the last good one and what was before.
+//! What took effect, on disk: a file for each revision, so that a restart finds the last good one and what was before; and
+//! one for the rollout that there is, so that a restart goes on with it.
 //!
 //! A file has a line of JSON and the two texts behind it, whole or not at all: it is written aside, synced and renamed, and
 //! the directory synced. The digests in the line tell of texts that were spoilt later.
@@ -12,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::store::MAX_DOCUMENT_BYTES;
 use tradewind_engine::edition::Texts;
-use tradewind_engine::lifecycle::{Origin, Over, Revision};
+use tradewind_engine::lifecycle::{Origin, Over, Revision, RolloutRecord};
 use tradewind_engine::model::Digest;
+use tradewind_engine::rollout::{Phase, Stage};
+use tradewind_engine::snapshot::Cohort;
 
 /// The folder in the state directory.
 const FOLDER: &str = "revisions";
@@ -22,6 +25,9 @@ const FOLDER: &str = "revisions";
 const WHOLE: &str = "revision";
 const ASIDE: &str = "new";
 const BAD: &str = "bad";
+
+/// The file of the rollout, in the same folder.
+const ROLLOUT: &str = "rollout";
 
 /// The form of the files. Another version of this program that finds another form leaves the file alone.
 const FORMAT: u32 = 1;
@@ -100,6 +106,38 @@ impl History {
         File::open(&self.folder)?.sync_all()
     }
 
+    /// Keeps what there is of a rollout, or that there is none.
+    pub(super) fn save_rollout(&self, record: Option<&RolloutRecord>) -> io::Result<()> {
+        let path = self.folder.join(ROLLOUT);
+        let Some(record) = record else {
+            return match fs::remove_file(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed.and_then(|()| File::open(&self.folder)?.sync_all()),
+            };
+        };
+        fs::create_dir_all(&self.folder)?;
+        let aside = path.with_extension(ASIDE);
+        let mut file = File::create(&aside)?;
+        serde_json::to_writer(&mut file, &RolloutLine::of(record))?;
+        file.write_all(b"\n")?;
+        file.write_all(record.document.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&aside, path)?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// The rollout that was kept. One that cannot be read is as good as none: the policy in force serves.
+    pub(super) fn load_rollout(&self) -> Option<RolloutRecord> {
+        let path = self.folder.join(ROLLOUT);
+        let whole = super::store::read_document(&path).ok()?;
+        let record = RolloutLine::parse(&whole);
+        if record.is_none() {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "is not a rollout");
+            set_aside(&path, &error);
+        }
+        record
+    }
+
     /// Deletes those older than `oldest`. What cannot be deleted is tried again with the next.
     pub(super) fn forget_before(&self, oldest: u64) {
         let Ok(files) = fs::read_dir(&self.folder) else {
@@ -126,7 +164,7 @@ impl History {
 }
 
 fn set_aside(path: &Path, error: &io::Error) {
-    tracing::error!(file = %path.display(), %error, "a revision is lost, its file is set aside");
+    tracing::error!(file = %path.display(), %error, "a revision or rollout is lost, its file is set aside");
     if let Err(error) = fs::rename(path, path.with_extension(BAD)) {
         tracing::warn!(%error, "it cannot be set aside");
     }
@@ -167,7 +205,12 @@ fn parse(whole: &str) -> Option<Revision> {
 }
 
 fn origin(name: &str, rollback_to: Option<u64>) -> Option<Origin> {
-    let all = [Origin::Sources, Origin::Policy, Origin::Topology];
+    let all = [
+        Origin::Sources,
+        Origin::Policy,
+        Origin::Topology,
+        Origin::Rollout,
+    ];
     let known = all.into_iter().find(|origin| origin.name() == name);
     known.or_else(|| {
         let back = Origin::Rollback(rollback_to?);
@@ -185,7 +228,7 @@ impl Line {
             origin: revision.origin.name().to_owned(),
             rollback_to: match revision.origin {
                 Origin::Rollback(to) => Some(to),
-                Origin::Sources | Origin::Policy | Origin::Topology => None,
+                Origin::Sources | Origin::Policy | Origin::Topology | Origin::Rollout => None,
             },
             who: revision.who.clone(),
             why: revision.why.clone(),
@@ -199,9 +242,125 @@ impl Line {
     }
 }
 
+/// The line of JSON that the file of a rollout begins with; the candidate's text follows.
+#[derive(Debug, Serialize, Deserialize)]
+struct RolloutLine {
+    format: u32,
+    base: String,
+    candidate_digest: String,
+    /// Of 10,000 buckets, how many each stage has, and how long it lasts.
+    stages: Vec<(u16, u64)>,
+    cohort: String,
+    is_shadow: bool,
+    stage: usize,
+    /// Before this time it does not begin, ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waits_until_unix_ms: Option<u64>,
+    /// Why it is paused, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<String>,
+    stage_since_unix_ms: u64,
+    started_unix_ms: u64,
+    who: String,
+    why: String,
+}
+
+impl RolloutLine {
+    fn of(record: &RolloutRecord) -> Self {
+        let stages = record.stages.iter();
+        let (waits_until_unix_ms, paused) = match &record.phase {
+            Phase::Running => (None, None),
+            Phase::Waiting { until_unix_ms } => (Some(*until_unix_ms), None),
+            Phase::Paused { why } => (None, Some(why.clone())),
+        };
+        Self {
+            format: FORMAT,
+            base: record.base.to_string(),
+            candidate_digest: Digest::of(record.document.as_bytes()).to_string(),
+            stages: stages.map(|it| (it.buckets, it.hold_ms)).collect(),
+            cohort: record.cohort.name().to_owned(),
+            is_shadow: record.is_shadow,
+            stage: record.stage,
+            waits_until_unix_ms,
+            paused,
+            stage_since_unix_ms: record.stage_since_unix_ms,
+            started_unix_ms: record.started_unix_ms,
+            who: record.who.clone(),
+            why: record.why.clone(),
+        }
+    }
+
+    /// Reads a whole file; `None` where it is cut, spoilt or of another form.
+    fn parse(whole: &str) -> Option<RolloutRecord> {
+        let (line, document) = whole.split_once('\n')?;
+        let line: Self = serde_json::from_str(line).ok()?;
+        let digest = Digest::of(document.as_bytes()).to_string();
+        let cohorts = [Cohort::Key, Cohort::ClientGroup];
+        (line.format == FORMAT && digest == line.candidate_digest).then_some(())?;
+        let stages = line.stages.into_iter();
+        let stages = stages.map(|(buckets, hold_ms)| Stage { buckets, hold_ms });
+        let stages: Vec<Stage> = stages.collect();
+        (line.stage < stages.len()).then_some(())?;
+        Some(RolloutRecord {
+            document: document.into(),
+            base: line.base.parse().ok()?,
+            stages,
+            cohort: cohorts.into_iter().find(|it| it.name() == line.cohort)?,
+            is_shadow: line.is_shadow,
+            stage: line.stage,
+            phase: match (line.waits_until_unix_ms, line.paused) {
+                (_, Some(why)) => Phase::Paused { why },
+                (Some(until_unix_ms), None) => Phase::Waiting { until_unix_ms },
+                (None, None) => Phase::Running,
+            },
+            stage_since_unix_ms: line.stage_since_unix_ms,
+            started_unix_ms: line.started_unix_ms,
+            who: line.who,
+            why: line.why,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rollout_comes_back_and_is_forgotten_when_it_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let history = History::new(dir.path());
+        assert!(history.save_rollout(None).is_ok() && history.load_rollout().is_none());
+        let paused = Phase::Paused {
+            why: "a look".to_owned(),
+        };
+        for phase in [Phase::Running, Phase::Waiting { until_unix_ms: 9 }, paused] {
+            let stage = |buckets| Stage {
+                buckets,
+                hold_ms: 7,
+            };
+            let record = RolloutRecord {
+                document: "pölicy\n".into(),
+                base: Digest::of(b"base"),
+                stages: vec![stage(100), stage(5_000)],
+                cohort: Cohort::ClientGroup,
+                is_shadow: false,
+                stage: 1,
+                phase,
+                stage_since_unix_ms: 5,
+                started_unix_ms: 4,
+                who: "ada".to_owned(),
+                why: "tests".to_owned(),
+            };
+            history.save_rollout(Some(&record)).unwrap();
+            assert_eq!(history.load_rollout(), Some(record));
+        }
+        let path = history.folder().join(ROLLOUT);
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(history.load_rollout(), None);
+        assert!(!path.exists(), "it is set aside");
+        history.save_rollout(None).unwrap();
+    }
 
     fn revision(number: u64, origin: Origin) -> Revision {
         Revision {
@@ -231,6 +390,7 @@ mod tests {
             Origin::Sources,
             Origin::Policy,
             Origin::Topology,
+            Origin::Rollout,
             Origin::Rollback(1),
         ];
         let all: Vec<Revision> = (1..).zip(origins).map(|(n, it)| revision(n, it)).collect();
@@ -246,7 +406,7 @@ mod tests {
         fs::write(history.folder().join("00000002.new"), "cut").unwrap();
         history.forget_before(3);
         assert_eq!(sorted(), all[2..]);
-        assert_eq!(fs::read_dir(history.folder()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(history.folder()).unwrap().count(), 3);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::probe::Probed;
 use crate::state::Fleet;
 use tradewind_engine::edition::Edition;
 use tradewind_engine::lifecycle::{
-    Applied, ApplyError, PolicyApplied, PolicyUpdate, Revisions, StateChange, StateChanged,
-    StateError, Update,
+    Applied, ApplyError, PolicyApplied, PolicyUpdate, Revisions, RolloutAnswer, RolloutError,
+    RolloutOrder, RolloutRequest, StateChange, StateChanged, StateError, Update,
 };
 use tradewind_engine::topology::Topology;
 
@@ -27,6 +27,16 @@ pub(super) enum Event {
     ApplyPolicy(PolicyUpdate, oneshot::Sender<Result<PolicySet, ApplyError>>),
     /// Put a topology in force.
     ApplyTopology(Update, oneshot::Sender<Result<Applied, ApplyError>>),
+    /// Begin to roll out a candidate, or to look at it.
+    StartRollout(
+        Box<RolloutRequest>,
+        oneshot::Sender<Result<RolloutAnswer, RolloutError>>,
+    ),
+    /// Do something with the rollout that there is.
+    OrderRollout(
+        RolloutOrder,
+        oneshot::Sender<Result<RolloutAnswer, RolloutError>>,
+    ),
     /// Set a state, or take one away.
     SetState(StateChange, oneshot::Sender<Result<StateSet, StateError>>),
     /// What is in force, with its text.
@@ -137,6 +147,23 @@ impl Mailbox {
     /// Puts a topology in force, without writing it to its file; `None` when the writer has ended.
     pub async fn apply_topology(&self, update: Update) -> Option<Result<Applied, ApplyError>> {
         self.ask(|reply| Event::ApplyTopology(update, reply)).await
+    }
+
+    /// Begins to roll out a candidate, or to look at it; `None` when the writer has ended.
+    pub async fn start_rollout(
+        &self,
+        request: RolloutRequest,
+    ) -> Option<Result<RolloutAnswer, RolloutError>> {
+        let request = Box::new(request);
+        self.ask(|reply| Event::StartRollout(request, reply)).await
+    }
+
+    /// Does something with the rollout that there is; `None` when the writer has ended.
+    pub async fn order_rollout(
+        &self,
+        order: RolloutOrder,
+    ) -> Option<Result<RolloutAnswer, RolloutError>> {
+        self.ask(|reply| Event::OrderRollout(order, reply)).await
     }
 
     /// Sets the state of a node or site, or takes it away; `None` when the writer has ended.

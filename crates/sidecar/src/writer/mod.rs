@@ -74,6 +74,7 @@ impl Writer {
         let steward = Steward::new(Start {
             names: files.names(),
             kept: history.as_ref().map_or_else(Vec::new, History::load),
+            rollout: history.as_ref().and_then(History::load_rollout),
             states: states.load(),
             geo: geo.in_force(),
             knows_its_place: place.is_set(),
@@ -128,7 +129,24 @@ impl Writer {
         }
         self.step(lifecycle::Event::Tick);
         self.tick_if_due();
+        self.ask_guards_if_due();
         ControlFlow::Continue(())
+    }
+
+    /// Tells the steward how the requests of a candidate fare, when it is time.
+    fn ask_guards_if_due(&mut self) {
+        if self.steward.rollout().is_none_or(|it| it.is_shadow) || !self.pulse.is_guard_due() {
+            return;
+        }
+        let windows = self.steward.rollout_windows_ms(clock::unix_ms());
+        let now = self.pulse.now();
+        let fared = windows.into_iter().map(|window_ms| {
+            let fared = self.pulse.control.fared(now, window_ms);
+            fared.unwrap_or_default()
+        });
+        let fared = fared.collect();
+        self.step(lifecycle::Event::Fared(fared));
+        self.show_rollouts();
     }
 
     /// Lets the control loop run when its time has come, and publishes what it changed.
@@ -164,6 +182,18 @@ impl Writer {
             Event::ApplyTopology(update, reply) => {
                 let done = self.step(lifecycle::Event::ApplyTopology(update));
                 if let Some(Reply::Topology(answer)) = done.reply {
+                    drop(reply.send(answer));
+                }
+            }
+            Event::StartRollout(request, reply) => {
+                let done = self.step(lifecycle::Event::StartRollout(request));
+                if let Some(Reply::Rollout(answer)) = done.reply {
+                    drop(reply.send(answer));
+                }
+            }
+            Event::OrderRollout(order, reply) => {
+                let done = self.step(lifecycle::Event::OrderRollout(order));
+                if let Some(Reply::Rollout(answer)) = done.reply {
                     drop(reply.send(answer));
                 }
             }

@@ -7,10 +7,10 @@ use super::Writer;
 use super::say::say;
 use crate::clock;
 use crate::state::rows::Rows;
-use crate::state::{Fleet, Published, Sources, Status};
+use crate::state::{Fleet, Published, PublishedCandidate, Rollouts, Sources, Status};
 use crate::wire::answer::EncodedNodes;
 use tradewind_engine::lifecycle::{Effects, Event, Keep, Publish, Reply};
-use tradewind_engine::snapshot::{Parts, Snapshot};
+use tradewind_engine::snapshot::{Candidate, Parts, Snapshot};
 
 /// What came of an event.
 pub(super) struct Done {
@@ -74,6 +74,14 @@ impl Writer {
                 }
                 kept
             }
+            Keep::Rollout(record) => {
+                let Some(history) = &self.history else {
+                    return false;
+                };
+                history.save_rollout(record.as_deref()).map(|()| true).inspect_err(|error| {
+                    tracing::warn!(%error, "a rollout cannot be kept, a restart would not go on with it");
+                })
+            }
             Keep::States(entries) => self.states.save(entries).inspect_err(|error| {
                 tracing::error!(%error, "admin states cannot be kept, a restart forgets them");
             }),
@@ -91,6 +99,7 @@ impl Writer {
             edition,
             topology,
             revision,
+            candidate,
             geo,
         } = publish;
         let before = self.state.published.load_full();
@@ -102,7 +111,10 @@ impl Writer {
         let parts = Parts {
             topology,
             policy: Arc::clone(edition.policy()),
-            candidate: None,
+            candidate: candidate.as_ref().map(|it| Candidate {
+                routing: Arc::clone(it.policy.routing()),
+                split: it.split,
+            }),
             geo: geo.ranges,
             geo_state: geo.state,
             here: self.place.location(),
@@ -124,6 +136,10 @@ impl Writer {
                 |before| Arc::clone(&before.nodes),
             ),
             rows: Rows::of(edition.policy().routing(), &self.state.row_names),
+            candidate: candidate.map(|it| PublishedCandidate {
+                digest: it.policy.digest().short(),
+                rows: Rows::of(it.policy.routing(), &self.state.row_names),
+            }),
             texts,
         })));
     }
@@ -136,6 +152,7 @@ impl Writer {
             policy_digest: before.policy_digest.clone(),
             nodes: Arc::clone(&before.nodes),
             rows: before.rows.clone(),
+            candidate: before.candidate.clone(),
             texts: before.texts.clone(),
         })));
     }
@@ -163,11 +180,27 @@ impl Writer {
             *told = sources;
             is_new
         });
+        self.show_rollouts();
         let fleet = self.fleet();
         self.state.fleet.send_if_modified(|told| {
             let is_new = !fleet.is_same(told);
             *told = fleet;
             is_new
+        });
+    }
+
+    /// Shows the candidate that there is. Its guards say something new all the time, so this is always news.
+    pub(super) fn show_rollouts(&self) {
+        let rolling = self.steward.rollout();
+        let was_there = self.state.rollouts.borrow().rolling.is_some();
+        if rolling.is_none() && !was_there && !self.is_draining {
+            return;
+        }
+        self.state.rollouts.send_replace(Rollouts {
+            rolling: rolling.cloned().map(Arc::new),
+            last: self.steward.last_rollout().cloned(),
+            revision: self.steward.revision(),
+            draining: self.is_draining,
         });
     }
 

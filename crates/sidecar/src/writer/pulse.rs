@@ -13,6 +13,7 @@ use crate::probe::Probed;
 use crate::view::events::Events;
 use crate::view::hearing::{self, Hearing};
 use crate::view::{self, FleetView, Transitions};
+use tradewind_engine::control::cohorts::Decided;
 use tradewind_engine::control::event::Event;
 use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::control::positions::Mapping;
@@ -26,6 +27,9 @@ use tradewind_engine::topology::Topology;
 
 /// How often the loop runs.
 pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// How often guards of a rollout are asked, in ms.
+const GUARDS_MS: u64 = 500;
 
 /// The control loop and what feeds it.
 #[derive(Debug)]
@@ -45,6 +49,9 @@ pub(super) struct Pulse {
     /// The last publication that moved keys.
     last_move: Option<(Moment, Disruption)>,
     crossing: Option<Crossing>,
+    /// What workers had decided in each lane at the last tick.
+    decided: [Decided; 2],
+    next_guards: Moment,
 }
 
 /// The last change of policy or fleet: what workers handed over just before it is still on its way.
@@ -72,6 +79,8 @@ impl Pulse {
             log: Log::default(),
             last_move: None,
             crossing: None,
+            decided: Default::default(),
+            next_guards: Moment::default(),
         }
     }
 
@@ -118,16 +127,39 @@ impl Pulse {
     ) -> Option<Snapshot> {
         let now = self.now();
         self.take_in(now, snapshot, fleet);
+        self.count_lanes(now);
         let signals = self.control.tick(now, snapshot);
         self.tell(snapshot, events);
         let now = self.now();
         signals.map(|signals| publication::renew(&mut self.control, now, signals, snapshot))
     }
 
+    /// Tells the loop what was decided in each lane since it was told last.
+    fn count_lanes(&mut self, now: Moment) {
+        let Some(intake) = &self.intake else { return };
+        let decided = intake.decided();
+        let [first, second] = &self.decided;
+        let more = [decided[0].beyond(first), decided[1].beyond(second)];
+        self.decided = decided;
+        self.control.decided(now, more);
+    }
+
+    /// Whether guards are to be asked; if so, the next time is set.
+    pub(super) fn is_guard_due(&mut self) -> bool {
+        let now = self.now();
+        let is_due = now >= self.next_guards;
+        if is_due {
+            self.next_guards = now.plus(GUARDS_MS);
+        }
+        is_due
+    }
+
     /// Goes on with what is about to be published, another fleet or policy, and answers its snapshot.
     pub(super) fn adopt(&mut self, parts: Parts, before: Option<&Snapshot>) -> Snapshot {
         self.forget_gone(&parts.topology);
         let now = self.now();
+        let candidate = parts.candidate.as_ref().map(|it| it.split.salt);
+        self.control.watch_cohorts(now, candidate);
         publication::adopt(&mut self.control, now, parts, before)
     }
 

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::state::ReloadCounters;
 use tradewind_engine::edition::Which;
-use tradewind_engine::lifecycle::notice::{GivenFate, GivenNotice, Notice, SourceNotice};
+use tradewind_engine::lifecycle::notice::{
+    GivenFate, GivenNotice, Notice, RolloutFate, RolloutNotice, SourceNotice,
+};
 use tradewind_engine::lifecycle::{Entry, Fate, StateChange, Target};
 
 /// Writes a notice to the log, and counts it.
@@ -18,12 +20,24 @@ pub(super) fn say(notice: &Notice, reloads: &ReloadCounters) {
             count_given(given, reloads);
             of_given(given);
         }
+        Notice::Rollout(rollout) => of_rollout(rollout),
         Notice::StateSet(change) => state_set(change),
         Notice::StateEnded {
             target,
             entry,
             lasted_ms,
         } => state_ended(target, entry, *lasted_ms),
+    }
+}
+
+/// What became of a candidate. What takes one back by itself is to wake somebody.
+fn of_rollout(notice: &RolloutNotice) {
+    let (digest, fate, what) = (notice.digest.short(), notice.fate.name(), &notice.what);
+    let (who, why) = (&notice.who, &notice.why);
+    if notice.fate == RolloutFate::RolledBack {
+        tracing::error!(digest, fate, what, who, why, "a rollout was taken back");
+    } else {
+        tracing::info!(digest, fate, what, who, why, "a rollout");
     }
 }
 

@@ -2065,7 +2065,7 @@ pub struct PolicyRevision {
     /// The one in force before; 0 of the first.
     #[prost(uint64, tag = "2")]
     pub parent: u64,
-    /// How it came about: file, policy_apply, topology_apply or rollback.
+    /// How it came about: file, policy_apply, topology_apply, rollout or rollback.
     #[prost(string, tag = "3")]
     pub origin: ::prost::alloc::string::String,
     /// Of a rollback, the revision whose policy was put in force again; else 0.
@@ -2421,6 +2421,433 @@ pub mod policy_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("tradewind.v1.PolicyService", "WatchStatus"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// A policy to try.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StartRolloutRequest {
+    /// The text of a policy file, YAML or JSON; at most 32 MiB.
+    #[prost(string, tag = "1")]
+    pub document: ::prost::alloc::string::String,
+    /// Compare and set: the revision that must be in force, else ABORTED. Absent for any.
+    #[prost(uint64, optional, tag = "2")]
+    pub if_revision: ::core::option::Option<u64>,
+    /// By what requests are told apart: auto, key or client_group; empty for what the policy in force says.
+    #[prost(string, tag = "3")]
+    pub cohort: ::prost::alloc::string::String,
+    /// The stages, each with more than the one before; none for what the policy in force says.
+    #[prost(message, repeated, tag = "4")]
+    pub stages: ::prost::alloc::vec::Vec<RolloutStage>,
+    /// Only look at it: every request is decided by the policy in force, and some are decided by the new one as well.
+    #[prost(bool, tag = "5")]
+    pub shadow: bool,
+    /// Who asks; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "6")]
+    pub who: ::prost::alloc::string::String,
+    /// Why; 1 to 256 printable characters.
+    #[prost(string, tag = "7")]
+    pub why: ::prost::alloc::string::String,
+}
+/// A share of the requests for a time.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct RolloutStage {
+    /// In percent, 0.01 to 100.
+    #[prost(double, tag = "1")]
+    pub percent: f64,
+    /// How long at least, up to a week.
+    #[prost(message, optional, tag = "2")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub hold: ::core::option::Option<::prost_types::Duration>,
+}
+/// Something to do with the rollout that there is.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OrderRolloutRequest {
+    /// What.
+    #[prost(enumeration = "RolloutOrder", tag = "1")]
+    pub order: i32,
+    /// With REVERSE, the stage to go back to, from 1.
+    #[prost(uint32, tag = "2")]
+    pub stage: u32,
+    /// Who asks; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "3")]
+    pub who: ::prost::alloc::string::String,
+    /// Why; 1 to 256 printable characters.
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+}
+/// What became of a rollout.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RolloutResponse {
+    /// Why the policy is refused, a line a fault; empty if it is not.
+    #[prost(string, repeated, tag = "1")]
+    pub faults: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What somebody should look at, a line each.
+    #[prost(string, repeated, tag = "2")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How things are now.
+    #[prost(message, optional, tag = "3")]
+    pub status: ::core::option::Option<RolloutStatus>,
+}
+/// Nothing needs to be said.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRolloutRequest {}
+/// How a rollout fares.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RolloutStatus {
+    /// The revision in force.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// The rollout that there is; absent for none.
+    #[prost(message, optional, tag = "2")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: ::core::option::Option<Rollout>,
+    /// How the last one ended; absent where none did in this process.
+    #[prost(message, optional, tag = "3")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: ::core::option::Option<EndedRollout>,
+}
+/// A policy that is tried.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rollout {
+    /// SHA-256 of its text, in hexadecimal.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// SHA-256 of the policy that it stands on.
+    #[prost(string, tag = "2")]
+    pub base_digest: ::prost::alloc::string::String,
+    /// waiting, running, paused or shadow.
+    #[prost(string, tag = "3")]
+    pub phase: ::prost::alloc::string::String,
+    /// Why it is paused.
+    #[prost(string, tag = "4")]
+    pub paused_because: ::prost::alloc::string::String,
+    /// The stage, from 1, and how many there are.
+    #[prost(uint32, tag = "5")]
+    pub stage: u32,
+    #[prost(uint32, tag = "6")]
+    pub stages: u32,
+    /// The share of requests that it decides, in percent.
+    #[prost(double, tag = "7")]
+    pub percent: f64,
+    /// key or client_group.
+    #[prost(string, tag = "8")]
+    pub cohort: ::prost::alloc::string::String,
+    /// When it began, and when its stage did, ms since 1970.
+    #[prost(uint64, tag = "9")]
+    pub started_unix_ms: u64,
+    #[prost(uint64, tag = "10")]
+    pub stage_since_unix_ms: u64,
+    /// How long this stage lasts at least, in ms.
+    #[prost(uint64, tag = "11")]
+    pub hold_ms: u64,
+    /// What the guards say, in the order of the policy.
+    #[prost(message, repeated, tag = "12")]
+    pub guards: ::prost::alloc::vec::Vec<RolloutGuard>,
+    /// What it changes, in an operator's words, a line each.
+    #[prost(string, repeated, tag = "13")]
+    pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Who wanted it, and why.
+    #[prost(string, tag = "14")]
+    pub who: ::prost::alloc::string::String,
+    #[prost(string, tag = "15")]
+    pub why: ::prost::alloc::string::String,
+    /// What it would have answered otherwise, of the requests that both policies decided.
+    #[prost(message, optional, tag = "16")]
+    pub shadow: ::core::option::Option<ShadowReport>,
+}
+/// What a guard says.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RolloutGuard {
+    /// What is measured.
+    #[prost(string, tag = "1")]
+    pub metric: ::prost::alloc::string::String,
+    /// pass, fail or inconclusive.
+    #[prost(string, tag = "2")]
+    pub verdict: ::prost::alloc::string::String,
+    /// Where the new policy decides; absent where nothing was seen. Percent or ms.
+    #[prost(double, optional, tag = "3")]
+    pub candidate: ::core::option::Option<f64>,
+    /// Where it does not.
+    #[prost(double, optional, tag = "4")]
+    pub control: ::core::option::Option<f64>,
+    /// On how many samples these rest.
+    #[prost(uint64, tag = "5")]
+    pub samples: u64,
+    #[prost(uint64, tag = "6")]
+    pub control_samples: u64,
+    /// The same with its bound, in words.
+    #[prost(string, tag = "7")]
+    pub words: ::prost::alloc::string::String,
+}
+/// Requests decided by both policies.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShadowReport {
+    /// How many.
+    #[prost(uint64, tag = "1")]
+    pub requests: u64,
+    /// How many of them were answered otherwise.
+    #[prost(message, repeated, tag = "2")]
+    pub disagreements: ::prost::alloc::vec::Vec<ShadowDisagreement>,
+    /// What deciding them once more took, in ms.
+    #[prost(double, tag = "3")]
+    pub took_ms: f64,
+}
+/// Requests that were answered otherwise.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShadowDisagreement {
+    /// The rule of the policy in force.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// verdict, site, node or rule: the greatest difference.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// How many.
+    #[prost(uint64, tag = "3")]
+    pub requests: u64,
+}
+/// How a rollout ended.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndedRollout {
+    /// SHA-256 of the policy that was tried.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// completed, rolled_back, aborted or ended.
+    #[prost(string, tag = "2")]
+    pub fate: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "3")]
+    pub why: ::prost::alloc::string::String,
+    /// When, ms since 1970.
+    #[prost(uint64, tag = "4")]
+    pub at_unix_ms: u64,
+}
+/// What can be done with a rollout.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RolloutOrder {
+    Unspecified = 0,
+    /// Stay at this stage. Guards are watched all the same.
+    Pause = 1,
+    /// Go on; the stage lasts its whole time anew.
+    Resume = 2,
+    /// Take the next stage now, whatever the guards say; after the last, the policy is in force.
+    Promote = 3,
+    /// Go back to an earlier stage and pause there.
+    Reverse = 4,
+    /// Take the policy back.
+    Abort = 5,
+}
+impl RolloutOrder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROLLOUT_ORDER_UNSPECIFIED",
+            Self::Pause => "ROLLOUT_ORDER_PAUSE",
+            Self::Resume => "ROLLOUT_ORDER_RESUME",
+            Self::Promote => "ROLLOUT_ORDER_PROMOTE",
+            Self::Reverse => "ROLLOUT_ORDER_REVERSE",
+            Self::Abort => "ROLLOUT_ORDER_ABORT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLLOUT_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROLLOUT_ORDER_PAUSE" => Some(Self::Pause),
+            "ROLLOUT_ORDER_RESUME" => Some(Self::Resume),
+            "ROLLOUT_ORDER_PROMOTE" => Some(Self::Promote),
+            "ROLLOUT_ORDER_REVERSE" => Some(Self::Reverse),
+            "ROLLOUT_ORDER_ABORT" => Some(Self::Abort),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod rollout_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Brings a policy into force stage by stage. What guards it is the `rollout` section of the policy that is in force. There is
+    /// one rollout at most. It outlives restarts where there is a state directory, at its stage; another policy in force ends it.
+    /// Bad fields are INVALID_ARGUMENT and all named at once. Before the first good policy: FAILED_PRECONDITION.
+    #[derive(Debug, Clone)]
+    pub struct RolloutServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl RolloutServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> RolloutServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RolloutServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RolloutServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Begins to try a policy. A document with faults is an ordinary answer that says so. FAILED_PRECONDITION where one is
+        /// under way, or where the policy changes nothing that part of the requests could be tried with.
+        pub async fn start(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.RolloutService/Start",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.RolloutService", "Start"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Pauses, goes on, takes the next stage, goes back to an earlier one, or takes the policy back. FAILED_PRECONDITION where
+        /// there is no rollout, or it cannot be done at its stage.
+        pub async fn order(
+            &mut self,
+            request: impl tonic::IntoRequest<super::OrderRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.RolloutService/Order",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.RolloutService", "Order"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How the rollout fares, now and after every change, twice a second while there is one. Ends when the server shuts down.
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RolloutStatus>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.RolloutService/Watch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.RolloutService", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
     }

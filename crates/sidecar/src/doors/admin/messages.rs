@@ -301,7 +301,7 @@ fn check_digest(faults: &mut Faults, name: &str, text: &str) {
 }
 
 /// A duration in whole milliseconds; `None` when it is negative or malformed.
-fn milliseconds(duration: prost_types::Duration) -> Option<u64> {
+pub(super) fn milliseconds(duration: prost_types::Duration) -> Option<u64> {
     let seconds = u64::try_from(duration.seconds).ok()?;
     let nanos = u64::try_from(duration.nanos)
         .ok()

@@ -1,4 +1,4 @@
-//! The topology, the policy and the admin service: what operators ask, on its way to the writer.
+//! The topology, the policy, the rollout and the admin service: what operators ask, on its way to the writer.
 //!
 //! They read requests, hand them to the writer, which alone changes anything, and put its word into messages. They are
 //! served on the admin door only, which has no access control of its own: it is on loopback unless told otherwise.
@@ -6,6 +6,8 @@
 mod messages;
 mod policy;
 mod policy_messages;
+mod rollout;
+mod rollout_messages;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -130,7 +130,7 @@ fn revision(revision: &Arc<Revision>, all: &Revisions) -> proto::PolicyRevision 
     };
     let rollback_to = match revision.origin {
         Origin::Rollback(to) => to,
-        Origin::Sources | Origin::Policy | Origin::Topology => 0,
+        Origin::Sources | Origin::Policy | Origin::Topology | Origin::Rollout => 0,
     };
     proto::PolicyRevision {
         revision: revision.number,

@@ -1,0 +1,176 @@
+//! What a candidate would have answered: live requests decided by both lanes, off the way of their answers.
+//!
+//! A worker hands over one request in so many while there is a candidate; it is decided once more on the control runtime.
+//! So much of that is done a second at most, and what it costs is counted: looking must not slow routing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::state::Published;
+use crate::wire::proto::DecideRequest;
+use crate::wire::{QueryBuffer, QueryRoom};
+use tradewind_engine::decision::Decision;
+use tradewind_engine::evaluate::{Evaluation, evaluate_in};
+use tradewind_engine::model::LaneIndex;
+
+/// One decision in so many is compared.
+pub const COMPARED_EVERY: u64 = 16;
+
+/// Most comparisons a second: some milliseconds of the control runtime.
+const MAX_A_SECOND: u32 = 2_000;
+
+/// Most rules that are told apart; the rest is one.
+const MAX_RULES: usize = 256;
+
+/// What stands for rules beyond that.
+const OTHER_RULES: &str = "other";
+
+/// How two answers to one request differ, the greatest difference first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One names nodes, the other does not.
+    Verdict,
+    /// Their first nodes are at different sites.
+    Site,
+    /// Their first nodes are different ones at one site.
+    Node,
+    /// Another rule decided, and the first node is the same.
+    Rule,
+}
+
+impl Kind {
+    /// The word for it in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verdict => "verdict",
+            Self::Site => "site",
+            Self::Node => "node",
+            Self::Rule => "rule",
+        }
+    }
+}
+
+/// What was compared of one candidate.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Compared {
+    /// The candidate's digest, shortened.
+    pub digest: String,
+    /// Requests decided by both.
+    pub requests: u64,
+    /// Requests by the rule of the policy in force and by how the answers differ.
+    pub disagreements: BTreeMap<String, BTreeMap<Kind, u64>>,
+    /// What deciding them once more took, in ms.
+    pub took_ms: f64,
+}
+
+/// Compares, and keeps what came of it.
+#[derive(Debug, Default)]
+pub struct Shadow {
+    compared: Mutex<Compared>,
+    turn: Mutex<Option<(Instant, u32)>>,
+    skipped: AtomicU64,
+}
+
+impl Shadow {
+    /// Decides a request by the lane that did not decide it, and notes how the answers differ.
+    pub fn compare(&self, published: &Published, request: &DecideRequest, evaluation: &Evaluation) {
+        let Some(candidate) = &published.candidate else {
+            return;
+        };
+        if !self.takes_turn() {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let began = clock::now();
+        let Some((rule, kind)) = difference(published, request, evaluation) else {
+            return;
+        };
+        let took = began.elapsed();
+        let mut compared = self.compared();
+        if compared.digest != candidate.digest {
+            *compared = Compared {
+                digest: candidate.digest.clone(),
+                ..Compared::default()
+            };
+        }
+        compared.requests += 1;
+        compared.took_ms += took.as_secs_f64() * 1_000.0;
+        if let Some(kind) = kind {
+            let is_known = compared.disagreements.contains_key(&rule);
+            let has_room = is_known || compared.disagreements.len() < MAX_RULES;
+            let rule = if has_room {
+                rule
+            } else {
+                OTHER_RULES.to_owned()
+            };
+            *compared
+                .disagreements
+                .entry(rule)
+                .or_default()
+                .entry(kind)
+                .or_default() += 1;
+        }
+    }
+
+    /// What came of it, for the candidate compared last.
+    pub fn seen(&self) -> Compared {
+        self.compared().clone()
+    }
+
+    /// Requests that were handed over and not compared, because there were too many.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    fn compared(&self) -> std::sync::MutexGuard<'_, Compared> {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether one more may be compared in this second.
+    fn takes_turn(&self) -> bool {
+        let now = clock::now();
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = turn
+            .filter(|(since, _)| now.duration_since(*since) < Duration::from_secs(1))
+            .unwrap_or((now, 0));
+        *turn = Some((since, count + 1));
+        count < MAX_A_SECOND
+    }
+}
+
+/// The rule of the policy in force that decides a request, and how the two answers differ, if they do.
+fn difference(
+    published: &Published,
+    request: &DecideRequest,
+    evaluation: &Evaluation,
+) -> Option<(String, Option<Kind>)> {
+    let snapshot = &published.snapshot;
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let query = buffer.read(request, &mut room, snapshot.reading()).ok()?;
+    let [first, second] = LaneIndex::BOTH.map(|lane| {
+        if lane == evaluation.lane {
+            evaluation.clone()
+        } else {
+            evaluate_in(snapshot, lane, &query)
+        }
+    });
+    let [in_force, tried] = [&first, &second].map(|it| Decision::new(snapshot, it));
+    let place = |decision: &Decision<'_>| {
+        let pick = decision.evaluation().picks.first()?;
+        Some((snapshot.topology().site_of(pick.node), pick.node))
+    };
+    let kind = match (place(&in_force), place(&tried)) {
+        _ if first.verdict != second.verdict => Some(Kind::Verdict),
+        (Some((site, _)), Some((other, _))) if site != other => Some(Kind::Site),
+        (one, other) if one != other => Some(Kind::Node),
+        _ if in_force.rule_name() != tried.rule_name() => Some(Kind::Rule),
+        _ => None,
+    };
+    Some((in_force.rule_name().to_owned(), kind))
+}
