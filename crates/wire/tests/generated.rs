@@ -282,6 +282,7 @@ fn topology_service() -> manual::Service {
 fn policy_service() -> manual::Service {
     let validate = ("ValidatePolicyRequest", "ValidatePolicyResponse");
     let test = ("TestPolicyRequest", "TestPolicyResponse");
+    let plan = ("PlanPolicyRequest", "PlanPolicyResponse");
     let apply = ("ApplyPolicyRequest", "ApplyPolicyResponse");
     let get = ("GetPolicyRequest", "GetPolicyResponse");
     let list = ("ListRevisionsRequest", "ListRevisionsResponse");
@@ -294,6 +295,7 @@ fn policy_service() -> manual::Service {
         .comment("What requests are routed by, at run time.")
         .method(asking("validate", "Validate", validate).build())
         .method(asking("test", "Test", test).build())
+        .method(asking("plan", "Plan", plan).build())
         .method(asking("apply", "Apply", apply).build())
         .method(asking("get", "Get", get).build())
         .method(asking("list_revisions", "ListRevisions", list).build())

@@ -45,11 +45,12 @@ const MAX_APPLIES: usize = 2;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The paths that take documents.
-const WITH_DOCUMENTS: [&str; 5] = [
+const WITH_DOCUMENTS: [&str; 6] = [
     "/tradewind.v1.TopologyService/Apply",
     "/tradewind.v1.PolicyService/Apply",
     "/tradewind.v1.PolicyService/Validate",
     "/tradewind.v1.PolicyService/Test",
+    "/tradewind.v1.PolicyService/Plan",
     "/tradewind.v1.RolloutService/Start",
 ];
 

@@ -135,7 +135,7 @@ pub async fn serve(
     let mut queries = Queries::start(&settings)?;
     let endpoints = queries.open_grpc(&settings, &desks).await?;
     let http = queries.open_http(&settings, &desks).await?;
-    let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state));
+    let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state), Arc::clone(&recent));
     let (admin_gate, admin) = admin::open(&settings, desk, &state).await?;
     let debug_door = DebugDoor::open(&settings, |counters| Sources {
         state: Arc::clone(&state),

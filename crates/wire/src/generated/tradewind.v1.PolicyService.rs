@@ -25,6 +25,13 @@ pub mod policy_service_server {
             tonic::Response<crate::proto::TestPolicyResponse>,
             tonic::Status,
         >;
+        async fn plan(
+            &self,
+            request: tonic::Request<crate::proto::PlanPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::proto::PlanPolicyResponse>,
+            tonic::Status,
+        >;
         async fn apply(
             &self,
             request: tonic::Request<crate::proto::ApplyPolicyRequest>,
@@ -219,6 +226,51 @@ pub mod policy_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TestSvc(inner);
+                        let codec = crate::answer::MessageCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tradewind.v1.PolicyService/Plan" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<crate::proto::PlanPolicyRequest>
+                    for PlanSvc<T> {
+                        type Response = crate::proto::PlanPolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::proto::PlanPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::plan(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanSvc(inner);
                         let codec = crate::answer::MessageCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

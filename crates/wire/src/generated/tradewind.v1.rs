@@ -1978,6 +1978,45 @@ pub struct TriedExample {
     #[prost(string, repeated, tag = "5")]
     pub wrong: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// A policy whose plan is asked for.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanPolicyRequest {
+    /// The text of a policy file, YAML or JSON; at most 32 MiB.
+    #[prost(string, tag = "1")]
+    pub document: ::prost::alloc::string::String,
+}
+/// What a policy would do.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanPolicyResponse {
+    /// Why it would be refused, a line a fault; then there is no plan.
+    #[prost(string, repeated, tag = "1")]
+    pub faults: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The gates of the policy in force that it does not pass, and the expectations of its own that are broken.
+    #[prost(message, repeated, tag = "2")]
+    pub breaches: ::prost::alloc::vec::Vec<GateBreach>,
+    /// What it does, in words, a line each.
+    #[prost(string, repeated, tag = "3")]
+    pub lines: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Every figure, as `tradewind plan --format json` writes them.
+    #[prost(string, tag = "4")]
+    pub report_json: ::prost::alloc::string::String,
+    /// The revision in force, which all this is said of.
+    #[prost(uint64, tag = "5")]
+    pub revision: u64,
+}
+/// A gate that a change does not pass.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GateBreach {
+    /// The field of `spec.plan`.
+    #[prost(string, tag = "1")]
+    pub gate: ::prost::alloc::string::String,
+    /// What the change does, and what it may, in words.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
 /// A policy to put in force.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1994,10 +2033,13 @@ pub struct ApplyPolicyRequest {
     /// Why; 1 to 256 printable characters.
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
+    /// Put it in force though its plan does not pass the gates. That is recorded with the reason.
+    #[prost(bool, tag = "5")]
+    pub force: bool,
 }
 /// What became of a policy.
 #[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyPolicyResponse {
     /// The revision in force now.
     #[prost(uint64, tag = "1")]
@@ -2023,6 +2065,9 @@ pub struct ApplyPolicyResponse {
     /// What it changed of the policy before, in an operator's words, a line each.
     #[prost(string, repeated, tag = "8")]
     pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The gates that its plan does not pass: with any of these it is not in force, unless that was forced.
+    #[prost(message, repeated, tag = "9")]
+    pub breaches: ::prost::alloc::vec::Vec<GateBreach>,
 }
 /// Which revision to tell of.
 #[derive(serde::Serialize)]
@@ -2296,7 +2341,33 @@ pub mod policy_service_client {
                 .insert(GrpcMethod::new("tradewind.v1.PolicyService", "Test"));
             self.inner.unary(req, path, codec).await
         }
-        /// Puts a policy in force. It holds until the policy file changes, over restarts too where there is a state directory. A
+        /// What a policy would do to requests, on the state of now: the recent decisions decided once more by both, or requests
+        /// that are made up where there were too few. Changes nothing.
+        pub async fn plan(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PolicyService/Plan",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PolicyService", "Plan"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts a policy in force, if its plan passes the gates of the policy in force (`spec.plan`). It holds until the policy file changes, over restarts too where there is a state directory. A
         /// document with faults is an ordinary answer that says so.
         pub async fn apply(
             &mut self,

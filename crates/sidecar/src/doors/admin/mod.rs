@@ -6,6 +6,7 @@
 mod messages;
 mod policy;
 mod policy_messages;
+mod policy_plan;
 mod rollout;
 mod rollout_messages;
 
@@ -17,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use crate::intake::recent::RecentDecisions;
 use crate::state::{Fleet, State};
 use crate::wire::proto;
 use crate::wire::proto::server::admin_service_server::AdminService;
@@ -42,15 +44,18 @@ const _: () = assert!(MAX_DOCUMENT_BYTES == 32 << 20, "an apply holds a document
 pub struct AdminDesk {
     mailbox: Mailbox,
     state: Arc<State>,
+    recent: Arc<RecentDecisions>,
     watches: Arc<Semaphore>,
 }
 
 impl AdminDesk {
-    /// The services in front of the writer of this mailbox, which tells of the fleet in `state`.
-    pub fn new(mailbox: Mailbox, state: Arc<State>) -> Self {
+    /// The services in front of the writer of this mailbox, which tells of the fleet in `state`; plans rest on what is
+    /// kept of `recent` decisions.
+    pub fn new(mailbox: Mailbox, state: Arc<State>, recent: Arc<RecentDecisions>) -> Self {
         Self {
             mailbox,
             state,
+            recent,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
         }
     }

@@ -7,15 +7,16 @@ use tonic::{Request, Response, Status};
 
 use super::messages::{self, Faults};
 use super::policy_messages as told;
+use super::policy_plan::{self, Ground, Planned};
 use super::{AdminDesk, Events, ended, invalid, refused};
 use crate::state::{Sources, State};
 use crate::wire::proto;
 use crate::wire::proto::server::policy_service_server::PolicyService;
 use crate::writer::Policies;
-use tradewind_engine::document::{Limits, Source};
+use tradewind_engine::document::{Diagnostics, Limits, Source};
 use tradewind_engine::edition::{Edition, Known, Which};
 use tradewind_engine::examples;
-use tradewind_engine::lifecycle::{ApplyError, PolicyUpdate};
+use tradewind_engine::lifecycle::{ApplyError, PolicyDocument, PolicyUpdate};
 
 impl AdminDesk {
     /// What is in force, and what was.
@@ -33,6 +34,24 @@ impl AdminDesk {
         let set = answered.ok_or_else(ended)?;
         let set = set.map_err(|error| refused(&error))?;
         Ok(Response::new(told::applied(&set)))
+    }
+
+    /// What a policy would do, and the revision that this is said of.
+    async fn planned(
+        &self,
+        document: String,
+    ) -> Result<(Result<Planned, Diagnostics>, u64), Status> {
+        let nothing = || refused(&ApplyError::NothingInForce);
+        let ground = Ground {
+            published: self.state.published.load_full().ok_or_else(nothing)?,
+            policies: self.policies().await?,
+            recent: self.recent.recent(usize::MAX),
+        };
+        let revision = told::newest(&ground.policies.revisions);
+        let planning = tokio::task::spawn_blocking(move || policy_plan::plan(&ground, &document));
+        let planned = planning.await;
+        let planned = planned.map_err(|error| Status::internal(error.to_string()))?;
+        Ok((planned, revision))
     }
 
     /// Looks at a text on a thread that may take its time: a large one takes seconds to compile.
@@ -69,11 +88,51 @@ impl PolicyService for AdminDesk {
         self.look(request.into_inner().document, test).await
     }
 
+    async fn plan(
+        &self,
+        request: Request<proto::PlanPolicyRequest>,
+    ) -> Result<Response<proto::PlanPolicyResponse>, Status> {
+        let document = request.into_inner().document;
+        let (planned, revision) = self.planned(document).await?;
+        let answer = match planned {
+            Ok(planned) => told::planned(&planned),
+            Err(findings) => proto::PlanPolicyResponse {
+                faults: findings.to_lines(),
+                ..proto::PlanPolicyResponse::default()
+            },
+        };
+        Ok(Response::new(proto::PlanPolicyResponse {
+            revision,
+            ..answer
+        }))
+    }
+
     async fn apply(
         &self,
         request: Request<proto::ApplyPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        self.put_in_force(told::update(request.into_inner())).await
+        let request = request.into_inner();
+        let force = request.force;
+        let mut update = told::update(request).map_err(invalid)?;
+        let PolicyDocument::Text(document) = &update.document else {
+            return Err(Status::internal("an apply has a text"));
+        };
+        let (planned, revision) = self.planned(document.to_string()).await?;
+        // Faults are the writer's to tell.
+        let breaches = planned.map_or_else(|_faults| Vec::new(), |planned| planned.breaches);
+        if !breaches.is_empty() && !force {
+            let policies = self.policies().await?;
+            return Ok(Response::new(told::stopped(&policies, &update, &breaches)));
+        }
+        // What was planned is what is put in force, or nobody's plan is worth anything.
+        update.if_revision = update.if_revision.or(Some(revision));
+        if !breaches.is_empty() {
+            let gates: Vec<&str> = breaches.iter().map(|it| it.gate).collect();
+            update.why = format!("{} (forced past {})", update.why, gates.join(", "));
+        }
+        let mut answer = self.put_in_force(Ok(update)).await?;
+        answer.get_mut().breaches = told::breaches(&breaches);
+        Ok(answer)
     }
 
     async fn get(

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::messages::{self, Faults};
+use super::policy_plan::{self, Planned};
 use crate::clock;
 use crate::state::Sources;
 use crate::wire::proto;
-use crate::writer::PolicySet;
+use crate::writer::{Policies, PolicySet};
 use tradewind_engine::date::Date;
 use tradewind_engine::difference::{self, Reading};
 use tradewind_engine::edition::{Edition, Which};
@@ -14,6 +15,7 @@ use tradewind_engine::lifecycle::{
     ApplyError, DocumentStatus, Origin, PolicyDocument, PolicyUpdate, Revision, Revisions,
 };
 use tradewind_engine::model::Digest;
+use tradewind_engine::plan::Breach;
 
 /// Reads a policy to put in force.
 pub(super) fn update(request: proto::ApplyPolicyRequest) -> Result<PolicyUpdate, Faults> {
@@ -57,6 +59,49 @@ pub(super) fn applied(set: &PolicySet) -> proto::ApplyPolicyResponse {
         kept: set.is_kept,
         previous_revision: applied.previous,
         changes: changes([&applied.texts[0], &applied.texts[1]]),
+        breaches: Vec::new(),
+    }
+}
+
+/// A policy that was not put in force, because its plan does not pass these gates.
+pub(super) fn stopped(
+    policies: &Policies,
+    update: &PolicyUpdate,
+    stopped_by: &[Breach],
+) -> proto::ApplyPolicyResponse {
+    let in_force = policies.edition.policy().digest().to_string();
+    let revision = newest(&policies.revisions);
+    let given = match &update.document {
+        PolicyDocument::Text(text) => digest(text),
+        PolicyDocument::Earlier(_) => in_force.clone(),
+    };
+    proto::ApplyPolicyResponse {
+        revision,
+        previous_revision: revision,
+        digest: in_force,
+        given_digest: given,
+        breaches: breaches(stopped_by),
+        ..proto::ApplyPolicyResponse::default()
+    }
+}
+
+/// Gates that a change does not pass.
+pub(super) fn breaches(breaches: &[Breach]) -> Vec<proto::GateBreach> {
+    let told = breaches.iter().map(|breach| proto::GateBreach {
+        gate: breach.gate.to_owned(),
+        text: breach.text.clone(),
+    });
+    told.collect()
+}
+
+/// What a policy would do.
+pub(super) fn planned(planned: &Planned) -> proto::PlanPolicyResponse {
+    let report_json = serde_json::to_string(&planned.report);
+    proto::PlanPolicyResponse {
+        breaches: breaches(&planned.breaches),
+        lines: policy_plan::words(planned),
+        report_json: report_json.unwrap_or_default(),
+        ..proto::PlanPolicyResponse::default()
     }
 }
 
