@@ -5,6 +5,7 @@
 //! what the [`intake`] hands over, and what the [`probe`] found. [`view`] says what the control loop knows, [`observe`]
 //! shows it. [`wire`] converts messages.
 
+pub mod audit;
 pub mod clock;
 pub mod doors;
 pub mod example;

@@ -198,6 +198,7 @@ impl Sources {
         let family =
             encoder.encode_descriptor("store_failures", help, None, MetricType::Counter)?;
         ConstCounter::new(reloads.store_failed.load(Ordering::Relaxed)).encode(family)?;
+        self.encode_audit(encoder)?;
         let status = self.state.status.load();
         let help = "1 while what is served is not what the source says";
         let mut family =
@@ -228,6 +229,32 @@ impl Sources {
             let built = i64::try_from(file.build_epoch_s).unwrap_or(i64::MAX);
             ConstGauge::new(built)
                 .encode(family.encode_family(&[("file", file.path.as_str())])?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_audit(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let audit = &self.state.audit;
+        let families = [
+            (
+                "audit_entries",
+                "Entries of the audit log on disk",
+                &audit.written,
+            ),
+            (
+                "audit_failures",
+                "Attempts to write an entry of the audit log that failed",
+                &audit.failed,
+            ),
+            (
+                "audit_lost",
+                "Entries of the audit log that could not be written",
+                &audit.lost,
+            ),
+        ];
+        for (name, help, counter) in families {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
         }
         Ok(())
     }

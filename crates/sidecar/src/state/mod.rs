@@ -94,6 +94,8 @@ pub struct State {
     pub sources: watch::Sender<Sources>,
     /// What reloads came to.
     pub reloads: ReloadCounters,
+    /// What became of entries of the audit log.
+    pub audit: Arc<AuditCounters>,
     /// What the control loop knows, for people and metrics; a second old at most.
     pub view: ArcSwap<FleetView>,
     /// What the control loop did, event by event.
@@ -196,6 +198,17 @@ pub struct ReloadCounters {
     pub geo_refused: AtomicU64,
     /// Times the last good texts could not be kept on disk.
     pub store_failed: AtomicU64,
+}
+
+/// What became of entries of the audit log, counted.
+#[derive(Debug, Default)]
+pub struct AuditCounters {
+    /// Entries that are on disk.
+    pub written: AtomicU64,
+    /// Attempts to write that failed.
+    pub failed: AtomicU64,
+    /// Entries that are lost, because they could not be written.
+    pub lost: AtomicU64,
 }
 
 /// How the sources fare, for people.

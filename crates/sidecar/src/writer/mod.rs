@@ -25,6 +25,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::audit::Audit;
 use crate::clock;
 use crate::intake::handover::Intake;
 use crate::intake::reporters::Reporters;
@@ -55,6 +56,7 @@ pub struct Writer {
     geo: GeoSource,
     history: Option<History>,
     states: Overlay,
+    audit: Audit,
     place: Place,
     is_draining: bool,
     steward: Steward,
@@ -70,6 +72,7 @@ impl Writer {
         let geo = GeoSource::new(settings, Arc::clone(&state));
         let history = settings.state_dir.as_deref().map(History::new);
         let states = Overlay::new(settings.state_dir.clone());
+        let audit = Audit::open(settings.state_dir.clone(), &state.audit);
         let place = Place::new(settings.here.clone());
         let steward = Steward::new(Start {
             names: files.names(),
@@ -85,6 +88,7 @@ impl Writer {
             geo,
             history,
             states,
+            audit,
             place,
             is_draining: false,
             steward,
@@ -117,7 +121,10 @@ impl Writer {
     pub fn spawn(mut self) -> std::io::Result<JoinHandle<()>> {
         thread::Builder::new()
             .name("tradewind-writer".to_owned())
-            .spawn(move || while self.turn().is_continue() {})
+            .spawn(move || {
+                while self.turn().is_continue() {}
+                self.audit.stop();
+            })
     }
 
     /// Waits for an event or the next tick, and does what is due; breaks when it is to end.
@@ -255,6 +262,7 @@ impl Writer {
         counter.fetch_add(1, Ordering::Relaxed);
         self.step(lifecycle::Event::Geo(self.geo.in_force()));
         self.show();
+        self.audit.geo(changed == Some(true), &self.geo.status());
     }
 
     fn in_force(&self) -> Option<InForce> {
@@ -284,6 +292,8 @@ impl Writer {
         };
         let now = self.pulse.now();
         let next = Next::after(snapshot);
-        self.pulse.control.reset_breaker(now, index, next)
+        let is_reset = self.pulse.control.reset_breaker(now, index, next);
+        self.audit.breaker_reset(node, is_reset);
+        is_reset
     }
 }

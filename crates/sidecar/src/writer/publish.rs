@@ -23,6 +23,7 @@ pub(super) struct Done {
 impl Writer {
     /// Tells the steward what happened, and does what it says, in its order.
     pub(super) fn step(&mut self, event: Event) -> Done {
+        let asked = self.audit.asked(&event);
         let effects = self.steward.step(clock::unix_ms(), event);
         let has_effects = !effects.is_nothing();
         let Effects {
@@ -38,12 +39,17 @@ impl Writer {
         for notice in &notices {
             say(notice, &self.state.reloads);
         }
-        if let Some(publish) = publish {
+        let moved = publish.and_then(|publish| {
             self.publish(publish);
-        }
+            self.pulse.moved()
+        });
         if has_effects {
             self.show();
         }
+        // Last, for it waits for the disk; but before whoever asked is told.
+        let told = (&*notices, reply.as_ref());
+        let now = (self.steward.current(), moved);
+        self.audit.step(&asked, told, now);
         Done { reply, is_kept }
     }
 

@@ -163,6 +163,13 @@ impl Pulse {
         publication::adopt(&mut self.control, now, parts, before)
     }
 
+    /// What the last publication moved, if it is known to have moved anything: those that come close together are measured
+    /// later, as one.
+    pub(super) fn moved(&self) -> Option<Disruption> {
+        let (last, _) = self.control.disruption();
+        (last.moved > 0.0).then_some(last)
+    }
+
     /// What is known, for people; once a second.
     pub(super) fn view(&mut self, snapshot: &Snapshot) -> Option<FleetView> {
         let now = self.now();

@@ -1,0 +1,99 @@
+//! The audit log: who changed what is served, why, and what it did.
+//!
+//! It is a file of JSON lines in the state directory that is only ever added to. Each entry holds the hash of the one before
+//! it and its own, so that an entry that somebody changed, dropped, moved or put in twice is found ([`verify`]): the manner of
+//! hash chains since Haber and Stornetta (1991). Nothing here is signed: whoever can write the files can make a whole new
+//! chain. Against that help copies of the hashes elsewhere; each is in the process's log too.
+//!
+//! [`entry`], [`notices`] and [`verify`] are pure. [`journal`] writes, [`files`] knows where files are.
+
+pub mod entry;
+pub mod files;
+pub mod journal;
+pub mod notices;
+pub mod verify;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::audit::entry::{Kind, Record};
+use crate::audit::journal::Journal;
+use crate::audit::notices::{Asked, InForce};
+use crate::clock;
+use crate::state::{AuditCounters, GeoStatus};
+use tradewind_engine::control::meter::Disruption;
+use tradewind_engine::edition::Edition;
+use tradewind_engine::lifecycle::notice::Notice;
+use tradewind_engine::lifecycle::{Event, Reply};
+
+/// The audit log as the writer keeps it: everything it does about it is a call of this.
+#[derive(Debug)]
+pub struct Audit {
+    /// `None` where there is no state directory: then nothing is recorded.
+    journal: Option<Journal>,
+    in_force: InForce,
+}
+
+impl Audit {
+    /// The log in the state directory, if there is one; begins with an entry that this process starts.
+    pub fn open(state_dir: Option<PathBuf>, counters: &Arc<AuditCounters>) -> Self {
+        let journal = state_dir.map(|dir| Journal::open(dir, Arc::clone(counters)));
+        let mut audit = Self {
+            journal,
+            in_force: InForce::default(),
+        };
+        audit.record(notices::start());
+        audit
+    }
+
+    /// Records something. What is known of it beyond the steward's words is added by [`Record::did`].
+    pub fn record(&mut self, record: Record) {
+        if let Some(journal) = &mut self.journal {
+            journal.record(clock::unix_ms(), record);
+        }
+    }
+
+    /// What the steward is about to be asked, as far as its answer does not repeat it.
+    pub fn asked(&self, event: &Event) -> Asked {
+        self.journal
+            .as_ref()
+            .map_or_else(Asked::default, |_| Asked::of(event))
+    }
+
+    /// Records what came of a step: what the steward said, what it answered, what is in force now, and how
+    /// many keys that moved, if it is known that any did.
+    pub fn step(
+        &mut self,
+        asked: &Asked,
+        (notices, reply): (&[Notice], Option<&Reply>),
+        (current, moved): (Option<&Edition>, Option<Disruption>),
+    ) {
+        if self.journal.is_none() {
+            return;
+        }
+        let before = self.in_force.renew(current);
+        for record in notices::records(asked, (notices, reply), (&before, &self.in_force)) {
+            self.record(match &moved {
+                Some(moved) => notices::moving(record, moved),
+                None => record,
+            });
+        }
+    }
+
+    /// Records other geo tables, or that files are refused.
+    pub fn geo(&mut self, is_applied: bool, status: &GeoStatus) {
+        self.record(notices::geo(is_applied, status));
+    }
+
+    /// Records that a node's breaker was reset, if it was.
+    pub fn breaker_reset(&mut self, node: &str, is_reset: bool) {
+        if is_reset {
+            self.record(Record::new(Kind::BreakerReset, "reset").what("node", node));
+        }
+    }
+
+    /// Records that this process ends as it should.
+    pub fn stop(&mut self) {
+        self.record(notices::stop());
+    }
+}

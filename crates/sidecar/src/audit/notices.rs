@@ -1,0 +1,309 @@
+//! What is recorded of each thing that happens: words of the steward, and of others, as records.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::entry::{BY_FILE, BY_PROCESS, Kind, Record};
+use crate::state::GeoStatus;
+use tradewind_engine::control::meter::Disruption;
+use tradewind_engine::document::Diagnostics;
+use tradewind_engine::edition::{Edition, Which};
+use tradewind_engine::lifecycle::notice::{GivenFate, GivenNotice, Notice, SourceNotice};
+use tradewind_engine::lifecycle::{
+    Applied, Document, Event, Fate, Reply, StateChange, StateChanged, Wanted,
+};
+use tradewind_engine::model::{AdminState, Digest};
+
+/// The digests of what is in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InForce {
+    policy: Option<Digest>,
+    topology: Option<Digest>,
+}
+
+impl InForce {
+    /// Takes over what is in force now, and gives what was before.
+    pub(super) fn renew(&mut self, current: Option<&Edition>) -> Self {
+        let now = current.map_or_else(Self::default, |current| Self {
+            policy: Some(current.policy().digest()),
+            topology: Some(current.topology().digest()),
+        });
+        std::mem::replace(self, now)
+    }
+
+    fn of(&self, which: Which) -> Option<Digest> {
+        match which {
+            Which::Policy => self.policy,
+            Which::Topology => self.topology,
+        }
+    }
+}
+
+/// What the steward is asked, as far as its words do not repeat it: texts that may be refused.
+#[derive(Debug, Clone, Default)]
+pub enum Asked {
+    /// To use what sources say.
+    Read(Wanted),
+    /// To use the text of this digest.
+    Given(Which, Option<Digest>),
+    /// Something else.
+    #[default]
+    Other,
+}
+
+impl Asked {
+    pub(super) fn of(event: &Event) -> Self {
+        match event {
+            Event::Read(wanted) => Self::Read(wanted.clone()),
+            Event::ApplyPolicy(text) => {
+                Self::Given(Which::Policy, Some(Digest::of(text.as_bytes())))
+            }
+            Event::ApplyTopology(update) => match &update.document {
+                Document::Text(text) => {
+                    Self::Given(Which::Topology, Some(Digest::of(text.as_bytes())))
+                }
+                Document::Held(_) => Self::Given(Which::Topology, None),
+            },
+            _ => Self::Other,
+        }
+    }
+
+    /// The digest of what a source says.
+    fn digest(&self, which: Which) -> Option<Digest> {
+        let Self::Read(wanted) = self else {
+            return None;
+        };
+        let text: &Result<Arc<str>, String> = match which {
+            Which::Policy => &wanted.policy,
+            Which::Topology => &wanted.topology,
+        };
+        text.as_ref().ok().map(|text| Digest::of(text.as_bytes()))
+    }
+}
+
+/// What is to be recorded of a step.
+pub(super) fn records(
+    asked: &Asked,
+    (notices, reply): (&[Notice], Option<&Reply>),
+    (before, after): (&InForce, &InForce),
+) -> Vec<Record> {
+    let of_notice = |notice: &Notice| match notice {
+        Notice::Source(source) => of_source(source, asked, (before, after)),
+        Notice::Given(given) => Some(of_given(given, reply, (before, after))),
+        Notice::StateSet(change) => Some(state_set(change, reply)),
+        Notice::StateEnded {
+            target,
+            entry,
+            lasted_ms,
+        } => Some(
+            Record::new(Kind::AdminState, "ended")
+                .by(&entry.who, &entry.why)
+                .what("target", target.to_string())
+                .what("state", entry.state.name())
+                .did("lasted_ms", *lasted_ms),
+        ),
+    };
+    let mut records: Vec<Record> = notices.iter().filter_map(of_notice).collect();
+    if notices.is_empty() {
+        records.extend(refused_in_silence(asked, reply));
+    }
+    for which in [Which::Policy, Which::Topology] {
+        let is_told = notices.iter().any(|notice| is_about(notice, which));
+        if !is_told && before.of(which) != after.of(which) {
+            let record = Record::new(kind(which), "resumed").by(BY_PROCESS, "");
+            records.push(in_force(record, which, (before, after)));
+        }
+    }
+    records
+}
+
+/// Whether a notice says what became of a document.
+fn is_about(notice: &Notice, which: Which) -> bool {
+    match notice {
+        Notice::Source(source) => source.which == which,
+        Notice::Given(given) => given.which == which,
+        Notice::StateSet(_) | Notice::StateEnded { .. } => false,
+    }
+}
+
+/// A text that a call gives and the steward refuses without a word to others than the caller.
+fn refused_in_silence(asked: &Asked, reply: Option<&Reply>) -> Option<Record> {
+    let Asked::Given(which, digest) = asked else {
+        return None;
+    };
+    let record = Record::new(kind(*which), "refused").what("given", digest_value(*digest));
+    match reply? {
+        Reply::Policy(Err(findings)) => Some(faults(record, findings)),
+        Reply::Topology(Err(error)) => Some(record.what("because", error.to_string())),
+        Reply::Policy(Ok(_)) | Reply::Topology(Ok(_)) | Reply::State(_) => None,
+    }
+}
+
+fn kind(which: Which) -> Kind {
+    match which {
+        Which::Policy => Kind::Policy,
+        Which::Topology => Kind::Topology,
+    }
+}
+
+fn digest_value(digest: Option<Digest>) -> Value {
+    digest.map_or(Value::Null, |digest| digest.to_string().into())
+}
+
+/// What was in force before, and what is now.
+fn in_force(record: Record, which: Which, (before, after): (&InForce, &InForce)) -> Record {
+    record
+        .what("before", digest_value(before.of(which)))
+        .what("after", digest_value(after.of(which)))
+}
+
+fn faults(record: Record, findings: &Diagnostics) -> Record {
+    let (errors, warnings) = findings.counts();
+    record
+        .what("faults", errors)
+        .what("warnings", warnings)
+        .what("lines", findings.to_lines())
+}
+
+/// What became of a file; nothing where it was in force before and nobody doubted it.
+fn of_source(
+    notice: &SourceNotice,
+    asked: &Asked,
+    in_force_: (&InForce, &InForce),
+) -> Option<Record> {
+    let outcome = &notice.outcome;
+    let event = match outcome.fate {
+        Fate::Unchanged if notice.refused_for_ms.is_none() => return None,
+        Fate::Unchanged => "good_again",
+        Fate::Applied => "applied",
+        Fate::LastGood => "refused",
+        Fate::Missing => "refused_and_none_in_force",
+        Fate::Held => "held",
+        Fate::Waiting => "waiting",
+    };
+    let record = Record::new(kind(notice.which), event)
+        .by(BY_FILE, "")
+        .what("source", &*notice.source)
+        .what("given", digest_value(asked.digest(notice.which)))
+        .what("revision", notice.revision);
+    let record = in_force(record, notice.which, in_force_);
+    let record = match &outcome.held {
+        Some(held) => record
+            .what("because", held.because.as_str())
+            .did("would_remove_ratio", held.removal.ratio()),
+        None => record,
+    };
+    let record = record.did("refused_for_ms", notice.refused_for_ms);
+    let mut findings = outcome.faults.clone();
+    findings.append(outcome.warnings.clone());
+    Some(faults(record, &findings))
+}
+
+/// What became of a text given by a call.
+fn of_given(
+    notice: &GivenNotice,
+    reply: Option<&Reply>,
+    in_force_: (&InForce, &InForce),
+) -> Record {
+    let event = match notice.fate {
+        GivenFate::Applied { .. } => "applied",
+        GivenFate::Held { .. } => "held",
+        GivenFate::Refused { .. } => "refused",
+    };
+    let record = Record::new(kind(notice.which), event)
+        .by(&notice.who, &notice.why)
+        .what("given", notice.digest.to_string());
+    let record = in_force(record, notice.which, in_force_);
+    let record = match &notice.fate {
+        GivenFate::Applied { revision } => record.what("revision", *revision),
+        GivenFate::Held { because } => record.what("because", because.as_str()),
+        GivenFate::Refused { faults } => record.what("faults", *faults),
+    };
+    match reply {
+        Some(Reply::Topology(Ok(applied))) => of_applied(record, applied),
+        _ => record,
+    }
+}
+
+fn of_applied(record: Record, applied: &Applied) -> Record {
+    let name = if applied.held.is_some() {
+        "would_remove_ratio"
+    } else {
+        "removed_ratio"
+    };
+    let record = record.did(name, applied.removal.ratio());
+    if applied.faults.is_empty() {
+        return record;
+    }
+    faults(record, &applied.faults)
+}
+
+fn state_set(change: &StateChange, reply: Option<&Reply>) -> Record {
+    let event = if change.state == AdminState::Ready {
+        "taken_away"
+    } else {
+        "set"
+    };
+    let record = Record::new(Kind::AdminState, event)
+        .by(&change.who, &change.why)
+        .what("target", change.target.to_string())
+        .what("state", change.state.name())
+        .what("lasts_ms", change.lasts_ms);
+    let Some(Reply::State(Ok(changed))) = reply else {
+        return record;
+    };
+    let StateChanged {
+        previous,
+        effective,
+        nodes_changed,
+    } = changed;
+    record
+        .did("previous", previous.name())
+        .did("effective", effective.name())
+        .did("nodes_changed", *nodes_changed)
+}
+
+/// Other geo tables, or files that are refused.
+pub(super) fn geo(is_applied: bool, status: &GeoStatus) -> Record {
+    let event = if is_applied { "applied" } else { "refused" };
+    let file = |file: &crate::state::GeoFileStatus| {
+        serde_json::json!({
+            "path": file.path,
+            "digest": file.digest,
+            "built_epoch_s": file.build_epoch_s,
+            "networks": file.networks,
+        })
+    };
+    let files: Vec<Value> = status.files.iter().map(file).collect();
+    Record::new(Kind::Geo, event)
+        .by(BY_FILE, "")
+        .what("state", status.state)
+        .what("files", files)
+        .what("faults", status.faults.clone())
+        .did("cells", status.cells)
+        .did("classes", status.classes)
+}
+
+/// The same record, of something that moved keys.
+pub(super) fn moving(record: Record, moved: &Disruption) -> Record {
+    record
+        .did("moved_ratio", moved.moved)
+        .did("moved_minimum_ratio", moved.minimum)
+}
+
+/// This process starts.
+pub(super) fn start() -> Record {
+    Record::new(Kind::Start, "started")
+        .by(BY_PROCESS, "")
+        .what("version", env!("CARGO_PKG_VERSION"))
+        .what("commit", env!("TRADEWIND_BUILT_COMMIT"))
+        .what("pid", std::process::id())
+}
+
+/// This process ends as it should.
+pub(super) fn stop() -> Record {
+    Record::new(Kind::Stop, "stopped")
+        .by(BY_PROCESS, "")
+        .what("pid", std::process::id())
+}
