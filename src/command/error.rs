@@ -134,6 +134,12 @@ pub enum CommandError {
     /// Traffic that cannot be sent.
     #[error("no traffic in this process")]
     Traffic(#[source] io::Error),
+    /// A directory without an audit log.
+    #[error("`{}` has no audit log; give --state-dir, or the files", dir.display())]
+    NoAuditLog {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A list of sites with faulty rows.
     #[error("the list of sites is refused, {}", .0.summary())]
     Sites(SiteFaults),

@@ -5,6 +5,7 @@
 //! `serve` is the exception: it runs until it is told to stop, and writes to the standard streams.
 
 mod against;
+pub mod audit;
 pub mod check;
 mod client;
 pub mod completions;
@@ -110,6 +111,8 @@ pub enum Tool {
     Drain(Box<drain::Args>),
     /// Tell a sidecar how attempts went, from a proxy's log
     Tell(Box<tell::Args>),
+    /// Show who changed what is served, and whether that log is as it was written
+    Audit(audit::Args),
     /// Forget what a node's breaker holds against it
     ResetBreaker(reset_breaker::Args),
     /// Print a shell's completion script
@@ -178,6 +181,7 @@ pub fn run(
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
         Tool::Tell(args) => tell::run(args, context, out),
+        Tool::Audit(args) => audit::run(args, out),
         Tool::ResetBreaker(args) => reset_breaker::run(args, out),
         Tool::Completions(args) => completions::run(args, out),
     }?;

@@ -13,6 +13,7 @@
 )]
 
 mod admin;
+mod audit;
 mod blame;
 mod client;
 mod crash;
