@@ -8,14 +8,11 @@ use tradewind_engine::document::Code;
 use tradewind_engine::edition::{Edition, Known, Names, Refused, Texts, Which};
 use tradewind_engine::evaluate::evaluate_at;
 use tradewind_engine::geo::place::Place;
-use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::locate;
-use tradewind_engine::model::AdminState;
-use tradewind_engine::signal::Signals;
-use tradewind_engine::snapshot::{Parts, Snapshot};
-use tradewind_engine::topology::{LaidOver, States, Topology};
+use tradewind_engine::snapshot::Snapshot;
 use tradewind_wire::answer::{self, Envelope};
-use tradewind_wire::follow::{SidecarState, StateFault, read_state};
+use tradewind_wire::follow::rebuild::Rebuilding;
+use tradewind_wire::follow::{StateFault, read_state};
 use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto};
 
 /// A copy of the sidecar's snapshot: it decides as the sidecar did when it told of it.
@@ -95,9 +92,7 @@ impl From<Refused> for CopyFault {
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     edition: Option<Edition>,
-    in_states: LaidOver,
-    /// Where clients are comes with their requests; always the same value, so that tables made for it are taken over.
-    no_geo: Arc<Ranges>,
+    rebuilding: Rebuilding,
     before: Option<Arc<Copied>>,
 }
 
@@ -140,26 +135,11 @@ impl Assembly {
         self.take_texts(texts)?;
         let edition = self.edition.as_ref();
         let edition = edition.ok_or(CopyFault::OtherText(Which::Topology))?;
-        if edition.topology().digest().to_string() != told.topology_digest {
-            return Err(CopyFault::OtherText(Which::Topology));
-        }
-        if edition.policy().digest().to_string() != told.policy_digest {
-            return Err(CopyFault::OtherText(Which::Policy));
-        }
-        let states = stricter(edition.topology(), &told.node_states);
         let before = self.before.as_ref().map(|before| &before.snapshot);
-        let parts = Parts {
-            topology: self.in_states.of(edition.topology(), states),
-            policy: Arc::clone(edition.policy()),
-            candidate: None,
-            geo: Arc::clone(&self.no_geo),
-            geo_state: told.geo_state,
-            here: told.here,
-            signals: Arc::new(versioned(&told, before.map(Snapshot::signals))),
-        };
+        let snapshot = self.rebuilding.next(edition, &told, before);
         let copied = Arc::new(Copied {
             policy_digest: edition.policy().digest().short(),
-            snapshot: Snapshot::build(told.generation, parts, before),
+            snapshot: snapshot.map_err(CopyFault::OtherText)?,
             revision: told.revision,
         });
         self.before = Some(Arc::clone(&copied));
@@ -185,33 +165,6 @@ impl Assembly {
         self.edition = Some(Edition::compile(&texts, &names, known)?);
         Ok(())
     }
-}
-
-/// The nodes that are in a stricter state than the topology says, of the states of all in its order.
-fn stricter(topology: &Topology, states: &[AdminState]) -> States {
-    let nodes = topology.nodes().iter().zip(states);
-    let stricter = nodes.filter(|(node, state)| node.state < **state);
-    stricter
-        .map(|(node, state)| (node.id.clone(), *state))
-        .collect()
-}
-
-/// The signals that were told, with versions that change when what they stand for does: the sidecar's own count would
-/// begin anew when it is restarted.
-fn versioned(told: &SidecarState, before: Option<&Signals>) -> Signals {
-    let mut signals = told.signals.clone();
-    let Some(before) = before else {
-        return signals;
-    };
-    let weights = |signals: &Signals| -> Vec<_> {
-        let nodes = signals.nodes.iter();
-        nodes.map(|n| (n.admission, n.weight_factor)).collect()
-    };
-    let same_weights = weights(&signals) == weights(before);
-    let same_terms = signals.standing == before.standing;
-    signals.weights_version = before.weights_version + u64::from(!same_weights);
-    signals.terms_version = before.terms_version + u64::from(!same_terms);
-    signals
 }
 
 #[cfg(test)]

@@ -8,15 +8,16 @@ use super::*;
 use tradewind_engine::evaluate::evaluate;
 use tradewind_engine::geo::group::Group;
 use tradewind_engine::geo::place::Asn;
-use tradewind_engine::model::SiteIndex;
+use tradewind_engine::model::{AdminState, SiteIndex};
 use tradewind_engine::score::Terms;
 use tradewind_engine::signal::hot::{HotKey, HotTable};
 use tradewind_engine::signal::network::{GroupPaths, Measured, NetworkTable};
 use tradewind_engine::signal::trial::{Trial, Trials};
 use tradewind_engine::signal::{
-    Admission, Evidence, NodeSignals, Readmission, SiteSignals, Standing,
+    Admission, Evidence, NodeSignals, Readmission, Signals, SiteSignals, Standing,
 };
-use tradewind_engine::snapshot::GeoState;
+use tradewind_engine::snapshot::{GeoState, Parts};
+use tradewind_engine::topology::{States, Topology};
 use tradewind_sidecar::example;
 use tradewind_sidecar::geoip::{Limits, decode_and_compile};
 use tradewind_wire::follow::state_message;

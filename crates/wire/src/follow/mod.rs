@@ -4,6 +4,7 @@
 //! estimate not what it rests on. What is read back decides every query as the original does.
 
 mod paths;
+pub mod rebuild;
 
 use std::sync::Arc;
 
