@@ -68,6 +68,12 @@ pub fn locate_told(snapshot: &Snapshot, query: &Query<'_>, told: Option<Place>) 
     settle(snapshot, lane, query, told.map(|place| (place, None)))
 }
 
+/// The same for a client whose place is known, whoever said so.
+pub fn locate_at(snapshot: &Snapshot, place: Place) -> Located {
+    let spot = spot_of(snapshot, &place, None);
+    Located { place, spot }
+}
+
 /// Settles which source counts, given what the geo tables say of the client and where its cell stands in them.
 #[inline]
 fn settle(
@@ -77,7 +83,6 @@ fn settle(
     table: Option<(Place, Option<CellIndex>)>,
 ) -> Located {
     let client = &query.client;
-    let geo = snapshot.geo();
     let routing = snapshot.lane(lane).routing();
     let (table, table_cell) = table.map_or((None, None), |(place, cell)| (Some(place), cell));
     let known = client.ip.and_then(|ip| routing.known_network(ip));
@@ -103,7 +108,15 @@ fn settle(
         .or_else(|| table.and_then(|t| t.country))
         .or(default);
     place.asn = client.asn.or_else(|| table.and_then(|t| t.asn));
-    let spot = place.cell().map(|cell| {
+    let spot = spot_of(snapshot, &place, cell_index);
+    Located { place, spot }
+}
+
+/// A place on the grid, and where its cell stands in the geo tables if that is known already.
+#[inline]
+fn spot_of(snapshot: &Snapshot, place: &Place, cell_index: Option<CellIndex>) -> Option<Spot> {
+    let geo = snapshot.geo();
+    place.cell().map(|cell| {
         let index = cell_index.or_else(|| geo.cell_index(cell));
         let index = index.map(CellIndex::index);
         let point = index
@@ -114,8 +127,7 @@ fn settle(
             cell_index: index,
             point,
         }
-    });
-    Located { place, spot }
+    })
 }
 
 /// The place of a client of whom the caller knows the country.

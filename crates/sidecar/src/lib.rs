@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod decision_log;
 pub mod doors;
 pub mod example;
 pub mod geoip;

@@ -6,6 +6,8 @@ pub mod addresses;
 pub mod admin_state;
 pub mod answer;
 mod asker;
+#[cfg(feature = "server")]
+pub mod base64;
 mod buffers;
 pub mod cache;
 pub mod clock;
@@ -37,7 +39,7 @@ pub use fault::WireError;
 pub use forwarded::{FORWARDED, from_headers};
 pub use mask::mask;
 pub use parameters::{from_parameters, number};
-pub use place::told_place;
+pub use place::{place_message, told_place};
 pub use query::{QueryBuffer, QueryRoom};
 pub use refusal::refusal_status;
 

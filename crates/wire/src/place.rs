@@ -6,7 +6,7 @@ use tradewind_engine::geo::place::{Asn, Confidence, Country, Place, Source};
 use tradewind_engine::geo::radius::RadiusClass;
 
 /// A place as far as it is scored: to its cell and radius.
-pub(super) fn place_message(place: &Place) -> proto::ClientPlace {
+pub fn place_message(place: &Place) -> proto::ClientPlace {
     let center = place.cell().map(Cell::center);
     proto::ClientPlace {
         source: place.source.name().to_owned(),

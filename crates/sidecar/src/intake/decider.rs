@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock;
+use crate::decision_log::{DecisionLog, Logged};
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
@@ -28,6 +29,8 @@ use tradewind_engine::snapshot::Snapshot;
 #[derive(Debug, Clone)]
 pub struct Decider {
     shared: Arc<Shared>,
+    /// Where decisions are written down, if anywhere.
+    log: Option<Arc<DecisionLog>>,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,14 @@ impl Decider {
                 id_prefix,
                 decisions: AtomicU64::new(0),
             }),
+            log: None,
         }
+    }
+
+    /// The same decider, whose decisions are written down.
+    #[must_use]
+    pub fn logging(self, log: Option<Arc<DecisionLog>>) -> Self {
+        Self { log, ..self }
     }
 
     /// Runs `ask` on the snapshot in force, loaded once; `None` before the first good policy.
@@ -143,8 +153,23 @@ impl Decider {
             if let Some(dispatched) = dispatched(published, &decision, id_number) {
                 shared.handover.dispatched(dispatched);
             }
-            let notable = recent::is_notable(evaluation.verdict, decision.purity());
             let ratio = published.snapshot.policy().sample_ratio();
+            let purity = decision.purity();
+            if let Some(log) = &self.log
+                && log.wants(
+                    recent::is_sampled(number, ratio, false),
+                    evaluation.verdict,
+                    purity,
+                )
+            {
+                log.offer(Logged {
+                    decision_id: id.as_str().to_owned(),
+                    request: question.message(),
+                    evaluation: evaluation.clone(),
+                    published: Arc::clone(published),
+                });
+            }
+            let notable = recent::is_notable(evaluation.verdict, purity);
             let is_kept = recent::is_sampled(number, ratio, notable);
             if is_kept || is_compared {
                 let decision_id = id.as_str().to_owned();

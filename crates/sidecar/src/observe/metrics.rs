@@ -199,6 +199,7 @@ impl Sources {
             encoder.encode_descriptor("store_failures", help, None, MetricType::Counter)?;
         ConstCounter::new(reloads.store_failed.load(Ordering::Relaxed)).encode(family)?;
         self.encode_audit(encoder)?;
+        self.encode_decision_log(encoder)?;
         let status = self.state.status.load();
         let help = "1 while what is served is not what the source says";
         let mut family =
@@ -255,6 +256,29 @@ impl Sources {
         for (name, help, counter) in families {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
+        }
+        Ok(())
+    }
+
+    fn encode_decision_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let log = &self.state.decision_log;
+        let help = "Decisions in the decision log";
+        let name = "decision_log_written";
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(log.written.load(Ordering::Relaxed)).encode(family)?;
+        let help = "Of the decisions in the decision log, those that cannot be made again without the client's address";
+        let name = "decision_log_hidden";
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(log.hidden.load(Ordering::Relaxed)).encode(family)?;
+        let help = "Decisions that the decision log lost, by cause";
+        let name = "decision_log_lost";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (cause, counter) in [
+            ("queue_full", &log.queue_full),
+            ("write_failed", &log.write_failed),
+        ] {
+            ConstCounter::new(counter.load(Ordering::Relaxed))
+                .encode(family.encode_family(&[("cause", cause)])?)?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use self::services::{Desk, Desks, is_streaming, is_told, report_health};
 use self::signalled::Signalled;
 use self::signposts::signpost;
 use crate::clock;
+use crate::decision_log::{self, DecisionLog};
 use crate::doors::admin::AdminDesk;
 use crate::doors::http;
 use crate::intake::handover::Intake;
@@ -121,7 +122,9 @@ pub async fn serve(
     writer.check_here()?;
     let (recent, samples) = RecentDecisions::new(settings.decisions_kept);
     let trusted = settings.trusted_reporters.clone();
-    let desks = Desks::new(settings.workers, (&state, &recent), trusted);
+    let mut desks = Desks::new(settings.workers, (&state, &recent), trusted);
+    let log = decision_log(&settings, &state)?;
+    desks.log = log.as_ref().map(|log| Arc::clone(log.log()));
     let intake = Arc::clone(&desks.intake);
     writer.connect(Arc::clone(&intake), Arc::clone(&desks.reporters));
     let writer = writer.spawn().map_err(ServeError::Start)?;
@@ -176,9 +179,22 @@ pub async fn serve(
     reloader.abort();
     keeper.abort();
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
+    drop(tokio::task::spawn_blocking(|| log.map(decision_log::Running::stop)).await);
     mailbox.stop();
     drop(tokio::task::spawn_blocking(move || writer.join()).await);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Begins the decision log, if one is wanted.
+fn decision_log(
+    settings: &Settings,
+    state: &State,
+) -> Result<Option<decision_log::Running>, ServeError> {
+    let begun = settings.decision_log.clone().map(|path| {
+        let within = (path, settings.decision_log_max_bytes);
+        DecisionLog::spawn(within, Arc::clone(&state.decision_log))
+    });
+    begun.transpose().map_err(ServeError::Start)
 }
 
 /// Every file that the settings name.

@@ -18,6 +18,7 @@ use tower::Service;
 use super::answering::Answering;
 use super::envoy::{self, EnvoyService, EnvoyServices};
 use crate::clock;
+use crate::decision_log::DecisionLog;
 use crate::doors::envoy::access_log::{AccessLogCounters, AccessLogs};
 use crate::doors::envoy::authorize::Authorizer;
 use crate::doors::envoy::endpoints::Endpoints;
@@ -47,6 +48,8 @@ use crate::wire::proto::server::telemetry_service_server::TelemetryServiceServer
 pub(super) struct Desks {
     pub(super) state: Arc<State>,
     recent: Arc<RecentDecisions>,
+    /// Where decisions are written down, if anywhere.
+    pub(super) log: Option<Arc<DecisionLog>>,
     /// What workers hand to the writer.
     pub(super) intake: Arc<Intake>,
     pub(super) reporters: Arc<Reporters>,
@@ -71,6 +74,7 @@ impl Desks {
         Self {
             state: Arc::clone(state),
             recent: Arc::clone(recent),
+            log: None,
             intake: Arc::new(Intake::new(workers)),
             reporters: Arc::new(Reporters::new(Quota::default(), trusted)),
             instance: u16::from_be_bytes([high, low]),
@@ -95,7 +99,8 @@ impl Desks {
             Arc::clone(&self.recent),
             handover(),
             (self.instance, worker),
-        );
+        )
+        .logging(self.log.clone());
         let feedback = Feedback::new(
             state(),
             Arc::clone(&self.reporters),

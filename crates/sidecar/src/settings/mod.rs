@@ -132,6 +132,13 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
     #[schemars(range(min = 0, max = 100_000))]
     pub decisions_kept: Option<usize>,
+    /// Write decisions to this file, so that `tradewind replay` can make them again [default: none]
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_DECISION_LOG")]
+    pub decision_log: Option<PathBuf>,
+    /// Largest size of the decision log; the one before is kept as FILE.1; 1 MB to 1 TB [default: 256 MB]
+    #[arg(long, value_name = "BYTES", env = "TRADEWIND_DECISION_LOG_MAX_BYTES")]
+    #[schemars(range(min = 1_000_000, max = 1_000_000_000_000_u64))]
+    pub decision_log_max_bytes: Option<u64>,
     /// What to log, like `info` or `tradewind=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "TRADEWIND_LOG")]
     pub log: Option<String>,
@@ -177,6 +184,10 @@ pub struct Settings {
     pub trusted_reporters: Vec<Trusted>,
     /// Recent decisions kept for the debug door.
     pub decisions_kept: usize,
+    /// Where decisions are written down; `None` for nowhere.
+    pub decision_log: Option<PathBuf>,
+    /// Largest size of that file, in bytes.
+    pub decision_log_max_bytes: u64,
     /// What to log.
     pub log: String,
     /// How to log.
@@ -260,6 +271,8 @@ impl Args {
             poll: self.poll.or(file.poll),
             trusted_reporters: longer(self.trusted_reporters, file.trusted_reporters),
             decisions_kept: self.decisions_kept.or(file.decisions_kept),
+            decision_log: self.decision_log.or(file.decision_log),
+            decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
         }
@@ -286,6 +299,9 @@ impl Args {
         let kept = self.decisions_kept.unwrap_or(1_024);
         let drain_deadline = self.drain_deadline.unwrap_or(DurationMs::from_ms(5_000));
         let poll = self.poll.unwrap_or(DurationMs::from_ms(10_000));
+        let log_bytes = self.decision_log_max_bytes.unwrap_or(256_000_000);
+        let log_range = 1_000_000..=1_000_000_000_000;
+        faults.check("decision_log_max_bytes", &log_bytes, &log_range);
         faults.check("workers", &workers, &(1..=256));
         faults.check("max_connections", &connections, &(1..=100_000));
         faults.check("decisions_kept", &kept, &(0..=100_000));
@@ -328,6 +344,8 @@ impl Args {
             poll,
             trusted_reporters: trusted(&self.trusted_reporters, faults),
             decisions_kept: kept,
+            decision_log: self.decision_log,
+            decision_log_max_bytes: log_bytes,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
         }

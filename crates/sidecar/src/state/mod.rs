@@ -96,6 +96,8 @@ pub struct State {
     pub reloads: ReloadCounters,
     /// What became of entries of the audit log.
     pub audit: Arc<AuditCounters>,
+    /// What became of decisions on their way to the decision log.
+    pub decision_log: Arc<DecisionLogCounters>,
     /// What the control loop knows, for people and metrics; a second old at most.
     pub view: ArcSwap<FleetView>,
     /// What the control loop did, event by event.
@@ -209,6 +211,19 @@ pub struct AuditCounters {
     pub failed: AtomicU64,
     /// Entries that are lost, because they could not be written.
     pub lost: AtomicU64,
+}
+
+/// What became of decisions on their way to the decision log, counted.
+#[derive(Debug, Default)]
+pub struct DecisionLogCounters {
+    /// Those in the log.
+    pub written: AtomicU64,
+    /// Those that found the queue full.
+    pub queue_full: AtomicU64,
+    /// Those that could not be written.
+    pub write_failed: AtomicU64,
+    /// Of those in the log, those that cannot be made again, for nothing less than the client's address led to them.
+    pub hidden: AtomicU64,
 }
 
 /// How the sources fare, for people.
