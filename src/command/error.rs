@@ -140,6 +140,14 @@ pub enum CommandError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Access logs and decision logs in one replay.
+    #[error("some of the logs are decision logs and some are not, replay them apart")]
+    MixedLogs,
+    /// Flags of access logs for a decision log.
+    #[error(
+        "a decision log says what it was decided on; only --policy, --limit, --top and --format go with it"
+    )]
+    NotForDecisionLogs,
     /// A list of sites with faulty rows.
     #[error("the list of sites is refused, {}", .0.summary())]
     Sites(SiteFaults),

@@ -175,7 +175,7 @@ pub fn run(
             route::run(args, out).inspect(|_| note_example(by_example, notes))
         }
         Tool::Replay(args) => {
-            let by_example = args.server.is_none() && args.world.is_example();
+            let by_example = replay::is_by_example(args);
             replay::run(args, context, out).inspect(|_| note_example(by_example, notes))
         }
         Tool::Demo(args) => demo::run(args, context, out),

@@ -19,6 +19,7 @@ mod client;
 mod crash;
 mod debug_door;
 mod deciding;
+mod decision_log;
 mod ending;
 mod envoy_asking;
 mod envoy_endpoints;

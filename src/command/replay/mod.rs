@@ -5,6 +5,7 @@
 //! names people: no client address is ever written, neither in reports nor in answers.
 
 mod asking;
+mod decisions;
 mod digest;
 mod report;
 mod stability;
@@ -37,15 +38,21 @@ Examples:
   tradewind replay cdn.log --input-format '$remote_addr [$time_local] $http_host \"$request\" $status'
   tradewind replay edge.json --input-format 'json client=x_forwarded_for host=vhost'
   tradewind replay haproxy.log --input-format 'haproxy host=capture.1'
+  tradewind replay decisions.log.1 decisions.log
+  tradewind replay decisions.log --policy new.yaml
 
 Formats: combined (or common), vhost_combined, json (Envoy, nginx, Caddy and others), cloudfront, w3c (or iis), haproxy,
 envoy, istio; found out from the first lines. Plain or compressed with gzip, zstd, xz or bzip2, whatever the name. Lines that
 are not decided are counted by reason. docs/replay.md has every format and every name that counts.
 
+A decision log (serve --decision-log) is known by its first line: every decision is made again and compared with its answer, byte
+by byte; with --policy the report says what that would change (docs/audit.md).
+
 The digests tell whether two replays gave the same answers: the first whatever the order of the log, the second in this
 order. With --server, name the same --policy, --topology and --geo to have distances and keys in the report as well.
 
-Exit status: 0 good, 1 nothing was decided or equal keys of one client group went to different nodes, 2 wrong usage. Client
+Exit status: 0 good, 1 nothing was decided, equal keys of one client group went to different nodes, or a decision came out
+otherwise than in the decision log, 2 wrong usage. Client
 addresses are never written.")]
 pub struct Args {
     /// Access logs, plain or compressed, in order; - for the standard input
@@ -87,6 +94,11 @@ struct AnswerLine<'a> {
 
 /// Replays the log and prints the report.
 pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
+    match decision_logs(args) {
+        0 => {}
+        all if all == args.logs.len() => return decisions::run(args, context, out),
+        _ => return Err(CommandError::MixedLogs),
+    }
     // With a server, a world is only for looking at its answers, and only when somebody named it.
     let world = if args.server.is_none() || !args.world.is_example() {
         Some(World::load(&args.world)?)
@@ -115,6 +127,17 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
     }
     let took = (context.now)().saturating_duration_since(started);
     replay.finish(account, took, out)
+}
+
+/// How many of the logs are decision logs.
+fn decision_logs(args: &Args) -> usize {
+    let logs = args.logs.iter();
+    logs.filter(|log| decisions::is_log(log)).count()
+}
+
+/// Whether the embedded example decides.
+pub(super) fn is_by_example(args: &Args) -> bool {
+    args.server.is_none() && args.world.is_example() && decision_logs(args) == 0
 }
 
 /// A replay under way.
