@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::least::{Known, Left, evaluate_known, least};
 use super::reader::{Read, ReadFault, Reader};
 use super::record::{Asked, Begin, FIRST_BYTES, FORMAT, Record, VERSION};
+use crate::clock;
 use crate::example;
 use crate::geoip::{Limits, decode_and_compile};
 use crate::wire::{QueryBuffer, QueryRoom, proto};
@@ -180,4 +181,31 @@ fn a_log_is_known_by_its_first_bytes_and_another_version_is_refused() {
     assert!(matches!(reader.take(&begin(VERSION)), Ok(Read::Ground)));
     let other = reader.take(&begin(VERSION + 1)).unwrap_err();
     assert_eq!(other, ReadFault::Version(VERSION + 1));
+}
+
+#[test]
+#[ignore = "measures: cargo test --release -p tradewind-sidecar --lib cost_of_a_logged -- --ignored --nocapture"]
+fn cost_of_a_logged_decision() {
+    const COUNT: u32 = 2_000;
+    let snapshot = &*EXAMPLE;
+    for (path, id) in [("/video/1.mp4", "an id"), ("/api/a", "")] {
+        let asked = (0..COUNT).map(|number| {
+            let mut request = request(path, &format!("198.18.{}.{}", number % 8, number % 250));
+            id.clone_into(&mut request.request_id);
+            let evaluation = evaluated(snapshot, &request, None, |evaluation| evaluation);
+            (request, evaluation)
+        });
+        let asked: Vec<_> = asked.collect();
+        let began = clock::now();
+        for (request, evaluation) in &asked {
+            assert!(least(request, evaluation, snapshot).is_some());
+        }
+        let least = began.elapsed() / COUNT;
+        let began = clock::now();
+        for (request, evaluation) in &asked {
+            std::hint::black_box(Box::new((request.clone(), evaluation.clone())));
+        }
+        let copied = began.elapsed() / COUNT;
+        println!("{path}: {least:?} to find what may be kept, {copied:?} to copy for the thread");
+    }
 }
