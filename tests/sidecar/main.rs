@@ -52,6 +52,7 @@ mod programs;
 mod prometheus;
 mod reloads;
 mod reporters;
+mod rollouts;
 mod server;
 mod standard_services;
 mod starting;

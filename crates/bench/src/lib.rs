@@ -368,6 +368,7 @@ pub fn publish(snapshot: Snapshot) -> Published {
             pools: vec![2; snapshot.routing().pools().len()],
             rules: Vec::new(),
         },
+        candidate: None,
         texts: Texts::default(),
         snapshot,
     }

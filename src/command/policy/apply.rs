@@ -25,6 +25,9 @@ pub struct ApplyArgs {
     /// Only if this revision is in force
     #[arg(long, value_name = "N", env = "TRADEWIND_IF_REVISION")]
     pub if_revision: Option<u64>,
+    /// Put it in force though its plan does not pass the gates (`spec.plan`); recorded with the reason
+    #[arg(long, env = "TRADEWIND_FORCE")]
+    pub force: bool,
     /// Who asks, and why
     #[command(flatten)]
     pub words: WordsArgs,
@@ -70,6 +73,7 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<Exit, Comm
         if_revision: args.if_revision,
         who: args.words.who.clone(),
         why: args.words.why.clone(),
+        force: args.force,
     };
     let door = Door::open(&args.door)?;
     let answer = door.wait(door.policy().apply(request))?;
@@ -98,11 +102,16 @@ fn print(
         Format::Json => output::json(out, answer)?,
         Format::Text => output::text(out, &text(answer))?,
     }
-    Ok(if answer.faults.is_empty() {
+    Ok(if answer.faults.is_empty() && !is_stopped(answer) {
         Exit::Good
     } else {
         Exit::Refused
     })
+}
+
+/// Whether gates kept it from coming into force.
+fn is_stopped(answer: &proto::ApplyPolicyResponse) -> bool {
+    !answer.breaches.is_empty() && answer.previous_revision == answer.revision
 }
 
 fn text(answer: &proto::ApplyPolicyResponse) -> String {
@@ -116,6 +125,20 @@ fn text(answer: &proto::ApplyPolicyResponse) -> String {
         text.line(format_args!("refused, with {faults}"));
         text.line(format_args!(
             "still in force: revision {revision}, digest {digest}"
+        ));
+        return text.into_string();
+    }
+    for breach in &answer.breaches {
+        text.line(format_args!("  {}: {}", breach.gate, breach.text));
+    }
+    if is_stopped(answer) {
+        let gates = counted(answer.breaches.len(), "gate");
+        text.line(format_args!("stopped by {gates} of the policy in force"));
+        text.line(format_args!(
+            "still in force: revision {revision}, digest {digest}"
+        ));
+        text.line(format_args!(
+            "try it on part of the requests: tradewind rollout start FILE; or apply it with --force"
         ));
         return text.into_string();
     }

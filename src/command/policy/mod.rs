@@ -15,13 +15,14 @@ use super::{CommandError, Exit};
 pub use apply::{ApplyArgs, RollbackArgs};
 pub use history::{HistoryArgs, ShowArgs};
 pub use status::StatusArgs;
-pub use validate::{TestArgs, ValidateArgs};
+pub use validate::{PlanArgs, TestArgs, ValidateArgs};
 
 /// Arguments of `tradewind policy`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The safe way to change a policy:
   tradewind policy validate new.yaml            what would it change, and would it be taken?
+  tradewind policy plan new.yaml                what would it do to the requests of now?
   tradewind policy apply new.yaml --why TEXT    put it in force
   tradewind policy status                       is it?
   tradewind policy rollback --why TEXT          take it back
@@ -41,6 +42,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Try the examples inside rules on the fleet that is in force
     Test(TestArgs),
+    /// Say what a policy would do to the requests of now
+    Plan(PlanArgs),
     /// Put a policy in force
     Apply(Box<ApplyArgs>),
     /// List what took effect, who wanted it and why
@@ -58,6 +61,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
     match &args.command {
         Command::Validate(args) => validate::validate(args, out),
         Command::Test(args) => validate::test(args, out),
+        Command::Plan(args) => validate::plan(args, out),
         Command::Apply(args) => apply::apply(args, out),
         Command::History(args) => history::history(args, out),
         Command::Show(args) => history::show(args, out),

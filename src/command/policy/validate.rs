@@ -1,4 +1,4 @@
-//! `tradewind policy validate` and `test`: what a running sidecar would say of a policy.
+//! `tradewind policy validate`, `plan` and `test`: what a running sidecar would say of a policy.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -48,6 +48,61 @@ pub struct TestArgs {
     /// How to write the answer: text, or the message as JSON
     #[arg(long, value_enum, default_value_t, env = "TRADEWIND_FORMAT")]
     pub format: Format,
+}
+
+/// Arguments of `tradewind policy plan`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tradewind policy plan policy.yaml
+  tradewind policy plan policy.yaml --format json | jq .report_json -r | jq .keys
+
+The recent decisions of the sidecar (`decision_log.sample_ratio`) are decided once more by both policies, on the state of now.
+Exit status: 0 it may go ahead, 1 a gate of the policy in force stops it or it is refused, 2 wrong usage or no sidecar.")]
+pub struct PlanArgs {
+    /// The policy file; `-` reads the standard input
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Where to ask
+    #[command(flatten)]
+    pub door: DoorArgs,
+    /// How to write the answer: text, or the message as JSON
+    #[arg(long, value_enum, default_value_t, env = "TRADEWIND_FORMAT")]
+    pub format: Format,
+}
+
+/// Prints what a policy would do.
+pub(super) fn plan(args: &PlanArgs, out: &mut impl Write) -> Result<Exit, CommandError> {
+    let request = proto::PlanPolicyRequest {
+        document: document(&args.file)?,
+    };
+    let door = Door::open(&args.door)?;
+    let answer = door.wait(door.policy().plan(request))?;
+    match args.format {
+        Format::Json => output::json(out, &answer)?,
+        Format::Text => output::text(out, &planned(&answer))?,
+    }
+    Ok(exit(answer.faults.is_empty() && answer.breaches.is_empty()))
+}
+
+fn planned(answer: &proto::PlanPolicyResponse) -> String {
+    let mut text = Text::default();
+    for line in answer.faults.iter().chain(&answer.lines) {
+        text.line(format_args!("{line}"));
+    }
+    for breach in &answer.breaches {
+        text.line(format_args!("stopped by {}: {}", breach.gate, breach.text));
+    }
+    if !answer.faults.is_empty() {
+        let faults = counted(answer.faults.len(), "fault");
+        text.line(format_args!("would be refused, with {faults}"));
+    } else if answer.breaches.is_empty() {
+        text.line(format_args!(
+            "may go ahead, from revision {}",
+            answer.revision
+        ));
+    }
+    text.into_string()
 }
 
 /// Prints whether a policy would be taken, and what it would change.

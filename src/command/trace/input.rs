@@ -16,14 +16,14 @@ const LONG_LOG_BYTES: u64 = 1 << 20;
 const STANDARD_INPUT: &str = "-";
 
 /// Logs to read, one behind another.
-pub(super) struct Inputs {
+pub(in crate::command) struct Inputs {
     files: Vec<(PathBuf, Option<File>)>,
     progress: ProgressBar,
 }
 
 impl Inputs {
     /// Opens all, so that a wrong name is found out before the work. `show` is whether somebody watches progress.
-    pub(super) fn open(paths: &[PathBuf], show: bool) -> Result<Self, CommandError> {
+    pub(in crate::command) fn open(paths: &[PathBuf], show: bool) -> Result<Self, CommandError> {
         let mut files = Vec::with_capacity(paths.len());
         let mut length = 0;
         for path in paths {
@@ -51,7 +51,7 @@ impl Inputs {
     }
 
     /// Gives each log with its name to `read`, in order.
-    pub(super) fn each(
+    pub(in crate::command) fn each(
         self,
         mut read: impl FnMut(&Path, Unpacked<Box<dyn Read>>) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
@@ -68,7 +68,7 @@ impl Inputs {
 }
 
 /// The error of a file that cannot be read at all.
-pub(super) fn unreadable(path: &Path, source: io::Error) -> CommandError {
+pub(in crate::command) fn unreadable(path: &Path, source: io::Error) -> CommandError {
     CommandError::Read {
         path: path.to_owned(),
         source,

@@ -3,10 +3,10 @@
 //! A log names people: what is said of its lines never shows a client's address.
 
 mod account;
-mod input;
+pub(super) mod input;
 pub mod log;
 mod sample;
-mod unpack;
+pub(super) mod unpack;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

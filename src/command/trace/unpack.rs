@@ -22,7 +22,7 @@ const MAX_XZ_KIB: u32 = 256 << 10;
 
 /// How a log is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(in crate::command) enum Packing {
     /// RFC 1952.
     Gzip,
     /// RFC 8878.
@@ -43,7 +43,7 @@ enum Start {
 }
 
 /// A log as text, however it is compressed.
-pub(super) struct Unpacked<R: Read> {
+pub(in crate::command) struct Unpacked<R: Read> {
     state: State<R>,
     packing: Option<Packing>,
     remark: Option<String>,
@@ -95,7 +95,7 @@ impl Start {
 
 impl<R: Read> Unpacked<R> {
     /// The text in `input`.
-    pub(super) fn new(input: R) -> Self {
+    pub(in crate::command) fn new(input: R) -> Self {
         Self {
             state: State::Between(Source {
                 input: BufReader::with_capacity(READ_BYTES, input),
@@ -107,12 +107,12 @@ impl<R: Read> Unpacked<R> {
     }
 
     /// How the part that is being read is compressed, or the last one.
-    pub(super) fn packing(&self) -> Option<Packing> {
+    pub(in crate::command) fn packing(&self) -> Option<Packing> {
         self.packing
     }
 
     /// What is odd about the file, though its text was read to the end.
-    pub(super) fn remark(&self) -> Option<&str> {
+    pub(in crate::command) fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
     }
 

@@ -9,9 +9,11 @@ use crate::state::GeoStatus;
 use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::document::Diagnostics;
 use tradewind_engine::edition::{Edition, Which};
-use tradewind_engine::lifecycle::notice::{GivenFate, GivenNotice, Notice, SourceNotice};
+use tradewind_engine::lifecycle::notice::{
+    GivenFate, GivenNotice, Notice, RolloutFate, RolloutNotice, SourceNotice,
+};
 use tradewind_engine::lifecycle::{
-    Applied, Document, Event, Fate, Reply, StateChange, StateChanged, Wanted,
+    Applied, Document, Event, Fate, PolicyDocument, Reply, StateChange, StateChanged, Wanted,
 };
 use tradewind_engine::model::{AdminState, Digest};
 
@@ -45,8 +47,10 @@ impl InForce {
 pub enum Asked {
     /// To use what sources say.
     Read(Wanted),
-    /// To use the text of this digest.
+    /// To use the text of this digest; `None` for one that the sidecar has.
     Given(Which, Option<Digest>),
+    /// To try the policy of this digest.
+    Try(Digest),
     /// Something else.
     #[default]
     Other,
@@ -56,9 +60,14 @@ impl Asked {
     pub(super) fn of(event: &Event) -> Self {
         match event {
             Event::Read(wanted) => Self::Read(wanted.clone()),
-            Event::ApplyPolicy(text) => {
-                Self::Given(Which::Policy, Some(Digest::of(text.as_bytes())))
-            }
+            Event::ApplyPolicy(update) => Self::Given(
+                Which::Policy,
+                match &update.document {
+                    PolicyDocument::Text(text) => Some(Digest::of(text.as_bytes())),
+                    PolicyDocument::Earlier(_) => None,
+                },
+            ),
+            Event::StartRollout(request) => Self::Try(Digest::of(request.document.as_bytes())),
             Event::ApplyTopology(update) => match &update.document {
                 Document::Text(text) => {
                     Self::Given(Which::Topology, Some(Digest::of(text.as_bytes())))
@@ -91,6 +100,7 @@ pub(super) fn records(
     let of_notice = |notice: &Notice| match notice {
         Notice::Source(source) => of_source(source, asked, (before, after)),
         Notice::Given(given) => Some(of_given(given, reply, (before, after))),
+        Notice::Rollout(rollout) => Some(of_rollout(rollout, (before, after))),
         Notice::StateSet(change) => Some(state_set(change, reply)),
         Notice::StateEnded {
             target,
@@ -123,20 +133,32 @@ fn is_about(notice: &Notice, which: Which) -> bool {
     match notice {
         Notice::Source(source) => source.which == which,
         Notice::Given(given) => given.which == which,
+        Notice::Rollout(rollout) => {
+            rollout.fate == RolloutFate::Completed && which == Which::Policy
+        }
         Notice::StateSet(_) | Notice::StateEnded { .. } => false,
     }
 }
 
 /// A text that a call gives and the steward refuses without a word to others than the caller.
 fn refused_in_silence(asked: &Asked, reply: Option<&Reply>) -> Option<Record> {
-    let Asked::Given(which, digest) = asked else {
-        return None;
+    let (kind, digest) = match asked {
+        Asked::Given(which, digest) => (kind(*which), *digest),
+        Asked::Try(digest) => (Kind::Rollout, Some(*digest)),
+        Asked::Read(_) | Asked::Other => return None,
     };
-    let record = Record::new(kind(*which), "refused").what("given", digest_value(*digest));
+    let record = Record::new(kind, "refused").what("given", digest_value(digest));
     match reply? {
-        Reply::Policy(Err(findings)) => Some(faults(record, findings)),
-        Reply::Topology(Err(error)) => Some(record.what("because", error.to_string())),
-        Reply::Policy(Ok(_)) | Reply::Topology(Ok(_)) | Reply::State(_) => None,
+        Reply::Policy(Err(error)) | Reply::Topology(Err(error)) => {
+            Some(record.what("because", error.to_string()))
+        }
+        Reply::Rollout(Err(error)) => Some(record.what("because", error.to_string())),
+        Reply::Rollout(Ok(answer)) if answer.faults.has_errors() => {
+            Some(faults(record, &answer.faults))
+        }
+        Reply::Policy(Ok(_)) | Reply::Topology(Ok(_)) | Reply::Rollout(Ok(_)) | Reply::State(_) => {
+            None
+        }
     }
 }
 
@@ -222,8 +244,23 @@ fn of_given(
     };
     match reply {
         Some(Reply::Topology(Ok(applied))) => of_applied(record, applied),
+        Some(Reply::Policy(Ok(applied))) if applied.faults.has_errors() => {
+            faults(record, &applied.faults)
+        }
         _ => record,
     }
+}
+
+/// What became of a candidate.
+fn of_rollout(notice: &RolloutNotice, in_force_: (&InForce, &InForce)) -> Record {
+    let record = Record::new(Kind::Rollout, notice.fate.name())
+        .by(&notice.who, &notice.why)
+        .what("candidate", notice.digest.to_string())
+        .what("words", notice.what.as_str());
+    if notice.fate == RolloutFate::Completed {
+        return in_force(record, Which::Policy, in_force_);
+    }
+    record
 }
 
 fn of_applied(record: Record, applied: &Applied) -> Record {

@@ -10,9 +10,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::input::{self, Inputs};
-use super::unpack::Unpacked;
 use super::{Args, world};
+use crate::command::trace::input::{self, Inputs};
+use crate::command::trace::unpack::Unpacked;
 use crate::command::{CommandError, Context, Exit};
 use crate::sidecar::decision_log::reader::{Read as Taken, Reader};
 use crate::sidecar::decision_log::record::{Decided, FIRST_BYTES};
@@ -101,7 +101,7 @@ impl Replay<'_> {
     }
 
     fn is_enough(&self) -> bool {
-        let limit = self.args.limit;
+        let limit = self.args.reading.limit;
         limit.is_some_and(|limit| self.report.decisions >= limit)
     }
 
