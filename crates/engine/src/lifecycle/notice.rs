@@ -116,6 +116,16 @@ pub enum RolloutFate {
 }
 
 impl RolloutFate {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Started,
+        Self::Changed,
+        Self::Completed,
+        Self::RolledBack,
+        Self::Aborted,
+        Self::Ended,
+    ];
+
     /// The word for it in logs and messages.
     pub const fn name(self) -> &'static str {
         match self {

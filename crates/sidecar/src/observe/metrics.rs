@@ -17,6 +17,7 @@ use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::counters::GateCounters;
 use crate::observe::process::Process;
+use crate::observe::rollouts;
 use crate::observe::signals;
 use crate::observe::version;
 use crate::probe::ProbeCounters;
@@ -401,6 +402,7 @@ impl Collector for Sources {
         self.encode_sources(&mut encoder)?;
         self.encode_snapshot(&mut encoder)?;
         self.encode_gate(&mut encoder)?;
+        rollouts::encode(&self.state, &mut encoder)?;
         signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;
         self.reports.encode(&mut encoder)?;
         self.envoys.encode(&mut encoder)

@@ -5,5 +5,6 @@ pub mod debug;
 pub mod exposition;
 pub mod metrics;
 pub mod process;
+mod rollouts;
 pub mod signals;
 pub mod version;

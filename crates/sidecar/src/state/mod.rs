@@ -5,7 +5,7 @@ pub mod followers;
 pub mod receipts;
 pub mod rows;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -21,6 +21,7 @@ use crate::wire::answer::EncodedNodes;
 use followers::Followers;
 use rows::{RowNames, Rows};
 use tradewind_engine::edition::Texts;
+use tradewind_engine::lifecycle::notice::RolloutFate;
 use tradewind_engine::lifecycle::{
     Degraded, DocumentStatus, Ended, Entries, Held, Revisions, Rolling, Statuses,
 };
@@ -198,8 +199,30 @@ pub struct ReloadCounters {
     pub geo_applied: AtomicU64,
     /// Sets of geo files that were refused, wholly or in part.
     pub geo_refused: AtomicU64,
-    /// Times the last good texts could not be kept on disk.
+    /// Times what took effect could not be kept on disk.
     pub store_failed: AtomicU64,
+    /// What became of rollouts.
+    pub rollouts: RolloutCounters,
+}
+
+/// What became of rollouts, counted.
+#[derive(Debug, Default)]
+pub struct RolloutCounters([AtomicU64; RolloutFate::ALL.len()]);
+
+impl RolloutCounters {
+    /// Counts one.
+    pub fn count(&self, fate: RolloutFate) {
+        let places = RolloutFate::ALL.iter().zip(&self.0);
+        for (_, counter) in places.filter(|(known, _)| **known == fate) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Each fate by its name, with its counter.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, &AtomicU64)> {
+        let names = RolloutFate::ALL.iter().map(|fate| fate.name());
+        names.zip(&self.0)
+    }
 }
 
 /// What became of entries of the audit log, counted.

@@ -20,7 +20,10 @@ pub(super) fn say(notice: &Notice, reloads: &ReloadCounters) {
             count_given(given, reloads);
             of_given(given);
         }
-        Notice::Rollout(rollout) => of_rollout(rollout),
+        Notice::Rollout(rollout) => {
+            reloads.rollouts.count(rollout.fate);
+            of_rollout(rollout);
+        }
         Notice::StateSet(change) => state_set(change),
         Notice::StateEnded {
             target,

@@ -112,7 +112,7 @@ pub(super) fn order(request: proto::OrderRolloutRequest) -> Result<RolloutOrder,
 }
 
 /// How things are.
-pub(super) fn status(rollouts: &Rollouts, state: &State) -> proto::RolloutStatus {
+pub(crate) fn status(rollouts: &Rollouts, state: &State) -> proto::RolloutStatus {
     let rolling = rollouts.rolling.as_deref();
     proto::RolloutStatus {
         revision: rollouts.revision,

@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::doors::admin::rollout_status;
 use crate::intake::decider;
 use crate::observe::exposition::Exposition;
 use crate::observe::metrics::Sources;
@@ -44,6 +45,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/hot", get(hot))
         .route("/debug/reporters", get(reporters))
         .route("/debug/policy", get(policy))
+        .route("/debug/rollouts", get(rollouts))
         .route("/debug/envoy", get(envoy))
         .fallback(no_such_page)
         .with_state(Arc::new(sources))
@@ -51,7 +53,7 @@ pub fn router(sources: Sources) -> Router {
 
 const PAGES: &str = "pages: /livez /readyz /metrics /debug/explain /debug/decisions /debug/decisions/{id} \
                      /debug/fleet /debug/nodes /debug/sites /debug/paths /debug/hot /debug/reporters \
-                     /debug/policy /debug/envoy";
+                     /debug/policy /debug/rollouts /debug/envoy";
 
 /// What is said of a path that is not served here.
 async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {
@@ -375,6 +377,16 @@ async fn envoy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters)
     let mut subscribers = sources.envoys.subscribers.list();
     subscribers.truncate(MAX_LISTED);
     Json(json!({ "subscribers": subscribers })).into_response()
+}
+
+/// The policy that is tried, what its guards say, what it would answer otherwise, and how the last one ended.
+async fn rollouts(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, None);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
+    let now = sources.state.rollouts.borrow().clone();
+    Json(rollout_status(&now, &sources.state)).into_response()
 }
 
 async fn policy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {

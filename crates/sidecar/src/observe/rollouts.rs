@@ -1,0 +1,102 @@
+//! Metrics of candidates: how far a rollout is, what its guards say, and what a candidate would answer otherwise.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::state::State;
+use tradewind_engine::lifecycle::Rolling;
+use tradewind_engine::number::from_u64;
+use tradewind_engine::rollout::{Phase, Verdict, percent};
+
+/// Writes all of them.
+pub(super) fn encode(state: &State, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let rollouts = state.rollouts.borrow().clone();
+    let rolling = rollouts.rolling.as_deref();
+    encode_info(rolling, encoder)?;
+    encode_guards(rolling, encoder)?;
+    let help = "Rollouts, by what became of them";
+    let mut family = encoder.encode_descriptor("rollouts", help, None, MetricType::Counter)?;
+    for (fate, counter) in state.reloads.rollouts.each() {
+        let count = counter.load(Ordering::Relaxed);
+        ConstCounter::new(count).encode(family.encode_family(&[("fate", fate)])?)?;
+    }
+    encode_shadow(state, encoder)
+}
+
+fn encode_info(rolling: Option<&Rolling>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "The policy that is tried, with its stage and phase";
+    let mut family = encoder.encode_descriptor("rollout_info", help, None, MetricType::Gauge)?;
+    if let Some(rolling) = rolling {
+        let phase = match rolling.progress.phase() {
+            _ if rolling.is_shadow => "shadow",
+            Phase::Waiting { .. } => "waiting",
+            Phase::Running => "running",
+            Phase::Paused { .. } => "paused",
+        };
+        let (digest, stage) = (rolling.digest().short(), rolling.progress.stage() + 1);
+        let labels = [
+            ("digest", digest),
+            ("phase", phase.to_owned()),
+            ("stage", stage.to_string()),
+        ];
+        ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Share of requests that the policy decides that is tried";
+    let name = "rollout_share_ratio";
+    let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let share = rolling.map_or(0.0, |it| percent(it.buckets()) / 100.0);
+    ConstGauge::new(share).encode(family)
+}
+
+fn encode_guards(rolling: Option<&Rolling>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "What a guard of the rollout says: 0 pass, 1 inconclusive, 2 fail";
+    let name = "rollout_guard_state";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let Some(progress) = rolling.map(|it| &it.progress) else {
+        return Ok(());
+    };
+    let judged = progress.settings().guards.iter().zip(progress.judgements());
+    for (number, (guard, judgement)) in judged.enumerate() {
+        let state = match judgement.verdict {
+            Verdict::Pass => 0_i64,
+            Verdict::Inconclusive => 1,
+            Verdict::Fail => 2,
+        };
+        // A metric may have several guards.
+        let number = (number + 1).to_string();
+        let labels = [("guard", number.as_str()), ("metric", guard.metric.name())];
+        ConstGauge::new(state).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// Of the candidate compared last: its counts begin anew with the next one, so they are gauges.
+fn encode_shadow(state: &State, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let seen = state.shadow.seen();
+    let help = "Requests decided by the policy in force and by the one that is tried";
+    let family = encoder.encode_descriptor("shadow_compared", help, None, MetricType::Gauge)?;
+    ConstGauge::new(from_u64(seen.requests)).encode(family)?;
+    let help =
+        "Of those, requests that were answered otherwise, by rule and by the greatest difference";
+    let name = "shadow_disagreements";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (rule, kinds) in &seen.disagreements {
+        for (kind, count) in kinds {
+            let labels = [("kind", kind.name()), ("rule", rule.as_str())];
+            ConstGauge::new(from_u64(*count)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Time that deciding requests once more took, in all";
+    let name = "shadow_took_seconds";
+    let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(seen.took_ms / 1_000.0).encode(family)?;
+    let help =
+        "Requests that were to be decided once more and were not, because there were too many";
+    let family = encoder.encode_descriptor("shadow_skipped", help, None, MetricType::Counter)?;
+    ConstCounter::new(state.shadow.skipped()).encode(family)
+}
