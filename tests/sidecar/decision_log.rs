@@ -1,12 +1,15 @@
 //! The decision log of a running sidecar: what is in it is answered again, bit for bit, and names nobody.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
 use tradewind::example;
 use tradewind::sidecar::wire::proto::feedback_service_client::FeedbackServiceClient;
+use tradewind::sidecar::wire::proto::rollout_service_client::RolloutServiceClient;
 use tradewind::sidecar::wire::proto::{
-    AttemptResult, DecideRequest, DecideResponse, Header, Outcome, ReportRequest,
+    AttemptResult, DecideRequest, DecideResponse, Header, Outcome, ReportRequest, RolloutStage,
+    StartRolloutRequest,
 };
 
 use crate::client::{Client, FRANKFURT, at, from_ip};
@@ -353,4 +356,32 @@ async fn a_log_within_its_bound_begins_anew_and_both_files_are_whole() {
         "{said}"
     );
     assert!(said.contains(" 0 differences"), "{said}");
+}
+
+/// With a candidate beside the policy in force each decision is made again by the policy that made it.
+#[tokio::test]
+async fn decisions_of_a_rollout_are_made_again_by_the_policy_that_made_them() {
+    let mut rig = Rig::open(1.0).await;
+    let at = format!("http://{}", rig.server.admin);
+    let mut rollout = RolloutServiceClient::connect(at).await.unwrap();
+    let document = policy("150ms", 1.0).replace("query: [v]", "query: [w]");
+    let start = StartRolloutRequest {
+        document,
+        stages: vec![RolloutStage {
+            percent: 30.0,
+            hold: None,
+        }],
+        why: "tests".to_owned(),
+        ..StartRolloutRequest::default()
+    };
+    rollout.start(start).await.unwrap();
+    let answers = rig.ask(500).await;
+    rig.fail("fra-1", &answers).await;
+    let more = rig.ask(500).await;
+    let by: BTreeSet<&str> = more.iter().map(|it| it.policy_digest.as_str()).collect();
+    assert_eq!(by.len(), 2, "both decided");
+    assert_eq!(rig.server.count("tradewind_decision_log_hidden_total"), 0);
+    let (exit, said) = replay(&rig.files, &[]);
+    assert_eq!(exit, 0, "{said}");
+    assert!(said.contains("1,000 decisions"), "{said}");
 }

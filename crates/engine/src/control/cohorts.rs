@@ -21,7 +21,7 @@ const SLICE_MS: u64 = 1_000;
 pub struct Decided {
     /// All.
     pub all: u64,
-    /// Those that name no node.
+    /// Those that name no node, where the other lane would name some.
     pub refused: u64,
     /// Those that a rung of the degradation ladder decided.
     pub degraded: u64,

@@ -118,6 +118,8 @@ pub struct Ended {
 pub struct Tried {
     /// The candidate.
     pub policy: Arc<Policy>,
+    /// What that was compiled from.
+    pub text: Arc<str>,
     /// What it decides.
     pub split: Split,
 }
@@ -159,6 +161,7 @@ impl Rolling {
     pub(super) fn tried(&self) -> Tried {
         Tried {
             policy: Arc::clone(self.candidate.policy()),
+            text: Arc::clone(self.candidate.policy_text()),
             split: Split {
                 cohort: self.cohort,
                 buckets: self.buckets(),

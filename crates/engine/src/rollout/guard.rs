@@ -18,7 +18,7 @@ pub enum Metric {
     FetchPercent,
     /// Decisions that too much load gave to the next node or site, of 100.
     SpillPercent,
-    /// Decisions that name no node, of 100.
+    /// Decisions that name no node where the other policy would, of 100.
     RefusedPercent,
     /// Decisions by a rung of the degradation ladder, of 100.
     DegradedPercent,

@@ -11,15 +11,16 @@ use prost::Message;
 
 use super::Logged;
 use super::file::{self, LogFile};
+use super::lanes::{Ground, Lanes};
 use super::least::{self, Least};
 use super::patch;
 use super::record::{self, Asked, Begin, Decided, FORMAT, Lost, Record, State, Text, VERSION};
 use crate::clock;
-use crate::state::{DecisionLogCounters, Published};
+use crate::state::DecisionLogCounters;
 use crate::wire::answer::{self, Envelope};
 use crate::wire::{base64, follow, mask};
 use tradewind_engine::decision::Decision;
-use tradewind_engine::snapshot::LaneIndex;
+use tradewind_engine::snapshot::Snapshot;
 
 /// How long nothing is tried after the disk has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -35,6 +36,7 @@ pub(super) struct Keeper {
     not_before: Option<std::time::Instant>,
     /// Counts states of this process.
     states: u64,
+    lanes: Lanes,
     told_queue_full: u64,
     told_write_failed: u64,
 }
@@ -44,12 +46,14 @@ pub(super) struct Keeper {
 struct Open {
     file: LogFile,
     texts: BTreeSet<String>,
-    state: Option<Told>,
+    /// The last state that the file has of each lane.
+    states: [Option<Told>; 2],
 }
 
-/// The last state that the file has.
+/// The last state of a lane that the file has.
 #[derive(Debug)]
 struct Told {
+    number: u64,
     /// Its revision and generation.
     which: (u64, u64),
     bytes: Vec<u8>,
@@ -67,6 +71,7 @@ impl Keeper {
             open: None,
             not_before: None,
             states: 0,
+            lanes: Lanes::default(),
             told_queue_full: 0,
             told_write_failed: 0,
         }
@@ -129,8 +134,9 @@ impl Keeper {
             None => Open::begin(&self.path)?,
         };
         self.tell_lost(&mut open)?;
-        open.describe(&logged.published, &mut self.states)?;
-        let decided = self.decided(logged);
+        let ground = self.lanes.ground(logged);
+        let state = open.describe(&ground, &mut self.states)?;
+        let decided = self.decided(logged, &ground.snapshot, state);
         open.add(&Record::Decision(Box::new(decided)))?;
         if is_last {
             open.file.flush()?;
@@ -166,18 +172,14 @@ impl Keeper {
         Ok(())
     }
 
-    fn decided(&self, logged: &Logged) -> Decided {
+    fn decided(&self, logged: &Logged, snapshot: &Snapshot, state: u64) -> Decided {
         let Logged {
             decision_id,
             request,
             evaluation,
             published,
         } = logged;
-        let snapshot = &published.snapshot;
-        // States tell of the first routing only.
-        let is_told = evaluation.lane == LaneIndex::First;
-        let least = is_told.then(|| least::least(request, evaluation, snapshot));
-        let least = least.flatten();
+        let least = least::least(request, evaluation, snapshot);
         if least.is_none() {
             self.counters.hidden.fetch_add(1, Ordering::Relaxed);
         }
@@ -185,7 +187,7 @@ impl Keeper {
             request_id: &request.request_id,
             decision_id,
             revision: published.revision,
-            policy_digest: &published.policy_digest,
+            policy_digest: published.digest_of(evaluation.lane),
             freshness_floor: request.object_version_floor,
             known_place: None,
         };
@@ -196,7 +198,7 @@ impl Keeper {
         Decided {
             id: decision_id.clone(),
             unix_ms: clock::unix_ms(),
-            state: self.states,
+            state,
             rule: answer.rule.clone(),
             host: shown.host,
             path: shown.path,
@@ -215,7 +217,7 @@ impl Open {
         let mut open = Self {
             file: LogFile::open(path)?,
             texts: BTreeSet::new(),
-            state: None,
+            states: [None, None],
         };
         open.add(&Record::Begin(Begin {
             format: FORMAT.to_owned(),
@@ -231,17 +233,19 @@ impl Open {
         self.file.add(&line)
     }
 
-    /// Makes sure that the file has what decisions on `published` are made from. `states` counts.
-    fn describe(&mut self, published: &Published, states: &mut u64) -> io::Result<()> {
-        let which = (published.revision, published.snapshot.generation());
-        if self.state.as_ref().is_some_and(|told| told.which == which) {
-            return Ok(());
+    /// Makes sure that the file has what decisions on this ground are made from; answers the number of the state. `states`
+    /// counts.
+    fn describe(&mut self, ground: &Ground, states: &mut u64) -> io::Result<u64> {
+        let which = (ground.revision, ground.snapshot.generation());
+        let lane = usize::from(ground.lane);
+        let told = self.states.get(lane).and_then(Option::as_ref);
+        if let Some(told) = told.filter(|told| told.which == which) {
+            return Ok(told.number);
         }
-        let message = follow::state_message(&published.snapshot, published.revision);
-        let texts = &published.texts;
+        let message = follow::state_message(&ground.snapshot, ground.revision);
         for (kind, digest, text) in [
-            ("policy", &message.policy_digest, &texts.policy),
-            ("topology", &message.topology_digest, &texts.topology),
+            ("policy", &message.policy_digest, &ground.texts.policy),
+            ("topology", &message.topology_digest, &ground.texts.topology),
         ] {
             if self.texts.insert(digest.clone()) {
                 self.add(&Record::Text(Text {
@@ -253,11 +257,14 @@ impl Open {
         }
         let bytes = message.encode_to_vec();
         *states += 1;
-        let before = self.state.as_ref();
+        let before = self.states.get(lane).and_then(Option::as_ref);
+        let base = before.map(|before| before.number);
         let patch = before.and_then(|before| patch::between(&before.bytes, &bytes));
         let state = match patch {
             Some(patch) => State {
                 number: *states,
+                lane: ground.lane,
+                base,
                 full: None,
                 patch: (patch.into_iter())
                     .map(|(from, bytes)| (from, base64::encode(bytes)))
@@ -265,12 +272,20 @@ impl Open {
             },
             None => State {
                 number: *states,
+                lane: ground.lane,
+                base: None,
                 full: Some(base64::encode(&bytes)),
                 patch: Vec::new(),
             },
         };
         self.add(&Record::State(state))?;
-        self.state = Some(Told { which, bytes });
-        Ok(())
+        if let Some(told) = self.states.get_mut(lane) {
+            *told = Some(Told {
+                number: *states,
+                which,
+                bytes,
+            });
+        }
+        Ok(*states)
     }
 }

@@ -9,6 +9,7 @@
 
 mod file;
 mod keeper;
+mod lanes;
 pub mod least;
 mod patch;
 pub mod reader;

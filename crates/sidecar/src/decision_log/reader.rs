@@ -12,12 +12,23 @@ use crate::wire::{base64, proto};
 /// Most texts that are kept at once: a policy and a topology are in use, older ones may come again.
 const MAX_TEXTS: usize = 64;
 
+/// Lanes that a snapshot may have.
+const MAX_LANES: u8 = 2;
+
 /// What stands in the log.
 #[derive(Debug, Default)]
 pub struct Reader {
     texts: BTreeMap<String, Arc<str>>,
-    state: Option<(u64, Vec<u8>)>,
-    message: Option<Arc<proto::FollowedState>>,
+    /// By lane.
+    states: BTreeMap<u8, Kept>,
+}
+
+/// The last state of a lane.
+#[derive(Debug)]
+struct Kept {
+    number: u64,
+    bytes: Vec<u8>,
+    message: Arc<proto::FollowedState>,
 }
 
 /// What a line comes to.
@@ -63,20 +74,24 @@ impl Reader {
                 self.texts.insert(text.digest, text.document.into());
             }
             Record::State(state) => {
-                let number = state.number;
-                self.message = None;
-                let bytes = self.bytes_of(state);
-                self.state = None;
-                let bytes = bytes.ok_or(ReadFault::NoState)?;
+                let (number, lane) = (state.number, state.lane);
+                let before = self.states.remove(&lane);
+                let bytes = bytes_of(state, before).ok_or(ReadFault::NoState)?;
                 let message = proto::FollowedState::decode(&*bytes);
-                let message = message.map_err(|_| ReadFault::NoRecord)?;
-                self.message = Some(Arc::new(message));
-                self.state = Some((number, bytes));
+                let message = Arc::new(message.map_err(|_| ReadFault::NoRecord)?);
+                let kept = Kept {
+                    number,
+                    bytes,
+                    message,
+                };
+                if lane < MAX_LANES {
+                    self.states.insert(lane, kept);
+                }
             }
             Record::Decision(decided) => {
-                let state = self.state.as_ref();
-                let is_known = state.is_some_and(|(number, _)| *number == decided.state);
-                let message = self.message.clone().filter(|_| is_known);
+                let mut states = self.states.values();
+                let state = states.find(|kept| kept.number == decided.state);
+                let message = state.map(|kept| Arc::clone(&kept.message));
                 return Ok(Read::Decision(decided, message.ok_or(ReadFault::NoState)?));
             }
             Record::Lost(lost) => return Ok(Read::Lost(lost)),
@@ -88,19 +103,16 @@ impl Reader {
     pub fn text(&self, digest: &str) -> Option<&Arc<str>> {
         self.texts.get(digest)
     }
+}
 
-    fn bytes_of(&self, state: State) -> Option<Vec<u8>> {
-        if let Some(full) = state.full {
-            return base64::decode(&full);
-        }
-        let (number, before) = self.state.as_ref()?;
-        if number + 1 != state.number {
-            return None;
-        }
-        let mut bytes = before.clone();
-        for (from, text) in state.patch {
-            patch::apply(&mut bytes, from, &base64::decode(&text)?)?;
-        }
-        Some(bytes)
+fn bytes_of(state: State, before: Option<Kept>) -> Option<Vec<u8>> {
+    if let Some(full) = state.full {
+        return base64::decode(&full);
     }
+    let before = before.filter(|before| state.base == Some(before.number))?;
+    let mut bytes = before.bytes;
+    for (from, text) in state.patch {
+        patch::apply(&mut bytes, from, &base64::decode(&text)?)?;
+    }
+    Some(bytes)
 }

@@ -55,17 +55,29 @@ pub struct Text {
     pub document: String,
 }
 
-/// What was known of the fleet, as a `FollowedState`: whole, or by what is another byte than in the state before.
+/// What was known of the fleet and of how one lane routes, as a `FollowedState`: whole, or by what is another byte than in
+/// an earlier state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Counts states of the process; decisions name it.
     pub number: u64,
+    /// The lane that it is of: 0 for the policy in force, 1 for one that is tried beside it.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub lane: u8,
+    /// The state of this lane that a patch is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
     /// All of it, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full: Option<String>,
     /// Bytes in base64 and where they begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patch: Vec<(usize, String)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_first(lane: &u8) -> bool {
+    *lane == 0
 }
 
 /// Decisions that are not there.

@@ -17,7 +17,7 @@ use crate::wire::proto::{DecideRequest, ExplainResponse};
 use crate::wire::question::Question;
 use crate::wire::{QueryBuffer, QueryRoom, WireError, explanation};
 use tradewind_engine::decision::Decision;
-use tradewind_engine::evaluate::{Evaluation, evaluate};
+use tradewind_engine::evaluate::{Evaluation, Verdict, evaluate, evaluate_in};
 use tradewind_engine::explanation::Explanation;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::model::LaneIndex;
@@ -148,7 +148,8 @@ impl Decider {
             let is_compared =
                 published.candidate.is_some() && number.is_multiple_of(COMPARED_EVERY);
             if published.candidate.is_some() {
-                shared.handover.lanes.count(&evaluation);
+                let is_refused_alone = || is_routed_by_the_other(published, question, &evaluation);
+                shared.handover.lanes.count(&evaluation, is_refused_alone);
             }
             if let Some(dispatched) = dispatched(published, &decision, id_number) {
                 shared.handover.dispatched(dispatched);
@@ -208,6 +209,26 @@ fn decide<A>(
         query: &query,
     });
     Ok((evaluation, answer))
+}
+
+/// Whether the lane that did not decide a request would name nodes for it. What both refuse is refused for good reason, and may
+/// be most of what one of the two gets: a path that a rule refuses is one object.
+#[cold]
+fn is_routed_by_the_other(
+    published: &Published,
+    question: &Question<'_>,
+    evaluation: &Evaluation,
+) -> bool {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let snapshot = &published.snapshot;
+    let query = buffer.read_question(question, &mut room, snapshot.reading());
+    let [first, second] = LaneIndex::BOTH;
+    let other = if evaluation.lane == first {
+        second
+    } else {
+        first
+    };
+    query.is_ok_and(|query| evaluate_in(snapshot, other, &query).verdict == Verdict::Route)
 }
 
 /// What the geo files say of the client's address.

@@ -21,12 +21,13 @@ struct Lane {
 }
 
 impl LaneCounters {
-    /// Counts a decision.
-    pub fn count(&self, evaluation: &Evaluation) {
+    /// Counts a decision. `is_refused_alone` is asked of one that names no node: whether the other lane would name some.
+    pub fn count(&self, evaluation: &Evaluation, is_refused_alone: impl FnOnce() -> bool) {
         let lane = self.lane(evaluation.lane);
         let is_spilled = matches!(evaluation.reason, Reason::Spilled | Reason::SiteSpilled);
         bump(&lane.all, true);
-        bump(&lane.refused, evaluation.verdict == Verdict::Refuse);
+        let is_refused = evaluation.verdict == Verdict::Refuse && is_refused_alone();
+        bump(&lane.refused, is_refused);
         bump(&lane.degraded, evaluation.rung != Rung::Normal);
         bump(&lane.spilled, is_spilled);
     }

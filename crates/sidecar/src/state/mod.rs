@@ -26,6 +26,7 @@ use tradewind_engine::lifecycle::{
     Degraded, DocumentStatus, Ended, Entries, Held, Revisions, Rolling, Statuses,
 };
 use tradewind_engine::model::LaneIndex;
+use tradewind_engine::policy::Policy;
 use tradewind_engine::snapshot::Snapshot;
 use tradewind_engine::topology::Topology;
 
@@ -55,6 +56,10 @@ pub struct PublishedCandidate {
     pub digest: String,
     /// Where what it names is counted.
     pub rows: Rows,
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// What that was compiled from.
+    pub text: Arc<str>,
 }
 
 impl Published {

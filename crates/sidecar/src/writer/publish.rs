@@ -145,6 +145,8 @@ impl Writer {
             candidate: candidate.map(|it| PublishedCandidate {
                 digest: it.policy.digest().short(),
                 rows: Rows::of(it.policy.routing(), &self.state.row_names),
+                policy: it.policy,
+                text: it.text,
             }),
             texts,
         })));

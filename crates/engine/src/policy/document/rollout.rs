@@ -102,7 +102,7 @@ pub enum MetricDocument {
     FetchPercent,
     /// Decisions that too much load gave to the next node or site.
     SpillPercent,
-    /// Decisions that name no node.
+    /// Decisions that name no node where the other policy would.
     RefusedPercent,
     /// Decisions by a rung of the degradation ladder.
     DegradedPercent,
