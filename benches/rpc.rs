@@ -368,6 +368,7 @@ fn swap_until(stop: &AtomicBool, state: &State) -> usize {
         let generation = before.snapshot.generation() + 1;
         let next = Snapshot::build(generation, parts, Some(&before.snapshot));
         let next = tradewind::sidecar::state::Published {
+            candidate: None,
             snapshot: next,
             revision: before.revision,
             policy_digest: before.policy_digest.clone(),

@@ -366,6 +366,9 @@ fn on_rollout(text: &mut Text, rollout: &proto::Rollout) {
     for guard in &rollout.guards {
         text.line(format_args!("  {:<12} {}", guard.verdict, guard.words));
     }
+    for line in &rollout.expectations {
+        text.line(format_args!("  {line}"));
+    }
     if let Some(shadow) = &rollout.shadow {
         let differ: u64 = shadow.disagreements.iter().map(|it| it.requests).sum();
         text.line(format_args!(

@@ -230,6 +230,25 @@ async fn too_little_traffic_holds_a_rollout_where_it_is_over_a_restart_too() {
 }
 
 #[tokio::test]
+async fn a_policy_that_does_not_do_what_it_says_is_taken_back() {
+    let files = Files::new();
+    files.write("policy.yaml", policy("all", QUICK, ""));
+    let mut door = Door::open(&files).await;
+    let claim = format!("{OTHER_KEY} expect: [{{stays_within: {{sites: [par]}}}}],");
+    let answer = door.start(policy("all", QUICK, &claim)).await;
+    assert_eq!(answer.faults, Vec::<String>::new());
+    let mut rounds = 0;
+    while door.status().await.rollout.is_some() {
+        door.ask_and_tell(400, None).await;
+        rounds += 1;
+        assert!(rounds < 200, "{:?}", door.status().await);
+    }
+    let last = door.status().await.last.unwrap();
+    assert_eq!(last.fate, "rolled_back");
+    assert!(last.why.starts_with("rule `all` expects: "), "{}", last.why);
+}
+
+#[tokio::test]
 async fn a_shadow_says_what_would_be_answered_otherwise_and_answers_nothing() {
     let files = Files::new();
     let mut door = Door::open(&files).await;

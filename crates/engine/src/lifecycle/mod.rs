@@ -86,8 +86,9 @@ pub enum Event {
     StartRollout(Box<RolloutRequest>),
     /// An operator asks something of the rollout that there is.
     OrderRollout(RolloutOrder),
-    /// How requests fared over the [windows](Steward::rollout_windows_ms) of guards.
-    Fared(Vec<[Fared; 2]>),
+    /// How requests fared over the [windows](Steward::rollout_windows_ms) of guards, and which expectation of the candidate is
+    /// broken, in words.
+    Fared(Vec<[Fared; 2]>, Option<String>),
     /// An operator sets a state, or takes it away.
     SetState(StateChange),
     /// Time has passed.
@@ -236,7 +237,7 @@ impl Steward {
             Event::ApplyTopology(update) => self.apply_topology(now_unix_ms, update),
             Event::StartRollout(request) => self.start_rollout(now_unix_ms, *request),
             Event::OrderRollout(order) => self.order_rollout(now_unix_ms, order),
-            Event::Fared(fared) => self.fared(now_unix_ms, &fared),
+            Event::Fared(fared, broken) => self.fared(now_unix_ms, (&fared, broken)),
             Event::SetState(change) => self.set_state(now_unix_ms, change),
             Event::Tick => self.end_states(now_unix_ms),
             Event::Kept(keep) => {

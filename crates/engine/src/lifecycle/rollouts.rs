@@ -319,13 +319,21 @@ impl Steward {
         windows.unwrap_or_default()
     }
 
-    /// How requests fared over these windows, for each guard those that the candidate does not decide and those that it does.
-    pub(super) fn fared(&mut self, now_unix_ms: u64, fared: &[[Fared; 2]]) -> Effects {
+    /// How requests fared over these windows, for each guard those that the candidate does not decide and those that it does;
+    /// and which of its expectations is broken, where the policy in force requires them.
+    pub(super) fn fared(
+        &mut self,
+        now_unix_ms: u64,
+        (fared, broken): (&[[Fared; 2]], Option<String>),
+    ) -> Effects {
+        let current = self.current.as_ref().map(Edition::policy);
+        let are_required = current.is_some_and(|it| it.gates().require_expectations);
         let rolling = self.rolling.as_mut().filter(|it| !it.is_shadow);
         let Some(rolling) = rolling else {
             return Effects::default();
         };
-        let step = rolling.progress.step(now_unix_ms, fared);
+        let broken = broken.filter(|_| are_required);
+        let step = rolling.progress.step(now_unix_ms, (fared, broken));
         let nobody = (String::new(), String::new());
         self.follow(now_unix_ms, (step, RolloutFate::RolledBack), nobody)
     }

@@ -106,6 +106,11 @@ impl Tally {
         }
     }
 
+    /// Whether it counts for this policy.
+    pub fn is_of(&self, policy: &Arc<Policy>) -> bool {
+        Arc::ptr_eq(&self.policy, policy)
+    }
+
     /// Counts a decision, which that policy's routing made of `query`, as `weight` of them.
     pub fn add(&mut self, decision: &Decision<'_>, query: &Query<'_>, weight: u64) {
         let answer = Answer {

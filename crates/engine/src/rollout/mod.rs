@@ -211,8 +211,13 @@ impl Progress {
     }
 
     /// Time has passed. `fared` says for each guard how requests fared that the candidate does not decide, and those that it
-    /// does, over its window; what is missing is not known.
-    pub fn step(&mut self, now_unix_ms: u64, fared: &[[Fared; 2]]) -> Step {
+    /// does, over its window; what is missing is not known. `broken` is an expectation that does not hold: as good as a guard
+    /// that fails.
+    pub fn step(
+        &mut self,
+        now_unix_ms: u64,
+        (fared, broken): (&[[Fared; 2]], Option<String>),
+    ) -> Step {
         if let Phase::Waiting { until_unix_ms } = self.phase {
             if now_unix_ms < until_unix_ms {
                 return Step::Stay;
@@ -222,7 +227,7 @@ impl Progress {
             return self.changed("begins");
         }
         self.judge(fared);
-        if let Some(why) = self.failure() {
+        if let Some(why) = self.failure().or(broken) {
             return self.fail(why);
         }
         if matches!(self.phase, Phase::Paused { .. }) {

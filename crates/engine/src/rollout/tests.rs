@@ -49,11 +49,11 @@ fn stage_of(progress: &Progress) -> (usize, u16) {
 fn it_goes_up_stage_by_stage_and_completes() {
     let mut progress = Progress::new(0, settings(), 0.0);
     let good = fared(1_000, 0);
-    assert_eq!(progress.step(5 * MINUTE - 1, &good), Step::Stay);
+    assert_eq!(progress.step(5 * MINUTE - 1, (&good, None)), Step::Stay);
     let mut shares = Vec::new();
     for minute in [5, 10, 15] {
         shares.push(stage_of(&progress));
-        let step = progress.step(minute * MINUTE, &good);
+        let step = progress.step(minute * MINUTE, (&good, None));
         let is_last = minute == 15;
         assert_eq!(step == Step::Complete, is_last, "{step:?}");
     }
@@ -63,7 +63,7 @@ fn it_goes_up_stage_by_stage_and_completes() {
 #[test]
 fn a_guard_that_fails_takes_it_back_at_once() {
     let mut progress = Progress::new(0, settings(), 0.0);
-    let Step::RollBack { why } = progress.step(3_000, &fared(200, 3)) else {
+    let Step::RollBack { why } = progress.step(3_000, (&fared(200, 3), None)) else {
         panic!("{progress:?}");
     };
     assert_eq!(
@@ -80,10 +80,14 @@ fn a_guard_that_fails_only_pauses_where_nothing_is_taken_back_by_itself() {
     };
     let mut progress = Progress::new(0, manual, 0.0);
     assert!(matches!(
-        progress.step(1, &fared(200, 3)),
+        progress.step(1, (&fared(200, 3), None)),
         Step::Changed { .. }
     ));
-    assert_eq!(progress.step(2, &fared(200, 3)), Step::Stay, "said once");
+    assert_eq!(
+        progress.step(2, (&fared(200, 3), None)),
+        Step::Stay,
+        "said once"
+    );
     assert_eq!(progress.buckets(), 100, "it stays at its stage");
 }
 
@@ -91,8 +95,8 @@ fn a_guard_that_fails_only_pauses_where_nothing_is_taken_back_by_itself() {
 fn too_little_traffic_holds_it_and_then_asks_for_somebody() {
     let mut progress = Progress::new(0, settings(), 0.0);
     let little = fared(99, 0);
-    assert_eq!(progress.step(64 * MINUTE, &little), Step::Stay);
-    let step = progress.step(65 * MINUTE, &little);
+    assert_eq!(progress.step(64 * MINUTE, (&little, None)), Step::Stay);
+    let step = progress.step(65 * MINUTE, (&little, None));
     assert!(matches!(step, Step::Changed { .. }), "{step:?}");
     let Phase::Paused { why } = progress.phase() else {
         panic!("{progress:?}");
@@ -104,11 +108,11 @@ fn too_little_traffic_holds_it_and_then_asks_for_somebody() {
     let resumed = progress.order(66 * MINUTE, Order::Resume, "more traffic now");
     assert!(resumed.is_ok());
     assert_eq!(
-        progress.step(70 * MINUTE, &fared(500, 0)),
+        progress.step(70 * MINUTE, (&fared(500, 0), None)),
         Step::Stay,
         "held anew"
     );
-    progress.step(71 * MINUTE, &fared(500, 0));
+    progress.step(71 * MINUTE, (&fared(500, 0), None));
     assert_eq!(stage_of(&progress), (2, 2_500));
 }
 
@@ -123,9 +127,12 @@ fn operators_pause_promote_reverse_and_abort() {
     assert_eq!(stage_of(&progress), (1, 100));
     let again = progress.order(4, Order::Pause, "twice");
     assert_eq!(again, Err(OrderError::Already("paused")));
-    assert_eq!(progress.step(90 * MINUTE, &fared(500, 0)), Step::Stay);
+    assert_eq!(
+        progress.step(90 * MINUTE, (&fared(500, 0), None)),
+        Step::Stay
+    );
     // What is paused is watched all the same.
-    let step = progress.step(91 * MINUTE, &fared(500, 50));
+    let step = progress.step(91 * MINUTE, (&fared(500, 50), None));
     assert!(matches!(step, Step::RollBack { .. }), "{step:?}");
     let abort = progress.order(5, Order::Abort, "enough").unwrap();
     let why = "enough".to_owned();
@@ -140,8 +147,11 @@ fn sidecars_begin_one_after_the_other() {
     };
     let mut progress = Progress::new(1_000, jittered, 0.5);
     assert_eq!(progress.buckets(), 0);
-    assert_eq!(progress.step(5_999, &[]), Step::Stay);
-    assert!(matches!(progress.step(6_000, &[]), Step::Changed { .. }));
+    assert_eq!(progress.step(5_999, (&[], None)), Step::Stay);
+    assert!(matches!(
+        progress.step(6_000, (&[], None)),
+        Step::Changed { .. }
+    ));
     assert_eq!(stage_of(&progress), (1, 100));
     assert_eq!(progress.windows_ms(16_000).collect::<Vec<_>>(), [10_000]);
 }
@@ -159,8 +169,16 @@ fn where_it_left_off_it_goes_on() {
     let since = 3 * MINUTE;
     let mut progress = Progress::resumed(settings(), 1, Phase::Running, since);
     assert_eq!(stage_of(&progress), (2, 2_500));
-    progress.step(9 * MINUTE, &fared(500, 0));
+    progress.step(9 * MINUTE, (&fared(500, 0), None));
     assert_eq!(stage_of(&progress), (3, BUCKETS));
     let lost = Progress::resumed(settings(), 7, Phase::Running, since);
     assert_eq!(stage_of(&lost), (1, 100), "never more than is known");
+}
+
+#[test]
+fn an_expectation_that_is_broken_is_as_good_as_a_guard_that_fails() {
+    let mut progress = Progress::new(0, settings(), 0.0);
+    let why = "rule `eu` expects: stays within EU".to_owned();
+    let step = progress.step(1_000, (&fared(500, 0), Some(why.clone())));
+    assert_eq!(step, Step::RollBack { why });
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -17,6 +17,9 @@ use crate::wire::{QueryBuffer, QueryRoom};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Evaluation, evaluate_in};
 use tradewind_engine::model::LaneIndex;
+use tradewind_engine::plan::{self, Basis, Checked, Tally, Upshot};
+use tradewind_engine::policy::Policy;
+use tradewind_engine::query::Query;
 
 /// One decision in so many is compared.
 pub const COMPARED_EVERY: u64 = 16;
@@ -73,6 +76,8 @@ pub struct Compared {
 #[derive(Debug, Default)]
 pub struct Shadow {
     compared: Mutex<Compared>,
+    /// What the candidate's expectations say of the requests that were compared.
+    tally: Mutex<Option<Tally>>,
     turn: Mutex<Option<(Instant, u32)>>,
     skipped: AtomicU64,
 }
@@ -88,7 +93,7 @@ impl Shadow {
             return;
         }
         let began = clock::now();
-        let Some((rule, kind)) = difference(published, request, evaluation) else {
+        let Some((rule, kind)) = self.difference(published, request, evaluation) else {
             return;
         };
         let took = began.elapsed();
@@ -118,6 +123,33 @@ impl Shadow {
         }
     }
 
+    /// The first expectation of the candidate that is broken, in words. Rollouts ask, so that no policy comes into force that
+    /// does not do what it says.
+    pub fn broken_expectation(&self, candidate: &Arc<Policy>) -> Option<String> {
+        let mut checked = self.expectations(candidate).into_iter();
+        let broken = checked.find(|it| it.upshot == Upshot::Broken)?;
+        Some(format!(
+            "rule `{}` expects: {}; it comes out at {}",
+            broken.rule, broken.claim, broken.came_out
+        ))
+    }
+
+    /// What became of the expectations of this candidate; nothing where it was not compared yet.
+    pub fn expectations(&self, candidate: &Arc<Policy>) -> Vec<Checked> {
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = tally.as_ref().filter(|tally| tally.is_of(candidate));
+        tally.map_or_else(Vec::new, |tally| plan::check(tally, Basis::Traffic))
+    }
+
+    /// Counts what the candidate answers, for its expectations.
+    fn count(&self, policy: &Arc<Policy>, tried: &Decision<'_>, query: &Query<'_>) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tally.take().filter(|known| known.is_of(policy));
+        let mut counted = known.unwrap_or_else(|| Tally::new(policy));
+        counted.add(tried, query, 1);
+        *tally = Some(counted);
+    }
+
     /// What came of it, for the candidate compared last.
     pub fn seen(&self) -> Compared {
         self.compared().clone()
@@ -144,33 +176,38 @@ impl Shadow {
     }
 }
 
-/// The rule of the policy in force that decides a request, and how the two answers differ, if they do.
-fn difference(
-    published: &Published,
-    request: &DecideRequest,
-    evaluation: &Evaluation,
-) -> Option<(String, Option<Kind>)> {
-    let snapshot = &published.snapshot;
-    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let query = buffer.read(request, &mut room, snapshot.reading()).ok()?;
-    let [first, second] = LaneIndex::BOTH.map(|lane| {
-        if lane == evaluation.lane {
-            evaluation.clone()
-        } else {
-            evaluate_in(snapshot, lane, &query)
-        }
-    });
-    let [in_force, tried] = [&first, &second].map(|it| Decision::new(snapshot, it));
-    let place = |decision: &Decision<'_>| {
-        let pick = decision.evaluation().picks.first()?;
-        Some((snapshot.topology().site_of(pick.node), pick.node))
-    };
-    let kind = match (place(&in_force), place(&tried)) {
-        _ if first.verdict != second.verdict => Some(Kind::Verdict),
-        (Some((site, _)), Some((other, _))) if site != other => Some(Kind::Site),
-        (one, other) if one != other => Some(Kind::Node),
-        _ if in_force.rule_name() != tried.rule_name() => Some(Kind::Rule),
-        _ => None,
-    };
-    Some((in_force.rule_name().to_owned(), kind))
+impl Shadow {
+    /// The rule of the policy in force that decides a request, and how the two answers differ, if they do.
+    fn difference(
+        &self,
+        published: &Published,
+        request: &DecideRequest,
+        evaluation: &Evaluation,
+    ) -> Option<(String, Option<Kind>)> {
+        let snapshot = &published.snapshot;
+        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+        let query = buffer.read(request, &mut room, snapshot.reading()).ok()?;
+        let [first, second] = LaneIndex::BOTH.map(|lane| {
+            if lane == evaluation.lane {
+                evaluation.clone()
+            } else {
+                evaluate_in(snapshot, lane, &query)
+            }
+        });
+        let [in_force, tried] = [&first, &second].map(|it| Decision::new(snapshot, it));
+        let policy = &published.candidate.as_ref()?.policy;
+        self.count(policy, &tried, &query);
+        let place = |decision: &Decision<'_>| {
+            let pick = decision.evaluation().picks.first()?;
+            Some((snapshot.topology().site_of(pick.node), pick.node))
+        };
+        let kind = match (place(&in_force), place(&tried)) {
+            _ if first.verdict != second.verdict => Some(Kind::Verdict),
+            (Some((site, _)), Some((other, _))) if site != other => Some(Kind::Site),
+            (one, other) if one != other => Some(Kind::Node),
+            _ if in_force.rule_name() != tried.rule_name() => Some(Kind::Rule),
+            _ => None,
+        };
+        Some((in_force.rule_name().to_owned(), kind))
+    }
 }

@@ -142,9 +142,12 @@ impl Writer {
 
     /// Tells the steward how the requests of a candidate fare, when it is time.
     fn ask_guards_if_due(&mut self) {
-        if self.steward.rollout().is_none_or(|it| it.is_shadow) || !self.pulse.is_guard_due() {
+        let rolling = self.steward.rollout().filter(|it| !it.is_shadow);
+        let Some(rolling) = rolling.filter(|_| self.pulse.is_guard_due()) else {
             return;
-        }
+        };
+        let candidate = rolling.candidate.policy();
+        let broken = self.state.shadow.broken_expectation(candidate);
         let windows = self.steward.rollout_windows_ms(clock::unix_ms());
         let now = self.pulse.now();
         let fared = windows.into_iter().map(|window_ms| {
@@ -152,7 +155,7 @@ impl Writer {
             fared.unwrap_or_default()
         });
         let fared = fared.collect();
-        self.step(lifecycle::Event::Fared(fared));
+        self.step(lifecycle::Event::Fared(fared, broken));
         self.show_rollouts();
     }
 

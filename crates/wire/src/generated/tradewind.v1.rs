@@ -2634,6 +2634,9 @@ pub struct Rollout {
     /// What it would have answered otherwise, of the requests that both policies decided.
     #[prost(message, optional, tag = "16")]
     pub shadow: ::core::option::Option<ShadowReport>,
+    /// What became of its expectations, by the requests that both policies decided, a line each.
+    #[prost(string, repeated, tag = "17")]
+    pub expectations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What a guard says.
 #[derive(serde::Serialize)]

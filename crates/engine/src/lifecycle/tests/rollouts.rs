@@ -66,7 +66,7 @@ fn fared(samples: u64, failed: u64) -> Event {
         ..Fared::default()
     };
     // For each of the three usual guards.
-    Event::Fared(vec![[side(0), side(failed)]; 3])
+    Event::Fared(vec![[side(0), side(failed)]; 3], None)
 }
 
 /// What an earlier run left on disk.

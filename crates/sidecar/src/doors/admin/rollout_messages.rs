@@ -118,6 +118,7 @@ pub(crate) fn status(rollouts: &Rollouts, state: &State) -> proto::RolloutStatus
         revision: rollouts.revision,
         rollout: rolling.map(|rolling| proto::Rollout {
             shadow: shadow(rolling, state),
+            expectations: expectations(rolling, state),
             ..rollout(rolling)
         }),
         last: rollouts.last.as_ref().map(|last| proto::EndedRollout {
@@ -167,7 +168,19 @@ fn rollout(rolling: &Rolling) -> proto::Rollout {
         who: rolling.who.clone(),
         why: rolling.why.clone(),
         shadow: None,
+        expectations: Vec::new(),
     }
+}
+
+fn expectations(rolling: &Rolling, state: &State) -> Vec<String> {
+    let checked = state.shadow.expectations(rolling.candidate.policy());
+    let checked = checked.into_iter();
+    let lines = checked.map(|it| {
+        let upshot = it.upshot.name().replace('_', " ");
+        let (rule, claim, came_out) = (it.rule, it.claim, it.came_out);
+        format!("{upshot}: rule {rule} expects {claim}; it comes out at {came_out}")
+    });
+    lines.collect()
 }
 
 /// What was compared, if it was of this candidate.
