@@ -70,7 +70,7 @@ pub struct StartArgs {
         value_delimiter = ','
     )]
     pub stages: Vec<StageArg>,
-    /// By what requests are told apart: auto, key or client_group [default: the policy's]
+    /// By what requests are told apart: auto, key (objects) or `client_group` [default: the policy's]
     #[arg(
         long,
         value_name = "WHAT",
@@ -280,6 +280,11 @@ fn print(
                 text.line(format_args!("refused, with {faults}"));
             }
             text.lines(&answer.status.as_ref().map_or_else(String::new, words));
+            if answer.faults.is_empty() && !answer.kept {
+                text.line(format_args!(
+                    "note: not kept on disk, a restart of the sidecar does not know it"
+                ));
+            }
             output::text(out, &text.into_string())?;
         }
     }

@@ -278,6 +278,7 @@ async fn load(running: &Running, sides: &Arc<[Side; 2]>, took: Duration, swapped
         let update = PolicyUpdate {
             document: PolicyDocument::Text(next.text.as_str().into()),
             if_revision: None,
+            may_end_rollout: true,
             who: String::new(),
             why: "tests".to_owned(),
         };

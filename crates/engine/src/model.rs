@@ -131,8 +131,9 @@ impl Digest {
 
     /// A number of it, unlike those of other digests.
     pub fn salt(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        self.0
+            .first_chunk()
+            .map_or(0, |first| u64::from_be_bytes(*first))
     }
 
     /// The first eight bytes as 16 hexadecimal digits: enough to tell revisions apart by eye.

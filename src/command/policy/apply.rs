@@ -25,7 +25,8 @@ pub struct ApplyArgs {
     /// Only if this revision is in force
     #[arg(long, value_name = "N", env = "TRADEWIND_IF_REVISION")]
     pub if_revision: Option<u64>,
-    /// Put it in force though its plan does not pass the gates (`spec.plan`); recorded with the reason
+    /// Put it in force though its plan does not pass the gates (`spec.plan`), which is recorded with the reason; or though a
+    /// rollout is under way, which it ends
     #[arg(long, env = "TRADEWIND_FORCE")]
     pub force: bool,
     /// Who asks, and why
@@ -55,6 +56,9 @@ pub struct RollbackArgs {
     /// Only if this revision is in force
     #[arg(long, value_name = "N", env = "TRADEWIND_IF_REVISION")]
     pub if_revision: Option<u64>,
+    /// Do it though a rollout is under way, which it ends; `tradewind rollout abort` is what takes a rollout back
+    #[arg(long, env = "TRADEWIND_FORCE")]
+    pub force: bool,
     /// Who asks, and why
     #[command(flatten)]
     pub words: WordsArgs,
@@ -87,6 +91,7 @@ pub(super) fn rollback(args: &RollbackArgs, out: &mut impl Write) -> Result<Exit
         if_revision: args.if_revision,
         who: args.words.who.clone(),
         why: args.words.why.clone(),
+        force: args.force,
     };
     let door = Door::open(&args.door)?;
     let answer = door.wait(door.policy().rollback(request))?;

@@ -80,6 +80,12 @@ fn text(status: &proto::PolicyStatus) -> String {
         }
         None => text.line(format_args!("nothing is in force yet")),
     }
+    if !status.rollout.is_empty() {
+        text.line(format_args!(
+            "{}: see tradewind rollout status",
+            status.rollout
+        ));
+    }
     for (name, source) in sources(status) {
         let state = source.state.replace('_', " ");
         text.line(format_args!("{name}: {state}, {}", source.source));

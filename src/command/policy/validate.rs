@@ -153,6 +153,9 @@ fn validated(answer: &proto::ValidatePolicyResponse) -> String {
             "would be taken: digest {digest}, {changes} to revision {revision}"
         ));
         text.line(format_args!(
+            "gates are not asked: tradewind policy plan FILE says whether one stops it"
+        ));
+        text.line(format_args!(
             "apply with: tradewind policy apply FILE --if-revision {revision} --why TEXT"
         ));
     } else {

@@ -12,10 +12,14 @@ use crate::sidecar::writer::store;
 pub(in crate::command) fn document(path: &Path) -> Result<String, CommandError> {
     let read = if path.as_os_str() == "-" {
         let mut text = String::new();
-        let bytes = std::io::stdin()
-            .take(store::MAX_DOCUMENT_BYTES)
-            .read_to_string(&mut text);
-        bytes.map(|_| text)
+        let input = std::io::stdin().take(store::MAX_DOCUMENT_BYTES + 1);
+        let read = { input }.read_to_string(&mut text);
+        read.and_then(|bytes| {
+            let is_within = bytes as u64 <= store::MAX_DOCUMENT_BYTES;
+            let most = store::MAX_DOCUMENT_BYTES;
+            let long = || std::io::Error::other(format!("has more than the {most} bytes allowed"));
+            is_within.then_some(text).ok_or_else(long)
+        })
     } else {
         store::read_document(path)
     };

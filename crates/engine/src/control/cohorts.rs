@@ -56,8 +56,9 @@ pub(super) struct Cohorts {
     /// Which candidate it is.
     id: u64,
     since: Moment,
+    current: Slice,
     /// The newest first.
-    slices: VecDeque<Slice>,
+    past: VecDeque<Slice>,
 }
 
 #[derive(Debug)]
@@ -82,7 +83,8 @@ impl Cohorts {
         Self {
             id,
             since: now,
-            slices: VecDeque::new(),
+            current: Slice::new(now),
+            past: VecDeque::new(),
         }
     }
 
@@ -120,7 +122,7 @@ impl Cohorts {
 
     /// How both lanes fared in the last `window_ms`.
     pub(super) fn over(&self, now: Moment, window_ms: u64) -> [Fared; 2] {
-        let slices = self.slices.iter();
+        let slices = std::iter::once(&self.current).chain(&self.past);
         let in_window: Vec<&Slice> = slices
             .filter(|slice| now.since(slice.from) < window_ms)
             .collect();
@@ -133,21 +135,25 @@ impl Cohorts {
     /// The slice of now.
     fn slice(&mut self, now: Moment) -> &mut Slice {
         let is_past = |slice: &Slice| now.since(slice.from) > MAX_WINDOW_MS;
-        if self.slices.back().is_some_and(is_past) {
-            self.slices.pop_back();
+        if self.past.back().is_some_and(is_past) {
+            self.past.pop_back();
         }
-        let is_over = |slice: &Slice| now.since(slice.from) >= SLICE_MS;
-        if self.slices.front().is_none_or(is_over) {
-            self.slices.push_front(Slice {
-                from: now,
-                lanes: Default::default(),
-            });
+        if now.since(self.current.from) >= SLICE_MS {
+            let past = std::mem::replace(&mut self.current, Slice::new(now));
+            self.past.push_front(past);
         }
-        &mut self.slices[0]
+        &mut self.current
     }
 }
 
 impl Slice {
+    fn new(from: Moment) -> Self {
+        Self {
+            from,
+            lanes: Default::default(),
+        }
+    }
+
     fn of(&self, lane: LaneIndex) -> &Counted {
         let [first, second] = &self.lanes;
         match lane {

@@ -27,18 +27,18 @@ pub use held::Held;
 pub use overlay::{
     Entries, Entry, Full, MAX_ENTRIES, MAX_WORDS, StateChange, StateChanged, StateError, Target,
 };
-pub use revisions::{MAX_REVISIONS, Origin, Over, Revision, Revisions};
+pub use revisions::{MAX_REVISIONS, NoRevision, Origin, Over, Revision, Revisions};
 pub use rollouts::{
     Ended, Rolling, RolloutAnswer, RolloutError, RolloutOrder, RolloutRecord, RolloutRequest, Tried,
 };
 pub use settle::{Fate, Outcome, Wanted};
 pub use status::{Degraded, DocumentState, DocumentStatus, Given};
 
-use crate::control::cohorts::Fared;
 use crate::document::{Code, Diagnostic, Diagnostics};
 use crate::edition::{Edition, Known, Names, Which};
 use crate::geo::ranges::Ranges;
 use crate::model::Digest;
+use crate::rollout::Seen;
 use crate::snapshot::GeoState;
 use crate::topology::{LaidOver, Topology};
 use notice::{Notice, SourceNotice};
@@ -86,9 +86,8 @@ pub enum Event {
     StartRollout(Box<RolloutRequest>),
     /// An operator asks something of the rollout that there is.
     OrderRollout(RolloutOrder),
-    /// How requests fared over the [windows](Steward::rollout_windows_ms) of guards, and which expectation of the candidate is
-    /// broken, in words.
-    Fared(Vec<[Fared; 2]>, Option<String>),
+    /// What is seen of the candidate, over the [windows](Steward::rollout_windows_ms) of guards.
+    Seen(Seen),
     /// An operator sets a state, or takes it away.
     SetState(StateChange),
     /// Time has passed.
@@ -177,6 +176,8 @@ pub struct Steward {
     kept_rollout: Option<RolloutRecord>,
     /// The rollout on disk, as far as that is known.
     rollout_on_disk: Option<Arc<RolloutRecord>>,
+    /// When the disk is to be asked again to keep the rollout, ms since 1970.
+    keep_again_unix_ms: u64,
     /// What is to be said at the end of this step.
     pending: Vec<Notice>,
     overlay: Overlay,
@@ -204,6 +205,7 @@ impl Steward {
             last_rollout: None,
             rollout_on_disk: start.rollout.clone().map(Arc::new),
             kept_rollout: start.rollout,
+            keep_again_unix_ms: 0,
             pending: Vec::new(),
             overlay: Overlay::new(start.states),
             laid_over: LaidOver::default(),
@@ -213,13 +215,12 @@ impl Steward {
 
     /// Takes in what happened. `now_unix_ms` is the wall clock's time, because ends of states must hold over a restart.
     pub fn step(&mut self, now_unix_ms: u64, event: Event) -> Effects {
-        // What has passed the disk by is tried again once in a while, not at every tick.
-        let is_tick = matches!(event, Event::Tick | Event::Kept(_));
+        let is_quiet = matches!(event, Event::Tick | Event::Kept(_));
         let mut effects = self.handle(now_unix_ms, event);
         effects.say.append(&mut self.pending);
-        if !is_tick {
-            effects.keep.extend(self.unkept_rollout());
-        }
+        effects
+            .keep
+            .extend(self.unkept_rollout(now_unix_ms, is_quiet));
         effects
     }
 
@@ -237,7 +238,7 @@ impl Steward {
             Event::ApplyTopology(update) => self.apply_topology(now_unix_ms, update),
             Event::StartRollout(request) => self.start_rollout(now_unix_ms, *request),
             Event::OrderRollout(order) => self.order_rollout(now_unix_ms, order),
-            Event::Fared(fared, broken) => self.fared(now_unix_ms, (&fared, broken)),
+            Event::Seen(seen) => self.seen(now_unix_ms, seen),
             Event::SetState(change) => self.set_state(now_unix_ms, change),
             Event::Tick => self.end_states(now_unix_ms),
             Event::Kept(keep) => {

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::given::ApplyError;
 use crate::edition::{Texts, Which};
 use crate::model::Digest;
 
@@ -36,6 +35,18 @@ pub struct Revision {
     pub at_unix_ms: u64,
     /// Which of the texts took the place of what their sources say.
     pub over: Over,
+}
+
+/// No such revision is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no revision {number}; remembered are {oldest} to {newest}")]
+pub struct NoRevision {
+    /// What was asked for.
+    pub number: u64,
+    /// The number of the oldest one remembered.
+    pub oldest: u64,
+    /// The number of the newest one.
+    pub newest: u64,
 }
 
 /// How a revision came about.
@@ -129,10 +140,10 @@ impl Revisions {
     /// # Errors
     ///
     /// What is remembered, where that one is not.
-    pub fn get(&self, number: u64) -> Result<&Arc<Revision>, ApplyError> {
+    pub fn get(&self, number: u64) -> Result<&Arc<Revision>, NoRevision> {
         self.find(number).ok_or_else(|| {
             let end = |it: Option<&Arc<Revision>>| it.map_or(0, |it| it.number);
-            ApplyError::NoRevision {
+            NoRevision {
                 number,
                 oldest: end(self.known.front()),
                 newest: end(self.known.back()),

@@ -9,14 +9,16 @@ use std::sync::Arc;
 use super::notice::{Notice, RolloutFate, RolloutNotice};
 use super::revisions::Origin;
 use super::{ApplyError, Change, Effects, Keep, Reply, Steward};
-use crate::control::cohorts::Fared;
-use crate::difference::{self, Reach, Reading};
+use crate::difference::{self, Difference, Kind, Reach, Reading};
 use crate::document::Diagnostics;
 use crate::edition::{Edition, Known, Which};
 use crate::model::Digest;
 use crate::policy::Policy;
-use crate::rollout::{Order, OrderError, Phase, Progress, Settings, Stage, Step, percent};
+use crate::rollout::{Order, OrderError, Phase, Progress, Seen, Settings, Stage, Step, percent};
 use crate::snapshot::{Cohort, Split};
+
+/// How often a disk is asked again that did not take the rollout, in ms.
+const KEEP_AGAIN_MS: u64 = 5_000;
 
 /// A policy to roll out, or to look at.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +94,8 @@ pub struct Rolling {
     pub changes: Vec<String>,
     /// The digest of the policy that it stands on.
     pub base: Digest,
+    /// The text of that.
+    pub base_text: Arc<str>,
     /// When it began, ms since 1970.
     pub started_unix_ms: u64,
     /// Who wanted it.
@@ -140,7 +144,7 @@ pub enum RolloutError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// There is one.
-    #[error("a rollout of {0} is under way: promote or abort it first")]
+    #[error("policy {0} is tried already: see `tradewind rollout status`, abort it first")]
     UnderWay(String),
     /// There is none.
     #[error("no rollout is under way")]
@@ -249,6 +253,7 @@ impl Steward {
             is_shadow: request.is_shadow,
             changes: changes.lines,
             base: current.policy().digest(),
+            base_text: Arc::clone(current.policy_text()),
             started_unix_ms: now_unix_ms,
             who: request.who.clone(),
             why: request.why.clone(),
@@ -319,21 +324,16 @@ impl Steward {
         windows.unwrap_or_default()
     }
 
-    /// How requests fared over these windows, for each guard those that the candidate does not decide and those that it does;
-    /// and which of its expectations is broken, where the policy in force requires them.
-    pub(super) fn fared(
-        &mut self,
-        now_unix_ms: u64,
-        (fared, broken): (&[[Fared; 2]], Option<String>),
-    ) -> Effects {
+    /// What is seen of the candidate. Its expectations count where the policy in force requires that.
+    pub(super) fn seen(&mut self, now_unix_ms: u64, mut seen: Seen) -> Effects {
         let current = self.current.as_ref().map(Edition::policy);
         let are_required = current.is_some_and(|it| it.gates().require_expectations);
         let rolling = self.rolling.as_mut().filter(|it| !it.is_shadow);
         let Some(rolling) = rolling else {
             return Effects::default();
         };
-        let broken = broken.filter(|_| are_required);
-        let step = rolling.progress.step(now_unix_ms, (fared, broken));
+        seen.broken = seen.broken.filter(|_| are_required);
+        let step = rolling.progress.step(now_unix_ms, seen);
         let nobody = (String::new(), String::new());
         self.follow(now_unix_ms, (step, RolloutFate::RolledBack), nobody)
     }
@@ -351,7 +351,7 @@ impl Steward {
                 self.tell_of_rollout(RolloutFate::Changed, what, (who, why));
             }
             Step::RollBack { why } => self.end_rollout(now_unix_ms, fate, (who, why)),
-            Step::Complete => return self.complete(now_unix_ms, who),
+            Step::Complete => return self.complete(now_unix_ms, (who, why)),
         }
         Effects {
             publish: self.publish(),
@@ -360,26 +360,31 @@ impl Steward {
     }
 
     /// The candidate has passed its last stage.
-    fn complete(&mut self, now_unix_ms: u64, who: String) -> Effects {
+    fn complete(&mut self, now_unix_ms: u64, (who, why): (String, String)) -> Effects {
         let Some(rolling) = self.rolling.take() else {
             return Effects::default();
         };
         let digest = rolling.digest();
         let change = Change {
             origin: Origin::Rollout,
-            who: if who.is_empty() { rolling.who } else { who },
+            who: rolling.who,
             why: rolling.why,
         };
+        let is_promoted = !why.is_empty();
         self.note_end(now_unix_ms, (digest, RolloutFate::Completed), &change.why);
-        let words = (change.who.clone(), change.why.clone());
         self.warn_of_policy(now_unix_ms, &rolling.candidate);
         self.status.policy.serve(now_unix_ms, digest);
         self.over.policy = self.source_beside(Which::Policy, digest);
         let publish = Some(self.take(now_unix_ms, rolling.candidate, change));
         self.show_given();
-        let what = format!("in force as revision {}", self.revision());
-        self.pending
-            .push(notice(RolloutFate::Completed, (digest, what), words));
+        let by = if is_promoted {
+            "promoted past its last stage"
+        } else {
+            "all guards passed at its last stage"
+        };
+        let what = format!("in force as revision {}, {by}", self.revision());
+        let completed = notice(RolloutFate::Completed, (digest, what), (who, why));
+        self.pending.push(completed);
         Effects {
             keep: self.unkept(),
             publish,
@@ -429,11 +434,22 @@ impl Steward {
         let Some(rolling) = &mut self.rolling else {
             return;
         };
-        let nobody = String::new();
-        if rolling.base != current.policy().digest() {
-            let why = "another policy is in force".to_owned();
-            self.end_rollout(now_unix_ms, RolloutFate::Ended, (nobody, why));
+        let (nobody, now) = (String::new(), current.policy().digest());
+        if rolling.digest() == now {
+            let why = "it came into force by another way".to_owned();
+            self.end_rollout(now_unix_ms, RolloutFate::Completed, (nobody, why));
             return;
+        }
+        if rolling.base != now {
+            let changes = Changes::between(&rolling.base_text, current.policy_text());
+            if !changes.is_none {
+                let why = "another policy is in force".to_owned();
+                self.end_rollout(now_unix_ms, RolloutFate::Ended, (nobody, why));
+                return;
+            }
+            // In other words, or with another comment: what it stands on means the same.
+            rolling.base = now;
+            rolling.base_text = Arc::clone(current.policy_text());
         }
         let text = Arc::clone(rolling.candidate.policy_text());
         let known = Known::of(Some(&rolling.candidate));
@@ -470,15 +486,15 @@ impl Steward {
                     ..Settings::of(current.policy().rollout())
                 };
                 let changes = Changes::between(current.policy_text(), &record.document);
-                let (stage, since) = (record.stage, record.stage_since_unix_ms);
-                let phase = record.phase.clone();
+                let (stage, phase) = (record.stage, record.phase.clone());
                 self.rolling = Some(Rolling {
                     candidate,
-                    progress: Progress::resumed(settings, stage, phase, since),
+                    progress: Progress::resumed(now_unix_ms, settings, stage, phase),
                     cohort: record.cohort,
                     is_shadow: record.is_shadow,
                     changes: changes.lines,
                     base: record.base,
+                    base_text: Arc::clone(current.policy_text()),
                     started_unix_ms: record.started_unix_ms,
                     who: record.who.clone(),
                     why: record.why.clone(),
@@ -496,12 +512,19 @@ impl Steward {
             .push(notice(RolloutFate::Ended, (digest, what), words));
     }
 
-    /// What is to be kept of the rollout, if that is not known to be on disk.
-    pub(super) fn unkept_rollout(&mut self) -> Option<Keep> {
+    /// What is to be kept of the rollout, if that is not known to be on disk; that there is none too, or a restart would go on
+    /// with one that was taken back. A disk that does not take it is asked again every few seconds when nothing else happens.
+    pub(super) fn unkept_rollout(&mut self, now_unix_ms: u64, is_quiet: bool) -> Option<Keep> {
         let record = self.rolling.as_ref().map(Rolling::record).map(Arc::new);
         // What an earlier run kept is not overwritten before it was looked at.
-        let is_new = self.kept_rollout.is_none() && self.rollout_on_disk != record;
-        is_new.then_some(Keep::Rollout(record))
+        if self.kept_rollout.is_some() || self.rollout_on_disk == record {
+            return None;
+        }
+        if is_quiet && now_unix_ms < self.keep_again_unix_ms {
+            return None;
+        }
+        self.keep_again_unix_ms = now_unix_ms.saturating_add(KEEP_AGAIN_MS);
+        Some(Keep::Rollout(record))
     }
 }
 
@@ -527,6 +550,11 @@ fn first(faults: &Diagnostics) -> String {
 struct Changes {
     lines: Vec<String>,
     reach: Vec<Reach>,
+    /// Whether something is changed of how requests are routed that is no matter of matching, placement or site: what proxies are
+    /// told beside the nodes.
+    is_of_answers: bool,
+    /// Whether both say the same.
+    is_none: bool,
 }
 
 impl Changes {
@@ -535,8 +563,14 @@ impl Changes {
         let read = |text: &str| Reading::read(Which::Policy, name, text).ok();
         let both = read(before).zip(read(after));
         let found = both.and_then(|(before, after)| difference::between(&before, &after).ok());
+        let is_none = found.as_ref().is_some_and(Vec::is_empty);
         let found = found.unwrap_or_default();
+        let is_of_answers = |it: &Difference| {
+            it.about.kind != Kind::Section && it.reach.contains(&Reach::Operation)
+        };
         Self {
+            is_of_answers: found.iter().any(is_of_answers),
+            is_none,
             lines: found.iter().map(ToString::to_string).collect(),
             reach: found
                 .iter()
@@ -555,12 +589,16 @@ impl Changes {
             return Err(RolloutError::NothingToTry(why));
         }
         if has(Reach::Placement) || has(Reach::Matching) {
-            Ok(Cohort::Key)
-        } else if has(Reach::Site) {
-            Ok(Cohort::ClientGroup)
-        } else {
-            let why = "the candidate routes every request as the policy in force does: apply it";
-            Err(RolloutError::NothingToTry(why))
+            return Ok(Cohort::Key);
         }
+        if has(Reach::Site) || self.is_of_answers {
+            return Ok(Cohort::ClientGroup);
+        }
+        Err(RolloutError::NothingToTry(if has(Reach::Operation) {
+            "what it changes (breakers, probes, budgets and the like) is one for all requests and cannot be tried on a part of \
+             them: apply it"
+        } else {
+            "it changes nothing that requests could be tried with: apply it"
+        }))
     }
 }

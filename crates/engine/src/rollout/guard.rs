@@ -137,9 +137,8 @@ impl Verdict {
 }
 
 impl Guard {
-    /// What it says of requests that a candidate does not decide, and of those that it does. Without a control there is
-    /// nothing to be worse than, and only the limit is looked at.
-    pub fn judge(&self, [control, candidate]: &[Fared; 2], has_control: bool) -> Judgement {
+    /// What it says of requests that a candidate does not decide, and of those that it does.
+    pub fn judge(&self, [control, candidate]: &[Fared; 2]) -> Judgement {
         let (value, samples) = self.metric.of(candidate);
         let (usual, control_samples) = self.metric.of(control);
         let enough = |count: u64| count >= self.min_samples.max(1);
@@ -154,7 +153,7 @@ impl Guard {
             let value = value.filter(|_| enough(samples));
             value.map(|value| is_within(value, limit))
         });
-        let by_control = self.worse_by.filter(|_| has_control).map(|worse_by| {
+        let by_control = self.worse_by.map(|worse_by| {
             let both = value.zip(usual);
             let both = both.filter(|_| enough(samples) && enough(control_samples));
             both.map(|(value, usual)| is_within(value, self.worst(usual, worse_by)))
@@ -249,7 +248,7 @@ mod tests {
     fn a_guard_compares_with_its_limit_and_with_those_that_are_not_tried_on() {
         let p99 = guard(Metric::P99Ms, None, Some(25.0));
         let usual = fared(10_000, 10, 100.0);
-        let judge = |guard: &Guard, candidate| guard.judge(&[usual, candidate], true).verdict;
+        let judge = |guard: &Guard, candidate| guard.judge(&[usual, candidate]).verdict;
         assert_eq!(judge(&p99, fared(500, 0, 124.0)), Verdict::Pass);
         assert_eq!(judge(&p99, fared(500, 0, 126.0)), Verdict::Fail);
         let both = guard(Metric::P99Ms, Some(110.0), Some(25.0));
@@ -264,7 +263,7 @@ mod tests {
     #[test]
     fn too_little_is_inconclusive_and_no_pass() {
         let errors = guard(Metric::ErrorPercent, Some(5.0), Some(1.0));
-        let judge = |control, candidate| errors.judge(&[control, candidate], true).verdict;
+        let judge = |control, candidate| errors.judge(&[control, candidate]).verdict;
         let (much, little) = (fared(500, 0, 1.0), fared(99, 0, 1.0));
         assert_eq!(judge(much, little), Verdict::Inconclusive);
         assert_eq!(judge(little, much), Verdict::Inconclusive);
@@ -280,7 +279,7 @@ mod tests {
     #[test]
     fn it_says_what_it_saw() {
         let p99 = guard(Metric::P99Ms, None, Some(25.0));
-        let judgement = p99.judge(&[fared(9_000, 0, 100.0), fared(500, 0, 131.5)], true);
+        let judgement = p99.judge(&[fared(9_000, 0, 100.0), fared(500, 0, 131.5)]);
         assert_eq!(
             p99.in_words(&judgement),
             "p99_ms is 131.50 ms over 500 samples, may be 25 % worse than 100.00 ms"

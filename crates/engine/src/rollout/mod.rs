@@ -63,6 +63,8 @@ pub struct Progress {
     stage_since_unix_ms: u64,
     /// What the guards said last, in their order.
     judgements: Vec<Judgement>,
+    /// For each guard how the requests fared last that the candidate did not decide, while there were such.
+    controls: Vec<Fared>,
 }
 
 /// Whether it goes on.
@@ -95,6 +97,16 @@ pub enum Order {
     Reverse(usize),
     /// Take it back.
     Abort,
+}
+
+/// What is seen of a candidate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Seen {
+    /// For each guard how requests fared that the candidate does not decide, and those that it does, over its window. What is
+    /// missing is not known.
+    pub fared: Vec<[Fared; 2]>,
+    /// An expectation of the candidate that does not hold, in words: as good as a guard that fails.
+    pub broken: Option<String>,
 }
 
 /// What comes of a step.
@@ -150,11 +162,12 @@ impl Progress {
             },
             stage_since_unix_ms: now_unix_ms,
             judgements: Vec::new(),
+            controls: Vec::new(),
         }
     }
 
-    /// Where an earlier run left off. A stage that there is not becomes the first.
-    pub fn resumed(settings: Settings, stage: usize, phase: Phase, since_unix_ms: u64) -> Self {
+    /// Where an earlier run left off; the stage lasts its whole time anew. A stage that there is not becomes the first.
+    pub fn resumed(now_unix_ms: u64, settings: Settings, stage: usize, phase: Phase) -> Self {
         Self {
             stage: if stage < settings.stages.len() {
                 stage
@@ -163,8 +176,10 @@ impl Progress {
             },
             settings,
             phase,
-            stage_since_unix_ms: since_unix_ms,
+            // What was seen before is forgotten, and nobody was tried on meanwhile.
+            stage_since_unix_ms: now_unix_ms,
             judgements: Vec::new(),
+            controls: Vec::new(),
         }
     }
 
@@ -210,14 +225,8 @@ impl Progress {
         guards.map(move |guard| guard.window_ms.min(at_stage_ms))
     }
 
-    /// Time has passed. `fared` says for each guard how requests fared that the candidate does not decide, and those that it
-    /// does, over its window; what is missing is not known. `broken` is an expectation that does not hold: as good as a guard
-    /// that fails.
-    pub fn step(
-        &mut self,
-        now_unix_ms: u64,
-        (fared, broken): (&[[Fared; 2]], Option<String>),
-    ) -> Step {
+    /// Time has passed, and this is seen.
+    pub fn step(&mut self, now_unix_ms: u64, seen: Seen) -> Step {
         if let Phase::Waiting { until_unix_ms } = self.phase {
             if now_unix_ms < until_unix_ms {
                 return Step::Stay;
@@ -226,8 +235,8 @@ impl Progress {
             self.stage_since_unix_ms = now_unix_ms;
             return self.changed("begins");
         }
-        self.judge(fared);
-        if let Some(why) = self.failure().or(broken) {
+        self.judge(&seen.fared);
+        if let Some(why) = self.failure().or(seen.broken) {
             return self.fail(why);
         }
         if matches!(self.phase, Phase::Paused { .. }) {
@@ -253,8 +262,9 @@ impl Progress {
             WhenInconclusive::Promote => self.advance(now_unix_ms),
             WhenInconclusive::RollBack => Step::RollBack { why },
             WhenInconclusive::Pause => {
+                let does = format!("pauses, because {why},");
                 self.phase = Phase::Paused { why };
-                self.changed("pauses")
+                self.changed(&does)
             }
         }
     }
@@ -269,6 +279,18 @@ impl Progress {
             (Order::Abort, _) => Ok(Step::RollBack {
                 why: why.to_owned(),
             }),
+            (Order::Promote | Order::Resume, Phase::Waiting { .. }) => {
+                self.phase = Phase::Running;
+                self.stage_since_unix_ms = now_unix_ms;
+                Ok(self.changed("begins"))
+            }
+            (Order::Pause, Phase::Waiting { .. }) => {
+                // It has not begun, and does not until somebody says so.
+                self.phase = Phase::Waiting {
+                    until_unix_ms: u64::MAX,
+                };
+                Ok(self.changed("waits until it is resumed, to begin"))
+            }
             (Order::Promote, _) => {
                 self.phase = Phase::Running;
                 Ok(self.advance(now_unix_ms))
@@ -307,14 +329,22 @@ impl Progress {
 
     /// Asks all guards.
     fn judge(&mut self, fared: &[[Fared; 2]]) {
-        // Where the candidate decides everything there is nobody left to compare with.
-        let has_control = self.buckets() < BUCKETS;
-        let fared = fared
-            .iter()
-            .copied()
-            .chain(std::iter::repeat_with(Default::default));
+        let mut fared = fared.to_vec();
+        if self.buckets() < BUCKETS {
+            self.controls = fared.iter().map(|[control, _]| *control).collect();
+        } else {
+            // Where the candidate decides everything it is compared with the others of the stage before; without any, nothing
+            // can be said.
+            let before = self.controls.iter().copied();
+            let before = before.chain(std::iter::repeat_with(Fared::default));
+            for ([control, _], before) in fared.iter_mut().zip(before) {
+                *control = before;
+            }
+        }
+        let fared = fared.into_iter();
+        let fared = fared.chain(std::iter::repeat_with(Default::default));
         let guards = self.settings.guards.iter().zip(fared);
-        let judgements = guards.map(|(guard, fared)| guard.judge(&fared, has_control));
+        let judgements = guards.map(|(guard, fared)| guard.judge(&fared));
         self.judgements = judgements.collect();
     }
 
@@ -331,8 +361,9 @@ impl Progress {
         if matches!(self.phase, Phase::Paused { .. }) {
             return Step::Stay;
         }
+        let does = format!("pauses, because {why},");
         self.phase = Phase::Paused { why };
-        self.changed("pauses")
+        self.changed(&does)
     }
 
     /// What the first guard with this verdict says.

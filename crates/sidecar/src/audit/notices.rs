@@ -253,8 +253,18 @@ fn of_given(
 
 /// What became of a candidate.
 fn of_rollout(notice: &RolloutNotice, in_force_: (&InForce, &InForce)) -> Record {
+    let is_by_itself = match notice.fate {
+        RolloutFate::RolledBack | RolloutFate::Ended => true,
+        RolloutFate::Changed | RolloutFate::Completed => notice.why.is_empty(),
+        RolloutFate::Started | RolloutFate::Aborted => false,
+    };
+    let who = if is_by_itself && notice.who.is_empty() {
+        BY_PROCESS
+    } else {
+        &notice.who
+    };
     let record = Record::new(Kind::Rollout, notice.fate.name())
-        .by(&notice.who, &notice.why)
+        .by(who, &notice.why)
         .what("candidate", notice.digest.to_string())
         .what("words", notice.what.as_str());
     if notice.fate == RolloutFate::Completed {

@@ -74,8 +74,8 @@ impl Reader {
                 self.texts.insert(text.digest, text.document.into());
             }
             Record::State(state) => {
-                let (number, lane) = (state.number, state.lane);
-                let before = self.states.remove(&lane);
+                let (number, of_lane) = (state.number, state.lane);
+                let before = self.states.remove(&of_lane);
                 let bytes = bytes_of(state, before).ok_or(ReadFault::NoState)?;
                 let message = proto::FollowedState::decode(&*bytes);
                 let message = Arc::new(message.map_err(|_| ReadFault::NoRecord)?);
@@ -84,8 +84,8 @@ impl Reader {
                     bytes,
                     message,
                 };
-                if lane < MAX_LANES {
-                    self.states.insert(lane, kept);
+                if of_lane < MAX_LANES {
+                    self.states.insert(of_lane, kept);
                 }
             }
             Record::Decision(decided) => {

@@ -8,7 +8,7 @@ use crate::decision_log::{DecisionLog, Logged};
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
-use crate::intake::shadow::COMPARED_EVERY;
+use crate::state::shadow::COMPARED_EVERY;
 use crate::state::{Published, State};
 use crate::view::FleetView;
 use crate::view::home;

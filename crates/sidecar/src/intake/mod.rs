@@ -1,7 +1,6 @@
 //! What workers take in and hand over: decisions asked for, and what is told of how they went.
 //!
-//! The [`decider`] decides, whichever door asks; one in so many is kept by [`recent`], and one compared with what a candidate
-//! would answer ([`shadow`]). What is told comes through
+//! The [`decider`] decides, whichever door asks; one in so many is kept by [`recent`]. What is told comes through
 //! [`feedback`], within the quotas of [`reporters`]; [`tally`] and [`counters`] count. All of it reaches the writer by the
 //! [`handover`].
 
@@ -12,5 +11,4 @@ pub mod handover;
 pub mod lanes;
 pub mod recent;
 pub mod reporters;
-pub mod shadow;
 pub mod tally;

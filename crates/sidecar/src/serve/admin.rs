@@ -134,17 +134,22 @@ impl Documents {
         }
     }
 
-    /// Answers a call, if it is for one of them.
-    fn call(&mut self, request: Request<Incoming>) -> Result<Answered, Request<Incoming>> {
+    /// Whether a path is of one of them.
+    fn serves(path: &str) -> bool {
+        [TOPOLOGY_PATHS, POLICY_PATHS, ROLLOUT_PATHS]
+            .iter()
+            .any(|root| path.starts_with(root))
+    }
+
+    /// Answers a call for one of them.
+    fn call(&mut self, request: Request<Incoming>) -> Answered {
         let path = request.uri().path();
         if path.starts_with(TOPOLOGY_PATHS) {
-            Ok(self.topology.call(request))
+            self.topology.call(request)
         } else if path.starts_with(POLICY_PATHS) {
-            Ok(self.policy.call(request))
-        } else if path.starts_with(ROLLOUT_PATHS) {
-            Ok(self.rollout.call(request))
+            self.policy.call(request)
         } else {
-            Err(request)
+            self.rollout.call(request)
         }
     }
 }
@@ -175,29 +180,23 @@ impl Service<Request<Incoming>> for Services {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let request = if WITH_DOCUMENTS.contains(&request.uri().path()) {
+        let path = request.uri().path();
+        if WITH_DOCUMENTS.contains(&path) {
             let Ok(place) = Arc::clone(&self.applies).try_acquire_owned() else {
                 let words = format!("{MAX_APPLIES} documents are being looked at already");
                 let refused = Status::resource_exhausted(words).into_http();
                 return Box::pin(async move { Ok(refused) });
             };
-            match self.large.call(request) {
-                Ok(answered) => {
-                    return Box::pin(async move {
-                        let answer = answered.await;
-                        drop(place);
-                        answer
-                    });
-                }
-                Err(request) => request,
-            }
-        } else {
-            match self.small.call(request) {
-                Ok(answered) => return answered,
-                Err(request) => request,
-            }
-        };
-        let path = request.uri().path();
+            let answered = self.large.call(request);
+            return Box::pin(async move {
+                let answer = answered.await;
+                drop(place);
+                answer
+            });
+        }
+        if Documents::serves(path) {
+            return self.small.call(request);
+        }
         if path.starts_with(ADMIN_PATHS) {
             return self.admin.call(request);
         }

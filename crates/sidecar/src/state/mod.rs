@@ -4,6 +4,7 @@ pub mod doors;
 pub mod followers;
 pub mod receipts;
 pub mod rows;
+pub mod shadow;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,7 +13,6 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::intake::shadow::Shadow;
 use crate::state::doors::Doors;
 use crate::state::receipts::Receipts;
 use crate::view::FleetView;
@@ -20,6 +20,7 @@ use crate::view::events::Events;
 use crate::wire::answer::EncodedNodes;
 use followers::Followers;
 use rows::{RowNames, Rows};
+use shadow::Shadow;
 use tradewind_engine::edition::Texts;
 use tradewind_engine::lifecycle::notice::RolloutFate;
 use tradewind_engine::lifecycle::{

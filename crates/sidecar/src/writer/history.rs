@@ -4,10 +4,10 @@
 //! A file has a line of JSON and the two texts behind it, whole or not at all: it is written aside, synced and renamed, and
 //! the directory synced. The digests in the line tell of texts that were spoilt later.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ const WHOLE: &str = "revision";
 const ASIDE: &str = "new";
 const BAD: &str = "bad";
 
+/// The file that a process locks while it lives.
+const LOCK: &str = "lock";
+
 /// The file of the rollout, in the same folder.
 const ROLLOUT: &str = "rollout";
 
@@ -36,9 +39,11 @@ const FORMAT: u32 = 1;
 const MAX_LINE_BYTES: usize = 16 << 10;
 
 /// The folder that revisions are kept in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct History {
     folder: PathBuf,
+    /// Held while this process lives, so that others can tell.
+    lock: OnceLock<File>,
 }
 
 /// The line of JSON that a file begins with.
@@ -69,7 +74,24 @@ impl History {
     pub(super) fn new(dir: &Path) -> Self {
         Self {
             folder: dir.join(FOLDER),
+            lock: OnceLock::new(),
         }
+    }
+
+    /// Says so where another process uses the same folder: each would overwrite what the other keeps. Not refused, because a
+    /// process that is being replaced may still be draining.
+    fn claim(&self) {
+        if self.lock.get().is_some() {
+            return;
+        }
+        let Ok(file) = File::create(self.folder.join(LOCK)) else {
+            return;
+        };
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            let folder = self.folder.display();
+            tracing::error!(%folder, "another process keeps its revisions here: give each sidecar a --state-dir of its own");
+        }
+        drop(self.lock.set(file));
     }
 
     /// Where they are.
@@ -82,8 +104,11 @@ impl History {
         let Ok(files) = fs::read_dir(&self.folder) else {
             return Vec::new();
         };
+        self.claim();
         let paths = files.filter_map(|file| Some(file.ok()?.path()));
-        let whole = paths.filter(|path| path.extension().is_some_and(|it| it == WHOLE));
+        // A pipe would be waited at for ever.
+        let whole =
+            paths.filter(|path| path.extension().is_some_and(|it| it == WHOLE) && path.is_file());
         let read = whole.filter_map(|path| {
             let read = read(&path);
             read.inspect_err(|error| set_aside(&path, error)).ok()
@@ -94,6 +119,7 @@ impl History {
     /// Keeps a revision, in the place of what is kept under its number.
     pub(super) fn save(&self, revision: &Revision) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
+        self.claim();
         let path = self.path(revision.number);
         let aside = path.with_extension(ASIDE);
         let mut file = File::create(&aside)?;
@@ -356,7 +382,8 @@ mod tests {
         }
         let path = history.folder().join(ROLLOUT);
         let whole = fs::read_to_string(&path).unwrap();
-        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let cut: String = whole.chars().skip(1).collect();
+        fs::write(&path, cut).unwrap();
         assert_eq!(history.load_rollout(), None);
         assert!(!path.exists(), "it is set aside");
         history.save_rollout(None).unwrap();
@@ -406,7 +433,11 @@ mod tests {
         fs::write(history.folder().join("00000002.new"), "cut").unwrap();
         history.forget_before(3);
         assert_eq!(sorted(), all[2..]);
-        assert_eq!(fs::read_dir(history.folder()).unwrap().count(), 3);
+        assert_eq!(
+            fs::read_dir(history.folder()).unwrap().count(),
+            4,
+            "and the lock"
+        );
     }
 
     #[test]
@@ -417,7 +448,8 @@ mod tests {
         history.save(&good).unwrap();
         let whole = fs::read_to_string(history.path(1)).unwrap();
         let newer = whole.replace("\"format\":1", "\"format\":2");
-        let broken = ["", "{}\n", "7", &whole[..whole.len() - 1], &newer].map(str::to_owned);
+        let cut = whole.strip_suffix("topology").unwrap();
+        let broken = ["", "{}\n", "7", cut, &newer].map(str::to_owned);
         for (number, broken) in (2..).zip(broken) {
             fs::write(history.path(number), &broken).unwrap();
             assert_eq!(history.load(), std::slice::from_ref(&good), "{broken:?}");

@@ -30,12 +30,12 @@ pub(super) enum Event {
     /// Begin to roll out a candidate, or to look at it.
     StartRollout(
         Box<RolloutRequest>,
-        oneshot::Sender<Result<RolloutAnswer, RolloutError>>,
+        oneshot::Sender<Result<RolloutSet, RolloutError>>,
     ),
     /// Do something with the rollout that there is.
     OrderRollout(
         RolloutOrder,
-        oneshot::Sender<Result<RolloutAnswer, RolloutError>>,
+        oneshot::Sender<Result<RolloutSet, RolloutError>>,
     ),
     /// Set a state, or take one away.
     SetState(StateChange, oneshot::Sender<Result<StateSet, StateError>>),
@@ -67,6 +67,15 @@ pub struct StateSet {
 pub struct PolicySet {
     /// What became of it.
     pub applied: PolicyApplied,
+    /// Whether that is on disk.
+    pub is_kept: bool,
+}
+
+/// A rollout that was begun or changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutSet {
+    /// What became of it.
+    pub answer: RolloutAnswer,
     /// Whether that is on disk.
     pub is_kept: bool,
 }
@@ -153,7 +162,7 @@ impl Mailbox {
     pub async fn start_rollout(
         &self,
         request: RolloutRequest,
-    ) -> Option<Result<RolloutAnswer, RolloutError>> {
+    ) -> Option<Result<RolloutSet, RolloutError>> {
         let request = Box::new(request);
         self.ask(|reply| Event::StartRollout(request, reply)).await
     }
@@ -162,7 +171,7 @@ impl Mailbox {
     pub async fn order_rollout(
         &self,
         order: RolloutOrder,
-    ) -> Option<Result<RolloutAnswer, RolloutError>> {
+    ) -> Option<Result<RolloutSet, RolloutError>> {
         self.ask(|reply| Event::OrderRollout(order, reply)).await
     }
 

@@ -25,6 +25,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::audit::Audit;
 use crate::clock;
 use crate::intake::handover::Intake;
@@ -40,9 +42,10 @@ use mailbox::{Event, Inbox};
 use place::Place;
 use pulse::Pulse;
 use tradewind_engine::control::Next;
-use tradewind_engine::lifecycle::{self, Reply, Start, Steward};
+use tradewind_engine::lifecycle::{self, Reply, RolloutError, Start, Steward};
+use tradewind_engine::rollout::Seen;
 
-pub use mailbox::{InForce, Mailbox, Policies, PolicySet, StateSet};
+pub use mailbox::{InForce, Mailbox, Policies, PolicySet, RolloutSet, StateSet};
 
 /// After a sign of change, how long it must be quiet before files are read, and how long that may take at most.
 const QUIET: Duration = Duration::from_millis(50);
@@ -155,7 +158,7 @@ impl Writer {
             fared.unwrap_or_default()
         });
         let fared = fared.collect();
-        self.step(lifecycle::Event::Fared(fared, broken));
+        self.step(lifecycle::Event::Seen(Seen { fared, broken }));
         self.show_rollouts();
     }
 
@@ -196,16 +199,10 @@ impl Writer {
                 }
             }
             Event::StartRollout(request, reply) => {
-                let done = self.step(lifecycle::Event::StartRollout(request));
-                if let Some(Reply::Rollout(answer)) = done.reply {
-                    drop(reply.send(answer));
-                }
+                self.change_rollout(lifecycle::Event::StartRollout(request), reply);
             }
             Event::OrderRollout(order, reply) => {
-                let done = self.step(lifecycle::Event::OrderRollout(order));
-                if let Some(Reply::Rollout(answer)) = done.reply {
-                    drop(reply.send(answer));
-                }
+                self.change_rollout(lifecycle::Event::OrderRollout(order), reply);
             }
             Event::SetState(change, reply) => {
                 let done = self.step(lifecycle::Event::SetState(change));
@@ -275,6 +272,19 @@ impl Writer {
             topology: Arc::clone(&published.snapshot.parts().topology),
             fleet: self.fleet(),
         })
+    }
+
+    /// Begins a rollout or does something with it, and answers.
+    fn change_rollout(
+        &mut self,
+        event: lifecycle::Event,
+        reply: oneshot::Sender<Result<RolloutSet, RolloutError>>,
+    ) {
+        let done = self.step(event);
+        if let Some(Reply::Rollout(answer)) = done.reply {
+            let is_kept = done.is_kept;
+            drop(reply.send(answer.map(|answer| RolloutSet { answer, is_kept })));
+        }
     }
 
     fn policies(&self) -> Option<Policies> {

@@ -84,8 +84,10 @@ impl Writer {
                 let Some(history) = &self.history else {
                     return false;
                 };
-                history.save_rollout(record.as_deref()).map(|()| true).inspect_err(|error| {
-                    tracing::warn!(%error, "a rollout cannot be kept, a restart would not go on with it");
+                let kept = history.save_rollout(record.as_deref()).map(|()| true);
+                kept.inspect_err(|error| {
+                    let is_over = record.is_none();
+                    tracing::error!(%error, is_over, "what there is of a rollout cannot be kept, a restart would go on with what there was");
                 })
             }
             Keep::States(entries) => self.states.save(entries).inspect_err(|error| {

@@ -2033,7 +2033,8 @@ pub struct ApplyPolicyRequest {
     /// Why; 1 to 256 printable characters.
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
-    /// Put it in force though its plan does not pass the gates. That is recorded with the reason.
+    /// Put it in force though its plan does not pass the gates, which is recorded with the reason; and though a rollout is under
+    /// way, which it ends. Without this the first is an ordinary answer, and the second FAILED_PRECONDITION.
     #[prost(bool, tag = "5")]
     pub force: bool,
 }
@@ -2154,6 +2155,9 @@ pub struct RollbackPolicyRequest {
     /// Why; 1 to 256 printable characters.
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
+    /// Do it though a rollout is under way, which it ends; else FAILED_PRECONDITION.
+    #[prost(bool, tag = "5")]
+    pub force: bool,
 }
 /// Nothing needs to be said.
 #[derive(serde::Serialize)]
@@ -2172,6 +2176,9 @@ pub struct PolicyStatus {
     /// The topology's source.
     #[prost(message, optional, tag = "3")]
     pub topology: ::core::option::Option<SourceStatus>,
+    /// The policy that is tried beside it, in words; empty for none.
+    #[prost(string, tag = "4")]
+    pub rollout: ::prost::alloc::string::String,
 }
 /// How the source of a document fares.
 #[derive(serde::Serialize)]
@@ -2564,6 +2571,10 @@ pub struct RolloutResponse {
     /// How things are now.
     #[prost(message, optional, tag = "3")]
     pub status: ::core::option::Option<RolloutStatus>,
+    /// Whether that is on disk, so that a restart goes on with it, or does not go on with one that is over. False where there is
+    /// no state directory.
+    #[prost(bool, tag = "4")]
+    pub kept: bool,
 }
 /// Nothing needs to be said.
 #[derive(serde::Serialize)]

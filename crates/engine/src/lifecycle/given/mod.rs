@@ -11,7 +11,7 @@ pub use policy::{PolicyApplied, PolicyDocument, PolicyUpdate};
 
 use super::held::{BY_CALL, Held, too_much};
 use super::notice::{GivenFate, GivenNotice, Notice};
-use super::revisions::{Origin, Over};
+use super::revisions::{NoRevision, Origin, Over};
 use super::settle::Wanted;
 use super::{Change, Effects, Reply, Steward};
 use crate::date::Date;
@@ -87,14 +87,16 @@ pub enum ApplyError {
         expected: u64,
     },
     /// No such revision is remembered.
-    #[error("there is no revision {number}; remembered are {oldest} to {newest}")]
-    NoRevision {
-        /// What was asked for.
-        number: u64,
-        /// The number of the oldest one remembered.
-        oldest: u64,
-        /// The number of the newest one.
-        newest: u64,
+    #[error(transparent)]
+    NoRevision(#[from] NoRevision),
+    /// A candidate stands on the policy in force.
+    #[error(
+        "policy {candidate} is tried on part of the requests, and another policy in force ends that: `tradewind rollout abort` \
+         takes it back; force this to do both"
+    )]
+    RolloutUnderWay {
+        /// Its digest, shortened.
+        candidate: String,
     },
     /// There is nothing to go back to.
     #[error("no earlier revision with another policy is remembered")]

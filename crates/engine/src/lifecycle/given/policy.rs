@@ -17,6 +17,8 @@ pub struct PolicyUpdate {
     pub document: PolicyDocument,
     /// The number of the revision that must be in force; `None` for any.
     pub if_revision: Option<u64>,
+    /// Whether it may end a rollout that is under way.
+    pub may_end_rollout: bool,
     /// Who asks.
     pub who: String,
     /// Why.
@@ -51,6 +53,13 @@ pub struct PolicyApplied {
     pub warnings: Diagnostics,
 }
 
+/// What is in force, the policy to be used instead, and where that comes from.
+struct Found {
+    current: Edition,
+    text: Arc<str>,
+    origin: Origin,
+}
+
 impl PolicyApplied {
     fn fate(&self) -> GivenFate {
         if self.faults.has_errors() {
@@ -69,7 +78,11 @@ impl Steward {
         now_unix_ms: u64,
         update: PolicyUpdate,
     ) -> Effects {
-        let (current, text, origin) = match self.policy_of(&update) {
+        let Found {
+            current,
+            text,
+            origin,
+        } = match self.policy_of(&update) {
             Ok(found) => found,
             Err(error) => return Effects::reply(Reply::Policy(Err(error))),
         };
@@ -133,11 +146,15 @@ impl Steward {
     }
 
     /// What is in force, the policy to be used instead, and where that comes from.
-    fn policy_of(&self, update: &PolicyUpdate) -> Result<(Edition, Arc<str>, Origin), ApplyError> {
+    fn policy_of(&self, update: &PolicyUpdate) -> Result<Found, ApplyError> {
         let current = self.current.clone().ok_or(ApplyError::NothingInForce)?;
         let in_force = self.revision();
         if let Some(expected) = update.if_revision.filter(|it| *it != in_force) {
             return Err(ApplyError::OtherRevision { in_force, expected });
+        }
+        if let Some(rolling) = self.rollout().filter(|_| !update.may_end_rollout) {
+            let candidate = rolling.digest().short();
+            return Err(ApplyError::RolloutUnderWay { candidate });
         }
         let (text, origin) = match &update.document {
             PolicyDocument::Text(text) => (text, Origin::Policy),
@@ -146,7 +163,11 @@ impl Steward {
                 (&earlier.texts.policy, Origin::Rollback(earlier.number))
             }
         };
-        Ok((current, Arc::clone(text), origin))
+        Ok(Found {
+            text: Arc::clone(text),
+            current,
+            origin,
+        })
     }
 
     /// The revision with a number, or the newest one with another policy than that in force.
@@ -156,6 +177,6 @@ impl Steward {
             let before = revisions.before_this_policy();
             return before.ok_or(ApplyError::NothingEarlier);
         };
-        revisions.get(number)
+        Ok(revisions.get(number)?)
     }
 }

@@ -165,6 +165,7 @@ pub(super) fn policy_update(policy: P) -> PolicyUpdate {
     PolicyUpdate {
         document: PolicyDocument::Text(policy.text()),
         if_revision: None,
+        may_end_rollout: true,
         who: "ada".to_owned(),
         why: "tests".to_owned(),
     }

@@ -6,8 +6,8 @@ use super::inputs::{
 use super::sequences::in_force;
 use super::transitions::{fates, kept, serving};
 use crate::lifecycle::{
-    ApplyError, Effects, Entries, Event, Fate, Keep, Origin, PolicyApplied, PolicyUpdate, Reply,
-    Revision, Steward, Wanted,
+    ApplyError, Effects, Entries, Event, Fate, Keep, NoRevision, Origin, PolicyApplied,
+    PolicyUpdate, Reply, Revision, Steward, Wanted,
 };
 use crate::model::Digest;
 
@@ -18,8 +18,11 @@ fn answer(effects: Effects) -> Result<PolicyApplied, ApplyError> {
     }
 }
 
-/// Number, parent and origin of all that are remembered, the oldest first.
-fn history(steward: &Steward) -> Vec<(u64, Option<u64>, Origin)> {
+/// Number, parent and origin of a revision.
+type Row = (u64, Option<u64>, Origin);
+
+/// All that are remembered, the oldest first.
+fn history(steward: &Steward) -> Vec<Row> {
     let all = steward.revisions().newest_first().rev();
     all.map(|it| (it.number, it.parent, it.origin)).collect()
 }
@@ -118,12 +121,12 @@ fn going_back_is_a_newer_revision() {
     assert_eq!(last, Some((5, Some(4), Origin::Rollback(2))));
     let unknown = answer(steward.step(0, rollback(Some(9))));
     let (number, oldest, newest) = (9, 1, 5);
-    let expected = ApplyError::NoRevision {
+    let expected = NoRevision {
         number,
         oldest,
         newest,
     };
-    assert_eq!(unknown, Err(expected));
+    assert_eq!(unknown, Err(expected.into()));
 }
 
 #[test]

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::explorer::{Step, World, explore};
-use super::inputs::{P, T, apply, no_geo, wanted};
+use super::inputs::{P, T, apply, no_geo, policy_update, wanted};
 use crate::control::cohorts::{Decided, Fared};
 use crate::edition::Names;
 use crate::lifecycle::notice::{Notice, RolloutFate};
 use crate::lifecycle::{
-    Effects, Entries, Event, Keep, Origin, Reply, Revision, RolloutAnswer, RolloutError,
-    RolloutOrder, RolloutRecord, RolloutRequest, Start, Steward,
+    ApplyError, Effects, Entries, Event, Keep, Origin, PolicyUpdate, Reply, Revision, Rolling,
+    RolloutAnswer, RolloutError, RolloutOrder, RolloutRecord, RolloutRequest, Start, Steward,
+    Wanted,
 };
-use crate::rollout::{Order, Phase, Stage};
+use crate::rollout::{Order, Phase, Seen, Stage};
 use crate::snapshot::{BUCKETS, Cohort};
 
 const HOLD_MS: u64 = 60_000;
@@ -66,7 +67,10 @@ fn fared(samples: u64, failed: u64) -> Event {
         ..Fared::default()
     };
     // For each of the three usual guards.
-    Event::Fared(vec![[side(0), side(failed)]; 3], None)
+    Event::Seen(Seen {
+        fared: vec![[side(0), side(failed)]; 3],
+        broken: None,
+    })
 }
 
 /// What an earlier run left on disk.
@@ -96,7 +100,7 @@ fn running() -> Steward {
 /// Which policy is in force, and the share of the candidate.
 fn shown(steward: &Steward) -> (P, Option<u16>) {
     let current = steward.current().unwrap();
-    let share = steward.rollout().map(|it| it.buckets());
+    let share = steward.rollout().map(Rolling::buckets);
     (P::of(current.policy_text()), share)
 }
 
@@ -226,9 +230,31 @@ fn another_policy_ends_it_and_another_fleet_does_not() {
         .nodes()
         .len();
     assert_eq!(nodes, 5, "it is compiled for the fleet in force");
-    let given = steward.step(2, apply(P::Two));
-    assert_eq!(fates(&given), [RolloutFate::Ended]);
+    // In other words it is the same policy, and the rollout stands on that.
+    let commented = Wanted {
+        policy: Ok(format!("# why not\n{}", P::One.text()).into()),
+        ..wanted(P::One, T::Larger)
+    };
+    let commented = steward.step(2, Event::Read(commented));
+    assert_eq!(fates(&commented), []);
+    assert!(commented.publish.unwrap().candidate.is_some());
+    let mut other = steward.clone();
+    let given = other.step(3, apply(P::Two));
+    assert_eq!(fates(&given), [RolloutFate::Completed], "by another way");
     assert!(given.publish.unwrap().candidate.is_none());
+    let ended = steward.step(3, Event::Read(wanted(P::Elsewhere, T::Moved)));
+    assert_eq!(fates(&ended), [RolloutFate::Ended]);
+    // Who did not mean to end one is told.
+    let mut running = running();
+    let _started = running.step(0, start(P::Two));
+    let careless = PolicyUpdate {
+        may_end_rollout: false,
+        ..policy_update(P::Two)
+    };
+    let told = running.step(1, Event::ApplyPolicy(careless));
+    let candidate = running.rollout().unwrap().digest().short();
+    let error = ApplyError::RolloutUnderWay { candidate };
+    assert_eq!(told.reply, Some(Reply::Policy(Err(error))));
 }
 
 /// A process with its disk, and what was promised.

@@ -30,8 +30,11 @@ pub(super) fn fates(effects: &Effects) -> Vec<(&'static str, Fate)> {
     effects.say.iter().filter_map(of_source).collect()
 }
 
-/// The numbers and texts of revisions that are to be kept.
-pub(super) fn kept(effects: &Effects) -> Vec<(u64, (P, T))> {
+/// A revision's number and texts.
+type Numbered = (u64, (P, T));
+
+/// Those that are to be kept.
+pub(super) fn kept(effects: &Effects) -> Vec<Numbered> {
     let revision = |keep: &Keep| match keep {
         Keep::Revision(it) => Some((it.number, pair(&it.texts))),
         Keep::States(_) | Keep::Rollout(_) => None,

@@ -62,7 +62,7 @@ impl AdminDesk {
     }
 
     /// A place for one who waits for changes.
-    fn watch_place<T>(&self) -> Result<(mpsc::Sender<T>, Events<T>), Status> {
+    fn watch_place<T>(&self) -> Result<Watching<T>, Status> {
         let place = Arc::clone(&self.watches).try_acquire_owned();
         let place = place.map_err(|_| {
             Status::resource_exhausted(format!("{MAX_WATCHES} watches are open already"))
@@ -155,6 +155,9 @@ impl AdminService for AdminDesk {
     }
 }
 
+/// Where changes are told to, and where the watcher reads them.
+type Watching<T> = (mpsc::Sender<T>, Events<T>);
+
 /// The changes of something, for one watcher.
 #[derive(Debug)]
 pub struct Events<T> {
@@ -205,11 +208,11 @@ fn invalid(faults: Faults) -> Status {
 fn refused(error: &ApplyError) -> Status {
     let words = error.to_string();
     match error {
-        ApplyError::NothingInForce | ApplyError::NothingEarlier => {
-            Status::failed_precondition(words)
-        }
+        ApplyError::NothingInForce
+        | ApplyError::NothingEarlier
+        | ApplyError::RolloutUnderWay { .. } => Status::failed_precondition(words),
         ApplyError::OtherDigest { .. } | ApplyError::OtherRevision { .. } => Status::aborted(words),
-        ApplyError::NoRevision { .. } | ApplyError::NothingHeld => Status::not_found(words),
+        ApplyError::NoRevision(_) | ApplyError::NothingHeld => Status::not_found(words),
     }
 }
 

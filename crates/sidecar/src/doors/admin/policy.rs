@@ -37,7 +37,7 @@ impl AdminDesk {
     }
 
     /// What a policy would do, and the revision that this is said of.
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         document: String,
     ) -> Result<(Result<Planned, Diagnostics>, u64), Status> {
@@ -177,10 +177,14 @@ impl PolicyService for AdminDesk {
 async fn tell_of_status(state: Arc<State>, tell: mpsc::Sender<proto::PolicyStatus>) {
     let mut changes = state.sources.subscribe();
     // The sender must not be kept alive by those who wait for it.
-    drop(state);
+    let state = Arc::downgrade(&state);
     loop {
         let now: Sources = changes.borrow_and_update().clone();
-        if now.draining || tell.send(told::status(&now)).await.is_err() {
+        let Some(rollouts) = state.upgrade().map(|state| state.rollouts.borrow().clone()) else {
+            return;
+        };
+        let message = told::status(&now, rollouts.rolling.as_deref());
+        if now.draining || tell.send(message).await.is_err() {
             return;
         }
         tokio::select! {

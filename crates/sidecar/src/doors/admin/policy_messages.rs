@@ -12,10 +12,11 @@ use tradewind_engine::date::Date;
 use tradewind_engine::difference::{self, Reading};
 use tradewind_engine::edition::{Edition, Which};
 use tradewind_engine::lifecycle::{
-    ApplyError, DocumentStatus, Origin, PolicyDocument, PolicyUpdate, Revision, Revisions,
+    ApplyError, DocumentStatus, Origin, PolicyDocument, PolicyUpdate, Revision, Revisions, Rolling,
 };
 use tradewind_engine::model::Digest;
 use tradewind_engine::plan::Breach;
+use tradewind_engine::rollout::percent;
 
 /// Reads a policy to put in force.
 pub(super) fn update(request: proto::ApplyPolicyRequest) -> Result<PolicyUpdate, Faults> {
@@ -28,6 +29,7 @@ pub(super) fn update(request: proto::ApplyPolicyRequest) -> Result<PolicyUpdate,
     let update = PolicyUpdate {
         document: PolicyDocument::Text(request.document.into()),
         if_revision: request.if_revision,
+        may_end_rollout: request.force,
         who: request.who,
         why: request.why,
     };
@@ -41,6 +43,7 @@ pub(super) fn rollback(request: proto::RollbackPolicyRequest) -> Result<PolicyUp
     let update = PolicyUpdate {
         document: PolicyDocument::Earlier(Some(request.to_revision).filter(|to| *to > 0)),
         if_revision: request.if_revision,
+        may_end_rollout: request.force,
         who: request.who,
         why: request.why,
     };
@@ -134,12 +137,16 @@ pub(super) fn newest(revisions: &Revisions) -> u64 {
 }
 
 /// How the sources fare.
-pub(super) fn status(sources: &Sources) -> proto::PolicyStatus {
+pub(super) fn status(sources: &Sources, rolling: Option<&Rolling>) -> proto::PolicyStatus {
     let newest = sources.revisions.newest();
     proto::PolicyStatus {
         revision: newest.map(|it| revision(it, &sources.revisions)),
         policy: Some(source(&sources.statuses.policy)),
         topology: Some(source(&sources.statuses.topology)),
+        rollout: rolling.map_or_else(String::new, |it| {
+            let (digest, share) = (it.digest().short(), percent(it.buckets()));
+            format!("policy {digest} is tried on {share} % of requests")
+        }),
     }
 }
 

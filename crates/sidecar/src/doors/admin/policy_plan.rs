@@ -115,7 +115,8 @@ pub(super) fn words(planned: &Planned) -> Vec<String> {
             before.mean, after.mean
         )
     }));
-    for shares in report.sites.iter().filter(|it| it.before != it.after) {
+    let moved = |it: &&plan::Share| it.requests.before != it.requests.after;
+    for shares in report.sites.iter().filter(moved) {
         let (before, after) = (100.0 * shares.before, 100.0 * shares.after);
         lines.push(format!("site {}: {before:.1} % -> {after:.1} %", shares.id));
     }

@@ -12,7 +12,8 @@ use crate::clock;
 use crate::state::{Rollouts, State};
 use crate::wire::proto;
 use crate::wire::proto::server::rollout_service_server::RolloutService;
-use tradewind_engine::lifecycle::{RolloutAnswer, RolloutError};
+use crate::writer::RolloutSet;
+use tradewind_engine::lifecycle::RolloutError;
 use tradewind_engine::model::Digest;
 
 #[tonic::async_trait]
@@ -21,9 +22,22 @@ impl RolloutService for AdminDesk {
         &self,
         request: Request<proto::StartRolloutRequest>,
     ) -> Result<Response<proto::RolloutResponse>, Status> {
-        let request = told::request(request.into_inner(), jitter()).map_err(invalid)?;
+        let mut request = told::request(request.into_inner(), jitter()).map_err(invalid)?;
+        // A rollout has guards, so gates do not stop it; but nobody shall pass them unseen.
+        let (planned, _) = self.planned(request.document.to_string()).await?;
+        let breaches = planned.map_or_else(|_faults| Vec::new(), |planned| planned.breaches);
+        if !breaches.is_empty() && !request.is_shadow {
+            let gates: Vec<&str> = breaches.iter().map(|it| it.gate).collect();
+            request.why = format!("{} (past {})", request.why, gates.join(", "));
+        }
         let answered = self.mailbox.start_rollout(request).await;
-        self.answer(answered)
+        let mut answer = self.answer(answered)?;
+        let warnings = breaches.iter().map(|it| {
+            let (gate, text) = (it.gate, &it.text);
+            format!("an apply would be stopped by the gate {gate} of the policy in force: {text}")
+        });
+        answer.get_mut().warnings.extend(warnings);
+        Ok(answer)
     }
 
     async fn order(
@@ -50,17 +64,19 @@ impl RolloutService for AdminDesk {
 impl AdminDesk {
     fn answer(
         &self,
-        answered: Option<Result<RolloutAnswer, RolloutError>>,
+        answered: Option<Result<RolloutSet, RolloutError>>,
     ) -> Result<Response<proto::RolloutResponse>, Status> {
-        let answer = answered.ok_or_else(ended)?.map_err(|error| match &error {
-            RolloutError::Apply(error) => refused(error),
-            _ => Status::failed_precondition(error.to_string()),
-        })?;
+        let RolloutSet { answer, is_kept } =
+            answered.ok_or_else(ended)?.map_err(|error| match &error {
+                RolloutError::Apply(error) => refused(error),
+                _ => Status::failed_precondition(error.to_string()),
+            })?;
         let now = self.state.rollouts.borrow().clone();
         Ok(Response::new(proto::RolloutResponse {
             faults: answer.faults.to_lines(),
             warnings: answer.warnings.to_lines(),
             status: Some(told::status(&now, &self.state)),
+            kept: is_kept,
         }))
     }
 }
