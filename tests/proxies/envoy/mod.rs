@@ -8,6 +8,7 @@ mod log;
 mod order;
 mod outages;
 mod processor;
+mod rollout;
 mod stories;
 mod strangers;
 mod traffic;
