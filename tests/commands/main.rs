@@ -24,6 +24,7 @@ mod plan;
 mod policy;
 mod print;
 mod replay;
+mod rollout;
 mod route;
 mod support;
 mod tell;

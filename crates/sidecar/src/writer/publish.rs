@@ -199,17 +199,22 @@ impl Writer {
         });
     }
 
-    /// Shows the candidate that there is. Its guards say something new all the time, so this is always news.
+    /// Shows the candidate that there is. Its guards say something new all the time, so this is always news; where there is
+    /// none, another revision is.
     pub(super) fn show_rollouts(&self) {
         let rolling = self.steward.rollout();
-        let was_there = self.state.rollouts.borrow().rolling.is_some();
-        if rolling.is_none() && !was_there && !self.is_draining {
+        let revision = self.steward.revision();
+        let is_old = {
+            let told = self.state.rollouts.borrow();
+            told.rolling.is_none() && told.revision == revision
+        };
+        if rolling.is_none() && is_old && !self.is_draining {
             return;
         }
         self.state.rollouts.send_replace(Rollouts {
             rolling: rolling.cloned().map(Arc::new),
             last: self.steward.last_rollout().cloned(),
-            revision: self.steward.revision(),
+            revision,
             draining: self.is_draining,
         });
     }
