@@ -15,6 +15,7 @@
 mod admin;
 mod audit;
 mod blame;
+mod candidates;
 mod client;
 mod crash;
 mod debug_door;
