@@ -1,16 +1,8 @@
 //! After a crash with broken files: the last good texts, from disk.
-//!
-//! The long run of kills is `cargo test --release --test sidecar -- --ignored --nocapture kills`.
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use tonic::transport::Channel;
-use tradewind::sidecar::wire::proto::topology_service_client::TopologyServiceClient;
-use tradewind::sidecar::wire::proto::{ApplyTopologyRequest, GetTopologyRequest};
 
 use crate::client::request;
 use crate::fleet::{self, Fleet};
@@ -146,96 +138,6 @@ async fn f05_killed_at_any_moment_of_a_reload_it_finds_a_whole_pair() {
         server.kill();
         files.replace("policy.yaml", fleet::policy("all"));
     }
-}
-
-/// What a process that is killed while it keeps one pair after the other was asked, and what it said it had done.
-#[derive(Debug, Default)]
-struct Storm {
-    asked: AtomicU64,
-    done: AtomicU64,
-}
-
-impl Storm {
-    /// Gives topologies with rising numbers, each as soon as the last is in force, until there is nobody to answer.
-    async fn rage(self: Arc<Self>, mut topology: TopologyServiceClient<Channel>) {
-        loop {
-            let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-            let asked = ApplyTopologyRequest {
-                document: numbered(number),
-                why: "tests".to_owned(),
-                ..ApplyTopologyRequest::default()
-            };
-            match topology.apply(asked).await {
-                Ok(answer) => assert_eq!(answer.into_inner().faults, Vec::<String>::new()),
-                Err(_) => return,
-            }
-            self.done.store(number, Ordering::SeqCst);
-        }
-    }
-}
-
-/// The usual fleet under a number, in a text long enough for writing it to take a moment.
-fn numbered(number: u64) -> String {
-    let padding = "# as long as a real one\n".repeat(4_000);
-    format!("{}{padding}# {number}\n", Fleet::usual().text())
-}
-
-/// The number of the topology in force.
-async fn number_in_force(topology: &mut TopologyServiceClient<Channel>) -> u64 {
-    let answer = topology.get(GetTopologyRequest {}).await.unwrap();
-    let document = answer.into_inner().document;
-    let last = document
-        .lines()
-        .last()
-        .and_then(|line| line.strip_prefix("# "));
-    last.map_or(0, |number| number.parse().unwrap())
-}
-
-/// Kills a process again and again while it keeps pairs. Its files are broken, so each start depends on what was kept: a
-/// whole pair, and none older than what it said was in force.
-async fn survive(kills: u64) {
-    let files = Files::new();
-    files.setup().start().await.kill();
-    for name in ["policy.yaml", "topology.yaml"] {
-        files.write(name, "");
-    }
-    let storm = Arc::new(Storm::default());
-    let (mut in_the_middle, mut unanswered) = (0, 0);
-    for kill in 0..kills {
-        let server = files.setup().start().await;
-        let door = format!("http://{}", server.admin);
-        let mut topology = TopologyServiceClient::connect(door).await.unwrap();
-        let kept = number_in_force(&mut topology).await;
-        let (done, asked) = (&storm.done, &storm.asked);
-        let (done, asked) = (done.load(Ordering::SeqCst), asked.load(Ordering::SeqCst));
-        assert!(
-            (done..=asked).contains(&kept),
-            "{kept} after {kill} kills, where {done} was in force and {asked} asked for"
-        );
-        assert_eq!(rule(&server).await, "all");
-        unanswered += u64::from(kept > done);
-        let raging = tokio::spawn(Arc::clone(&storm).rage(topology));
-        // Spread over several rounds of compiling, keeping and publishing; a prime, so that no moment is left out.
-        tokio::time::sleep(Duration::from_micros(kill * 7_919 % 40_000)).await;
-        server.kill();
-        raging.await.unwrap();
-        in_the_middle += u64::from(!files_kept(&files, "new").is_empty());
-    }
-    println!(
-        "{kills} kills: {in_the_middle} in the middle of a persist, {unanswered} between that and the answer, {} answered",
-        storm.done.load(Ordering::SeqCst)
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f05_thirty_kills_while_it_keeps_lose_nothing_that_was_in_force() {
-    survive(30).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: cargo test --release --test sidecar -- --ignored --nocapture kills"]
-async fn five_hundred_kills_while_it_keeps_lose_nothing_that_was_in_force() {
-    survive(500).await;
 }
 
 #[tokio::test]

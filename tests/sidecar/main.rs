@@ -37,6 +37,7 @@ mod http;
 mod http_door;
 mod http_limits;
 mod http_outcomes;
+mod kills;
 mod large_geo;
 mod loopback;
 mod metrics;
