@@ -107,6 +107,8 @@ async fn a_bad_policy_is_refused_with_its_faults_and_the_old_one_serves_on() {
     let refused = door.apply("rules: [".to_owned()).await;
     assert_eq!((refused.previous_revision, refused.revision), (1, 1));
     assert!(!refused.faults.is_empty() && refused.digest != refused.given_digest);
+    let said = "a policy given by call is refused";
+    door.server.until_said(said).await;
     assert_eq!(door.rule().await, "all");
     let nonsense = ApplyPolicyRequest {
         who: "a\nb".to_owned(),

@@ -160,7 +160,7 @@ fn of_given(notice: &GivenNotice) {
             why,
             "a topology given by call takes effect"
         ),
-        // Of policies neither is told yet: who gives one has the faults, and none waits to be confirmed.
+        // No policy waits to be confirmed.
         (GivenFate::Held { because }, _) => tracing::warn!(
             digest,
             because,
@@ -168,7 +168,15 @@ fn of_given(notice: &GivenNotice) {
             why,
             "a topology given by call is held until it is confirmed"
         ),
-        (GivenFate::Refused { faults }, _) => tracing::warn!(
+        (GivenFate::Refused { faults }, Which::Policy) => tracing::warn!(
+            kind = "policy",
+            digest,
+            faults,
+            who,
+            why,
+            "a policy given by call is refused"
+        ),
+        (GivenFate::Refused { faults }, Which::Topology) => tracing::warn!(
             digest,
             faults,
             who,
