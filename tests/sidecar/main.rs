@@ -49,6 +49,7 @@ mod places;
 mod policies;
 #[path = "../support/ports.rs"]
 mod ports;
+mod prediction;
 #[path = "../support/programs.rs"]
 mod programs;
 mod prometheus;
