@@ -109,45 +109,67 @@ fn tried(candidate: &str) -> impl Fn(&Visit) -> bool {
     }
 }
 
-/// Rolls a policy out that sends its clients to nodes that fail, and makes these requests over and over until it is gone.
-fn is_taken_back_and_met_by_few(test: &str, visits: &[Visit]) {
-    let edits = [TELL_THE_LIST, PATIENT];
-    let Some(mut envoy) = Envoy::start_with(test, "envoy.yaml", &edits, setup()) else {
-        return;
-    };
+/// Makes rounds of requests until the rollout has ended: what became of them, and why it ended.
+fn until_it_ends(
+    operator: &mut Operator,
+    mut round: impl FnMut() -> Vec<Seen>,
+) -> (Vec<Seen>, String) {
+    let began = clock::now();
+    let mut seen = Vec::new();
+    loop {
+        seen.extend(round());
+        let status = operator.status();
+        if status.rollout.is_none() {
+            assert_eq!(status.revision, 1, "the policy before is in force still");
+            let last = status.last.unwrap();
+            assert_eq!(last.fate, "rolled_back");
+            assert!(last.why.starts_with("error_percent is "), "{}", last.why);
+            return (seen, last.why);
+        }
+        assert!(began.elapsed() < UNTIL_TAKEN_BACK, "{status:?}");
+    }
+}
+
+/// How many requests the bad nodes got.
+fn met_by_nodes(envoy: &Envoy) -> usize {
+    let counts = envoy.rig.nodes.counts();
+    let bad = counts.iter().filter(|node| node.site == "WAW");
+    let met = bad.map(|node| node.requests).sum::<u64>();
+    usize::try_from(met).unwrap()
+}
+
+/// Has the nodes of the bad site fail; their addresses.
+fn break_nodes(envoy: &Envoy) -> Vec<String> {
     let counts = envoy.rig.nodes.counts();
     let bad = counts.iter().filter(|node| node.site == "WAW");
     let bad: Vec<String> = bad.map(|node| node.address.to_string()).collect();
     for address in &bad {
         envoy.rig.behave(address, Behaviour::Error);
     }
+    bad
+}
+
+/// Rolls a policy out that sends its clients to nodes that fail, and makes these requests over and over until it is gone.
+fn is_taken_back_and_met_by_few(test: &str, visits: &[Visit]) {
+    let edits = [TELL_THE_LIST, PATIENT];
+    let Some(mut envoy) = Envoy::start_with(test, "envoy.yaml", &edits, setup()) else {
+        return;
+    };
+    let bad = break_nodes(&envoy);
     let policy = std::fs::read_to_string(envoy.rig.file("policy.yaml")).unwrap();
     let candidate = policy.replace(GOOD_SITES, BAD_SITE);
     let is_tried = tried(&candidate);
     let mut operator = Operator::of(&envoy.rig.sidecar);
     let rollout = operator.start(&candidate).rollout.unwrap();
     assert_eq!(rollout.digest, Digest::of(candidate.as_bytes()).to_string());
-    assert_eq!(
-        (rollout.percent, rollout.cohort.as_str()),
-        (PERCENT, "client_group")
-    );
+    let share = (rollout.percent, rollout.cohort.as_str());
+    assert_eq!(share, (PERCENT, "client_group"));
 
     let mut rounds = visits.chunks(ROUND).cycle();
     let mut round = || traffic::all(&envoy, rounds.next().unwrap(), CONNECTIONS);
     let began = clock::now();
-    let mut seen = Vec::new();
-    let last = loop {
-        seen.extend(round());
-        let status = operator.status();
-        if status.rollout.is_none() {
-            assert_eq!(status.revision, 1, "the policy before is in force still");
-            break status.last.unwrap();
-        }
-        assert!(began.elapsed() < UNTIL_TAKEN_BACK, "{status:?}");
-    };
-    assert_eq!(last.fate, "rolled_back");
-    assert!(last.why.starts_with("error_percent is "), "{}", last.why);
-
+    let (seen, why) = until_it_ends(&mut operator, &mut round);
+    let took = began.elapsed();
     let names_bad = |one: &Seen| one.listed.iter().any(|node| bad.contains(node));
     let (mut met, mut attempts) = (0, 0);
     for one in &seen {
@@ -160,32 +182,24 @@ fn is_taken_back_and_met_by_few(test: &str, visits: &[Visit]) {
     }
     assert!(met > 0, "nobody was tried on");
     // What the bad nodes counted is what those few were told: nobody came by another way.
-    let met_by_nodes = || {
-        let counts = envoy.rig.nodes.counts();
-        let bad = counts.iter().filter(|node| node.site == "WAW");
-        bad.map(|node| node.requests).sum::<u64>()
-    };
-    let met_in_the_end = met_by_nodes();
-    assert_eq!(usize::try_from(met_in_the_end).unwrap(), attempts);
+    assert_eq!(met_by_nodes(&envoy), attempts);
     // It is gone, for all.
     for _ in 0..4 {
         for one in round() {
             assert!(one.status == 200 && !names_bad(&one), "{one:?}");
         }
     }
-    assert_eq!(met_by_nodes(), met_in_the_end);
+    assert_eq!(met_by_nodes(&envoy), attempts);
     let audit = envoy.rig.file("state/audit.log");
     envoy.process.until("the audit log has the reason", || {
         let audit = std::fs::read_to_string(&audit).unwrap();
-        audit
-            .lines()
-            .any(|line| line.contains("\"rolled_back\"") && line.contains(&last.why))
+        let mut lines = audit.lines();
+        lines.any(|line| line.contains("\"rolled_back\"") && line.contains(&why))
     });
     note(&format!(
-        "envoy: {met} of {} requests met the bad policy, all of the 5 %; taken back after {:.1} s: {}",
+        "envoy: {met} of {} requests met the bad policy, all of the 5 %; taken back after {:.1} s: {why}",
         seen.len(),
-        began.elapsed().as_secs_f64(),
-        last.why
+        took.as_secs_f64(),
     ));
 }
 
