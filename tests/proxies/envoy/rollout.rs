@@ -181,15 +181,17 @@ fn is_taken_back_and_met_by_few(test: &str, visits: &[Visit]) {
         }
     }
     assert!(met > 0, "nobody was tried on");
-    // What the bad nodes counted is what those few were told: nobody came by another way.
-    assert_eq!(met_by_nodes(&envoy), attempts);
+    // The bad nodes got no more than those few were sent there: nobody came by another way. It may be fewer, for with some of
+    // their breakers open a list is shorter than three, and Envoy's last attempts go to any node.
+    let met_in_the_end = met_by_nodes(&envoy);
+    assert!(met_in_the_end <= attempts, "{met_in_the_end} {attempts}");
     // It is gone, for all.
     for _ in 0..4 {
         for one in round() {
             assert!(one.status == 200 && !names_bad(&one), "{one:?}");
         }
     }
-    assert_eq!(met_by_nodes(&envoy), attempts);
+    assert_eq!(met_by_nodes(&envoy), met_in_the_end);
     let audit = envoy.rig.file("state/audit.log");
     envoy.process.until("the audit log has the reason", || {
         let audit = std::fs::read_to_string(&audit).unwrap();
