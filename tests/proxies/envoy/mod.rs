@@ -9,6 +9,7 @@ mod order;
 mod outages;
 mod processor;
 mod rollout;
+mod short_lists;
 mod stories;
 mod strangers;
 mod traffic;
