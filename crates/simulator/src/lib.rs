@@ -4,6 +4,9 @@
 //! built from what it says, at the tick, as the sidecar's writer does. What is simulated is the world: nodes with queues
 //! and caches, requests, retries down the list, late outcomes. A run is a function of its inputs and its seed.
 
+mod asked;
+pub mod governed;
+mod lanes;
 pub mod node;
 pub mod paths;
 pub mod random;
@@ -19,6 +22,8 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use asked::Asked;
+use lanes::Lanes;
 use node::{CacheNode, Fault, NodeModel, Served};
 use paths::Paths;
 use random::Random;
@@ -30,18 +35,17 @@ use tradewind_engine::control::{Control, Next};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Evaluation, Pick, Reason, evaluate};
 use tradewind_engine::geo::group::Group;
-use tradewind_engine::geo::place::Asn;
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::lifecycle::Publish;
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::number::{from_u64, narrow, to_u64};
 use tradewind_engine::policy::Policy;
 use tradewind_engine::publication;
-use tradewind_engine::query::{Client, MAX_CANDIDATES, Query};
+use tradewind_engine::query::MAX_CANDIDATES;
 use tradewind_engine::signal::observation::{
     DecisionNumber, Dispatch, LoadReport, Outcome, ProbeResult, Reporter, Standing,
 };
-use tradewind_engine::snapshot::{GeoState, Parts, Snapshot};
+use tradewind_engine::snapshot::{Candidate, GeoState, Parts, Snapshot};
 use tradewind_engine::time::Moment;
 use tradewind_engine::topology::Topology;
 use traffic::Traffic;
@@ -103,6 +107,10 @@ pub struct Simulation {
     withheld: Vec<Pending>,
     /// The ways between clients and sites, if round trips are told.
     pub paths: Option<Paths>,
+    /// Requests say a path, of which the policy makes the key, instead of the key itself.
+    pub has_paths: bool,
+    /// Decisions that the control loop was not told of yet.
+    lanes: Lanes,
     /// How far the clock that the control loop is told is from the simulation's, in ms; may change at any time.
     pub clock_offset_ms: i64,
 }
@@ -192,6 +200,8 @@ impl Simulation {
             tellers: Tellers::default(),
             withheld: Vec::new(),
             paths: None,
+            has_paths: false,
+            lanes: Lanes::default(),
             clock_offset_ms: 0,
             setup,
         }
@@ -293,12 +303,25 @@ impl Simulation {
     /// Serves what a steward says, as a sidecar's writer does. Where clients are stays the simulation's own.
     pub fn serve(&mut self, publish: &Publish) {
         let policy = Arc::clone(publish.edition.policy());
-        self.replace(Arc::clone(&publish.topology), policy);
+        let candidate = publish.candidate.as_ref().map(|it| Candidate {
+            routing: Arc::clone(it.policy.routing()),
+            split: it.split,
+        });
+        self.adopt(Arc::clone(&publish.topology), policy, candidate);
     }
 
     /// Another fleet and policy take the place of these, as when an operator changes the files. Nodes are new where they
     /// have new names; outcomes and retries on their way go on.
     pub fn replace(&mut self, topology: Arc<Topology>, policy: Arc<Policy>) {
+        self.adopt(topology, policy, None);
+    }
+
+    fn adopt(
+        &mut self,
+        topology: Arc<Topology>,
+        policy: Arc<Policy>,
+        candidate: Option<Candidate>,
+    ) {
         let mut before: Vec<(Box<str>, CacheNode)> = self
             .setup
             .topology
@@ -317,9 +340,13 @@ impl Simulation {
         let parts = Parts {
             topology: Arc::clone(&self.setup.topology),
             policy: Arc::clone(&self.setup.policy),
+            candidate,
             ..self.snapshot.parts().clone()
         };
         let now = self.now();
+        let tried = parts.candidate.as_ref().map(|it| it.split.salt);
+        let told = self.told(self.now_us);
+        self.control.watch_cohorts(told, tried);
         let next = publication::adopt(&mut self.control, now, parts, Some(&self.snapshot));
         self.carry_on();
         self.publish(next);
@@ -348,8 +375,8 @@ impl Simulation {
 
     /// Decides a request as it would be decided now, without asking a node.
     pub fn ask(&self, key: u64, client: Option<tradewind_engine::geo::Location>) -> Evaluation {
-        let (key, id) = (key.to_le_bytes(), 0_u64.to_le_bytes());
-        evaluate(&self.snapshot, &query((&key, &id), (client, None)))
+        let asked = Asked::new(key, 0, self.has_paths);
+        evaluate(&self.snapshot, &asked.by(client, None))
     }
 
     /// One request: decided, sent, retried down the list.
@@ -360,11 +387,11 @@ impl Simulation {
         self.requests += 1;
         let number = self.requests;
         let key = World::key(habit, usual, number);
-        let (key_bytes, id_bytes) = (key.to_le_bytes(), number.to_le_bytes());
+        let asked = Asked::new(key, number, self.has_paths);
         let paths = self.paths.as_ref();
         let operator = paths.and_then(|paths| paths.draw_operator(&mut self.random));
-        let query = query((&key_bytes, &id_bytes), (client, operator));
-        let mut evaluation = evaluate(&self.snapshot, &query);
+        let mut evaluation = evaluate(&self.snapshot, &asked.by(client, operator));
+        self.lanes.count(&evaluation);
         if let Some(node) = self.rival.choose(&self.snapshot, &evaluation, self.now_us) {
             if let Some(first) = evaluation.picks.first_mut() {
                 first.node = node;
@@ -459,7 +486,9 @@ impl Simulation {
             self.next_load_report = now.plus(LOAD_REPORT_MS);
             self.report_load();
         }
-        let signals = self.control.tick(self.told(self.now_us), &self.snapshot);
+        let told = self.told(self.now_us);
+        self.control.decided(told, self.lanes.take());
+        let signals = self.control.tick(told, &self.snapshot);
         if self.setup.chooser != Chooser::Tradewind {
             self.report.tick_window();
             return;
@@ -552,23 +581,5 @@ impl Simulation {
     /// What the control loop did since the last report was taken.
     pub fn events(&self) -> &[Event] {
         &self.report.events
-    }
-}
-
-fn query<'q>(
-    (key, request_id): (&'q [u8], &'q [u8]),
-    (client, operator): (Option<tradewind_engine::geo::Location>, Option<Asn>),
-) -> Query<'q> {
-    Query {
-        host: "www.example.com",
-        path: "/",
-        key: Some(key),
-        request_id,
-        client: Client {
-            location: client,
-            asn: operator,
-            ..Client::default()
-        },
-        ..Query::default()
     }
 }

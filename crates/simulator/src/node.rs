@@ -46,6 +46,8 @@ pub enum Fault {
     Slow(f64),
     /// It answers 503 at once.
     Failing,
+    /// It does so to this share of requests, 0 to 1.
+    Erring(f64),
     /// Nothing listens at its address.
     Refusing,
     /// It says to everybody that it has too much to do.
@@ -126,6 +128,7 @@ impl CacheNode {
     ) -> Served {
         let fails = match self.fault {
             Fault::Failing => true,
+            Fault::Erring(share) => random.unit() < share,
             Fault::Flapping(hertz) => {
                 let phase = from_u64(now_us) / 1e6 * hertz;
                 phase - libm::floor(phase) < 0.5

@@ -184,7 +184,7 @@ impl Report {
 fn plain_owner(snapshot: &Snapshot, evaluation: &Evaluation) -> Option<NodeIndex> {
     let decision = tradewind_engine::decision::Decision::new(snapshot, evaluation);
     let tier = decision.tier()?;
-    let roster = snapshot.table(tier.set).ready();
+    let roster = snapshot.lane(evaluation.lane).table(tier.set).ready();
     let segment = roster.segment(evaluation.sites.first()?.position)?;
     let mut top = Top::new(1);
     rank::rank(roster.columns(), segment, evaluation.key, &mut top);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tradewind_engine::edition::Names;
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::lifecycle::{
-    Entries, Event, Geo, Publish, Start, StateChange, Steward, Target, Wanted,
+    Entries, Event, Geo, Start, StateChange, Steward, Target, Wanted,
 };
 use tradewind_engine::model::AdminState;
 use tradewind_engine::snapshot::GeoState;
 use tradewind_simulator::Simulation;
+use tradewind_simulator::governed::Governed;
 
 use crate::fleet::{Fleet, seconds};
 
@@ -30,59 +31,36 @@ spec:
   rules: [{name: all, owner: tests, rollback: none, pools: [all]}]
 ";
 
-/// A steward, and the fleet that does as it says.
-struct Scene {
-    steward: Steward,
-    simulation: Simulation,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let steward = Steward::new(Start {
-            names: Names::new("policy.yaml", "topology.yaml"),
-            kept: None,
-            states: Entries::new(),
-            geo: Geo {
-                ranges: Arc::new(Ranges::default()),
-                state: GeoState::NotConfigured,
-            },
-            knows_its_place: true,
-        });
-        let simulation = Fleet::default().simulate(200.0, 91);
-        let mut scene = Self {
-            steward,
-            simulation,
-        };
-        assert!(scene.step(read(POLICY)).is_some());
-        scene
-    }
-
-    /// Something happens; what is served from then on, if that is something else.
-    fn step(&mut self, event: Event) -> Option<Publish> {
-        let now_ms = self.simulation.now().0;
-        let publish = self.steward.step(now_ms, event).publish;
-        if let Some(publish) = &publish {
-            self.simulation.serve(publish);
-        }
-        publish
-    }
-
-    /// The node that each of some keys is sent to.
-    fn owners(&self) -> Vec<String> {
-        let topology = self.simulation.snapshot().topology();
-        let owner = |key| {
-            let evaluation = self.simulation.ask(key, None);
-            topology.node(evaluation.picks[0].node).id.to_string()
-        };
-        (0..500).map(owner).collect()
-    }
-}
-
-fn read(policy: &str) -> Event {
-    Event::Read(Wanted {
+/// A steward without a past, which has read these.
+pub(crate) fn govern(topology: &str, policy: &str, simulation: Simulation) -> Governed {
+    let steward = Steward::new(Start {
+        names: Names::new("policy.yaml", "topology.yaml"),
+        kept: Vec::new(),
+        rollout: None,
+        states: Entries::new(),
+        geo: Geo {
+            ranges: Arc::new(Ranges::default()),
+            state: GeoState::NotConfigured,
+        },
+        knows_its_place: true,
+    });
+    let mut governed = Governed::new(steward, simulation);
+    let read = Event::Read(Wanted {
         policy: Ok(policy.into()),
-        topology: Ok(TOPOLOGY.into()),
-    })
+        topology: Ok(topology.into()),
+    });
+    assert!(governed.step(read).is_some(), "the texts are good");
+    governed
+}
+
+/// The node that each of some keys is sent to.
+fn owners(scene: &Governed) -> Vec<String> {
+    let topology = scene.simulation.snapshot().topology();
+    let owner = |key| {
+        let evaluation = scene.simulation.ask(key, None);
+        topology.node(evaluation.picks[0].node).id.to_string()
+    };
+    (0..500).map(owner).collect()
 }
 
 /// The owners before and after, where they differ.
@@ -94,9 +72,10 @@ fn moves<'a>(before: &'a [String], after: &'a [String]) -> Vec<(&'a str, &'a str
 
 #[test]
 fn a_drain_moves_the_nodes_keys_and_ends_by_itself_and_a_bad_policy_moves_none() {
-    let mut scene = Scene::new();
+    let simulation = Fleet::default().simulate(200.0, 91);
+    let mut scene = govern(TOPOLOGY, POLICY, simulation);
     scene.simulation.run_until(seconds(60));
-    let before = scene.owners();
+    let before = owners(&scene);
     let drain = StateChange {
         target: Target::Node("fra-2".into()),
         state: AdminState::Drain,
@@ -105,20 +84,24 @@ fn a_drain_moves_the_nodes_keys_and_ends_by_itself_and_a_bad_policy_moves_none()
         why: "tests".to_owned(),
     };
     assert!(scene.step(Event::SetState(drain)).is_some());
-    let drained = scene.owners();
+    let drained = owners(&scene);
     let moved = moves(&before, &drained);
     assert!(moved.len() > 100, "about a third of the keys");
     assert!(moved.iter().all(|(from, _)| *from == "fra-2"));
     assert!(!drained.contains(&"fra-2".to_owned()));
     scene.simulation.run_until(seconds(79));
     assert!(scene.step(Event::Tick).is_none(), "it is not over yet");
-    let before = scene.owners();
-    assert!(scene.step(read("rules: [")).is_none());
-    assert_eq!(scene.owners(), before, "a bad policy moves nothing");
+    let before = owners(&scene);
+    let bad = Event::Read(Wanted {
+        policy: Ok("rules: [".into()),
+        topology: Ok(TOPOLOGY.into()),
+    });
+    assert!(scene.step(bad).is_none());
+    assert_eq!(owners(&scene), before, "a bad policy moves nothing");
     scene.simulation.run_until(seconds(80));
-    let before = scene.owners();
+    let before = owners(&scene);
     assert!(scene.step(Event::Tick).is_some());
-    let after = scene.owners();
+    let after = owners(&scene);
     let moved = moves(&before, &after);
     assert!(moved.len() > 100 && moved.iter().all(|(_, to)| *to == "fra-2"));
 }
