@@ -51,7 +51,8 @@ impl Default for Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn topology(&self) -> Arc<Topology> {
+    /// The fleet as it is written; every second node has the label `half: odd`, the others `half: even`.
+    pub(crate) fn topology_text(&self) -> String {
         let mut text = String::from(
             "apiVersion: tradewind/v1\nkind: Topology\nspec:\n  tiers: [edge, regional, origin]\n  sites:\n",
         );
@@ -69,9 +70,11 @@ impl Fleet {
             for k in 0..self.nodes_per_site {
                 let capacity = (self.capacity)(count);
                 count += 1;
+                let half = if count % 2 == 0 { "even" } else { "odd" };
                 writeln!(
                     text,
-                    "  - {{id: {id}-{k:02}, site: {id}, address: \"192.0.2.{count}:80\", capacity: {capacity}}}"
+                    "  - {{id: {id}-{k:02}, site: {id}, address: \"192.0.2.{count}:80\", capacity: {capacity}, \
+                     labels: {{half: {half}}}}}"
                 )
                 .expect("written");
             }
@@ -85,7 +88,11 @@ impl Fleet {
                 .expect("written");
             }
         }
-        let compiled = topology::compile("topology.yaml", &text);
+        text
+    }
+
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        let compiled = topology::compile("topology.yaml", &self.topology_text());
         Arc::new(
             compiled
                 .topology

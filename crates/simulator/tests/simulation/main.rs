@@ -19,6 +19,7 @@ mod lists;
 mod paths;
 mod reloads;
 mod reporters;
+mod rollouts;
 mod shifts;
 mod steady;
 mod steward;
