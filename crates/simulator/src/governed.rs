@@ -2,6 +2,7 @@
 
 use tradewind_engine::lifecycle::notice::{Notice, RolloutNotice};
 use tradewind_engine::lifecycle::{Event, Publish, Steward};
+use tradewind_engine::rollout::Seen;
 use tradewind_engine::time::Moment;
 
 use super::Simulation;
@@ -68,6 +69,9 @@ impl Governed {
             fared.unwrap_or_default()
         });
         let fared = fared.collect();
-        self.step(Event::Fared(fared));
+        self.step(Event::Seen(Seen {
+            fared,
+            broken: None,
+        }));
     }
 }

@@ -8,7 +8,7 @@ use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::lifecycle::{
     Entries, Event, Geo, RolloutOrder, RolloutRequest, Start, Steward, Wanted,
 };
-use tradewind_engine::rollout::{Order, Stage};
+use tradewind_engine::rollout::{Order, Seen, Stage};
 use tradewind_engine::snapshot::{BUCKETS, Candidate, GeoState, LaneIndex};
 
 use super::scene::{
@@ -122,7 +122,10 @@ fn breach() -> Event {
         failed: 1_000,
         ..Fared::default()
     };
-    Event::Fared(vec![[good, bad]])
+    Event::Seen(Seen {
+        fared: vec![[good, bad]],
+        broken: None,
+    })
 }
 
 #[test]
