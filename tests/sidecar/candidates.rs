@@ -205,6 +205,7 @@ fn apply(document: String) -> ApplyPolicyRequest {
     ApplyPolicyRequest {
         document,
         why: "tests".to_owned(),
+        force: true,
         ..ApplyPolicyRequest::default()
     }
 }

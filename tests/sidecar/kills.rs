@@ -181,6 +181,7 @@ impl Doors {
                 let request = ApplyPolicyRequest {
                     document: policy(number),
                     why,
+                    force: true,
                     ..ApplyPolicyRequest::default()
                 };
                 let answered = self.policy.apply(request).await;

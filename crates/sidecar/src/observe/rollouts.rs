@@ -50,7 +50,11 @@ fn encode_info(rolling: Option<&Rolling>, encoder: &mut DescriptorEncoder<'_>) -
     let name = "rollout_share_ratio";
     let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     let share = rolling.map_or(0.0, |it| percent(it.buckets()) / 100.0);
-    ConstGauge::new(share).encode(family)
+    ConstGauge::new(share).encode(family)?;
+    let help = "1 while a rollout is paused and waits for somebody";
+    let family = encoder.encode_descriptor("rollout_paused", help, None, MetricType::Gauge)?;
+    let is_paused = |it: &Rolling| matches!(it.progress.phase(), Phase::Paused { .. });
+    ConstGauge::new(i64::from(rolling.is_some_and(is_paused))).encode(family)
 }
 
 fn encode_guards(rolling: Option<&Rolling>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
