@@ -73,7 +73,10 @@ impl Scene {
         let mut now = warm;
         governed.run_until(seconds(now));
         if cohort.is_some() {
-            start(&mut governed, &candidate, cohort);
+            // By object is what is chosen for such a change.
+            let asked = cohort.filter(|it| *it == Cohort::ClientGroup);
+            start(&mut governed, &candidate, asked);
+            assert_eq!(governed.steward.rollout().map(|it| it.cohort), cohort);
         }
         let mut pass = |length: u64| {
             governed.simulation.take_report();
