@@ -44,7 +44,7 @@ fn check_stages(checker: &mut Checker<'_>, path: &Path<'_>, stages: &[StageDocum
         let percent = path.field("percent");
         checker.in_range(Code::P006, &percent, stage.percent, &(0.01..=100.0));
         if stage.percent <= before {
-            let message = format!("{} is not more than the stage before", stage.percent);
+            let message = format!("no more than the stage before, which has {before} %");
             let help = "stages only grow: what has moved to the new policy stays there";
             checker.error(Code::P006, &percent, message, help);
         }
