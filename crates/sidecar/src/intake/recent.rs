@@ -90,7 +90,11 @@ impl RecentDecisions {
                     evaluation,
                     ..
                 } = &sample;
-                state.shadow.compare(published, request, evaluation);
+                let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+                let reading = published.snapshot.reading();
+                if let Ok(query) = buffer.read(request, &mut room, reading) {
+                    state.shadow.compare(published, &query, evaluation);
+                }
             }
             if sample.is_kept {
                 self.keep(sample, &state.view.load());

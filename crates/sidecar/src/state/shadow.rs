@@ -12,8 +12,6 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::state::Published;
-use crate::wire::proto::DecideRequest;
-use crate::wire::{QueryBuffer, QueryRoom};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Evaluation, evaluate_in};
 use tradewind_engine::model::LaneIndex;
@@ -84,7 +82,7 @@ pub struct Shadow {
 
 impl Shadow {
     /// Decides a request by the lane that did not decide it, and notes how the answers differ.
-    pub fn compare(&self, published: &Published, request: &DecideRequest, evaluation: &Evaluation) {
+    pub fn compare(&self, published: &Published, query: &Query<'_>, evaluation: &Evaluation) {
         let Some(candidate) = &published.candidate else {
             return;
         };
@@ -93,7 +91,7 @@ impl Shadow {
             return;
         }
         let began = clock::now();
-        let Some((rule, kind)) = self.difference(published, request, evaluation) else {
+        let Some((rule, kind)) = self.difference(published, query, evaluation) else {
             return;
         };
         let took = began.elapsed();
@@ -181,22 +179,20 @@ impl Shadow {
     fn difference(
         &self,
         published: &Published,
-        request: &DecideRequest,
+        query: &Query<'_>,
         evaluation: &Evaluation,
     ) -> Option<(String, Option<Kind>)> {
         let snapshot = &published.snapshot;
-        let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-        let query = buffer.read(request, &mut room, snapshot.reading()).ok()?;
         let [first, second] = LaneIndex::BOTH.map(|lane| {
             if lane == evaluation.lane {
                 evaluation.clone()
             } else {
-                evaluate_in(snapshot, lane, &query)
+                evaluate_in(snapshot, lane, query)
             }
         });
         let [in_force, tried] = [&first, &second].map(|it| Decision::new(snapshot, it));
         let policy = &published.candidate.as_ref()?.policy;
-        self.count(policy, &tried, &query);
+        self.count(policy, &tried, query);
         let place = |decision: &Decision<'_>| {
             let pick = decision.evaluation().picks.first()?;
             Some((snapshot.topology().site_of(pick.node), pick.node))
