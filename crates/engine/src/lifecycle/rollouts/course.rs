@@ -1,210 +1,22 @@
-//! A candidate beside the policy in force: rolled out stage by stage, or only looked at in the shadow of it.
-//!
-//! There is one at most. It stands on the policy in force: where another one comes into force it ends, and where another
-//! fleet does it is compiled for that, or ends. What is kept of it lets a restart go on at the same stage; where that cannot
-//! be, it ends, so that no process ever tries a candidate on more than it was told to.
+//! The course of a candidate: begun, ordered about, watched, carried over to other editions, and ended.
 
 use std::sync::Arc;
 
-use super::notice::{Notice, RolloutFate, RolloutNotice};
-use super::revisions::Origin;
-use super::{ApplyError, Change, Effects, Keep, Reply, Steward};
-use crate::difference::{self, Difference, Kind, Reach, Reading};
+use super::changes::Changes;
+use super::{
+    Ended, Rolling, RolloutAnswer, RolloutError, RolloutOrder, RolloutRecord, RolloutRequest,
+};
+use crate::date::Date;
 use crate::document::Diagnostics;
 use crate::edition::{Edition, Known, Which};
+use crate::lifecycle::notice::{Notice, RolloutFate, RolloutNotice};
+use crate::lifecycle::revisions::Origin;
+use crate::lifecycle::{ApplyError, Change, Effects, Keep, Reply, Steward};
 use crate::model::Digest;
-use crate::policy::Policy;
-use crate::rollout::{Order, OrderError, Phase, Progress, Seen, Settings, Stage, Step, percent};
-use crate::snapshot::{Cohort, Split};
+use crate::rollout::{Order, Progress, Seen, Settings, Step, percent};
 
 /// How often a disk is asked again that did not take the rollout, in ms.
 const KEEP_AGAIN_MS: u64 = 5_000;
-
-/// A policy to roll out, or to look at.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RolloutRequest {
-    /// Its text.
-    pub document: Arc<str>,
-    /// The number of the revision that must be in force; `None` for any.
-    pub if_revision: Option<u64>,
-    /// By what requests are told apart; `None` for what the policy in force says.
-    pub cohort: Option<Cohort>,
-    /// The stages; empty for what the policy in force says.
-    pub stages: Vec<Stage>,
-    /// Whether it is only looked at: it decides nothing, and does not come into force by itself.
-    pub is_shadow: bool,
-    /// Where this process is in the span over which sidecars begin, 0 to 1.
-    pub jitter: f64,
-    /// Who asks.
-    pub who: String,
-    /// Why.
-    pub why: String,
-}
-
-/// What an operator asks of the rollout that there is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RolloutOrder {
-    /// What.
-    pub order: Order,
-    /// Who asks.
-    pub who: String,
-    /// Why.
-    pub why: String,
-}
-
-/// What is kept of a rollout.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RolloutRecord {
-    /// The candidate's text.
-    pub document: Arc<str>,
-    /// The digest of the policy that it stands on.
-    pub base: Digest,
-    /// Its stages.
-    pub stages: Vec<Stage>,
-    /// By what requests are told apart.
-    pub cohort: Cohort,
-    /// Whether it is only looked at.
-    pub is_shadow: bool,
-    /// The stage, from 0.
-    pub stage: usize,
-    /// Whether it goes on.
-    pub phase: Phase,
-    /// Since when it is at that stage, ms since 1970.
-    pub stage_since_unix_ms: u64,
-    /// When it began, ms since 1970.
-    pub started_unix_ms: u64,
-    /// Who wanted it.
-    pub who: String,
-    /// Why.
-    pub why: String,
-}
-
-/// A candidate that is rolled out or looked at.
-#[derive(Debug, Clone)]
-pub struct Rolling {
-    /// The candidate, with the fleet in force.
-    pub candidate: Edition,
-    /// How far it is; of one that is only looked at, nothing moves.
-    pub progress: Progress,
-    /// By what requests are told apart.
-    pub cohort: Cohort,
-    /// Whether it is only looked at.
-    pub is_shadow: bool,
-    /// What it changes, a line each.
-    pub changes: Vec<String>,
-    /// The digest of the policy that it stands on.
-    pub base: Digest,
-    /// The text of that.
-    pub base_text: Arc<str>,
-    /// When it began, ms since 1970.
-    pub started_unix_ms: u64,
-    /// Who wanted it.
-    pub who: String,
-    /// Why.
-    pub why: String,
-}
-
-/// How the last rollout ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// The candidate's digest.
-    pub digest: Digest,
-    /// What became of it.
-    pub fate: RolloutFate,
-    /// Why.
-    pub why: String,
-    /// When, ms since 1970.
-    pub at_unix_ms: u64,
-}
-
-/// A candidate as it is to be published.
-#[derive(Debug, Clone)]
-pub struct Tried {
-    /// The candidate.
-    pub policy: Arc<Policy>,
-    /// What that was compiled from.
-    pub text: Arc<str>,
-    /// What it decides.
-    pub split: Split,
-}
-
-/// What became of a rollout that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RolloutAnswer {
-    /// Why the candidate is refused; without errors if it is not.
-    pub faults: Diagnostics,
-    /// What somebody should look at.
-    pub warnings: Diagnostics,
-}
-
-/// Why a rollout was not begun or changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RolloutError {
-    /// What would refuse any policy.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    /// There is one.
-    #[error("policy {0} is tried already: see `tradewind rollout status`, abort it first")]
-    UnderWay(String),
-    /// There is none.
-    #[error("no rollout is under way")]
-    None,
-    /// The candidate changes nothing that part of the requests could be tried with.
-    #[error("{0}")]
-    NothingToTry(&'static str),
-    /// Nothing goes on with a candidate that is only looked at.
-    #[error("the candidate is only looked at: abort it, and start a rollout")]
-    Shadow,
-    /// It cannot be done at this stage.
-    #[error(transparent)]
-    Order(#[from] OrderError),
-}
-
-impl Rolling {
-    /// As it is to be published.
-    pub(super) fn tried(&self) -> Tried {
-        Tried {
-            policy: Arc::clone(self.candidate.policy()),
-            text: Arc::clone(self.candidate.policy_text()),
-            split: Split {
-                cohort: self.cohort,
-                buckets: self.buckets(),
-                salt: self.digest().salt(),
-            },
-        }
-    }
-
-    /// How many of all buckets it decides.
-    pub fn buckets(&self) -> u16 {
-        if self.is_shadow {
-            0
-        } else {
-            self.progress.buckets()
-        }
-    }
-
-    /// The candidate's digest.
-    pub fn digest(&self) -> Digest {
-        self.candidate.policy().digest()
-    }
-
-    /// What is kept of it.
-    fn record(&self) -> RolloutRecord {
-        RolloutRecord {
-            document: Arc::clone(self.candidate.policy_text()),
-            base: self.base,
-            stages: self.progress.settings().stages.clone(),
-            cohort: self.cohort,
-            is_shadow: self.is_shadow,
-            stage: self.progress.stage(),
-            phase: self.progress.phase().clone(),
-            stage_since_unix_ms: self.progress.stage_since_unix_ms(),
-            started_unix_ms: self.started_unix_ms,
-            who: self.who.clone(),
-            why: self.why.clone(),
-        }
-    }
-}
 
 impl Steward {
     /// The candidate that there is.
@@ -218,7 +30,11 @@ impl Steward {
     }
 
     /// Begins to roll out a candidate, or to look at it.
-    pub(super) fn start_rollout(&mut self, now_unix_ms: u64, request: RolloutRequest) -> Effects {
+    pub(in crate::lifecycle) fn start_rollout(
+        &mut self,
+        now_unix_ms: u64,
+        request: RolloutRequest,
+    ) -> Effects {
         let current = match self.ready_for_rollout(&request) {
             Ok(current) => current,
             Err(error) => return Effects::reply(Reply::Rollout(Err(error))),
@@ -244,7 +60,7 @@ impl Steward {
         if !request.stages.is_empty() {
             settings.stages.clone_from(&request.stages);
         }
-        let warnings = candidate.policy_warnings(crate::date::Date::from_unix_ms(now_unix_ms));
+        let warnings = candidate.policy_warnings(Date::from_unix_ms(now_unix_ms));
         let cohort = request.cohort.or(settings.cohort).unwrap_or(cohort);
         self.rolling = Some(Rolling {
             progress: Progress::new(now_unix_ms, settings, request.jitter),
@@ -295,7 +111,11 @@ impl Steward {
     }
 
     /// An operator asks something of the rollout that there is.
-    pub(super) fn order_rollout(&mut self, now_unix_ms: u64, order: RolloutOrder) -> Effects {
+    pub(in crate::lifecycle) fn order_rollout(
+        &mut self,
+        now_unix_ms: u64,
+        order: RolloutOrder,
+    ) -> Effects {
         let RolloutOrder { order, who, why } = order;
         let Some(rolling) = &mut self.rolling else {
             return Effects::reply(Reply::Rollout(Err(RolloutError::None)));
@@ -325,7 +145,7 @@ impl Steward {
     }
 
     /// What is seen of the candidate. Its expectations count where the policy in force requires that.
-    pub(super) fn seen(&mut self, now_unix_ms: u64, mut seen: Seen) -> Effects {
+    pub(in crate::lifecycle) fn seen(&mut self, now_unix_ms: u64, mut seen: Seen) -> Effects {
         let current = self.current.as_ref().map(Edition::policy);
         let are_required = current.is_some_and(|it| it.gates().require_expectations);
         let rolling = self.rolling.as_mut().filter(|it| !it.is_shadow);
@@ -423,7 +243,7 @@ impl Steward {
     }
 
     /// Another edition is in force: the candidate is compiled for its fleet, or ends where the policy is another.
-    pub(super) fn carry_rollout(&mut self, now_unix_ms: u64) {
+    pub(in crate::lifecycle) fn carry_rollout(&mut self, now_unix_ms: u64) {
         let Some(current) = self.current.clone() else {
             return;
         };
@@ -514,7 +334,11 @@ impl Steward {
 
     /// What is to be kept of the rollout, if that is not known to be on disk; that there is none too, or a restart would go on
     /// with one that was taken back. A disk that does not take it is asked again every few seconds when nothing else happens.
-    pub(super) fn unkept_rollout(&mut self, now_unix_ms: u64, is_quiet: bool) -> Option<Keep> {
+    pub(in crate::lifecycle) fn unkept_rollout(
+        &mut self,
+        now_unix_ms: u64,
+        is_quiet: bool,
+    ) -> Option<Keep> {
         let record = self.rolling.as_ref().map(Rolling::record).map(Arc::new);
         // What an earlier run kept is not overwritten before it was looked at.
         if self.kept_rollout.is_some() || self.rollout_on_disk == record {
@@ -544,61 +368,4 @@ fn notice(
 
 fn first(faults: &Diagnostics) -> String {
     faults.to_lines().into_iter().next().unwrap_or_default()
-}
-
-/// What a candidate changes of the policy in force.
-struct Changes {
-    lines: Vec<String>,
-    reach: Vec<Reach>,
-    /// Whether something is changed of how requests are routed that is no matter of matching, placement or site: what proxies are
-    /// told beside the nodes.
-    is_of_answers: bool,
-    /// Whether both say the same.
-    is_none: bool,
-}
-
-impl Changes {
-    fn between(before: &str, after: &str) -> Self {
-        let name = Which::Policy.name();
-        let read = |text: &str| Reading::read(Which::Policy, name, text).ok();
-        let both = read(before).zip(read(after));
-        let found = both.and_then(|(before, after)| difference::between(&before, &after).ok());
-        let is_none = found.as_ref().is_some_and(Vec::is_empty);
-        let found = found.unwrap_or_default();
-        let is_of_answers = |it: &Difference| {
-            it.about.kind != Kind::Section && it.reach.contains(&Reach::Operation)
-        };
-        Self {
-            is_of_answers: found.iter().any(is_of_answers),
-            is_none,
-            lines: found.iter().map(ToString::to_string).collect(),
-            reach: found
-                .iter()
-                .flat_map(|it| it.reach.iter().copied())
-                .collect(),
-        }
-    }
-
-    /// By what requests are to be told apart. Where keys move among nodes, by key: else an object would be fetched by its
-    /// nodes of both policies. Where only the choice of site changes, by client group: then each client sees one policy.
-    fn cohort(&self, current: &Edition, candidate: &Edition) -> Result<Cohort, RolloutError> {
-        let has = |reach| self.reach.contains(&reach);
-        let reading = |edition: &Edition| edition.policy().routing().reading().paths;
-        if reading(current) != reading(candidate) {
-            let why = "`paths` says how every request is read, which cannot be tried on a part of them: apply it";
-            return Err(RolloutError::NothingToTry(why));
-        }
-        if has(Reach::Placement) || has(Reach::Matching) {
-            return Ok(Cohort::Key);
-        }
-        if has(Reach::Site) || self.is_of_answers {
-            return Ok(Cohort::ClientGroup);
-        }
-        Err(RolloutError::NothingToTry(if has(Reach::Operation) {
-            "what it changes (breakers, probes, budgets and the like) is one for all requests and cannot be tried on a part of \
-             them: apply it"
-        } else {
-            "it changes nothing that requests could be tried with: apply it"
-        }))
-    }
 }
