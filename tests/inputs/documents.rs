@@ -728,9 +728,9 @@ fn survives_as_topology(text: &str) -> bool {
 }
 
 /// A fixture, and what reads and uses a text of its kind.
-type Survivor = (&'static str, fn(&str) -> bool);
+pub(crate) type Survivor = (&'static str, fn(&str) -> bool);
 
-const SURVIVORS: [Survivor; 2] = [
+pub(crate) const SURVIVORS: [Survivor; 2] = [
     ("policies/good/full.yaml", survives_as_policy),
     ("topologies/good/full.yaml", survives_as_topology),
 ];

@@ -12,6 +12,7 @@ mod hostile;
 mod measuring;
 #[path = "../../examples/fixtures/mmdb.rs"]
 mod mmdb;
+mod pairs;
 mod schemas;
 
 #[global_allocator]

@@ -21,7 +21,7 @@ use tradewind::engine::topology::Topology;
 use tradewind::engine::{policy, topology};
 use tradewind::sidecar::settings::{Args, Settings};
 
-fn testdata(path: &str) -> PathBuf {
+pub(crate) fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("testdata")
         .join(path)
@@ -272,7 +272,7 @@ fn mutants(good: &Value, schema: &Value) -> Vec<(String, Value)> {
 
 /// A fixture as JSON; `None` where it is not YAML to begin with, says a thing twice, or has a merge key, which JSON knows
 /// nothing of.
-fn json_of(file: &Path) -> Option<Value> {
+pub(crate) fn json_of(file: &Path) -> Option<Value> {
     let text = read(file);
     let has_merge_key = text.contains("<<:");
     serde_saphyr::from_str(&text)
