@@ -299,18 +299,21 @@ fn print(
 fn status(args: &StatusArgs, out: &mut impl Write) -> Result<Exit, CommandError> {
     let door = Door::open(&args.door)?;
     let mut statuses = door.wait(door.rollout().watch(proto::WatchRolloutRequest {}))?;
-    let mut said = String::new();
+    let (mut said, mut passed_over) = (String::new(), 0);
     let mut was_there = false;
     while let Some(status) = door.next(&mut statuses)? {
         match args.format {
             Format::Json => output::json(out, &status)?,
             Format::Text => {
-                let words = words(&status);
-                // Guards are asked twice a second, and mostly say the same.
-                if words != said {
-                    output::text(out, &words)?;
+                let headline = headline(&status);
+                // Guards are asked twice a second, and their numbers move all the time.
+                if headline != said || passed_over >= PASSED_OVER {
+                    output::text(out, &words(&status))?;
+                    passed_over = 0;
+                } else {
+                    passed_over += 1;
                 }
-                said = words;
+                said = headline;
             }
         }
         out.flush().map_err(CommandError::Output)?;
@@ -323,6 +326,19 @@ fn status(args: &StatusArgs, out: &mut impl Write) -> Result<Exit, CommandError>
         }
     }
     Ok(Exit::Usage)
+}
+
+/// Statuses that say nothing new are shown once in so many: every ten seconds.
+const PASSED_OVER: u32 = 20;
+
+/// What of a status is news: how far it is, and what each guard says.
+fn headline(status: &proto::RolloutStatus) -> String {
+    let Some(rollout) = &status.rollout else {
+        return String::from("none");
+    };
+    let guards = rollout.guards.iter().map(|it| it.verdict.as_str());
+    let verdicts = guards.collect::<Vec<_>>().join(" ");
+    format!("{} {} {verdicts}", rollout.phase, rollout.stage)
 }
 
 fn words(status: &proto::RolloutStatus) -> String {

@@ -2,6 +2,12 @@
 //!
 //! All pairs: `cargo test --release --test inputs pairs -- --ignored --nocapture`.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and says what it tried"
+)]
+
 use serde_json::Value;
 
 use crate::documents::SURVIVORS;

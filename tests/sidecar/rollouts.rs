@@ -341,6 +341,9 @@ async fn a_gate_stops_an_apply_unless_it_is_forced() {
     };
     let stopped = door.policy.apply(apply.clone()).await.unwrap().into_inner();
     assert_eq!((stopped.revision, stopped.breaches.len()), (1, 1));
+    let audit = || fs::read_to_string(files.state().join("audit.log")).unwrap();
+    let is_recorded = || audit().contains("\"stopped\"") && audit().contains("moved_keys");
+    door.server.until("the audit log has it", is_recorded).await;
     apply.force = true;
     let forced = door.policy.apply(apply).await.unwrap().into_inner();
     assert_eq!(forced.revision, 2);

@@ -163,6 +163,9 @@ fn text(answer: &proto::ApplyPolicyResponse) -> String {
     text.line(format_args!(
         "undo with: tradewind policy rollback --to {before} --why TEXT"
     ));
+    text.line(format_args!(
+        "note: it holds until the policy file changes; write it there too, or the file's next edit takes this back"
+    ));
     if !answer.kept {
         text.line(format_args!(
             "note: not kept on disk, a restart of the sidecar forgets it"

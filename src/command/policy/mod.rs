@@ -27,7 +27,7 @@ The safe way to change a policy:
   tradewind policy status                       is it?
   tradewind policy rollback --why TEXT          take it back
 
-Whatever took effect is a revision with a number, whether it came by a call or as a file. The later one wins. docs/review.md
+Whatever took effect is a revision with a number, whether it came by a call or as a file. The later one wins. docs/rollouts.md
 has it all.")]
 pub struct Args {
     /// What to do

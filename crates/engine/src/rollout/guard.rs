@@ -204,8 +204,13 @@ impl Guard {
                 )
             }
         };
+        let lacks = if judgement.verdict == Verdict::Inconclusive {
+            format!("; it takes {} samples on either side", self.min_samples)
+        } else {
+            String::new()
+        };
         format!(
-            "{} is {} over {} samples, {bound}",
+            "{} is {} over {} samples, {bound}{lacks}",
             self.metric.name(),
             show(judgement.candidate),
             judgement.samples

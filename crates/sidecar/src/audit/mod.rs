@@ -34,6 +34,19 @@ pub struct Audit {
     in_force: InForce,
 }
 
+/// A policy that the gates of the one in force kept from coming into force: nothing that the steward hears of.
+#[derive(Debug, Clone, Default)]
+pub struct Stopped {
+    /// The digest of its text.
+    pub given: String,
+    /// The gates.
+    pub gates: Vec<String>,
+    /// Who wanted it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
 impl Audit {
     /// The log in the state directory, if there is one; begins with an entry that this process starts.
     pub fn open(state_dir: Option<PathBuf>, counters: &Arc<AuditCounters>) -> Self {
@@ -78,6 +91,11 @@ impl Audit {
                 None => record,
             });
         }
+    }
+
+    /// Records a policy that gates kept from coming into force.
+    pub fn stopped(&mut self, stopped: &Stopped) {
+        self.record(notices::stopped(stopped));
     }
 
     /// Records other geo tables, or that files are refused.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Stopped;
 use super::entry::{BY_FILE, BY_PROCESS, Kind, Record};
 use crate::state::GeoStatus;
 use tradewind_engine::control::meter::Disruption;
@@ -42,15 +43,31 @@ impl InForce {
     }
 }
 
+/// Who asks, and why.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    who: String,
+    why: String,
+}
+
+impl Wish {
+    fn of(who: &str, why: &str) -> Self {
+        Self {
+            who: who.to_owned(),
+            why: why.to_owned(),
+        }
+    }
+}
+
 /// What the steward is asked, as far as its words do not repeat it: texts that may be refused.
 #[derive(Debug, Clone, Default)]
 pub enum Asked {
     /// To use what sources say.
     Read(Wanted),
     /// To use the text of this digest; `None` for one that the sidecar has.
-    Given(Which, Option<Digest>),
+    Given(Which, Option<Digest>, Wish),
     /// To try the policy of this digest.
-    Try(Digest),
+    Try(Digest, Wish),
     /// Something else.
     #[default]
     Other,
@@ -66,14 +83,20 @@ impl Asked {
                     PolicyDocument::Text(text) => Some(Digest::of(text.as_bytes())),
                     PolicyDocument::Earlier(_) => None,
                 },
+                Wish::of(&update.who, &update.why),
             ),
-            Event::StartRollout(request) => Self::Try(Digest::of(request.document.as_bytes())),
-            Event::ApplyTopology(update) => match &update.document {
-                Document::Text(text) => {
-                    Self::Given(Which::Topology, Some(Digest::of(text.as_bytes())))
-                }
-                Document::Held(_) => Self::Given(Which::Topology, None),
-            },
+            Event::StartRollout(request) => Self::Try(
+                Digest::of(request.document.as_bytes()),
+                Wish::of(&request.who, &request.why),
+            ),
+            Event::ApplyTopology(update) => Self::Given(
+                Which::Topology,
+                match &update.document {
+                    Document::Text(text) => Some(Digest::of(text.as_bytes())),
+                    Document::Held(_) => None,
+                },
+                Wish::of(&update.who, &update.why),
+            ),
             _ => Self::Other,
         }
     }
@@ -142,12 +165,14 @@ fn is_about(notice: &Notice, which: Which) -> bool {
 
 /// A text that a call gives and the steward refuses without a word to others than the caller.
 fn refused_in_silence(asked: &Asked, reply: Option<&Reply>) -> Option<Record> {
-    let (kind, digest) = match asked {
-        Asked::Given(which, digest) => (kind(*which), *digest),
-        Asked::Try(digest) => (Kind::Rollout, Some(*digest)),
+    let (kind, digest, wish) = match asked {
+        Asked::Given(which, digest, wish) => (kind(*which), *digest, wish),
+        Asked::Try(digest, wish) => (Kind::Rollout, Some(*digest), wish),
         Asked::Read(_) | Asked::Other => return None,
     };
-    let record = Record::new(kind, "refused").what("given", digest_value(digest));
+    let record = Record::new(kind, "refused")
+        .by(&wish.who, &wish.why)
+        .what("given", digest_value(digest));
     match reply? {
         Reply::Policy(Err(error)) | Reply::Topology(Err(error)) => {
             Some(record.what("because", error.to_string()))
@@ -337,6 +362,14 @@ pub(super) fn moving(record: Record, moved: &Disruption) -> Record {
     record
         .did("moved_ratio", moved.moved)
         .did("moved_minimum_ratio", moved.minimum)
+}
+
+/// A policy that gates kept from coming into force.
+pub(super) fn stopped(stopped: &Stopped) -> Record {
+    Record::new(Kind::Policy, "stopped")
+        .by(&stopped.who, &stopped.why)
+        .what("given", stopped.given.as_str())
+        .what("gates", stopped.gates.clone())
 }
 
 /// This process starts.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::audit::Stopped;
 use crate::probe::Probed;
 use crate::state::Fleet;
 use tradewind_engine::edition::Edition;
@@ -43,6 +44,8 @@ pub(super) enum Event {
     Get(oneshot::Sender<Option<InForce>>),
     /// What is in force, and what was.
     Policies(oneshot::Sender<Option<Policies>>),
+    /// Gates kept a policy from coming into force.
+    Stopped(Stopped),
     /// A probe came back.
     Probed(Probed),
     /// Forget what this node's breaker holds against it; answers whether there is such a node.
@@ -156,6 +159,11 @@ impl Mailbox {
     /// Puts a topology in force, without writing it to its file; `None` when the writer has ended.
     pub async fn apply_topology(&self, update: Update) -> Option<Result<Applied, ApplyError>> {
         self.ask(|reply| Event::ApplyTopology(update, reply)).await
+    }
+
+    /// Has it recorded that gates kept a policy from coming into force. Where the writer is far behind it is not.
+    pub fn stopped(&self, stopped: Stopped) {
+        drop(self.events.try_send(Event::Stopped(stopped)));
     }
 
     /// Begins to roll out a candidate, or to look at it; `None` when the writer has ended.

@@ -191,6 +191,10 @@ impl Steward {
             why: rolling.why,
         };
         let is_promoted = !why.is_empty();
+        let wanted = match change.who.as_str() {
+            "" => format!("; wanted because: {}", change.why),
+            wanted_by => format!("; wanted by {wanted_by}: {}", change.why),
+        };
         self.note_end(now_unix_ms, (digest, RolloutFate::Completed), &change.why);
         self.warn_of_policy(now_unix_ms, &rolling.candidate);
         self.status.policy.serve(now_unix_ms, digest);
@@ -202,7 +206,7 @@ impl Steward {
         } else {
             "all guards passed at its last stage"
         };
-        let what = format!("in force as revision {}, {by}", self.revision());
+        let what = format!("in force as revision {}, {by}{wanted}", self.revision());
         let completed = notice(RolloutFate::Completed, (digest, what), (who, why));
         self.pending.push(completed);
         Effects {

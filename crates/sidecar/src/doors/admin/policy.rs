@@ -9,6 +9,7 @@ use super::messages::{self, Faults};
 use super::policy_messages as told;
 use super::policy_plan::{self, Ground, Planned};
 use super::{AdminDesk, Events, ended, invalid, refused};
+use crate::audit::Stopped;
 use crate::state::{Sources, State};
 use crate::wire::proto;
 use crate::wire::proto::server::policy_service_server::PolicyService;
@@ -122,7 +123,14 @@ impl PolicyService for AdminDesk {
         let breaches = planned.map_or_else(|_faults| Vec::new(), |planned| planned.breaches);
         if !breaches.is_empty() && !force {
             let policies = self.policies().await?;
-            return Ok(Response::new(told::stopped(&policies, &update, &breaches)));
+            let answer = told::stopped(&policies, &update, &breaches);
+            self.mailbox.stopped(Stopped {
+                given: answer.given_digest.clone(),
+                gates: breaches.iter().map(|it| it.gate.to_owned()).collect(),
+                who: update.who,
+                why: update.why,
+            });
+            return Ok(Response::new(answer));
         }
         // What was planned is what is put in force, or nobody's plan is worth anything.
         update.if_revision = update.if_revision.or(Some(revision));

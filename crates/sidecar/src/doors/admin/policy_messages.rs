@@ -53,12 +53,15 @@ pub(super) fn rollback(request: proto::RollbackPolicyRequest) -> Result<PolicyUp
 /// What became of a policy.
 pub(super) fn applied(set: &PolicySet) -> proto::ApplyPolicyResponse {
     let applied = &set.applied;
+    let (faults, warned) = applied.faults.clone().split();
+    let mut warnings = applied.warnings.clone();
+    warnings.append(warned);
     proto::ApplyPolicyResponse {
         revision: applied.revision,
         digest: applied.in_force.to_string(),
         given_digest: applied.given.to_string(),
-        faults: applied.faults.to_lines(),
-        warnings: applied.warnings.to_lines(),
+        faults: faults.to_lines(),
+        warnings: warnings.to_lines(),
         kept: set.is_kept,
         previous_revision: applied.previous,
         changes: changes([&applied.texts[0], &applied.texts[1]]),

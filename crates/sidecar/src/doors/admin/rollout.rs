@@ -72,9 +72,12 @@ impl AdminDesk {
                 _ => Status::failed_precondition(error.to_string()),
             })?;
         let now = self.state.rollouts.borrow().clone();
+        let (faults, warned) = answer.faults.split();
+        let mut warnings = answer.warnings;
+        warnings.append(warned);
         Ok(Response::new(proto::RolloutResponse {
-            faults: answer.faults.to_lines(),
-            warnings: answer.warnings.to_lines(),
+            faults: faults.to_lines(),
+            warnings: warnings.to_lines(),
             status: Some(told::status(&now, &self.state)),
             kept: is_kept,
         }))
