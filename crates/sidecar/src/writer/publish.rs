@@ -36,6 +36,10 @@ impl Writer {
         for keep in keep {
             is_kept &= self.keep(keep);
         }
+        // Whoever sees a refusal counted finds it in the status.
+        if has_effects && publish.is_none() {
+            self.show();
+        }
         for notice in &notices {
             say(notice, &self.state.reloads);
         }
