@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::command::operator::{Door, DoorArgs, WordsArgs, words_on_health};
 use crate::command::output::{self, Format, Text};
+use crate::command::policy::words::short;
 use crate::command::{CommandError, Exit};
 use crate::engine::topology::removal::percent;
 use crate::sidecar::wire::{admin_state, proto};
@@ -199,9 +200,4 @@ fn words_on(set: &proto::AdminOverride) -> String {
 
 fn name(state: proto::AdminState) -> &'static str {
     admin_state::state(state).map_or("unknown", |state| state.name())
-}
-
-/// A digest as people see it elsewhere.
-fn short(digest: &str) -> &str {
-    digest.get(..16).unwrap_or(digest)
 }

@@ -118,15 +118,21 @@ impl History {
 
     /// Keeps a revision, in the place of what is kept under its number.
     pub(super) fn save(&self, revision: &Revision) -> io::Result<()> {
+        let texts = [&*revision.texts.policy, &*revision.texts.topology];
+        self.put(&self.path(revision.number), &Line::of(revision), &texts)
+    }
+
+    /// Puts a file in the place of what was there, whole or not at all.
+    fn put(&self, path: &Path, line: &impl Serialize, texts: &[&str]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         self.claim();
-        let path = self.path(revision.number);
         let aside = path.with_extension(ASIDE);
         let mut file = File::create(&aside)?;
-        serde_json::to_writer(&mut file, &Line::of(revision))?;
+        serde_json::to_writer(&mut file, line)?;
         file.write_all(b"\n")?;
-        file.write_all(revision.texts.policy.as_bytes())?;
-        file.write_all(revision.texts.topology.as_bytes())?;
+        for text in texts {
+            file.write_all(text.as_bytes())?;
+        }
         file.sync_all()?;
         fs::rename(&aside, path)?;
         File::open(&self.folder)?.sync_all()
@@ -141,15 +147,7 @@ impl History {
                 removed => removed.and_then(|()| File::open(&self.folder)?.sync_all()),
             };
         };
-        fs::create_dir_all(&self.folder)?;
-        let aside = path.with_extension(ASIDE);
-        let mut file = File::create(&aside)?;
-        serde_json::to_writer(&mut file, &RolloutLine::of(record))?;
-        file.write_all(b"\n")?;
-        file.write_all(record.document.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&aside, path)?;
-        File::open(&self.folder)?.sync_all()
+        self.put(&path, &RolloutLine::of(record), &[&record.document])
     }
 
     /// The rollout that was kept. One that cannot be read is as good as none: the policy in force serves.
