@@ -21,38 +21,50 @@ fn nodes(answer: &Answer) -> Vec<&str> {
     nodes.map(|candidate| candidate.node.as_str()).collect()
 }
 
-/// Compares the answers of the sidecar and of the client alone, each pair made from one snapshot: a batch is asked for
-/// as soon as a copy has come, and counts if the sidecar has not gone on to the next snapshot meanwhile.
+/// Compares the answers of the sidecar and of the client alone, each pair made from one snapshot: a batch is asked for,
+/// and decided again when the client's copy has come to the snapshot that the sidecar decided it by. Where the copy went
+/// past it, the batch is asked for once more, and a smaller one, so that a busy machine keeps up as well.
 async fn compare_on_same_snapshots(client: &Client, sidecar: &Sidecar, requests: &[Request]) {
     let endpoint = Endpoint::from_shared(format!("http://{}", sidecar.grpc)).unwrap();
     let mut raw = DecisionServiceClient::connect(endpoint).await.unwrap();
-    let generation = || client.following().map(|held| held.generation);
-    let mut left = requests.chunks(128);
-    let mut batch = left.next();
+    let (mut left, mut size) = (requests, 128);
     until("all is compared", async || {
-        let (Some(copied), Some(requests)) = (generation(), batch) else {
-            return batch.is_none();
-        };
-        let requests = requests.to_vec();
+        let batch = &left[..size.min(left.len())];
         let asked = raw.decide_batch(proto::DecideBatchRequest {
-            requests: requests.clone(),
+            requests: batch.to_vec(),
         });
-        let answered = asked.await.unwrap().into_inner().responses;
-        if answered[0].snapshot_generation != copied {
-            return false;
+        let theirs = asked.await.unwrap().into_inner().responses;
+        match decided_alone_by(client, batch, theirs[0].snapshot_generation).await {
+            Some(alone) => {
+                for ((request, own), theirs) in batch.iter().zip(&alone).zip(&theirs) {
+                    assert_same(request, own, theirs);
+                }
+                left = &left[batch.len()..];
+            }
+            None => size = size.div_ceil(2),
         }
-        let alone = requests.iter().map(|request| client.decide_alone(request));
-        let alone: Vec<Answer> = alone.map(Result::unwrap).collect();
-        if alone.iter().any(|own| own.snapshot_generation != copied) {
-            return false;
-        }
-        for ((request, own), theirs) in requests.iter().zip(&alone).zip(&answered) {
-            assert_same(request, own, theirs);
-        }
-        batch = left.next();
-        batch.is_none()
+        left.is_empty()
     })
     .await;
+}
+
+/// What the client decides alone by the snapshot of that generation, if it holds it long enough.
+async fn decided_alone_by(
+    client: &Client,
+    requests: &[Request],
+    generation: u64,
+) -> Option<Vec<Answer>> {
+    until("the copy has come", async || {
+        let held = client.following();
+        held.is_some_and(|held| held.generation >= generation)
+    })
+    .await;
+    let alone = requests.iter().map(|request| client.decide_alone(request));
+    let alone: Vec<Answer> = alone.map(Result::unwrap).collect();
+    let same = alone
+        .iter()
+        .all(|own| own.snapshot_generation == generation);
+    same.then_some(alone)
 }
 
 fn assert_same(request: &Request, own: &Answer, theirs: &DecideResponse) {
