@@ -230,6 +230,11 @@ impl AgreedTimes {
         self.heard().map(|(_, voice)| voice.count()).sum()
     }
 
+    /// All times of the window, whoever told them: for people to look at. What decides is what is agreed on.
+    pub fn steps(&self) -> Steps {
+        Steps::of(self.heard().map(|(_, voice)| voice))
+    }
+
     /// When the last one was recorded.
     pub fn last(&self) -> Moment {
         self.last

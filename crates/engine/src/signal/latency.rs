@@ -111,8 +111,8 @@ impl Steps {
         Self::together(windows.flat_map(|window| [&window.filling, &window.full]))
     }
 
-    /// The same times, counted once.
-    pub(crate) fn together<'s>(parts: impl Iterator<Item = &'s Self>) -> Self {
+    /// The times of several together.
+    pub fn together<'s>(parts: impl Iterator<Item = &'s Self>) -> Self {
         let mut all = Self::default();
         for half in parts {
             all.counts.extend_from_slice(&half.counts);
@@ -145,8 +145,13 @@ impl Steps {
     }
 
     /// How many times there are.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.all
+    }
+
+    /// The longest time of each step in microseconds and how many fell into it, shortest first; a time may come twice.
+    pub fn counts(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.counts.iter().copied()
     }
 
     /// Adds a time in microseconds, so often.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::state::rows::{MAX_ROWS, NONE, OTHER, Rows};
 use tradewind_engine::decision::{Decision, Purity};
-use tradewind_engine::evaluate::Reason;
+use tradewind_engine::evaluate::{MatchedBy, Reason};
 use tradewind_engine::geo::place::{Precision, Source};
 
 /// Upper bounds of the duration histogram, in nanoseconds.
@@ -24,6 +24,8 @@ pub struct DecisionCounters {
     places: [AtomicU64; Source::ALL.len() * Precision::ALL.len()],
     /// By the rule's row.
     when_errors: Box<[AtomicU64]>,
+    /// By the row of the rule that decided; those that no rule decided stand at [`NONE`].
+    by_rule: Box<[AtomicU64]>,
     rejected: AtomicU64,
     durations: [AtomicU64; DURATION_BOUNDS_NS.len() + 1],
     duration_sum_ns: AtomicU64,
@@ -36,6 +38,7 @@ impl Default for DecisionCounters {
             decisions: (0..cells).map(|_| AtomicU64::new(0)).collect(),
             places: std::array::from_fn(|_| AtomicU64::new(0)),
             when_errors: (0..MAX_ROWS).map(|_| AtomicU64::new(0)).collect(),
+            by_rule: (0..MAX_ROWS).map(|_| AtomicU64::new(0)).collect(),
             rejected: AtomicU64::new(0),
             durations: std::array::from_fn(|_| AtomicU64::new(0)),
             duration_sum_ns: AtomicU64::new(0),
@@ -53,6 +56,13 @@ impl DecisionCounters {
             .unwrap_or(NONE);
         let cell = cell(row, evaluation.reason, decision.purity());
         if let Some(counter) = self.decisions.get(cell) {
+            bump(counter, 1);
+        }
+        let rule = match evaluation.matched {
+            MatchedBy::Rule(rule) => rows.decided.get(rule.get()).copied().unwrap_or(OTHER),
+            _ => NONE,
+        };
+        if let Some(counter) = self.by_rule.get(rule) {
             bump(counter, 1);
         }
         let place = &evaluation.located.place;
@@ -101,6 +111,11 @@ impl DecisionCounters {
     /// Decisions in which the `when` of the rule with this row could not be answered.
     pub fn when_errors(&self, row: usize) -> u64 {
         read(self.when_errors.get(row))
+    }
+
+    /// Decisions by the rule with this row.
+    pub fn by_rule(&self, row: usize) -> u64 {
+        read(self.by_rule.get(row))
     }
 
     /// Requests that could not be read.

@@ -26,7 +26,7 @@ use tradewind_engine::explanation::Explanation;
 const QUEUE: usize = 256;
 
 /// How much more often a decision is sampled that is refused or degraded.
-const NOTABLE_FACTOR: f64 = 16.0;
+pub const NOTABLE_FACTOR: f64 = 16.0;
 
 /// A decision on its way into the ring.
 #[derive(Debug)]
@@ -48,6 +48,9 @@ pub struct Sample {
 /// A decision in the ring.
 #[derive(Debug, Clone, Serialize)]
 pub struct Kept {
+    /// Counts the kept decisions of this process from 1.
+    #[serde(skip)]
+    pub number: u64,
     /// When it was kept, ms since 1970.
     pub at_unix_ms: u64,
     /// What was asked, masked: see [`mask`].
@@ -62,6 +65,7 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct RecentDecisions {
     ring: Mutex<VecDeque<Arc<Kept>>>,
+    counted: AtomicU64,
     capacity: usize,
     samples: mpsc::Sender<Sample>,
     dropped: AtomicU64,
@@ -73,6 +77,7 @@ impl RecentDecisions {
         let (samples, queue) = mpsc::channel(QUEUE);
         let recent = Self {
             ring: Mutex::new(VecDeque::with_capacity(capacity)),
+            counted: AtomicU64::new(0),
             capacity,
             samples,
             dropped: AtomicU64::new(0),
@@ -112,6 +117,11 @@ impl RecentDecisions {
     /// Samples dropped because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many are kept at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The newest `limit` decisions, newest first.
@@ -163,6 +173,7 @@ impl RecentDecisions {
         let why = explanation(&decision, &explained, times);
         mask(&mut request);
         let kept = Kept {
+            number: self.counted.fetch_add(1, Ordering::Relaxed) + 1,
             at_unix_ms: clock::unix_ms(),
             request,
             decision: response,

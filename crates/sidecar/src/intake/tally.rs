@@ -113,6 +113,21 @@ impl ReportSources {
         self.encode_dropped(encoder)
     }
 
+    /// Outcomes that were taken, and those of them that failed.
+    pub fn attempts(&self) -> (u64, u64) {
+        let mut all = (0, 0);
+        for (result, _) in RESULTS {
+            let count = self.sum(|worker| worker.outcomes.get(result as usize));
+            let failed = if result == AttemptResult::Ok {
+                0
+            } else {
+                count
+            };
+            all = (all.0 + count, all.1 + failed);
+        }
+        all
+    }
+
     fn encode_dropped(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Decisions and reports that the writer did not come to take, by queue";
         let mut family =

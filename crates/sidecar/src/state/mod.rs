@@ -17,6 +17,9 @@ use crate::state::doors::Doors;
 use crate::state::receipts::Receipts;
 use crate::view::FleetView;
 use crate::view::events::Events;
+use crate::view::history::History;
+use crate::view::journal::Journal;
+use crate::view::rule_hits::RuleHits;
 use crate::wire::answer::EncodedNodes;
 use followers::Followers;
 use rows::{RowNames, Rows};
@@ -109,6 +112,12 @@ pub struct State {
     pub view: ArcSwap<FleetView>,
     /// What the control loop did, event by event.
     pub events: Events,
+    /// What happened, in words: the loop's doing and that of operators.
+    pub journal: Journal,
+    /// How often rules decide.
+    pub rule_hits: RuleHits,
+    /// The last hours in numbers.
+    pub history: History,
     /// What a candidate would have answered.
     pub shadow: Shadow,
     /// The candidate that there is, and how the last one ended, for those who wait for a change.

@@ -22,6 +22,8 @@ pub struct Rows {
     pub pools: Vec<usize>,
     /// By rule; empty where no rule has a `when`.
     pub rules: Vec<usize>,
+    /// By rule: where its decisions are counted.
+    pub decided: Vec<usize>,
 }
 
 impl Rows {
@@ -40,6 +42,7 @@ impl Rows {
             } else {
                 Vec::new()
             },
+            decided: rows(&names.decided, rules.iter().map(|rule| Some(&*rule.name))),
         }
     }
 }
@@ -51,6 +54,8 @@ pub struct RowNames {
     pub pools: ArcSwap<Vec<String>>,
     /// Rules with a `when`.
     pub rules: ArcSwap<Vec<String>>,
+    /// All rules.
+    pub decided: ArcSwap<Vec<String>>,
 }
 
 /// The rows of some names; that of what has none is [`NONE`].

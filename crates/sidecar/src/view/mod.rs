@@ -2,9 +2,17 @@
 
 pub mod events;
 pub mod hearing;
+pub mod history;
 pub mod home;
 pub mod in_use;
+pub mod journal;
+mod node;
+pub mod rule_hits;
+pub mod standing;
+mod sums;
 pub mod troubles;
+pub mod unasked;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +20,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::view::hearing::Hearing;
-use crate::view::troubles::{BreakerView, DoubtView, ReadmissionView, SpellView};
+use crate::view::troubles::{DoubtView, ReadmissionView};
 use in_use::{Counted, Use};
+pub use node::NodeView;
+use node::node_view;
 use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::control::{Control, NodeReport};
 use tradewind_engine::health::blame::Failing;
 use tradewind_engine::model::{NodeIndex, SiteIndex};
-use tradewind_engine::number::{from_u64, to_u64, us_to_ms};
+use tradewind_engine::number::from_u64;
 use tradewind_engine::policy::{ClassNumber, SetIndex, SetNumber};
 use tradewind_engine::signal::agreed::AgreedCounts;
 use tradewind_engine::signal::{Admission, Evidence};
@@ -71,6 +81,10 @@ pub struct FleetView {
     pub isolated: bool,
     /// Since when it does.
     pub doubt: Option<DoubtView>,
+    /// Median and 99th percentile of times at all nodes in ms, where there are any.
+    pub times_ms: Option<(f64, f64)>,
+    /// Share of the answers of all nodes that came from a cache, where that was told.
+    pub hit_ratio: Option<f64>,
     /// Pairs of a cell and a site whose round trips are kept, and how many had to go.
     pub network_pairs: (usize, u64),
     /// What is left of the share of keys that may move without need.
@@ -126,64 +140,6 @@ pub struct PartView {
     pub view: PoolView,
 }
 
-/// A node.
-#[derive(Debug, Clone, Serialize)]
-pub struct NodeView {
-    /// What it may be named for.
-    pub admission: &'static str,
-    /// What says so.
-    pub source: &'static str,
-    /// Since when it is well, or is not, ms ago: what comes to speak against it meanwhile begins nothing new.
-    pub since_ms: u64,
-    /// Its bad time, or the last one if it is well; absent when it never had one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<SpellView>,
-    /// When that was last observed, ms ago; absent when it never was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_ms: Option<u64>,
-    /// It stays in use only because its pools have lost too much already.
-    pub ejection_denied: bool,
-    /// Its breaker.
-    pub breaker: BreakerView,
-    /// What probes find; absent when it is not probed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe_healthy: Option<bool>,
-    /// Share of its capacity that it races with, as decisions see it: condition times ramp, and 0 while it is not used for
-    /// all of its keys.
-    pub weight_ratio: f32,
-    /// Its condition, 0 the best to 8.
-    pub condition: u8,
-    /// How much of the hot keys' traffic it takes, relative to others.
-    pub headroom: f32,
-    /// Share of its keys that spill, 0 to 1.
-    pub spill_ratio: f64,
-    /// Requests per second sent to it by this sidecar.
-    pub requests_per_second: f64,
-    /// Median service time in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_p50_ms: Option<f32>,
-    /// 99th percentile in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_p99_ms: Option<f32>,
-    /// Service times those are made from.
-    pub service_samples: u64,
-    /// Its usual median in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usual_p50_ms: Option<f32>,
-    /// What it said of its utilisation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub utilisation: Option<f32>,
-    /// How long ago, in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub load_age_ms: Option<u64>,
-    /// Hit ratio over all classes, where hits and misses were told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hit_ratio: Option<f64>,
-    /// What it said of its hit ratio, 0 to 1; for people only, because it does not say of which class or how many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub told_hit_ratio: Option<f32>,
-}
-
 /// A site.
 #[derive(Debug, Clone, Serialize)]
 pub struct SiteView {
@@ -191,6 +147,17 @@ pub struct SiteView {
     pub classes: Vec<TermsView>,
     /// Share of its groups of clients that use the next site.
     pub spill_ratio: f64,
+    /// Requests per second sent there by this sidecar.
+    pub requests_per_second: f64,
+    /// Mean utilisation of its nodes, as far as they say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilisation: Option<f64>,
+    /// Share of its answers that came from a cache, where that was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hit_ratio: Option<f64>,
+    /// How long nothing has been sent there, in ms; absent while something is, and where nothing ever was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unasked_ms: Option<u64>,
     /// Since when none of its nodes is ready, ms ago; absent while one is, or when it never was otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_ready_since_ms: Option<u64>,
@@ -254,13 +221,6 @@ pub struct HotView {
     pub copies: u8,
 }
 
-impl NodeView {
-    /// Whether nothing keeps it from all of its keys: it is well, and races with its whole weight.
-    pub fn is_whole(&self) -> bool {
-        self.admission == Admission::Admitted.name() && self.weight_ratio >= 1.0
-    }
-}
-
 impl From<Evidence> for EvidenceView {
     fn from(evidence: Evidence) -> Self {
         let Evidence {
@@ -295,7 +255,8 @@ impl FleetView {
             if let Some(report) = control.node_report(now, index, policy.operation()) {
                 view.note_ages(now, &report);
                 let how = used.get(index.get()).copied().unwrap_or_default();
-                view.nodes.push(node_view(now, &report, how));
+                view.nodes
+                    .push(node_view(now, &report, (how, policy.operation())));
             }
         }
         let lane = snapshot.lane(LaneIndex::First);
@@ -306,6 +267,10 @@ impl FleetView {
                     .map(|class| terms_view(snapshot, *class, site))
                     .collect(),
                 spill_ratio: f64::from(snapshot.signals().site(site).spill) / 256.0,
+                requests_per_second: 0.0,
+                utilisation: None,
+                hit_ratio: None,
+                unasked_ms: None,
                 not_ready_since_ms: None,
                 trial: control.trial_report(site).map(|trial| TrialView {
                     blame: trial.blame.name(),
@@ -316,6 +281,7 @@ impl FleetView {
                 }),
             })
             .collect();
+        sums::note(&mut view, topology);
         view.note_sites_not_ready(snapshot, &used);
         view.note_pools((now, control), snapshot, &used);
         let names = lane.routing().set_names();
@@ -446,44 +412,6 @@ fn failing_view(now: Moment, object: &Failing, topology: &Topology) -> FailingVi
         since_ms: now.since(object.since),
         last_ms: now.since(object.last),
         status: Some(object.status).filter(|status| *status > 0),
-    }
-}
-
-fn node_view(now: Moment, report: &NodeReport<'_>, how: Use) -> NodeView {
-    let (notes, verdict) = (report.notes, &report.judgement);
-    let spell = report.spell;
-    let since = match spell {
-        Some(spell) => spell.ended.unwrap_or(spell.since),
-        None => verdict.since,
-    };
-    let sums = notes.hits.iter().map(AgreedCounts::known);
-    let (hits, misses) = sums.fold((0, 0), |(a, b), (hit, miss)| (a + hit, b + miss));
-    NodeView {
-        admission: report.signals.admission.name(),
-        source: verdict.source.name(),
-        since_ms: now.since(since),
-        trouble: spell.map(|spell| SpellView::new(now, &spell)),
-        observed_ms: (verdict.observed_at > Moment::default())
-            .then(|| now.since(verdict.observed_at)),
-        ejection_denied: report.ejection_denied,
-        breaker: BreakerView::new(now, report),
-        probe_healthy: notes.probe.verdict(),
-        weight_ratio: match how {
-            Use::Whole => report.signals.weight_factor,
-            Use::Slice | Use::Not => 0.0,
-        },
-        condition: notes.condition.level(),
-        headroom: report.signals.headroom,
-        spill_ratio: f64::from(report.signals.spill) / 256.0,
-        requests_per_second: notes.rate,
-        service_p50_ms: notes.median_ms(),
-        service_p99_ms: notes.recent.map(|recent| us_to_ms(to_u64(recent.p99_us))),
-        service_samples: notes.service.count(),
-        usual_p50_ms: notes.usual.map(|usual| us_to_ms(to_u64(usual.median_us))),
-        utilisation: notes.load.and_then(|(load, _)| load.utilisation),
-        load_age_ms: notes.load.map(|(_, at)| now.since(at)),
-        hit_ratio: (hits + misses > 0).then(|| from_u64(hits) / from_u64(hits + misses)),
-        told_hit_ratio: notes.load.and_then(|(load, _)| load.hit_ratio),
     }
 }
 

@@ -172,7 +172,7 @@ impl Writer {
         };
         if let Some(snapshot) =
             self.pulse
-                .tick(&published.snapshot, published.revision, &self.state.events)
+                .tick(&published.snapshot, published.revision, &self.state)
         {
             self.publish_signals(&published, snapshot);
         }

@@ -8,6 +8,7 @@ use super::say::say;
 use crate::clock;
 use crate::state::rows::Rows;
 use crate::state::{Fleet, Published, PublishedCandidate, Rollouts, Sources, Status};
+use crate::view::journal;
 use crate::wire::answer::EncodedNodes;
 use tradewind_engine::lifecycle::{Effects, Event, Keep, Publish, Reply};
 use tradewind_engine::snapshot::{Candidate, Parts, Snapshot};
@@ -42,6 +43,9 @@ impl Writer {
         }
         for notice in &notices {
             say(notice, &self.state.reloads);
+            if let Some(note) = journal::of_notice(notice) {
+                self.state.journal.enter(clock::unix_ms(), note);
+            }
         }
         let moved = publish.and_then(|publish| {
             self.publish(publish);
@@ -118,7 +122,7 @@ impl Writer {
         self.place.look(&topology);
         if let Some(before) = &before {
             // What happened has names as long as the fleet it happened in is known.
-            self.pulse.tell(&before.snapshot, &self.state.events);
+            self.pulse.tell(&before.snapshot, &self.state);
         }
         let parts = Parts {
             topology,

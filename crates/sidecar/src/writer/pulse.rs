@@ -10,8 +10,10 @@ use crate::identity::Identity;
 use crate::intake::handover::{Dispatched, Intake, Report, Reported};
 use crate::intake::reporters::Reporters;
 use crate::probe::Probed;
-use crate::view::events::Events;
+use crate::state::State;
 use crate::view::hearing::{self, Hearing};
+use crate::view::journal;
+use crate::view::unasked::Unasked;
 use crate::view::{self, FleetView, Transitions};
 use tradewind_engine::control::cohorts::Decided;
 use tradewind_engine::control::event::Event;
@@ -49,6 +51,8 @@ pub(super) struct Pulse {
     /// The last publication that moved keys.
     last_move: Option<(Moment, Disruption)>,
     crossing: Option<Crossing>,
+    /// When sites were asked last.
+    unasked: Unasked,
     /// What workers had decided in each lane at the last tick.
     decided: [Decided; 2],
     next_guards: Moment,
@@ -79,6 +83,7 @@ impl Pulse {
             log: Log::default(),
             last_move: None,
             crossing: None,
+            unasked: Unasked::default(),
             decided: Default::default(),
             next_guards: Moment::default(),
         }
@@ -123,13 +128,13 @@ impl Pulse {
         &mut self,
         snapshot: &Snapshot,
         fleet: u64,
-        events: &Events,
+        state: &State,
     ) -> Option<Snapshot> {
         let now = self.now();
         self.take_in(now, snapshot, fleet);
         self.count_lanes(now);
         let signals = self.control.tick(now, snapshot);
-        self.tell(snapshot, events);
+        self.tell(snapshot, state);
         let now = self.now();
         signals.map(|signals| publication::renew(&mut self.control, now, signals, snapshot))
     }
@@ -178,12 +183,14 @@ impl Pulse {
         }
         self.next_view = now.plus(view::EVERY_MS);
         let hearing = Hearing::new(now, (&self.control, &self.seated()), snapshot.topology());
-        Some(FleetView {
+        let mut view = FleetView {
             transitions: self.transitions.clone(),
             last_move: self.last_move,
             hearing,
             ..FleetView::new(now, &self.control, snapshot)
-        })
+        };
+        self.unasked.note(now, &mut view, snapshot.topology());
+        Some(view)
     }
 
     /// A probe came back.
@@ -267,10 +274,14 @@ impl Pulse {
     }
 
     /// Counts, keeps and logs what the loop did.
-    pub(super) fn tell(&mut self, snapshot: &Snapshot, events: &Events) {
+    pub(super) fn tell(&mut self, snapshot: &Snapshot, state: &State) {
         let now = self.now();
         for event in self.control.take_events() {
-            events.add((now, clock::unix_ms()), event, snapshot);
+            let unix_ms = clock::unix_ms();
+            state.events.add((now, unix_ms), event, snapshot);
+            if let Some(note) = journal::of_event(&event, snapshot) {
+                state.journal.enter(unix_ms, note);
+            }
             if let Event::Breaker {
                 node, to, cause, ..
             } = event
