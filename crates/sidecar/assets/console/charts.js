@@ -113,7 +113,7 @@ function drawTrack(track, top, scale) {
   if (isNarrow) {
     drawn.push(s('text', { class: 'name', x: left, y: top - 5 }, track.name), s('text', { class: 'name', x: right, y: top - 5, 'text-anchor': 'end' }, track.now));
   } else {
-    drawn.push(s('text', { x: left - 8, y: top + 4, 'text-anchor': 'end' }, track.axis(limit)), s('text', { class: 'name', x: 0, y: top + 13 }, track.name),
+    drawn.push(s('text', { x: left - 8, y: top + 4, 'text-anchor': 'end' }, track.axis(limit).replace('.0', '')), s('text', { class: 'name', x: 0, y: top + 13 }, track.name),
       s('text', { class: 'value', x: 0, y: top + 32 }, track.now), s('text', { x: 0, y: top + 48 }, track.note));
   }
   return drawn;

@@ -136,10 +136,10 @@ export function link() {
   const age = $('age');
   if (age) age.textContent = store.lastHeard ? `, ${(Math.min(silent, 9900) / 1000).toFixed(1)}${fmt.NB}s` : '';
   const id = store.sidecar?.id || 'the sidecar';
-  region($('lost'), lost ? [lost, id] : null, () => lost && h('div', { role: 'alert', class: 'alert' }, mark('bad'),
+  region($('lost'), lost ? [lost, id] : null, () => (lost ? h('div', { role: 'alert', class: 'alert' }, mark('bad'),
     h('p', {}, h('strong', {}, `No answer from ${id} for `, ago(lost), '. '), `What you see is of ${fmt.time(lost)}. `,
       h('span', { id: 'again', 'aria-hidden': 'true' })),
-    h('button', { type: 'button', onclick: ask }, 'Try now')));
+    h('button', { type: 'button', onclick: ask }, 'Try now')) : null));
   const again = $('again');
   const left = Math.ceil((store.retryAt - Date.now()) / 1000);
   if (again) again.textContent = left > 0 ? `Trying again in ${left}${fmt.NB}s.` : 'Trying again now.';

@@ -11,6 +11,13 @@ let page = null;
 let path = null;
 let visit = 0;
 
+// The first view needs no rules of the other pages.
+const STYLED = new Set(['/map', '/explain', '/policy', '/states']);
+let style = null;
+const styled = () => (style ||= new Promise((done) => {
+  document.head.append(h('link', { rel: 'stylesheet', href: '/console/pages.css', onload: done, onerror: done }));
+}));
+
 /** Shows the page of the address bar. */
 async function show(isFirst) {
   const mine = ++visit;
@@ -20,6 +27,7 @@ async function show(isFirst) {
   page = null;
   path = wanted;
   frame.arrive(path);
+  if (STYLED.has(path)) await styled();
   const module = await import(`./${MODULES[path]}.js`);
   if (mine !== visit) return;
   const name = frame.PAGES.find(([to]) => to === path)?.[1] || 'States';

@@ -1,0 +1,90 @@
+// The panel of one site: what it costs, where its clients are, and its nodes with all that their weight is made of.
+
+import { h, s, mark } from './dom.js';
+import * as fmt from './fmt.js';
+import { store } from './store.js';
+import { ago } from './frame.js';
+import { worse } from './derive.js';
+import { act, may } from './actions.js';
+
+const AXIS = { from: 2, to: 500, width: 144, height: 40 };
+const TERMS = [['queue', 'queue'], ['miss', 'misses'], ['error', 'errors'], ['cost', 'cost'], ['bias', 'bias']];
+
+/** Times of a node on a logarithmic axis, with its p50, p90 and p99, and what its p50 usually is. */
+function histogram({ histogram: of, service_p50_ms: p50, service_p90_ms: p90, service_p99_ms: p99, usual_p50_ms: usual }) {
+  if (!of?.counts?.some((n) => n > 0)) return null;
+  const { from, to, width, height } = AXIS;
+  const x = (value) => Math.round((Math.log(Math.min(to, Math.max(from, value)) / from) / Math.log(to / from)) * width * 10) / 10;
+  const most = Math.max(...of.counts);
+  let path = '';
+  of.counts.forEach((n, i) => {
+    const [left, right] = [x(of.bounds_ms[i - 1] ?? from), x(of.bounds_ms[i])];
+    if (n > 0 && right > left) path += `M${left} ${height}V${Math.round((height - (height * n) / most) * 10) / 10}H${Math.max(left + 1, right - 1)}V${height}z`;
+  });
+  const peak = (value) => (value == null ? '' : `M${x(value)} ${height + 1}l4 6h-8z`);
+  return s('svg', { class: 'histogram', viewBox: `0 0 ${width} ${height + 22}`, width, height: height + 22, role: 'img',
+    'aria-label': `Times: p50 ${fmt.ms(p50)}, p90 ${fmt.ms(p90)}, p99 ${fmt.ms(p99)}; p50 is usually ${fmt.ms(usual)}` },
+  s('path', { class: 'times', d: path }), s('path', { class: 'base', d: `M0 ${height}H${width}` }), usual != null && s('path', { class: 'usual', d: `M${x(usual)} 0V${height}` }),
+  s('path', { class: 'peaks', d: peak(p50) + peak(p90) + peak(p99) }),
+  [3, 10, 30].map((value) => s('text', { x: x(value), y: height + 19, 'text-anchor': 'middle' }, value)), s('text', { x: x(100) - 6, y: height + 19 }, `100${fmt.NB}ms`));
+}
+
+const factor = (value) => (value == null ? fmt.NOT_TOLD : value.toFixed(2));
+
+function weight({ capacity, health: { condition_ratio: condition, ramp_ratio: ramp, weight_ratio: ratio } }) {
+  const whole = capacity * (ratio ?? 1);
+  const cell = (value, name) => h('div', {}, h('strong', {}, value), h('span', {}, name));
+  return h('div', { class: 'weight' }, cell(whole < 9.95 ? whole.toFixed(1) : fmt.count(whole), 'weight'), h('span', {}, '='), cell(fmt.count(capacity), 'capacity'),
+    h('span', {}, '×'), cell(factor(condition), 'condition'), h('span', {}, '×'), cell(factor(ramp), 'ramp'));
+}
+
+function node(of, at, done) {
+  const { id, mark: kind, words, why, back, override, health = {}, address } = of;
+  const isOut = kind === 'bad';
+  const { service_p50_ms: p50, service_p90_ms: p90, service_p99_ms: p99, load_age_ms: age } = health;
+  const facts = [fmt.rate(health.requests_per_second), health.utilisation == null ? 'load not told' : `load ${fmt.share(health.utilisation)}${age > 10000 ? `, ${fmt.since(age)} ago` : ''}`,
+    health.hit_ratio == null ? 'hits not told' : `hits ${fmt.share(health.hit_ratio)}`].join(', ');
+  const isDrained = override || of.state === 'drain' || of.state === 'maintenance';
+  const breaker = health.breaker?.state;
+  return h('section', { class: 'node', id: `node-${id}` },
+    h('h3', {}, mark(kind), h('span', { class: 'id', title: address }, id), h('span', { class: 'second' }, words)),
+    why && h('p', {}, why, override?.by ? ` By ${override.by}.` : '', ' ', back),
+    h('div', { class: 'facts' }, h('div', {}, h('p', { class: 'note' }, facts), h('p', { class: 'note' }, p50 == null ? 'no times told' :
+      `${isOut ? 'before it was left: ' : ''}p50${fmt.NB}${fmt.ms0(p50)}, ${p90 == null ? '' : `p90${fmt.NB}${fmt.ms0(p90)}, `}p99${fmt.NB}${fmt.ms(p99)}`),
+    kind !== 'well' && health.since_ms != null && h('p', { class: 'note' }, 'since ', ago(at(health.since_ms)), ' ago', health.source ? `, says ${health.source.replaceAll('_', ' ')}` : ''), weight(of)), histogram(health)),
+    h('p', { class: 'doings' }, isDrained ? act('undrain', { node: id }, done) : act('drain', { node: id }, done), breaker && breaker !== 'closed' && act('reset_breaker', { node: id }, done)));
+}
+
+/** What a request of a class costs at this site, beside the way there. */
+function costs(site, wanted, choose) {
+  const classes = site.signals?.classes || [];
+  if (!classes.length) return null;
+  const of = classes.find((one) => one.class === wanted) || classes[0];
+  const terms = TERMS.filter(([name]) => of.terms_ms[name]).map(([name, words]) => `${words} ${fmt.ms0(of.terms_ms[name])}`);
+  const old = Math.max(0, ...Object.values(of.evidence || {}).map((it) => it.age_ms));
+  const select = classes.length > 1 && h('select', { name: 'class', 'aria-label': 'Class', onchange: (event) => choose(event.target.value) },
+    classes.map((one) => h('option', { value: one.class, selected: one === of }, one.class || 'no class')));
+  return h('p', { class: 'costs' }, 'Costs a request', select ? [' of ', select] : '', ', beside the way: ', h('strong', {}, fmt.ms(of.choice_ms)), terms.length ? ` = ${terms.join(' + ')}` : '', '.',
+    old > 60000 ? ` The oldest of it was seen ${fmt.since(old)} ago.` : '', ' ', clients(site.flows));
+}
+
+function clients(flows = []) {
+  const by = new Map();
+  for (const flow of flows) by.set(flow.country || 'elsewhere', (by.get(flow.country || 'elsewhere') || 0) + flow.share_ratio);
+  const shares = [...by].sort((a, b) => b[1] - a[1]).slice(0, 4).map(([country, part]) => `${country} ${fmt.share(part)}`);
+  return shares.length ? `Clients: ${shares.join(', ')}.` : '';
+}
+
+/** The panel's content. `more` has the chosen class, and what to do when something was done. */
+export function panel({ site, nodes, at, id }, { wanted, choose, done, close }) {
+  const cell = (name, value) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
+  const head = h('div', { class: 'head' }, h('h2', { tabindex: -1, id: 'site-head' }, id, ' ', h('span', { class: 'second' }, [site?.city || site?.labels?.city, site?.country].filter(Boolean).join(', '))),
+    site && h('span', {}, mark(site.mark), ' ', site.words), h('a', { href: close, class: 'right', 'data-key': 'close' }, 'close'));
+  if (!site) return [head, h('p', { class: 'note' }, '…')];
+  const instant = (ms) => Math.round((at - ms) / 1000) * 1000;
+  return [head, h('dl', { class: 'cells' }, cell('Requests', fmt.rate(site.rate)), cell('Load', fmt.share(site.utilisation)), cell('Hit ratio', fmt.share(site.hit_ratio)), cell('Egress', fmt.price(site.price_usd_per_gb))),
+    costs(site, wanted, choose),
+    [...nodes].sort((a, b) => worse(a.mark, b.mark)).map((one) => node(one, instant, done)),
+    h('p', { class: 'doings' }, act('drain', { site: id }, done), act('undrain', { site: id }, done)),
+    !may() && h('p', { class: 'note', id: 'why-not' }, `Needs the role operate; you have ${(store.sidecar?.roles || []).join(' and ') || 'none'}. In a terminal: `, h('span', { class: 'mono' }, `tradewind drain ${nodes[0]?.id || id}`))];
+}
