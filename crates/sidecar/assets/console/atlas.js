@@ -13,7 +13,7 @@ export const VIEWS = { World: [-180, SOUTH, 180, NORTH], Europe: [-14, 34, 36, 6
 export const FEW = 60;
 const RADIUS = { least: 6, most: 15 };
 // Few discs may touch, as cities do on a chart; many join as soon as they would.
-const TOUCH_FEW = 0.62;
+const TOUCH_FEW = 0.5;
 const TOUCH_MANY = 1;
 // Beyond this many px a degree nothing comes apart any more: what stands at one point is fanned out instead.
 const NEAREST = 60;
@@ -128,11 +128,11 @@ function draw(disc, chosen, nearer) {
     disc.label && s('text', { class: 'label', x: round(disc.label.x), y: round(disc.label.y), 'text-anchor': disc.label.anchor }, disc.label.text));
 }
 
-/** The box of degrees around sites, never a point. */
-function around(sites) {
+/** The box of degrees around sites, never a point; `margin` is a share of it. */
+function around(sites, margin = 0.25) {
   const lat = sites.map((site) => site.latitude);
   const lon = sites.map((site) => site.longitude);
-  const pad = Math.max(1.5, (Math.max(...lon) - Math.min(...lon)) * 0.25, (Math.max(...lat) - Math.min(...lat)) * 0.25);
+  const pad = Math.max(1.5, (Math.max(...lon) - Math.min(...lon)) * margin, (Math.max(...lat) - Math.min(...lat)) * margin);
   return [Math.min(...lon) - pad, Math.max(-80, Math.min(...lat) - pad), Math.max(...lon) + pad, Math.min(80, Math.max(...lat) + pad)].map(round);
 }
 
@@ -201,7 +201,7 @@ export function atlas({ sites, flows, box, isWorld, width, chosen, nearer }) {
   const clips = [s('clipPath', { id: 'whole' }, s('rect', { width, height: frame.height }))];
   let near = [];
   if (inner) {
-    const degrees = around(inner);
+    const degrees = around(inner, 0.15);
     const small = projection(degrees, place.width, { least: place.height, most: place.height });
     near = discs(inner, small, most, TOUCH_FEW);
     labels(near, place.width, place.height, chosen);

@@ -175,7 +175,7 @@ export function open(main) {
     main.classList.toggle('many', sites.length > FEW);
     drawPanel();
     drawMap(sites);
-    region(legend, [sites.length > FEW], () => { drawLegend(sites.length > FEW); return [...legend.childNodes]; });
+    region(legend, [sites.length > FEW], () => { drawLegend(sites.length <= FEW); return [...legend.childNodes]; });
     drawField(sites, tier);
     drawTable(sites);
   }

@@ -51,7 +51,7 @@ function node(of, at, done) {
     why && h('p', {}, why, override?.by ? ` By ${override.by}.` : '', ' ', back),
     h('div', { class: 'facts' }, h('div', {}, h('p', { class: 'note' }, facts), h('p', { class: 'note' }, p50 == null ? 'no times told' :
       `${isOut ? 'before it was left: ' : ''}p50${fmt.NB}${fmt.ms0(p50)}, ${p90 == null ? '' : `p90${fmt.NB}${fmt.ms0(p90)}, `}p99${fmt.NB}${fmt.ms(p99)}`),
-    kind !== 'well' && health.since_ms != null && h('p', { class: 'note' }, 'since ', ago(at(health.since_ms)), ' ago', health.source ? `, says ${health.source.replaceAll('_', ' ')}` : ''), weight(of)), histogram(health)),
+    kind !== 'well' && health.since_ms != null && h('p', { class: 'note' }, 'since ', ago(at(health.since_ms)), ' ago', health.source ? `, says ${health.source.replaceAll('_', ' ')}` : '')), weight(of), histogram(health)),
     h('p', { class: 'doings' }, isDrained ? act('undrain', { node: id }, done) : act('drain', { node: id }, done), breaker && breaker !== 'closed' && act('reset_breaker', { node: id }, done)));
 }
 
@@ -85,6 +85,6 @@ export function panel({ site, nodes, at, id }, { wanted, choose, done, close }) 
   return [head, h('dl', { class: 'cells' }, cell('Requests', fmt.rate(site.rate)), cell('Load', fmt.share(site.utilisation)), cell('Hit ratio', fmt.share(site.hit_ratio)), cell('Egress', fmt.price(site.price_usd_per_gb))),
     costs(site, wanted, choose),
     [...nodes].sort((a, b) => worse(a.mark, b.mark)).map((one) => node(one, instant, done)),
-    h('p', { class: 'doings' }, act('drain', { site: id }, done), act('undrain', { site: id }, done)),
+    h('p', { class: 'doings' }, ['drain', 'maintenance'].includes(site.state) ? act('undrain', { site: id }, done) : act('drain', { site: id }, done)),
     !may() && h('p', { class: 'note', id: 'why-not' }, `Needs the role operate; you have ${(store.sidecar?.roles || []).join(' and ') || 'none'}. In a terminal: `, h('span', { class: 'mono' }, `tradewind drain ${nodes[0]?.id || id}`))];
 }

@@ -54,7 +54,23 @@ def rings(topology):
                 for index in ring:
                     arc = arcs[index] if index >= 0 else arcs[~index][::-1]
                     outline += arc[1:] if outline else arc
-                yield outline
+                yield from unwrapped(outline)
+
+
+def unwrapped(outline):
+    """An outline that goes on beyond 180 degrees instead of jumping across the map, and again a turn away if it does."""
+    turn, points = 0, []
+    for lon, lat in outline:
+        if points and lon + turn - points[-1][0] > 180:
+            turn -= 360
+        elif points and lon + turn - points[-1][0] < -180:
+            turn += 360
+        points.append((lon + turn, lat))
+    yield points
+    for shift in (-360, 360):
+        moved = [(lon + shift, lat) for lon, lat in points]
+        if any(-180 < lon < 180 for lon, _ in moved):
+            yield moved
 
 
 def land(source):
