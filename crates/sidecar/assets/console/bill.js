@@ -34,7 +34,7 @@ const says = (site, used, scope) => (site.site === used ? 'serves it' : scope.le
 
 function row(site, axis, used, scope) {
   const drawn = spans(site).map(({ term, from, ms }) => {
-    const evidence = site.evidence?.[term === 'error' || term === 'miss' ? term : term];
+    const evidence = site.evidence?.[term];
     const isAssumed = evidence ? evidence.prior_share > ASSUMED : false;
     return h('i', { class: `term-${term}${isAssumed ? ' assumed' : ''}`, title: `${term} ${fmt.ms(site[`${term}_ms`])}${isAssumed ? ', assumed' : ''}`, 'data-ms': ms, vars: { from: (from - axis.from) / axis.span, part: ms / axis.span } });
   });
@@ -67,7 +67,7 @@ const LEFT = { wide: 154, narrow: 0 };
 const RIGHT = { wide: 66, narrow: 0 };
 
 /** Draws grid and measure over the rows, for the width that they have. */
-function overlay(svg, box, list, axis, what) {
+function overlay([under, svg], box, list, axis, what) {
   const width = box.clientWidth;
   if (!width) return;
   const isNarrow = matchMedia('(max-width: 700px)').matches;
@@ -76,9 +76,10 @@ function overlay(svg, box, list, axis, what) {
   const x = (value) => Math.round((left + ((value - axis.from) / axis.span) * (right - left)) * 10) / 10;
   const top = 18;
   const bottom = list.offsetTop + list.offsetHeight;
+  const grid = [];
   const drawn = [];
   for (let value = Math.ceil(axis.from / axis.step) * axis.step; value <= axis.from + axis.span * 0.98; value += axis.step)
-    drawn.push(s('path', { class: 'grid', d: `M${x(value)} ${top}V${bottom}` }), s('text', { x: x(value), y: 12, 'text-anchor': value === axis.from ? 'start' : 'middle' }, value === 0 ? `0${fmt.NB}ms` : fmt.count(value)));
+    grid.push(s('path', { class: 'grid', d: `M${x(value)} ${top}V${bottom}` }), s('text', { x: x(value), y: 12, 'text-anchor': value === axis.from ? 'start' : 'middle' }, value === 0 ? `0${fmt.NB}ms` : fmt.count(value)));
   if (what?.to != null) {
     const y = bottom + 12;
     const [a, b] = [x(what.from), x(what.to)];
@@ -87,6 +88,7 @@ function overlay(svg, box, list, axis, what) {
     const fits = b + 10 + what.words.length * 6.6 < width;
     drawn.push(s('text', { class: 'says', x: fits ? b + 10 : Math.min(width, Math.max(b, what.words.length * 6.6)), y: fits ? y + 4 : y + 20, 'text-anchor': fits ? 'start' : 'end' }, what.words));
   }
+  under.replaceChildren(...grid);
   svg.replaceChildren(...drawn);
 }
 
@@ -105,7 +107,7 @@ export function bill({ decision, explanation }) {
   const what = measure(explanation);
   let isWhole = false;
   const box = h('div', { class: 'bill' });
-  const svg = s('svg', { 'aria-hidden': 'true', width: '100%', height: '100%' });
+  const layers = [0, 1].map(() => s('svg', { 'aria-hidden': 'true', width: '100%', height: '100%' }));
   const rest = h('span', {});
   const list = h('ol', { 'aria-label': 'Sites, the least first' });
   let axis = null;
@@ -119,13 +121,13 @@ export function bill({ decision, explanation }) {
     // A little air at the right, where "nothing seen" may stand.
     axis = { from: lowest, span: most * 1.04 - lowest || 1, step: bound((most - lowest) / 8) };
     list.replaceChildren(...shown.map((site) => row(site, axis, used, scope)));
-    const behind = sites.length - shown.length + (isWhole ? 0 : 0) + (explanation.sites_not_shown || 0);
+    const behind = sites.length - shown.length + (explanation.sites_not_shown || 0);
     rest.replaceChildren(...(behind > 0 ? [`${fmt.counted(behind, 'site')} further behind `, sites.length > shown.length && h('button', { class: 'link', type: 'button', onclick: () => { isWhole = true; show(); } }, 'show')].filter(Boolean) : []));
-    overlay(svg, box, list, axis, what);
+    overlay(layers, box, list, axis, what);
   }
-  new ResizeObserver(() => axis && overlay(svg, box, list, axis, what)).observe(box);
+  new ResizeObserver(() => axis && overlay(layers, box, list, axis, what)).observe(box);
   const present = TERMS.filter((term) => sites.some((site) => site[`${term}_ms`]));
-  box.append(h('div', { class: 'axis' }), list, h('p', { class: `measured${what ? '' : ' none'}` }, what && h('span', { class: what.to == null ? '' : 'unseen' }, `${what.words}.`)), svg);
+  box.append(h('div', { class: 'axis' }), layers[0], list, h('p', { class: `measured${what ? '' : ' none'}` }, what && h('span', { class: what.to == null ? '' : 'unseen' }, `${what.words}.`)), layers[1]);
   show();
   return [box, leftOut(explanation.eliminated_sites), h('p', { class: 'legend' }, present.map((term) => h('span', {}, h('span', { class: `swatch term-${term}` }), term)),
     h('span', {}, h('span', { class: 'swatch assumed' }), 'assumed, not measured'), rest, explanation.last_mile_ms != null && h('span', {}, `the last mile is in no bar: ${fmt.ms(explanation.last_mile_ms)} for every site`),

@@ -69,7 +69,7 @@ export function answer(told, { policy, query, kept }) {
   const headline = explanation.headline || (isRefused || !first ? `Refused: ${decision.reason.replaceAll('_', ' ')}.`
     : `${first.node} at ${first.site} serves it${first.expected_ms == null ? '' : `, expected ${fmt.ms(first.expected_ms)}`}.`);
   const scored = bill(told);
-  const scope = explanation.spread_ms > 0 ? `the least wins, and those within ${fmt.ms(explanation.spread_ms)} share` : 'the least wins';
+  const scope = explanation.spread_ms > 0 ? `the least wins, and those within ${fmt.span(explanation.spread_ms)} share` : 'the least wins';
   const all = (explanation.sites?.length || 0) + (explanation.sites_not_shown || 0);
   return [h('h1', { tabindex: -1, id: 'answer' }, headline), h('p', { class: 'lead', id: 'because' }, (explanation.summary || []).filter((line) => line && line !== headline).join(' ')), kept,
     locate(explanation.client), match(told, policy), scored && step(3, 'Score', `${fmt.counted(all, 'site')} in ms; ${scope}`, scored),

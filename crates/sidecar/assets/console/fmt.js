@@ -21,6 +21,8 @@ export const ms0 = or((value) => {
 });
 /** 0.25 ms, 34.8 ms, 106 ms, 12.3 s */
 export const ms = or((value) => (Math.abs(value) >= 9999.5 ? `${(value / 1000).toFixed(1)}${NB}s` : `${ms0(value)}${NB}ms`));
+/** A length of time that somebody wrote, as it was written: 5 ms, 1.5 s, 10 min. */
+export const span = or((value) => (value >= 60000 && value % 6000 === 0 ? `${value / 60000}${NB}min` : value >= 1000 && value % 100 === 0 ? `${value / 1000}${NB}s` : `${Number(value.toPrecision(4))}${NB}ms`));
 /** 1.4 µs */
 export const us = or((value) => (value >= 999.5 ? ms(value / 1000) : `${value < 9.95 ? value.toFixed(1) : grouped.format(value)}${NB}µs`));
 

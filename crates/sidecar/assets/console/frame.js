@@ -20,6 +20,9 @@ export const sentence = (parts) => (parts || []).map((part) => {
   return to ? h('a', { href: to, class: 'quiet' }, part.text) : part.text;
 });
 
+/** Words with `code` in backticks. */
+export const ticked = (text) => (text || '').split('`').map((part, i) => (i % 2 ? h('code', {}, part) : part));
+
 /** A line of words across the page, with at most one action. */
 export const notice = (kind, strong, words, action, attrs) => h('div', { class: `notice ${kind}`, ...attrs }, mark(kind === 'idle' ? 'unknown' : kind),
   h('div', { class: 'words' }, h('strong', {}, strong), ' ', words), action);

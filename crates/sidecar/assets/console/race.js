@@ -41,8 +41,5 @@ export function race({ explanation }) {
 
 export function fallback({ candidates }) {
   return h('table', { class: 'fall' }, h('tbody', {}, candidates.map((one, i) => h('tr', {}, h('td', { class: 'second' }, i + 1), h('th', { scope: 'row', title: one.address }, one.node), h('td', { title: one.role }, ROLES[one.role] || one.role.replaceAll('_', ' ')),
-    h('td', { class: 'n' }, one.expected_ms == null ? '' : fmt.ms(one.expected_ms), ' ', h('span', { class: 'second' }, fmt.duration(one.attempt_timeout) ? `up to ${limit(fmt.duration(one.attempt_timeout))}` : ''))))));
+    h('td', { class: 'n' }, one.expected_ms == null ? '' : fmt.ms(one.expected_ms), ' ', h('span', { class: 'second' }, fmt.duration(one.attempt_timeout) ? `up to ${fmt.span(fmt.duration(one.attempt_timeout))}` : ''))))));
 }
-
-/** A timeout as the policy would write it: 3 s, 800 ms. */
-const limit = (value) => (value >= 1000 && value % 100 === 0 ? `${value / 1000}${fmt.NB}s` : fmt.ms(value));

@@ -78,13 +78,13 @@ def land(source):
     path = []
     for ring in rings(json.loads(source.read_text())):
         # One degree beyond the edges, so that no coast is drawn along them.
-        clamped = [(lon, min(max(lat, SOUTH - 1), NORTH + 1)) for lon, lat in ring]
+        clamped = [(min(max(lon, -181), 181), min(max(lat, SOUTH - 1), NORTH + 1)) for lon, lat in ring]
         points = []
         for lon, lat in clamped:
             point = (round((lon + 180) * UNITS), round((miller(NORTH) - miller(lat)) * UNITS))
             if not points or points[-1] != point:
-                # Three in a row on one level are an edge of the map or a straight coast: the middle one says nothing.
-                if len(points) > 1 and points[-1][1] == points[-2][1] == point[1]:
+                # Three in one line are an edge of the map or a straight coast: the middle one says nothing.
+                if len(points) > 1 and any(points[-1][axis] == points[-2][axis] == point[axis] for axis in (0, 1)):
                     points.pop()
                 points.append(point)
         height = (miller(NORTH) - miller(SOUTH)) * UNITS
