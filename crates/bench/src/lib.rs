@@ -367,6 +367,7 @@ pub fn publish(snapshot: Snapshot) -> Published {
         rows: Rows {
             pools: vec![2; snapshot.routing().pools().len()],
             rules: Vec::new(),
+            decided: vec![2; 64],
         },
         candidate: None,
         texts: Texts::default(),

@@ -3,7 +3,7 @@
 //! A line is sealed: its last field is the SHA-256 of all bytes of the line before that field. So a line is good or not by its
 //! bytes alone, whatever a reader of JSON makes of them.
 
-use prost_types::Timestamp;
+use crate::clock::rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -290,14 +290,6 @@ fn stated_sequence(line: &[u8]) -> Option<u64> {
     let digits = line.strip_prefix(b"{\"sequence\":")?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
     std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
-}
-
-/// A time as RFC 3339 has it.
-pub fn rfc3339(unix_ms: u64) -> String {
-    let seconds = i64::try_from(unix_ms / 1_000).unwrap_or(i64::MAX);
-    let ms = i32::try_from(unix_ms % 1_000).unwrap_or_default();
-    let nanos = ms * 1_000_000;
-    Timestamp { seconds, nanos }.to_string()
 }
 
 /// A text within its bound.

@@ -39,7 +39,7 @@ use crate::clock;
 /// Bounds of an HTTP/1.1 door. The first number is that of the debug door, the second that of the query door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http1Limits {
-    /// Open connections; 64, 1,024: the pools of a proxy's workers. More are closed as soon as they are accepted.
+    /// Open connections; 256, 1,024: viewers of the console with a stream each, and the pools of a proxy's workers. More are closed as soon as they are accepted.
     pub max_connections: usize,
     /// Time for a request's head to arrive, and for which an idle connection is kept; 5 s, 30 s: a proxy's pool should
     /// outlive a lull.
@@ -67,7 +67,7 @@ pub struct Http1Limits {
 impl Default for Http1Limits {
     fn default() -> Self {
         Self {
-            max_connections: 64,
+            max_connections: 256,
             header_read_timeout: Duration::from_secs(5),
             max_header_bytes: 16 * 1_024,
             max_headers: 64,

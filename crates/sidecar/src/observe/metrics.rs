@@ -11,11 +11,14 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::doors::admin::AdminDesk;
 use crate::doors::envoy::metrics::EnvoySources;
 use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters};
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::counters::GateCounters;
+use crate::observe::debug::stream::Streams;
+use crate::observe::moves::Moves;
 use crate::observe::process::Process;
 use crate::observe::rollouts;
 use crate::observe::signals;
@@ -50,6 +53,12 @@ pub struct Sources {
     pub recent: Arc<RecentDecisions>,
     /// The process itself.
     pub process: Process,
+    /// What the last revisions moved.
+    pub moves: Arc<Moves>,
+    /// What changes, for those who look.
+    pub streams: Arc<Streams>,
+    /// Where operators' calls are answered.
+    pub desk: AdminDesk,
 }
 
 impl Sources {
@@ -65,7 +74,7 @@ impl Sources {
         Ok(out)
     }
 
-    fn sum(&self, counter: impl Fn(&DecisionCounters) -> u64) -> u64 {
+    pub(super) fn sum(&self, counter: impl Fn(&DecisionCounters) -> u64) -> u64 {
         self.workers.iter().map(|worker| counter(worker)).sum()
     }
 
@@ -427,7 +436,7 @@ fn is_alarming(row: usize, reason: Reason, purity: Purity) -> bool {
     }
 }
 
-fn verdict_of(reason: Reason) -> Verdict {
+pub(super) fn verdict_of(reason: Reason) -> Verdict {
     match reason {
         Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool | Reason::NoNode => {
             Verdict::Refuse

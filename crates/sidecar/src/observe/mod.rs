@@ -1,10 +1,14 @@
-//! What can be seen of the sidecar: pages of the [`debug`] door, [`metrics`] in either format of [`exposition`] (of them
+//! What can be seen of the sidecar: pages of the [`debug`] door with the answers of `overview`, what a [`recorder`]
+//! remembers of the past and what revisions moved ([`moves`]), [`metrics`] in either format of [`exposition`] (of them
 //! those of the control loop by [`signals`]), and what runs ([`process`], [`version`]).
 
 pub mod debug;
 pub mod exposition;
 pub mod metrics;
+pub mod moves;
+mod overview;
 pub mod process;
+pub mod recorder;
 mod rollouts;
 pub mod signals;
 pub mod version;

@@ -37,8 +37,10 @@ use crate::listen::limits::{self, GateLimits, Limits};
 use crate::listen::socket::{Endpoint, Listener};
 use crate::listen::worker::Workers;
 use crate::observe::debug;
+use crate::observe::debug::stream::{self, Streams};
 use crate::observe::metrics::Sources;
 use crate::observe::process::Process;
+use crate::observe::recorder;
 use crate::probe::Prober;
 use crate::settings::Settings;
 use crate::settings::here::UnknownSite;
@@ -139,21 +141,31 @@ pub async fn serve(
     let endpoints = queries.open_grpc(&settings, &desks).await?;
     let http = queries.open_http(&settings, &desks).await?;
     let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state), Arc::clone(&recent));
-    let (admin_gate, admin) = admin::open(&settings, desk, &state).await?;
-    let debug_door = DebugDoor::open(&settings, |counters| Sources {
-        state: Arc::clone(&state),
-        workers: desks.decisions,
-        envoys: desks.envoys,
-        reports: ReportSources {
-            workers: desks.reports,
-            intake: Arc::clone(&intake),
-        },
-        probes: Arc::clone(prober.counters()),
-        gate: queries.grpc.counters(),
-        http: queries.http.counters(),
-        debug: counters,
-        recent,
-        process: Process { started_unix_ms },
+    let (admin_gate, admin) = admin::open(&settings, desk.clone(), &state).await?;
+    let streams = Arc::new(Streams::default());
+    let mut looking = Vec::new();
+    let debug_door = DebugDoor::open(&settings, |counters| {
+        let sources = Sources {
+            state: Arc::clone(&state),
+            workers: desks.decisions,
+            envoys: desks.envoys,
+            reports: ReportSources {
+                workers: desks.reports,
+                intake: Arc::clone(&intake),
+            },
+            probes: Arc::clone(prober.counters()),
+            gate: queries.grpc.counters(),
+            http: queries.http.counters(),
+            debug: counters,
+            recent,
+            process: Process { started_unix_ms },
+            moves: Arc::default(),
+            streams,
+            desk,
+        };
+        looking.push(tokio::spawn(recorder::record_all(sources.clone())));
+        looking.push(tokio::spawn(stream::encode_all(sources.clone())));
+        sources
     })
     .await?;
 
@@ -178,6 +190,9 @@ pub async fn serve(
     drop(watch);
     reloader.abort();
     keeper.abort();
+    for task in looking {
+        task.abort();
+    }
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     drop(tokio::task::spawn_blocking(|| log.map(decision_log::Running::stop)).await);
     mailbox.stop();

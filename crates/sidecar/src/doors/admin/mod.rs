@@ -26,6 +26,7 @@ use crate::wire::proto::server::topology_service_server::TopologyService;
 use crate::writer::Mailbox;
 use crate::writer::store::MAX_DOCUMENT_BYTES;
 use messages::Faults;
+pub(crate) use policy_messages::changes as policy_changes;
 pub(crate) use rollout_messages::status as rollout_status;
 use tradewind_engine::lifecycle::{ApplyError, StateError};
 

@@ -154,7 +154,7 @@ pub(super) fn status(sources: &Sources, rolling: Option<&Rolling>) -> proto::Pol
 }
 
 /// What changes from one policy to another, a line each; nothing where one cannot be read.
-pub(super) fn changes(texts: [&str; 2]) -> Vec<String> {
+pub(crate) fn changes(texts: [&str; 2]) -> Vec<String> {
     let read = |text| Reading::read(Which::Policy, Which::Policy.name(), text).ok();
     let [Some(before), Some(after)] = texts.map(read) else {
         return Vec::new();

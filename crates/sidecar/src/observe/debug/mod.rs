@@ -1,59 +1,96 @@
-//! The debug door: health, metrics and explanations for people and their tools, as JSON.
+//! The debug door: the console, health, metrics, and everything that the console lives on as JSON.
 //!
-//! Loopback by default. Nothing here changes anything, and every answer is bounded.
+//! Loopback by default. Nothing that is asked by GET changes anything, and every answer is bounded.
 
+mod actions;
+mod answer;
+mod assets;
+mod decisions;
+pub(in crate::observe) mod fleet;
+mod guard;
+mod past;
 mod paths;
+mod policy;
+pub mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query as UrlQuery, State as Shared};
+use axum::Router;
+use axum::extract::{Query as UrlQuery, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::doors::admin::rollout_status;
+use self::answer::{Shown, fault, refuse};
 use crate::intake::decider;
 use crate::observe::exposition::Exposition;
 use crate::observe::metrics::Sources;
+use crate::observe::overview::overview;
 use crate::state::doors::Door;
 use crate::state::{Published, Status};
 use crate::view::FleetView;
 use crate::view::in_use;
-use crate::wire::{self, number};
+use crate::wire;
 use tradewind_engine::control::meter::Disruption;
 
 /// Most nodes, sites or decisions in one answer.
 const MAX_LISTED: usize = 1_000;
 
+/// The views of the console; which of them is shown, its own modules decide.
+const VIEWS: [&str; 6] = ["/", "/map", "/explain", "/policy", "/live", "/states"];
+
 /// All pages of the debug door.
 pub fn router(sources: Sources) -> Router {
-    Router::new()
+    let mut router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/debug/explain", get(explain))
-        .route("/debug/fleet", get(fleet))
-        .route("/debug/decisions", get(decisions))
-        .route("/debug/decisions/{id}", get(decision))
-        .route("/debug/nodes", get(nodes))
-        .route("/debug/sites", get(sites))
-        .route("/debug/paths", get(paths))
-        .route("/debug/hot", get(hot))
-        .route("/debug/reporters", get(reporters))
-        .route("/debug/policy", get(policy))
-        .route("/debug/rollouts", get(rollouts))
+        .route("/console/{*name}", get(assets::file))
+        .route("/debug/actions/drain", post(actions::drain))
+        .route("/debug/actions/undrain", post(actions::undrain))
+        .route("/debug/actions/reset_breaker", post(actions::reset_breaker))
+        .route("/debug/actions/rollout", post(actions::rollout))
+        .route("/debug/decisions", get(decisions::list))
+        .route("/debug/decisions/{id}", get(decisions::one))
         .route("/debug/envoy", get(envoy))
+        .route("/debug/events", get(past::events))
+        .route("/debug/explain", get(explain))
+        .route("/debug/fleet", get(fleet_page))
+        .route("/debug/flows", get(fleet::flows))
+        .route("/debug/history", get(past::history))
+        .route("/debug/hot", get(hot))
+        .route("/debug/impact", get(actions::impact))
+        .route("/debug/nodes", get(fleet::nodes))
+        .route("/debug/overview", get(overview_page))
+        .route("/debug/paths", get(paths))
+        .route("/debug/plan", post(policy::plan))
+        .route("/debug/policy", get(policy::policy))
+        .route("/debug/reporters", get(reporters))
+        .route("/debug/revisions", get(policy::revisions))
+        .route("/debug/revisions/{number}", get(policy::revision))
+        .route("/debug/rollouts", get(policy::rollouts))
+        .route("/debug/sets", get(fleet::sets))
+        .route("/debug/sidecar", get(past::sidecar))
+        .route("/debug/sites", get(fleet::sites))
+        .route("/debug/state", get(fleet::state))
+        .route("/debug/stream", get(stream::stream));
+    for view in VIEWS {
+        router = router.route(view, get(assets::page));
+    }
+    router
         .fallback(no_such_page)
         .with_state(Arc::new(sources))
+        .layer(from_fn(guard::guard))
+        .layer(from_fn(answer::present))
 }
 
-const PAGES: &str = "pages: /livez /readyz /metrics /debug/explain /debug/decisions /debug/decisions/{id} \
-                     /debug/fleet /debug/nodes /debug/sites /debug/paths /debug/hot /debug/reporters \
-                     /debug/policy /debug/rollouts /debug/envoy";
+const PAGES: &str = "pages: / /livez /readyz /metrics, and under /debug/: decisions decisions/{id} envoy events explain \
+                     fleet flows history hot impact nodes overview paths policy reporters revisions \
+                     revisions/{number} rollouts sets sidecar sites state stream";
 
 /// What is said of a path that is not served here.
 async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {
@@ -68,10 +105,6 @@ async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {
 type SharedSources = Shared<Arc<Sources>>;
 type Parameters = UrlQuery<BTreeMap<String, String>>;
 
-fn fault(status: StatusCode, messages: &[&str]) -> Response {
-    (status, Json(json!({ "error": messages.join("; ") }))).into_response()
-}
-
 #[expect(
     clippy::result_large_err,
     reason = "the error is the answer, returned at once"
@@ -84,6 +117,29 @@ fn published(sources: &Sources) -> Result<Arc<Published>, Response> {
             &["no policy is in force yet, see /readyz"],
         )
     })
+}
+
+/// A fault for each parameter that the page does not have. Every page has `pretty`.
+fn unknown(parameters: &BTreeMap<String, String>, known: &[&str]) -> Vec<String> {
+    let allowed = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    let given = parameters.keys().map(String::as_str);
+    let strange = given.filter(|name| *name != "pretty" && !known.contains(name));
+    strange
+        .map(|name| format!("unknown parameter `{name}`, allowed: {allowed}"))
+        .collect()
+}
+
+/// The four answers, what needs a look, and what is in force.
+async fn overview_page(sources: SharedSources, parameters: Parameters) -> Response {
+    let faults = unknown(&parameters.0, &[]);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
+    Shown::of(overview(&sources.0))
 }
 
 /// Whether traffic should come here, and how every source fares.
@@ -118,7 +174,7 @@ async fn readyz(Shared(sources): SharedSources) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (code, Json(body)).into_response()
+    (code, Shown::of(body)).into_response()
 }
 
 async fn metrics(Shared(sources): SharedSources, headers: HeaderMap) -> Response {
@@ -138,7 +194,9 @@ async fn metrics(Shared(sources): SharedSources, headers: HeaderMap) -> Response
     }
 }
 
-async fn explain(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+async fn explain(Shared(sources): SharedSources, UrlQuery(mut parameters): Parameters) -> Response {
+    // Of the form, not of the request.
+    parameters.remove("pretty");
     let (request, faults) = wire::from_parameters(&parameters);
     if !faults.is_empty() {
         return refuse(&faults);
@@ -148,136 +206,26 @@ async fn explain(Shared(sources): SharedSources, UrlQuery(parameters): Parameter
         Err(response) => return response,
     };
     match decider::explain((&published, &sources.state.view.load()), &request) {
-        Ok(explained) => Json(explained).into_response(),
+        Ok(explained) => Shown::of(explained),
         Err(error) => fault(StatusCode::BAD_REQUEST, &[&error.to_string()]),
     }
 }
 
-/// Answers every fault of a request's parameters.
-fn refuse(faults: &[String]) -> Response {
-    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
-    fault(StatusCode::BAD_REQUEST, &faults)
-}
-
-/// A fault for each parameter that is not the one the page has, if it has one.
-fn unknown(parameters: &BTreeMap<String, String>, known: Option<&str>) -> Vec<String> {
-    let allowed = known.unwrap_or("none");
-    parameters
-        .keys()
-        .filter(|name| Some(name.as_str()) != known)
-        .map(|name| format!("unknown parameter `{name}`, allowed: {allowed}"))
-        .collect()
-}
-
-async fn decisions(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let mut limit = 100;
-    let mut faults = unknown(&parameters, Some("limit"));
-    if let Some(value) = parameters.get("limit") {
-        number("limit", value, &mut limit, &mut faults);
-    }
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
-    Json(sources.recent.recent(limit.min(MAX_LISTED))).into_response()
-}
-
-async fn decision(Shared(sources): SharedSources, Path(id): Path<String>) -> Response {
-    if let Some(kept) = sources.recent.find(&id) {
-        return Json(kept).into_response();
-    }
-    let why = "only a sample is kept, see decision_log.sample_ratio in the policy";
-    fault(
-        StatusCode::NOT_FOUND,
-        &["no decision of that id is kept", why],
-    )
-}
-
-async fn nodes(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, Some("site"));
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
-    let published = match published(&sources) {
-        Ok(published) => published,
-        Err(response) => return response,
-    };
-    let topology = published.snapshot.topology();
-    let wanted = parameters.get("site");
-    let view = sources.state.view.load();
-    let listed = topology
-        .indexed_nodes()
-        .filter(|(_, node)| wanted.is_none_or(|site| *topology.site(node.site).id == **site));
-    let nodes: Vec<Value> = listed
-        .clone()
-        .take(MAX_LISTED)
-        .map(|(index, node)| {
-            let site = topology.site(node.site);
-            json!({
-                "id": node.id, "site": site.id, "tier": topology.tier_name(site.tier),
-                "address": node.address.to_string(), "capacity": node.capacity,
-                "state": node.state.name(), "labels": node.labels,
-                "health": view.node(&published.snapshot.parts().topology, index),
-            })
-        })
-        .collect();
-    let not_shown = listed.count() - nodes.len();
-    Json(json!({ "nodes": nodes, "not_shown": not_shown })).into_response()
-}
-
-async fn sites(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
-    let published = match published(&sources) {
-        Ok(published) => published,
-        Err(response) => return response,
-    };
-    let topology = published.snapshot.topology();
-    let used = in_use::of_nodes(&published.snapshot);
-    let counted = in_use::Counted::by_site(&published.snapshot, &used);
-    let view = sources.state.view.load();
-    let sites: Vec<Value> = topology
-        .sites()
-        .iter()
-        .zip(counted)
-        .zip((0_u16..).map(tradewind_engine::model::SiteIndex))
-        .take(MAX_LISTED)
-        .map(|((site, counted), index)| {
-            let parents: Vec<&str> = site
-                .parents
-                .iter()
-                .map(|parent| &*topology.site(*parent).id)
-                .collect();
-            json!({
-                "id": site.id, "tier": topology.tier_name(site.tier), "state": site.state.name(),
-                "latitude": site.location.latitude(), "longitude": site.location.longitude(),
-                "country": site.country.map(|c| c.to_string()), "parents": parents,
-                "price_usd_per_gb": site.price_usd_per_gb, "nodes": counted.nodes, "ready": counted.ready,
-                "ready_nodes": counted.ready_nodes, "probing_nodes": counted.probing_nodes,
-                "signals": view.site(&published.snapshot.parts().topology, index),
-            })
-        })
-        .collect();
-    let not_shown = topology.sites().len() - sites.len();
-    Json(json!({ "sites": sites, "not_shown": not_shown })).into_response()
-}
-
 /// The ways from groups of clients to sites.
 async fn paths(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
+    let faults = unknown(&parameters, &[]);
     if !faults.is_empty() {
         return refuse(&faults);
     }
     match published(&sources) {
-        Ok(published) => Json(paths::list(&published.snapshot, MAX_LISTED)).into_response(),
+        Ok(published) => Shown::of(paths::list(&published.snapshot, MAX_LISTED)),
         Err(response) => response,
     }
 }
 
 /// The hot keys, the objects that fail everywhere, and what the disruption meter says.
 async fn hot(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
+    let faults = unknown(&parameters, &[]);
     if !faults.is_empty() {
         return refuse(&faults);
     }
@@ -293,14 +241,13 @@ async fn hot(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -
         }
         shown
     });
-    Json(json!({
+    Shown::of(json!({
         "failing": failing.collect::<Vec<Value>>(),
         "hot_keys": view.hot, "hot_keys_by_pool": counts, "pools": view.pools, "parts_of_pools": view.parts,
         "disruption": disruption(&view),
         "change_allowance_left_ratio": view.allowance_left, "isolated": view.isolated,
         "network_pairs": view.network_pairs.0, "network_pairs_evicted": view.network_pairs.1,
     }))
-    .into_response()
 }
 
 /// What moved keys: at the last publication, at the last one that moved some, and since the start.
@@ -322,8 +269,8 @@ fn disruption(view: &FleetView) -> Value {
 }
 
 /// What is wrong, since when, what came first, and when it is tried again: the page for who has just been woken.
-async fn fleet(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
+async fn fleet_page(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
+    let faults = unknown(&parameters, &[]);
     if !faults.is_empty() {
         return refuse(&faults);
     }
@@ -349,85 +296,31 @@ async fn fleet(Shared(sources): SharedSources, UrlQuery(parameters): Parameters)
         .collect();
     let not_shown = unwell.count() - nodes.len();
     let status = sources.state.status.load();
-    Json(json!({
+    Shown::of(json!({
         "readiness": in_use::Readiness::of(&published.snapshot),
         "isolated": view.doubt, "nodes": nodes, "nodes_not_shown": not_shown,
         "pools": view.pools, "parts_of_pools": view.parts,
         "sources": { "policy": status.policy, "topology": status.topology, "geo": status.geo },
         "disruption": disruption(&view),
     }))
-    .into_response()
 }
 
 /// Who tells what, how much of it is not believed, and who says otherwise than the others.
 async fn reporters(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
+    let faults = unknown(&parameters, &[]);
     if !faults.is_empty() {
         return refuse(&faults);
     }
-    Json(&sources.state.view.load().hearing).into_response()
+    Shown::of(&sources.state.view.load().hearing)
 }
 
 /// The Envoys that subscribe to endpoints, and what became of what was pushed to them.
 async fn envoy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
+    let faults = unknown(&parameters, &[]);
     if !faults.is_empty() {
         return refuse(&faults);
     }
     let mut subscribers = sources.envoys.subscribers.list();
     subscribers.truncate(MAX_LISTED);
-    Json(json!({ "subscribers": subscribers })).into_response()
-}
-
-/// The policy that is tried, what its guards say, what it would answer otherwise, and how the last one ended.
-async fn rollouts(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
-    let now = sources.state.rollouts.borrow().clone();
-    Json(rollout_status(&now, &sources.state)).into_response()
-}
-
-async fn policy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, None);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
-    let published = match published(&sources) {
-        Ok(published) => published,
-        Err(response) => return response,
-    };
-    let policy = published.snapshot.policy();
-    let status = sources.state.status.load();
-    let rules: Vec<Value> = policy
-        .routing()
-        .rules()
-        .iter()
-        .take(MAX_LISTED)
-        .map(|rule| {
-            let pools: Vec<&str> = rule.plan.tiers.iter().map(|tier| policy.routing().pool_name(tier.pool)).collect();
-            json!({
-                "name": rule.name, "owner": rule.owner, "intent": rule.intent, "rollback": rule.rollback,
-                "expires": rule.expires.map(|day| day.to_string()), "pools": pools, "class": rule.plan.class,
-                "candidates": rule.plan.candidates, "spread_ms": rule.plan.spread_ms,
-                "max_detour_ms": rule.plan.max_detour_ms,
-            })
-        })
-        .collect();
-    let pools: Vec<Value> = policy
-        .routing()
-        .pools()
-        .iter()
-        .map(|pool| {
-            let set = policy.routing().node_set(pool.set());
-            json!({ "name": pool.name, "nodes": set.members().len(), "sites": set.sites().len() })
-        })
-        .collect();
-    Json(json!({
-        "name": policy.name(), "digest": policy.digest().to_string(), "revision": published.revision,
-        "snapshot_generation": published.snapshot.generation(), "status": status.policy,
-        "pools": pools, "rules": rules, "rules_not_shown": policy.routing().rules().len() - rules.len(),
-    }))
-    .into_response()
+    Shown::of(json!({ "subscribers": subscribers }))
 }
