@@ -17,7 +17,7 @@ use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters};
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::counters::GateCounters;
-use crate::observe::debug::stream::Streams;
+use crate::observe::frames::Streams;
 use crate::observe::moves::Moves;
 use crate::observe::process::Process;
 use crate::observe::rollouts;
@@ -57,6 +57,8 @@ pub struct Sources {
     pub moves: Arc<Moves>,
     /// What changes, for those who look.
     pub streams: Arc<Streams>,
+    /// Names that the debug door is asked by, beside addresses and those of this machine.
+    pub hosts: Arc<[String]>,
     /// Where operators' calls are answered.
     pub desk: AdminDesk,
 }

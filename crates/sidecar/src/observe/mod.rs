@@ -1,9 +1,10 @@
 //! What can be seen of the sidecar: pages of the [`debug`] door with the answers of `overview`, what a [`recorder`]
-//! remembers of the past and what revisions moved ([`moves`]), [`metrics`] in either format of [`exposition`] (of them
+//! remembers of the past and what revisions moved ([`moves`]), events for those who look ([`frames`]), [`metrics`] in either format of [`exposition`] (of them
 //! those of the control loop by [`signals`]), and what runs ([`process`], [`version`]).
 
 pub mod debug;
 pub mod exposition;
+pub mod frames;
 pub mod metrics;
 pub mod moves;
 mod overview;

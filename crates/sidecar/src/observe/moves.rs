@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::intake::recent::Kept;
 use crate::state::Published;
 use crate::view::words;
-use crate::wire::{QueryBuffer, QueryRoom, proto};
+use crate::wire::{QueryBuffer, QueryRoom};
 use tradewind_engine::evaluate::{Evaluation, MatchedBy, evaluate};
 use tradewind_engine::model::{NodeIndex, SiteIndex};
 
@@ -77,10 +77,8 @@ pub fn compare(before: &Published, after: &Published, recent: &[Arc<Kept>]) -> M
         ..Moved::default()
     };
     for kept in recent.iter().take(MOST) {
-        let earlier = ask(before, &kept.request, |it| first(before, it));
-        let now = ask(after, &kept.request, |it| {
-            (first(after, it), rule(after, it))
-        });
+        let earlier = ask(before, kept, |it| first(before, it));
+        let now = ask(after, kept, |it| (first(after, it), rule(after, it)));
         let (Some(earlier), Some((now, rule))) = (earlier, now) else {
             continue;
         };
@@ -100,14 +98,12 @@ pub fn compare(before: &Published, after: &Published, recent: &[Arc<Kept>]) -> M
 /// The first node that is named and its site; positions mean nothing over a change of the fleet.
 type First = Option<(Box<str>, Box<str>)>;
 
-fn ask<T>(
-    published: &Published,
-    request: &proto::DecideRequest,
-    look: impl FnOnce(&Evaluation) -> T,
-) -> Option<T> {
+fn ask<T>(published: &Published, kept: &Kept, look: impl FnOnce(&Evaluation) -> T) -> Option<T> {
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
     let snapshot = &published.snapshot;
-    let query = buffer.read(request, &mut room, snapshot.reading()).ok()?;
+    let query = buffer
+        .read(&kept.request, &mut room, snapshot.reading())
+        .ok()?;
     Some(look(&evaluate(snapshot, &query)))
 }
 

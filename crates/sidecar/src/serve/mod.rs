@@ -37,7 +37,8 @@ use crate::listen::limits::{self, GateLimits, Limits};
 use crate::listen::socket::{Endpoint, Listener};
 use crate::listen::worker::Workers;
 use crate::observe::debug;
-use crate::observe::debug::stream::{self, Streams};
+use crate::observe::debug::stream;
+use crate::observe::frames::Streams;
 use crate::observe::metrics::Sources;
 use crate::observe::process::Process;
 use crate::observe::recorder;
@@ -161,6 +162,7 @@ pub async fn serve(
             process: Process { started_unix_ms },
             moves: Arc::default(),
             streams,
+            hosts: settings.debug_hosts.clone().into(),
             desk,
         };
         looking.push(tokio::spawn(recorder::record_all(sources.clone())));

@@ -128,6 +128,14 @@ pub struct Args {
     )]
     #[schemars(with = "Vec<grammar::Peer>")]
     pub trusted_reporters: Vec<String>,
+    /// Name that the debug door is asked by in a browser, beside its address and localhost; may be given several times
+    #[arg(
+        long = "debug-host",
+        value_name = "NAME",
+        env = "TRADEWIND_DEBUG_HOSTS",
+        value_delimiter = ','
+    )]
+    pub debug_hosts: Vec<String>,
     /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
     #[schemars(range(min = 0, max = 100_000))]
@@ -182,6 +190,8 @@ pub struct Settings {
     pub poll: DurationMs,
     /// Peers whose reporters are told apart by the names they give.
     pub trusted_reporters: Vec<Trusted>,
+    /// Names that the debug door is asked by, beside addresses and those of this machine.
+    pub debug_hosts: Vec<String>,
     /// Recent decisions kept for the debug door.
     pub decisions_kept: usize,
     /// Where decisions are written down; `None` for nowhere.
@@ -270,6 +280,7 @@ impl Args {
             drain_deadline: self.drain_deadline.or(file.drain_deadline),
             poll: self.poll.or(file.poll),
             trusted_reporters: longer(self.trusted_reporters, file.trusted_reporters),
+            debug_hosts: longer(self.debug_hosts, file.debug_hosts),
             decisions_kept: self.decisions_kept.or(file.decisions_kept),
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
@@ -343,6 +354,7 @@ impl Args {
             drain_deadline,
             poll,
             trusted_reporters: trusted(&self.trusted_reporters, faults),
+            debug_hosts: self.debug_hosts,
             decisions_kept: kept,
             decision_log: self.decision_log,
             decision_log_max_bytes: log_bytes,

@@ -79,8 +79,15 @@ pub(super) async fn present(request: Request, next: Next) -> Response {
     response
 }
 
+/// What `value` serializes to, in the form of all answers.
+pub(super) fn tidied(value: impl Serialize) -> Value {
+    let mut value = serde_json::to_value(value).unwrap_or_default();
+    tidy(&mut value);
+    value
+}
+
 /// Puts times in words beside those that are numbers, and cuts the noise off numbers.
-pub(super) fn tidy(value: &mut Value) {
+fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for field in fields.values_mut() {

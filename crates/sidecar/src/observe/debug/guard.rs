@@ -5,8 +5,9 @@
 //! rebinding). Programs that are no browsers send no `Sec-Fetch-Site` and are not asked for one.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -18,6 +19,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// What orchestrators and scrapers ask for, by whatever name they know this machine: it names no client and no object.
+const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
 /// Headers of every answer.
 const HEADERS: [(&str, &str); 5] = [
     ("content-security-policy", CONTENT_SECURITY_POLICY),
@@ -28,8 +32,14 @@ const HEADERS: [(&str, &str); 5] = [
 ];
 
 /// Lets through who may ask, and sets the headers of every answer.
-pub(super) async fn guard(request: Request, next: Next) -> Response {
-    let refusal = refusal(request.method(), request.headers());
+pub(super) async fn guard(
+    State(hosts): State<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_private = !OPEN.contains(&request.uri().path());
+    let hosts = is_private.then_some(&*hosts);
+    let refusal = refusal(request.method(), request.headers(), hosts);
     let mut response = match refusal {
         None => next.run(request).await,
         Some(why) => fault(StatusCode::FORBIDDEN, &[&why]),
@@ -42,13 +52,13 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Why a request is not answered, if it is not.
-fn refusal(method: &Method, headers: &HeaderMap) -> Option<String> {
+/// Why a request is not answered, if it is not. `hosts` are names beside this machine's own; `None` where any will do.
+fn refusal(method: &Method, headers: &HeaderMap, hosts: Option<&[String]>) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST.as_str()).unwrap_or_default();
-    if !is_own_host(host) {
+    if hosts.is_some_and(|hosts| !is_own_host(host, hosts)) {
         return Some(format!(
-            "host: `{}` is a name, and a page elsewhere may have given it to this address; ask by address or as localhost",
+            "host: `{}` is a name, and a page elsewhere may have given it to this address; ask by address, as localhost, or by a name of `--debug-host`",
             tradewind_engine::model::printable(host, 80)
         ));
     }
@@ -73,7 +83,7 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Whether a host is an address or this machine's own name: nobody else can make a browser say those and mean this door.
-fn is_own_host(host: &str) -> bool {
+fn is_own_host(host: &str, hosts: &[String]) -> bool {
     // HTTP/1.0 clients and probes name none.
     if host.is_empty() {
         return true;
@@ -85,6 +95,7 @@ fn is_own_host(host: &str) -> bool {
     let name = name.trim_end_matches('.');
     name.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|known| name.eq_ignore_ascii_case(known))
         || !name.contains('.')
         || name.ends_with(".localhost")
         || name.ends_with(".svc")
@@ -101,7 +112,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).unwrap());
         }
-        refusal(&method, &map)
+        refusal(&method, &map, Some(&["edge.example.net".to_owned()]))
     }
 
     #[test]
@@ -112,7 +123,7 @@ mod tests {
             "localhost:7071",
             "sidecar",
             "10.0.0.7",
-            "edge.svc",
+            "edge.svc", "Edge.example.net:7071",
             "",
         ] {
             assert_eq!(asked(Method::GET, &[("host", host)]), None, "{host}");

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Query as UrlQuery, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -45,6 +45,7 @@ const VIEWS: [&str; 6] = ["/", "/map", "/explain", "/policy", "/live", "/states"
 
 /// All pages of the debug door.
 pub fn router(sources: Sources) -> Router {
+    let hosts = sources.hosts.clone();
     let mut router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -84,13 +85,15 @@ pub fn router(sources: Sources) -> Router {
     router
         .fallback(no_such_page)
         .with_state(Arc::new(sources))
-        .layer(from_fn(guard::guard))
+        .layer(from_fn_with_state(hosts, guard::guard))
         .layer(from_fn(answer::present))
 }
 
-const PAGES: &str = "pages: / /livez /readyz /metrics, and under /debug/: decisions decisions/{id} envoy events explain \
-                     fleet flows history hot impact nodes overview paths policy reporters revisions \
-                     revisions/{number} rollouts sets sidecar sites state stream";
+const PAGES: &str = "pages: /livez /readyz /metrics / (the console) /debug/decisions /debug/decisions/{id} /debug/envoy \
+                     /debug/events /debug/explain /debug/fleet /debug/flows /debug/history /debug/hot /debug/impact \
+                     /debug/nodes /debug/overview /debug/paths /debug/policy /debug/reporters /debug/revisions \
+                     /debug/revisions/{number} /debug/rollouts /debug/sets /debug/sidecar /debug/sites /debug/state \
+                     /debug/stream";
 
 /// What is said of a path that is not served here.
 async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {

@@ -13,25 +13,20 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio::time::{self, MissedTickBehavior};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::answer::{fault, refuse, tidy};
+use super::answer::{fault, refuse, tidied};
 use super::decisions::Row;
 use super::fleet::{self, Column, Fleet};
 use super::{Parameters, SharedSources, unknown};
 use crate::clock;
+use crate::observe::frames::{Frame, MAX_VIEWERS, Topic};
 use crate::observe::metrics::Sources;
 use crate::observe::overview::overview;
 use crate::state::Published;
-
-/// Viewers at once; more are turned away, so that health and metrics always find a connection.
-const MAX_VIEWERS: usize = 100;
-
-/// Frames that a viewer may be behind before it gets wholes again: ten seconds.
-const BEHIND: usize = 64;
 
 /// How often what has changed is encoded.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,66 +37,6 @@ const MAX_ROWS: usize = 50;
 /// Every how many frames a comment is sent, so that proxies in between keep the connection.
 const COMMENT_EVERY: u64 = 5;
 
-/// What can be looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Topic {
-    Clock,
-    Overview,
-    State,
-    Events,
-    Decisions,
-}
-
-impl Topic {
-    /// Those that can be asked for; the clock comes with all.
-    const ASKED: &'static [Self] = &[Self::Overview, Self::State, Self::Events, Self::Decisions];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Clock => "clock",
-            Self::Overview => "overview",
-            Self::State => "state",
-            Self::Events => "events",
-            Self::Decisions => "decisions",
-        }
-    }
-}
-
-/// An event, encoded.
-#[derive(Debug, Clone)]
-struct Frame {
-    topic: Topic,
-    bytes: Bytes,
-}
-
-impl Frame {
-    fn new(topic: Topic, id: u64, value: impl Serialize) -> Self {
-        let mut value = serde_json::to_value(value).unwrap_or_default();
-        tidy(&mut value);
-        let name = topic.name();
-        Self {
-            topic,
-            bytes: format!("event: {name}\nid: {id}\ndata: {value}\n\n").into(),
-        }
-    }
-}
-
-/// Where frames come from, and places for those who look.
-#[derive(Debug)]
-pub struct Streams {
-    frames: broadcast::Sender<Frame>,
-    places: Arc<Semaphore>,
-}
-
-impl Default for Streams {
-    fn default() -> Self {
-        Self {
-            frames: broadcast::Sender::new(BEHIND),
-            places: Arc::new(Semaphore::new(MAX_VIEWERS)),
-        }
-    }
-}
-
 /// Encodes what has changed, until it is aborted.
 pub async fn encode_all(sources: Sources) {
     let mut tick = time::interval(EVERY);
@@ -109,13 +44,12 @@ pub async fn encode_all(sources: Sources) {
     let mut encoder = Encoder::default();
     loop {
         tick.tick().await;
-        if sources.streams.frames.receiver_count() == 0 {
+        if !sources.streams.is_watched() {
             encoder = Encoder::default();
             continue;
         }
         for frame in encoder.frames(&sources) {
-            // Whoever looked may have gone meanwhile.
-            drop(sources.streams.frames.send(frame));
+            sources.streams.send(frame);
         }
     }
 }
@@ -148,9 +82,9 @@ impl Encoder {
 
     fn overview(&mut self, sources: &Sources) -> Option<Frame> {
         let now = serde_json::to_value(overview(sources)).ok()?;
-        let frame = Frame::new(Topic::Overview, generation(sources), &now);
+        let sent = frame(Topic::Overview, generation(sources), &now);
         let is_new = self.overview.replace(now.clone()).as_ref() != Some(&now);
-        is_new.then_some(frame)
+        is_new.then_some(sent)
     }
 
     fn state(&mut self, sources: &Sources) -> Option<Frame> {
@@ -171,7 +105,7 @@ impl Encoder {
         };
         let id = published.snapshot.generation();
         let Some(before) = before.filter(same_fleet) else {
-            return Some(Frame::new(Topic::State, id, fleet::columns(&fleet)));
+            return Some(frame(Topic::State, id, fleet::columns(&fleet)));
         };
         let sites = changed(&before.sites, &now.sites);
         let nodes = changed(&before.nodes, &now.nodes);
@@ -179,7 +113,7 @@ impl Encoder {
             "now_unix_ms": fleet.now_unix_ms, "generation": id, "revision": published.revision, "whole": false,
             "sites": sites, "nodes": nodes,
         });
-        Some(Frame::new(Topic::State, id, message))
+        Some(frame(Topic::State, id, message))
     }
 
     fn events(&mut self, sources: &Sources) -> Option<Frame> {
@@ -188,8 +122,8 @@ impl Encoder {
         let before = self.events.replace(newest)?;
         let events = journal.since(before);
         self.events = events.last().map(|it| it.number).or(self.events);
-        let frame = || Frame::new(Topic::Events, newest, json!({ "events": events }));
-        (!events.is_empty()).then(frame)
+        let sent = || frame(Topic::Events, newest, json!({ "events": events }));
+        (!events.is_empty()).then(sent)
     }
 
     fn decisions(&mut self, sources: &Sources) -> Option<Frame> {
@@ -198,8 +132,8 @@ impl Encoder {
         let before = self.decisions.replace(newest)?;
         let rows = recent.iter().filter(|kept| kept.number > before);
         let rows: Vec<Row<'_>> = rows.map(|kept| Row::of(kept)).collect();
-        let frame = || Frame::new(Topic::Decisions, newest, json!({ "decisions": rows }));
-        (!rows.is_empty()).then(frame)
+        let sent = || frame(Topic::Decisions, newest, json!({ "decisions": rows }));
+        (!rows.is_empty()).then(sent)
     }
 }
 
@@ -224,6 +158,11 @@ fn changed(before: &[Column], now: &[Column]) -> Value {
     fleet::object(columns)
 }
 
+/// An event of what `value` serializes to.
+fn frame(topic: Topic, id: u64, value: impl Serialize) -> Frame {
+    Frame::new(topic, id, &tidied(value))
+}
+
 fn generation(sources: &Sources) -> u64 {
     let published = sources.state.published.load();
     published.as_ref().map_or(0, |it| it.snapshot.generation())
@@ -232,7 +171,7 @@ fn generation(sources: &Sources) -> u64 {
 fn clock_frame(sources: &Sources) -> Frame {
     let now = clock::unix_ms();
     let message = json!({ "now_unix_ms": now, "started_unix_ms": sources.process.started_unix_ms });
-    Frame::new(Topic::Clock, now, message)
+    frame(Topic::Clock, now, message)
 }
 
 /// A whole of each topic.
@@ -240,11 +179,11 @@ fn wholes(sources: &Sources, topics: &[Topic]) -> Vec<Frame> {
     let mut frames = vec![clock_frame(sources)];
     for topic in topics {
         frames.extend(match topic {
-            Topic::Overview => Some(Frame::new(*topic, generation(sources), overview(sources))),
+            Topic::Overview => Some(frame(*topic, generation(sources), overview(sources))),
             Topic::State => sources.state.published.load_full().map(|published| {
                 let view = sources.state.view.load();
                 let fleet = Fleet::of(&sources.state, &published, &view);
-                Frame::new(
+                frame(
                     *topic,
                     published.snapshot.generation(),
                     fleet::columns(&fleet),
@@ -253,13 +192,13 @@ fn wholes(sources: &Sources, topics: &[Topic]) -> Vec<Frame> {
             Topic::Events => {
                 let events = sources.state.journal.since(0);
                 let newest = sources.state.journal.counted();
-                Some(Frame::new(*topic, newest, json!({ "events": events })))
+                Some(frame(*topic, newest, json!({ "events": events })))
             }
             Topic::Decisions => {
                 let recent = sources.recent.recent(MAX_ROWS);
                 let rows: Vec<Row<'_>> = recent.iter().map(|kept| Row::of(kept)).collect();
                 let newest = rows.len() as u64;
-                Some(Frame::new(*topic, newest, json!({ "decisions": rows })))
+                Some(frame(*topic, newest, json!({ "decisions": rows })))
             }
             Topic::Clock => None,
         });
@@ -290,12 +229,12 @@ pub(super) async fn stream(sources: SharedSources, parameters: Parameters) -> Re
     if !faults.is_empty() {
         return refuse(&faults);
     }
-    let Ok(place) = Arc::clone(&sources.streams.places).try_acquire_owned() else {
+    let Some(place) = sources.streams.place() else {
         let many = format!("{MAX_VIEWERS} are looking already");
         return fault(StatusCode::SERVICE_UNAVAILABLE, &[&many]);
     };
     // Before the wholes are made: what changes in between comes twice rather than never.
-    let frames = sources.streams.frames.subscribe();
+    let frames = sources.streams.subscribe();
     let (tell, chunks) = mpsc::channel(4);
     tokio::spawn(show(Arc::clone(&sources), (topics, frames), (tell, place)));
     let chunks = ReceiverStream::new(chunks).map(Ok::<Bytes, Infallible>);
