@@ -77,7 +77,51 @@ pub fn explanation(
         last_mile_ms: explanation.last_mile.map(|mile| mile.ms),
         last_mile_samples: explanation.last_mile.map_or(0, |mile| mile.samples),
         when_failures: when_failures(decision, explanation),
+        headline: headline(decision),
+        unmatched_rules: unmatched(decision, explanation),
+        spread_ms: decision.plan().map_or(0.0, |plan| plan.spread_ms),
+        eliminated_sites: explanation
+            .eliminated_sites
+            .iter()
+            .map(|out| proto::EliminatedSite {
+                site: site_id(out.site),
+                why: out.why.name().to_owned(),
+                nodes: count_u32(out.nodes),
+            })
+            .collect(),
     }
+}
+
+/// The answer in a sentence: who serves it and how soon, or that nobody does.
+fn headline(decision: &Decision<'_>) -> String {
+    let evaluation = decision.evaluation();
+    let topology = decision.snapshot().topology();
+    let Some(pick) = evaluation.picks.first() else {
+        let why = evaluation.reason.name().replace('_', " ");
+        return format!("Nobody serves it: {why}.");
+    };
+    let node = topology.node(pick.node);
+    let site = &topology.site(node.site).id;
+    let expected = decision.candidates().next().and_then(|it| it.expected_ms);
+    let expected = expected.map_or_else(
+        || "how soon is not known".to_owned(),
+        |ms| format!("expected {ms:.1} ms"),
+    );
+    format!("{} at {site} serves it, {expected}.", node.id)
+}
+
+/// The rules before the one that decided, and why they did not.
+fn unmatched(decision: &Decision<'_>, explanation: &Explanation) -> Vec<proto::UnmatchedRule> {
+    let rules = decision.routing().rules();
+    let unmatched = explanation.unmatched.iter();
+    unmatched
+        .map(|known| proto::UnmatchedRule {
+            rule: rules
+                .get(known.rule.get())
+                .map_or_else(String::new, |rule| rule.name.to_string()),
+            why: known.why.clone(),
+        })
+        .collect()
 }
 
 /// The rules whose expressions could not be answered.
@@ -211,6 +255,7 @@ fn node(topology: &Topology, line: &NodeLine) -> proto::NodeFate {
         eliminated: line
             .eliminated
             .map_or_else(String::new, |reason| reason.name().to_owned()),
+        capacity: u32::from(node.capacity),
     }
 }
 

@@ -11,8 +11,8 @@ mod sites;
 use std::collections::BTreeMap;
 
 use crate::decision::Decision;
-use crate::evaluate::{self, Evaluation, MAX_SCORED_SITES, Sharing, Tried};
-use crate::model::{NodeIndex, RuleIndex};
+use crate::evaluate::{self, Evaluation, MAX_SCORED_SITES, MatchedBy, Sharing, Tried};
+use crate::model::{NodeIndex, RuleIndex, SiteIndex};
 use crate::policy::{Plan, SetIndex};
 use crate::query::Query;
 use crate::request::host::{HostRoom, normal_host};
@@ -29,6 +29,9 @@ pub const MAX_SITES_SHOWN: usize = 32;
 
 /// Most nodes an explanation lists, first those in the key's order, then those eliminated.
 pub const MAX_NODES_SHOWN: usize = 64;
+
+/// Most rules that an explanation lists as not matching.
+pub const MAX_RULES_SHOWN: usize = 32;
 
 /// The whole story of one decision.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,6 +59,31 @@ pub struct Explanation {
     pub spread_cut: usize,
     /// Rules before the one that matched whose `when` could not be answered, and so did not hold.
     pub when_failures: Vec<WhenFailure>,
+    /// Sites none of whose nodes could be named; at most [`MAX_NODES_SHOWN`].
+    pub eliminated_sites: Vec<EliminatedSite>,
+    /// Rules before the one that matched, each with the condition that the request does not meet; at most
+    /// [`MAX_RULES_SHOWN`].
+    pub unmatched: Vec<Unmatched>,
+}
+
+/// A site that could not be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EliminatedSite {
+    /// The site.
+    pub site: SiteIndex,
+    /// What keeps most of its nodes out.
+    pub why: Elimination,
+    /// How many.
+    pub nodes: usize,
+}
+
+/// A rule that does not match, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// The condition, with what the request has instead: `country is DE, and it is FR`.
+    pub why: String,
 }
 
 /// A rule whose `when` could not be answered.
@@ -71,9 +99,11 @@ impl Explanation {
     /// Explains `evaluation`, which was made from `snapshot` and `query`.
     pub fn new(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) -> Self {
         let when_failures = when_failures(snapshot, query, evaluation);
+        let unmatched = unmatched(snapshot, query, evaluation);
         let Some(context) = Context::new(snapshot, query, evaluation) else {
             return Self {
                 when_failures,
+                unmatched,
                 ..Self::default()
             };
         };
@@ -90,6 +120,7 @@ impl Explanation {
         });
         let (home, flips) = (context.home(&sites), context.flips(&sites, &nodes));
         let spread_cut = context.spread_cut(&sites);
+        let eliminated_sites = eliminated_sites(snapshot, &nodes);
         let (site_count, node_count) = (sites.len(), nodes.len());
         sites.truncate(MAX_SITES_SHOWN);
         nodes.truncate(MAX_NODES_SHOWN);
@@ -105,8 +136,33 @@ impl Explanation {
             last_mile: context.last_mile(),
             spread_cut,
             when_failures,
+            unmatched,
+            eliminated_sites,
         }
     }
+}
+
+/// Sites whose every node was eliminated, with what most of them were for.
+fn eliminated_sites(snapshot: &Snapshot, nodes: &[NodeLine]) -> Vec<EliminatedSite> {
+    let topology = snapshot.topology();
+    let mut sites: BTreeMap<SiteIndex, (bool, BTreeMap<Elimination, usize>)> = BTreeMap::new();
+    for line in nodes {
+        let (is_out, reasons) = sites
+            .entry(topology.site_of(line.node))
+            .or_insert((true, BTreeMap::new()));
+        match line.eliminated {
+            Some(why) => *reasons.entry(why).or_default() += 1,
+            None => *is_out = false,
+        }
+    }
+    let out = sites.into_iter().filter(|(_, (is_out, _))| *is_out);
+    let out = out.filter_map(|(site, (_, reasons))| {
+        // Of as many, the first in their order: what operators said before what was found.
+        let most = reasons.iter().rev().max_by_key(|(_, count)| **count);
+        let (why, nodes) = most.map(|(why, count)| (*why, *count))?;
+        Some(EliminatedSite { site, why, nodes })
+    });
+    out.take(MAX_NODES_SHOWN).collect()
 }
 
 /// Why the expressions failed that did, asked once more: they say the same of the same request.
@@ -132,6 +188,26 @@ fn when_failures(
         })
     });
     failures.collect()
+}
+
+/// Which rules a request did not meet, up to the one that it did. One that matches is not asked for where the caller named
+/// a pool.
+fn unmatched(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) -> Vec<Unmatched> {
+    let routing = snapshot.lane(evaluation.lane).routing();
+    let before = match evaluation.matched {
+        MatchedBy::Rule(rule) => rule.get(),
+        MatchedBy::Nothing => routing.rules().len(),
+        MatchedBy::Pool(_) => 0,
+    };
+    let mut room = HostRoom::new();
+    let host = normal_host(query.host, &mut room);
+    let place = &evaluation.located.place;
+    let rules = (0_u16..).map(RuleIndex).take(before.min(MAX_RULES_SHOWN));
+    let unmatched = rules.filter_map(|rule| {
+        let why = routing.why_not(rule, query, host, (place.country, place.asn))?;
+        Some(Unmatched { rule, why })
+    });
+    unmatched.collect()
 }
 
 struct Context<'a> {

@@ -1,5 +1,7 @@
 //! What makes two requests ask for the same object: the recipe of a cache key.
 
+use std::fmt;
+
 use super::conditions;
 use super::document::KeyDocument;
 use crate::document::{Checker, Code, Path};
@@ -115,6 +117,22 @@ impl KeyRecipe {
             key = key.then(query.header(name).map_or(ABSENT, str::as_bytes));
         }
         key
+    }
+}
+
+/// `host, path, query w and dpr`.
+impl fmt::Display for KeyRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        parts.extend(self.host.then(|| "host".to_owned()));
+        parts.extend(self.path.then(|| "path".to_owned()));
+        match &self.query {
+            QueryPart::Nothing => {}
+            QueryPart::AsItStands => parts.push("the whole query".to_owned()),
+            QueryPart::Named(names) => parts.push(format!("query {}", names.join(" and "))),
+        }
+        parts.extend(self.headers.iter().map(|name| format!("header {name}")));
+        f.write_str(&parts.join(", "))
     }
 }
 

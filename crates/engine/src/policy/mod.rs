@@ -25,6 +25,7 @@ mod routing;
 mod scoring;
 mod set_name;
 mod specimen;
+mod unmet;
 #[cfg(feature = "cel")]
 mod when;
 #[cfg(not(feature = "cel"))]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
-use super::matcher::{Matcher, WhenFailures};
+use super::matcher::{Conditions, Matcher, WhenFailures};
 use super::origin::Origin;
 use super::overrides::Overrides;
 use super::{Class, NodeSet, PanicMode, Pool, Rule, SetIndex};
@@ -166,6 +166,36 @@ impl Routing {
             Some((index, rule)) => Matched::Rule(index, rule),
             None => Matched::Nothing,
         }
+    }
+
+    /// What a rule asks of a request beside its `when`, a condition each; empty for everything.
+    pub fn conditions_of(&self, rule: RuleIndex) -> Vec<String> {
+        let conditions = self.matcher.conditions(rule);
+        conditions.map_or_else(Vec::new, Conditions::words)
+    }
+
+    /// Which condition of a rule a request does not meet, in words; `None` where it meets all. `host` is in normal form.
+    pub fn why_not(
+        &self,
+        rule: RuleIndex,
+        query: &Query<'_>,
+        host: &str,
+        (country, asn): (Option<Country>, Option<Asn>),
+    ) -> Option<String> {
+        let conditions = self.matcher.conditions(rule)?;
+        let origin = Origin { country, asn };
+        let unmet = conditions.first_unmet(query, host, origin);
+        unmet.or_else(|| {
+            let when = conditions.when.as_ref()?;
+            let text = self.rules.get(rule.get())?.when.as_deref()?;
+            match when.holds(query, host, origin) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("when `{text}`, and it is not so")),
+                Err(fault) => Some(format!(
+                    "when `{text}`, which could not be answered: {fault}"
+                )),
+            }
+        })
     }
 
     /// Why a rule's `when` cannot be answered for a request; `None` where it can. `host` is in normal form.

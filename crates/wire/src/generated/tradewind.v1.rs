@@ -982,6 +982,43 @@ pub struct Explanation {
     /// Rules before the one that decided whose `when` could not be answered, and so did not hold; at most 8.
     #[prost(message, repeated, tag = "26")]
     pub when_failures: ::prost::alloc::vec::Vec<WhenFailure>,
+    /// The answer in a sentence: `ams-1 at AMS serves it, expected 34.8 ms.`
+    #[prost(string, tag = "27")]
+    pub headline: ::prost::alloc::string::String,
+    /// Rules before the one that decided, each with the condition that the request does not meet; at most 32.
+    #[prost(message, repeated, tag = "28")]
+    pub unmatched_rules: ::prost::alloc::vec::Vec<UnmatchedRule>,
+    /// Sites within this of the best share the key with it, in ms; 0 for none.
+    #[prost(float, tag = "29")]
+    pub spread_ms: f32,
+    /// Sites of the tier none of whose nodes could be named, with what keeps most of them out; at most 64.
+    #[prost(message, repeated, tag = "30")]
+    pub eliminated_sites: ::prost::alloc::vec::Vec<EliminatedSite>,
+}
+/// A rule that does not match a request.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnmatchedRule {
+    /// The rule.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// The condition, with what the request has instead.
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+}
+/// A site that could not be chosen.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EliminatedSite {
+    /// The site.
+    #[prost(string, tag = "1")]
+    pub site: ::prost::alloc::string::String,
+    /// Why, as `eliminated` of its nodes.
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+    /// How many of its nodes are out for that.
+    #[prost(uint32, tag = "3")]
+    pub nodes: u32,
 }
 /// A rule whose `when` could not be answered for a request.
 #[derive(serde::Serialize)]
@@ -1168,6 +1205,9 @@ pub struct NodeFate {
     /// unhealthy, overloaded, too_far.
     #[prost(string, tag = "6")]
     pub eliminated: ::prost::alloc::string::String,
+    /// Its capacity, which its weight is a share of: condition times ramp.
+    #[prost(uint32, tag = "7")]
+    pub capacity: u32,
 }
 /// What a follower holds already.
 #[derive(serde::Serialize)]

@@ -123,7 +123,8 @@ mod tests {
             "localhost:7071",
             "sidecar",
             "10.0.0.7",
-            "edge.svc", "Edge.example.net:7071",
+            "edge.svc",
+            "Edge.example.net:7071",
             "",
         ] {
             assert_eq!(asked(Method::GET, &[("host", host)]), None, "{host}");

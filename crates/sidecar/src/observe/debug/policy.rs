@@ -18,7 +18,7 @@ use crate::wire::proto::PlanPolicyRequest;
 use crate::wire::proto::server::policy_service_server::PolicyService;
 use tradewind_engine::date::Date;
 use tradewind_engine::lifecycle::Revision;
-use tradewind_engine::model::Digest;
+use tradewind_engine::model::{Digest, RuleIndex};
 use tradewind_engine::number::from_u64;
 use tradewind_engine::policy::{Routing, Rule};
 
@@ -88,11 +88,19 @@ fn rule_row(routing: &Routing, (index, rule): (usize, &Rule)) -> Value {
         .iter()
         .map(|tier| routing.pool_name(tier.pool))
         .collect();
+    let fence: Vec<String> = plan
+        .demands
+        .countries
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let today = Date::from_unix_ms(clock::unix_ms());
     json!({
         "index": index, "name": rule.name, "owner": rule.owner, "intent": rule.intent,
         "rollback": rule.rollback, "expires": rule.expires.map(|day| day.to_string()),
         "expired": rule.expires.is_some_and(|day| day < today), "when": rule.when, "pools": pools,
+        "match": routing.conditions_of(RuleIndex(u16::try_from(index).unwrap_or(u16::MAX))),
+        "key": plan.key.to_string(), "require": plan.demands.labels, "geofence": fence,
         "class": plan.class, "candidates": plan.candidates, "spread_ms": plan.spread_ms,
         "max_detour_ms": plan.max_detour_ms, "attempt_timeout_ms": plan.attempt_timeout_ms,
     })
