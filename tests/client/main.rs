@@ -11,11 +11,14 @@
 )]
 
 mod alone;
+mod console;
 mod following;
 mod outages;
 mod outcomes;
 #[path = "../support/ports.rs"]
 mod ports;
+#[path = "../support/programs.rs"]
+mod programs;
 mod requests;
 mod reuse;
 mod sidecar;

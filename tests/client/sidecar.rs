@@ -137,6 +137,23 @@ impl Sidecar {
         ask(self.debug, path, &[]).unwrap_or_default()
     }
 
+    /// The body of a page of the debug door; empty while nobody answers.
+    pub(crate) fn body(&self, path: &str) -> String {
+        let page = self.page(path);
+        let body = page.split_once("\r\n\r\n");
+        body.map_or_else(String::new, |(_, body)| body.to_owned())
+    }
+
+    /// Where the debug door is.
+    pub(crate) fn debug(&self) -> SocketAddr {
+        self.debug
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the HTTP door answers, with its head.
     pub(crate) fn route(&self, headers: &[(&str, &str)]) -> String {
         ask(self.http, "/v1/route", headers).unwrap()

@@ -212,6 +212,11 @@ impl BallastNotes {
     }
 }
 
+/// The nodes that carry a hot key now: the first of its own order at its site.
+pub fn hot_key_nodes(snapshot: &Snapshot, key: &HotKey) -> Vec<NodeIndex> {
+    copies(snapshot, key, usize::from(key.copies))
+}
+
 /// The nodes of a group that may be named.
 fn named_at(snapshot: &Snapshot, (set, site): Group) -> Option<(&Roster, Segment)> {
     let (_, table) = snapshot.find(set)?;

@@ -9,7 +9,7 @@
 
 pub mod admission;
 mod allowance;
-mod ballast;
+pub mod ballast;
 mod bearing;
 mod blame;
 mod breakers;

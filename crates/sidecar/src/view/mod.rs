@@ -6,6 +6,7 @@ pub mod history;
 pub mod home;
 pub mod in_use;
 pub mod journal;
+pub mod lasting;
 mod node;
 pub mod rule_hits;
 pub mod standing;
@@ -24,6 +25,7 @@ use crate::view::troubles::{DoubtView, ReadmissionView};
 use in_use::{Counted, Use};
 pub use node::NodeView;
 use node::node_view;
+use tradewind_engine::control::ballast::hot_key_nodes;
 use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::control::{Control, NodeReport};
 use tradewind_engine::health::blame::Failing;
@@ -219,6 +221,12 @@ pub struct HotView {
     pub share: f32,
     /// How many nodes carry it.
     pub copies: u8,
+    /// Those of them that there are, in its own order.
+    pub nodes: Vec<String>,
+    /// Its requests a second, by this sidecar, as far as the site's are known.
+    pub rate: f64,
+    /// How long it has been one, in ms.
+    pub since_ms: u64,
 }
 
 impl From<Evidence> for EvidenceView {
@@ -304,6 +312,16 @@ impl FleetView {
                 site: topology.site(key.site).id.to_string(),
                 share: key.share,
                 copies: key.copies,
+                nodes: hot_key_nodes(snapshot, key)
+                    .into_iter()
+                    .map(|node| topology.node(node).id.to_string())
+                    .collect(),
+                rate: f64::from(key.share)
+                    * view
+                        .sites
+                        .get(key.site.get())
+                        .map_or(0.0, |site| site.requests_per_second),
+                since_ms: 0,
             })
             .collect();
         view

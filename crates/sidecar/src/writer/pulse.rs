@@ -13,8 +13,9 @@ use crate::probe::Probed;
 use crate::state::State;
 use crate::view::hearing::{self, Hearing};
 use crate::view::journal;
+use crate::view::lasting::Lasting;
 use crate::view::unasked::Unasked;
-use crate::view::{self, FleetView, Transitions};
+use crate::view::{self, FleetView, HotView, Transitions};
 use tradewind_engine::control::cohorts::Decided;
 use tradewind_engine::control::event::Event;
 use tradewind_engine::control::meter::Disruption;
@@ -53,6 +54,8 @@ pub(super) struct Pulse {
     crossing: Option<Crossing>,
     /// When sites were asked last.
     unasked: Unasked,
+    /// Since when keys are hot.
+    hot: Lasting,
     /// What workers had decided in each lane at the last tick.
     decided: [Decided; 2],
     next_guards: Moment,
@@ -84,6 +87,7 @@ impl Pulse {
             last_move: None,
             crossing: None,
             unasked: Unasked::default(),
+            hot: Lasting::default(),
             decided: Default::default(),
             next_guards: Moment::default(),
         }
@@ -190,6 +194,12 @@ impl Pulse {
             ..FleetView::new(now, &self.control, snapshot)
         };
         self.unasked.note(now, &mut view, snapshot.topology());
+        let name = |hot: &HotView| format!("{} {}", hot.key_hash, hot.site);
+        let names: Vec<String> = view.hot.iter().map(name).collect();
+        self.hot.note(now, names.iter().map(String::as_str));
+        for (hot, name) in view.hot.iter_mut().zip(&names) {
+            hot.since_ms = self.hot.ms(now, name);
+        }
         Some(view)
     }
 

@@ -244,9 +244,21 @@ async fn hot(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -
         }
         shown
     });
+    let hot_keys: Vec<Value> = view
+        .hot
+        .iter()
+        .map(|hot| {
+            let mut shown = json!(hot);
+            let url = sources.recent.url_of_key(&hot.key_hash);
+            if let Some((fields, url)) = shown.as_object_mut().zip(url) {
+                fields.insert("last_url".to_owned(), url.into());
+            }
+            shown
+        })
+        .collect();
     Shown::of(json!({
         "failing": failing.collect::<Vec<Value>>(),
-        "hot_keys": view.hot, "hot_keys_by_pool": counts, "pools": view.pools, "parts_of_pools": view.parts,
+        "hot_keys": hot_keys, "hot_keys_by_pool": counts, "pools": view.pools, "parts_of_pools": view.parts,
         "disruption": disruption(&view),
         "change_allowance_left_ratio": view.allowance_left, "isolated": view.isolated,
         "network_pairs": view.network_pairs.0, "network_pairs_evicted": view.network_pairs.1,

@@ -1,0 +1,98 @@
+//! The console in a real browser, on a sidecar that decides and is told, fails to read a policy, falls silent and is
+//! started again. `tests/console/walk.mjs` has the assertions; docs/console.md the pictures.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::{self, MissedTickBehavior};
+use tradewind::client::{AttemptResult, Client, Outcome};
+
+use crate::programs;
+use crate::requests::{Random, any};
+use crate::sidecar::{Sidecar, until};
+
+const SEED: u64 = 20_261_127;
+
+/// How much more time the walk gives everything than on an idle machine.
+const SLOW: &str = "6";
+
+/// Decides and tells, some fifty times a second, as a proxy would.
+async fn keep_asking(client: Client) {
+    let mut random = Random(SEED);
+    let mut tick = time::interval(Duration::from_millis(20));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let ms = |ms: u64| prost_types::Duration::try_from(Duration::from_millis(ms)).ok();
+    loop {
+        tick.tick().await;
+        let mut request = any(&mut random);
+        request.dry_run = false;
+        request.tried_nodes.clear();
+        if random.below(4) == 0 {
+            "/video/launch/seg-1.m4s".clone_into(&mut request.path);
+        }
+        let Ok(answer) = client.decide(&request).await else {
+            continue;
+        };
+        let Some(first) = answer.candidates.first() else {
+            continue;
+        };
+        let is_slow = first.node == "ams-3";
+        client.told(Outcome {
+            status: 200,
+            time_to_first_byte: ms(if is_slow { 60 } else { 5 + random.below(20) }),
+            ..answer.outcome(first, 1, AttemptResult::Ok)
+        });
+    }
+}
+
+/// Where pictures go, to be looked at after a run.
+fn pictures() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("console")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_through_the_console_in_a_browser() {
+    let test = "the walk through the console";
+    let Some(chromium) = programs::path("chromium", test) else {
+        return;
+    };
+    let Some(node) = programs::path("walk", test) else {
+        return;
+    };
+    println!("seed {SEED}");
+    let sidecar = Sidecar::start().await;
+    let client = sidecar.client();
+    let asking = tokio::spawn(keep_asking(client));
+    until("decisions are kept", async || {
+        sidecar.body("/debug/decisions").contains("\"number\"")
+    })
+    .await;
+    let mut walk = Command::new(node);
+    walk.arg("tests/console/walk.mjs")
+        .arg(format!("http://{}", sidecar.debug()))
+        .arg(pictures())
+        .args(["--slow", SLOW, "--questions", "50"])
+        .arg("--chromium")
+        .arg(chromium)
+        .arg("--pid")
+        .arg(sidecar.pid().to_string())
+        .arg("--policy")
+        .arg(sidecar.file("policy.yaml"))
+        .arg("--tradewind")
+        .arg(env!("CARGO_BIN_EXE_tradewind"))
+        .arg("--admin")
+        .arg(sidecar.admin.to_string())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let walked = time::timeout(Duration::from_secs(400), walk.output()).await;
+    asking.abort();
+    let walked = walked.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&walked.stdout);
+    let complaints = String::from_utf8_lossy(&walked.stderr);
+    println!("{said}{complaints}");
+    assert!(walked.status.success(), "see the lines that begin with FAILED");
+    assert!(said.contains("ok "), "something was looked at");
+}
