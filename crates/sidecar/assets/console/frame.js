@@ -116,7 +116,8 @@ export function update(path) {
       h('span', {}, 'as of ', h('span', { id: 'asof' }), ' UTC'), h('a', { href: '/states' }, 'States'), helpButton()]);
   }
   if (!overview) return;
-  if (!store.lostSince) $('asof').textContent = fmt.time(overview.now_unix_ms);
+  const asOf = $('asof');
+  if (asOf && !store.lostSince) asOf.textContent = fmt.time(overview.now_unix_ms);
   region($('strip'), overview.answers.map(({ key, mark: kind, short, answer }) => [key, kind, short || answer]), (rows) => rows.map(([key, kind, short]) =>
     h('a', { href: `/#${key}`, title: short }, mark(kind), h('span', {}, h('strong', {}, SHORT[key]), ' ', short))));
   const held = overview.in_force?.topology?.held;

@@ -50,8 +50,9 @@ export function go(to, replace) {
 
 document.addEventListener('click', (event) => {
   const anchor = event.target.closest?.('a[href]');
-  if (!anchor || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || anchor.target) return;
-  const to = new URL(anchor.href);
+  if (!anchor || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || anchor.getAttribute('target')) return;
+  // By the attribute: in a drawing `href` is no text.
+  const to = new URL(anchor.getAttribute('href'), location.href);
   if (to.origin !== location.origin || !MODULES[to.pathname] || anchor.getAttribute('href').startsWith('#')) return;
   event.preventDefault();
   go(to.pathname + to.search + to.hash);
