@@ -61,6 +61,10 @@ addEventListener('pointermove', (event) => { pointer = { element: event.target, 
 
 // A pointer that rests is somebody who went away: after this long a region may change under it.
 const RESTS_MS = 8000;
+// Whoever has just pressed something waits for what it does.
+const ASKED_MS = 1500;
+let askedAt = -ASKED_MS;
+for (const kind of ['click', 'keydown', 'change']) addEventListener(kind, () => { askedAt = performance.now(); }, { capture: true, passive: true });
 
 /**
  * Shows `build(input)` in `element` if the input is another than what is shown. Nothing moves under a pointer in motion:
@@ -71,7 +75,9 @@ export function region(element, input, build) {
   const key = JSON.stringify(input);
   if (shown.get(element) === key) return;
   const isFirst = !shown.has(element);
-  const isHovered = pointer.element && element.contains(pointer.element) && performance.now() - pointer.at < RESTS_MS;
+  const now = performance.now();
+  const isAsked = now - askedAt < ASKED_MS;
+  const isHovered = pointer.element && element.contains(pointer.element) && now - pointer.at < RESTS_MS && !isAsked;
   if (!isFirst && isHovered) return;
   const made = [build(input)].flat(9).filter((kid) => kid != null && kid !== false);
   const held = element.contains(document.activeElement) && document.activeElement !== element ? document.activeElement : null;
@@ -81,9 +87,14 @@ export function region(element, input, build) {
     const wanted = same('id') || same('data-key') || same('href') || same('name');
     const box = h('div', {}, made);
     successor = wanted && box.querySelector(wanted);
-    if (!successor) return;
+    if (!successor && !isAsked) return;
   }
   element.replaceChildren(...made);
   shown.set(element, key);
   if (successor) successor.focus({ preventScroll: true });
+  else if (held) {
+    // What was pressed is gone with its press ("Show all"): reading goes on from here.
+    element.tabIndex = -1;
+    element.focus({ preventScroll: true });
+  }
 }
