@@ -1,12 +1,12 @@
-// The bill of a decision: a bar per site of its six terms, and the magenta measure of what would change the choice.
+// The bill of a decision: a bar per site of its terms, and the magenta measure of what would change the choice.
 
 import { h, s, mark } from './dom.js';
 import * as fmt from './fmt.js';
 import { bound } from './derive.js';
 import { WHY } from './race.js';
 
-/** The order of the terms, always this one. */
-export const TERMS = ['network', 'queue', 'miss', 'error', 'cost', 'bias'];
+/** The order of the terms, always this one. Service is what a hit takes at an idle node: it counts like the others. */
+export const TERMS = ['network', 'service', 'queue', 'miss', 'error', 'cost', 'bias'];
 const FIRST = 10;
 // Evidence older than this may be of another time of the day.
 const OLD_MS = 60000;
@@ -50,7 +50,9 @@ function row(site, axis, used, scope) {
 export function measure({ sites = [], runner_up_site: runner, flip_ms: flip, joining_site: joining, join_ms: join, spread_ms: spread, next_sharing_site: sharing, sharing_weight_ratio: ratio }) {
   const [best] = sites;
   if (!best) return null;
-  if (joining && join > 0) {
+  // With one site in scope the question is what would win instead of it; with several, what would share.
+  const isShared = sites.filter((site) => ['in_scope', 'sharing'].includes(site.standing)).length > 1;
+  if (joining && join > 0 && (isShared || !runner)) {
     const site = sites.find((one) => one.site === joining);
     const to = site ? choice(site) : undefined;
     return { from: to == null ? undefined : to - join, to, scope: [choice(best), to == null ? choice(best) + (spread || 0) : to - join], isBox: true, words: `${joining} would share it if it were ${fmt.ms(join)} faster` };

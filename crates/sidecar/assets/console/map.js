@@ -161,7 +161,7 @@ export function open(main) {
     if (!chosen) return;
     const ready = detail?.id === chosen ? detail : { id: chosen, nodes: [] };
     const { at, ...rest } = ready;
-    region(opened, { rest, wanted, roles: store.sidecar?.roles }, () => panel({ ...ready }, { wanted, choose: (value) => { wanted = value; drawPanel(); }, done: load, close: link({ site: null, node: null }) }));
+    region(opened, { rest, wanted, roles: store.sidecar?.roles }, () => panel({ ...ready, row: rows(store.state?.sites).find((one) => one.id === chosen) }, { wanted, choose: (value) => { wanted = value; drawPanel(); }, done: load, close: link({ site: null, node: null }) }));
   }
 
   function draw() {

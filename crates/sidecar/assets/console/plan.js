@@ -16,7 +16,7 @@ function cells({ requests, keys, clients, expected_ms: expected, nodes = [], new
   const of = ({ moved, looked_at: all }) => `${fmt.count(moved)} of ${fmt.count(all)}`;
   return h('dl', { class: 'cells' }, cell('Requests to another node', percent(requests.moved_percent), of(requests)), cell('Clients to another site', percent(clients.moved_percent), `${of(clients)} groups`),
     cell('Expected time', signed(expected?.mean_increase), expected?.before && expected?.after ? `${fmt.ms(expected.before.mean)} to ${fmt.ms(expected.after.mean)}` : ''),
-    cell('Busiest node', busiest ? percent(busiest.after) : fmt.NOT_TOLD, busiest && `${busiest.id}, ${percent(before)} before`), keys && cell('Keys moved', percent(keys.moved_percent), of(keys)), refused > 0 && cell('Newly refused', percent(refused)));
+    cell('Busiest node', busiest ? fmt.share(busiest.after) : fmt.NOT_TOLD, busiest && `${busiest.id}, ${fmt.share(before)} before`), keys && cell('Keys moved', percent(keys.moved_percent), of(keys)), refused > 0 && cell('Newly refused', percent(refused)));
 }
 
 function byRule({ rules = [] }) {
@@ -31,10 +31,10 @@ function bySite({ sites = [] }) {
 }
 
 /** The outcome: every fault, or the figures, the moves and the gates. */
-export function plan({ faults = [], breaches = [], lines = [], report_json: json }) {
+export function plan({ faults = [], breaches = [], lines = [], report: made, report_json: json }) {
   if (faults.length) return notice('bad', `It would be refused, ${fmt.counted(faults.length, 'fault')}.`, h('pre', {}, faults.join('\n')));
-  let report = null;
-  try { report = JSON.parse(json); } catch { /* without figures the words are shown */ }
+  let report = made;
+  try { report ??= JSON.parse(json); } catch { /* without figures the words are shown */ }
   const gates = breaches.map(({ gate, text }) => notice('warn', 'Above the gate:', [text, ' (', h('code', {}, gate), '). Applying it needs a reason, which is kept.']));
   const passed = !breaches.length && notice('well', 'It passes the gates.', 'Nothing was taken into force.');
   if (!report) return [lines.map((line) => h('p', {}, line)), gates, passed];

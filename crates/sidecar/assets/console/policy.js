@@ -14,7 +14,8 @@ const UNHIT_MS = 7 * 86400000;
 
 /** A rule's row: what it is for, how it is undone, whom to ask, and what it gets. */
 function rule(of, i) {
-  const { name, intent, rollback, owner, rate, share_ratio: part, match, last_hit_ms: hit, expires, expired } = of;
+  const { name, intent, rollback, owner, rate, share_ratio: part, match, last_hit_unix_ms: hitAt, expires, expired } = of;
+  const hit = of.last_hit_ms ?? (hitAt == null ? undefined : now() - hitAt);
   const marks = [expired && [mark('warn'), ` expired on ${expires}`], hit > UNHIT_MS && [mark('warn'), ` not hit for ${fmt.since(hit)}`]].filter(Boolean);
   return h('tr', {}, h('td', { class: 'second' }, i + 1), h('td', { class: 'what' }, h('a', { href: `/live?rule=${encodeURIComponent(name)}` }, name), h('p', {}, ticked(intent)),
     h('span', { class: 'note' }, 'Undo: ', ticked(rollback)), match?.length > 0 && h('span', { class: 'note match' }, `Matches: ${match.join('; ')}`), marks.map((one) => h('span', { class: 'note warn' }, one))),
@@ -85,7 +86,7 @@ export function open(main) {
     if (headline.textContent !== head) headline.textContent = head;
     const current = revisions?.find((of) => of.in_force);
     const from = (current?.source || '').replaceAll('_', ' ');
-    region(lead, [policy.name, policy.digest, current?.at_unix_ms], () => [`${policy.name}, `, current && ['taken ', ago(current.at_unix_ms), ' ago', from && ` (${from})`, ', '], 'digest ', h('span', { class: 'mono' }, policy.digest), '.']);
+    region(lead, [policy.name, policy.digest, current?.at_unix_ms], () => [`${policy.name}, `, current && ['taken ', ago(current.at_unix_ms), ' ago', from && ` from ${overview?.in_force?.policy?.source || from}`, ', '], 'digest ', h('span', { class: 'mono', title: policy.digest }, policy.digest.slice(0, 16)), '.']);
     const bad = policy.refused;
     region(refused, bad ? [bad.faults, bad.t0] : null, () => bad && notice('warn', [`What ${fileName()} says now is refused, for `, ago(bad.t0), '.'], ['Nothing of it is in force.', h('pre', {}, bad.faults.join('\n'))],
       bad.text != null && h('button', { type: 'button', 'data-key': 'compare-refused', onclick: () => { compared.replaceChildren(h('h3', {}, `In force, and ${fileName()}`), diff(compare(policy.text, bad.text))); compared.scrollIntoView({ block: 'center' }); } }, 'Compare with what is in force')));

@@ -15,14 +15,16 @@ const MOST = 12;
 
 const word = (why) => h('span', { title: why }, WHY[why] || why.replaceAll('_', ' '));
 
-export function race({ explanation }) {
+export function race({ decision, explanation }) {
   const { nodes, eliminated = {}, nodes_not_shown: hidden = 0 } = explanation;
   const ran = nodes.filter((node) => node.race > 0).sort((a, b) => a.race - b.race);
-  const out = nodes.filter((node) => node.eliminated);
+  // Nodes of other sites are counted below; a row is for those that might have been.
+  const near = new Set([...ran.map((node) => node.site), ...(decision.candidates || []).map((one) => one.site), explanation.home?.site]);
+  const out = nodes.filter((node) => node.eliminated && near.has(node.site));
   const owner = ran[0]?.race;
   const shown = ran.slice(0, MOST);
   const most = Math.max(...shown.map((node) => node.race), 0);
-  const weight = (node) => h('td', { class: 'n', title: node.condition == null ? null : `capacity ${fmt.count(node.capacity)} × condition ${node.condition.toFixed(2)} × ramp ${node.ramp.toFixed(2)}` },
+  const weight = (node) => h('td', { class: 'n', title: node.capacity ? `capacity ${fmt.count(node.capacity)}${node.condition == null ? '' : ` × condition ${node.condition.toFixed(2)} × ramp ${node.ramp.toFixed(2)}`}` : null },
     h('span', { class: 'small' }, 'weight '), node.weight < 9.95 ? node.weight.toFixed(1) : fmt.count(node.weight));
   const name = (node) => h('th', { scope: 'row' }, h('a', { class: 'quiet', href: `/map?node=${encodeURIComponent(node.node)}` }, h('strong', {}, node.node)), ' ', h('span', { class: 'second' }, node.site));
   const runner = (node) => {

@@ -8,19 +8,20 @@ import { worse } from './derive.js';
 import { act, may } from './actions.js';
 
 const AXIS = { from: 2, to: 500, width: 144, height: 40 };
-const TERMS = [['queue', 'queue'], ['miss', 'misses'], ['error', 'errors'], ['cost', 'cost'], ['bias', 'bias']];
+// Buckets come as fine as they were counted; so many bars are as fine as 144 px can show.
+const BARS = 28;
+const TERMS = [['service', 'service'], ['queue', 'queue'], ['miss', 'misses'], ['error', 'errors'], ['cost', 'cost'], ['bias', 'bias']];
 
 /** Times of a node on a logarithmic axis, with its p50, p90 and p99, and what its p50 usually is. */
 function histogram({ histogram: of, service_p50_ms: p50, service_p90_ms: p90, service_p99_ms: p99, usual_p50_ms: usual }) {
   if (!of?.counts?.some((n) => n > 0)) return null;
   const { from, to, width, height } = AXIS;
   const x = (value) => Math.round((Math.log(Math.min(to, Math.max(from, value)) / from) / Math.log(to / from)) * width * 10) / 10;
-  const most = Math.max(...of.counts);
-  let path = '';
-  of.counts.forEach((n, i) => {
-    const [left, right] = [x(of.bounds_ms[i - 1] ?? from), x(of.bounds_ms[i])];
-    if (n > 0 && right > left) path += `M${left} ${height}V${Math.round((height - (height * n) / most) * 10) / 10}H${Math.max(left + 1, right - 1)}V${height}z`;
-  });
+  const bars = Array(BARS).fill(0);
+  of.counts.forEach((n, i) => { bars[Math.min(BARS - 1, Math.floor((x(of.bounds_ms[i]) / width) * BARS))] += n; });
+  const most = Math.max(...bars);
+  const wide = width / BARS;
+  const path = bars.map((n, i) => (n > 0 ? `M${Math.round(i * wide * 10) / 10} ${height}v${-Math.max(1, Math.round((height * n) / most))}h${Math.round((wide - 1) * 10) / 10}V${height}z` : '')).join('');
   const peak = (value) => (value == null ? '' : `M${x(value)} ${height + 1}l4 6h-8z`);
   return s('svg', { class: 'histogram', viewBox: `0 0 ${width} ${height + 22}`, width, height: height + 22, role: 'img',
     'aria-label': `Times: p50 ${fmt.ms(p50)}, p90 ${fmt.ms(p90)}, p99 ${fmt.ms(p99)}; p50 is usually ${fmt.ms(usual)}` },
@@ -62,7 +63,8 @@ function costs(site, wanted, choose) {
   const of = classes.find((one) => one.class === wanted) || classes[0];
   const terms = TERMS.filter(([name]) => of.terms_ms[name]).map(([name, words]) => `${words} ${fmt.ms0(of.terms_ms[name])}`);
   const old = Math.max(0, ...Object.values(of.evidence || {}).map((it) => it.age_ms));
-  const select = classes.length > 1 && h('select', { name: 'class', 'aria-label': 'Class', onchange: (event) => choose(event.target.value) },
+  // Without names one class is not to be told from another.
+  const select = classes.length > 1 && classes.every((one) => one.class !== undefined) && h('select', { name: 'class', 'aria-label': 'Class', onchange: (event) => choose(event.target.value) },
     classes.map((one) => h('option', { value: one.class, selected: one === of }, one.class || 'no class')));
   return h('p', { class: 'costs' }, 'Costs a request', select ? [' of ', select] : '', ', beside the way: ', h('strong', {}, fmt.ms(of.choice_ms)), terms.length ? ` = ${terms.join(' + ')}` : '', '.',
     old > 60000 ? ` The oldest of it was seen ${fmt.since(old)} ago.` : '', ' ', clients(site.flows));
@@ -76,13 +78,16 @@ function clients(flows = []) {
 }
 
 /** The panel's content. `more` has the chosen class, and what to do when something was done. */
-export function panel({ site, nodes, at, id }, { wanted, choose, done, close }) {
+export function panel({ site: told, nodes, at, id, row }, { wanted, choose, done, close }) {
+  // What the door does not tell of one site it may tell of all.
+  const known = Object.fromEntries(Object.entries(row || {}).filter(([, value]) => value != null));
+  const site = told && { ...known, ...Object.fromEntries(Object.entries(told).filter(([, value]) => value != null)) };
   const cell = (name, value) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
   const head = h('div', { class: 'head' }, h('h2', { tabindex: -1, id: 'site-head' }, id, ' ', h('span', { class: 'second' }, [site?.city || site?.labels?.city, site?.country].filter(Boolean).join(', '))),
     site && h('span', {}, mark(site.mark), ' ', site.words), h('a', { href: close, class: 'right', 'data-key': 'close' }, 'close'));
   if (!site) return [head, h('p', { class: 'note' }, '…')];
   const instant = (ms) => Math.round((at - ms) / 1000) * 1000;
-  return [head, h('dl', { class: 'cells' }, cell('Requests', fmt.rate(site.rate)), cell('Load', fmt.share(site.utilisation)), cell('Hit ratio', fmt.share(site.hit_ratio)), cell('Egress', fmt.price(site.price_usd_per_gb))),
+  return [head, h('dl', { class: 'cells' }, cell('Requests', fmt.rate(site.rate ?? site.requests_per_second)), cell('Load', fmt.share(site.utilisation)), cell('Hit ratio', fmt.share(site.hit_ratio)), cell('Egress', fmt.price(site.price_usd_per_gb))),
     costs(site, wanted, choose),
     [...nodes].sort((a, b) => worse(a.mark, b.mark)).map((one) => node(one, instant, done)),
     h('p', { class: 'doings' }, ['drain', 'maintenance'].includes(site.state) ? act('undrain', { site: id }, done) : act('drain', { site: id }, done)),
