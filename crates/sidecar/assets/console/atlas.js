@@ -64,7 +64,8 @@ function fan(discs) {
 
 /** A name at the first side of its disc where it meets nothing; none if there is no such side. */
 function labels(discs, width, height, chosen) {
-  const taken = discs.map(({ x, y, r }) => [x - r, y - r, x + r, y + r]);
+  const badges = discs.filter(({ mark }) => !['well', 'drained'].includes(mark)).map(({ x, y, r }) => [x + 0.75 * r - 8, y - 0.75 * r - 8, x + 0.75 * r + 8, y - 0.75 * r + 8]);
+  const taken = [...discs.map(({ x, y, r }) => [x - r, y - r, x + r, y + r]), ...badges];
   const free = (box) => box[0] >= 2 && box[1] >= 2 && box[2] <= width - 2 && box[3] <= height - 2
     && !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
   const has = (disc) => disc.members.some((site) => site.id === chosen);

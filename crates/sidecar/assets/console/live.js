@@ -52,6 +52,17 @@ function hotKeys({ hot_keys: all = [] }) {
     h('span', { class: 'meter', vars: { part: Math.min(1, key.share) } })));
 }
 
+// A movement is told after what caused it, with the publication that took it up: that is at most so much later.
+const CAUSED_MS = 3000;
+
+/** What moved keys: the event just before, if the movement does not say it itself. */
+function causeOf(events, i) {
+  const event = events[i];
+  if (event.kind !== 'moved' || event.node || event.site) return event.title;
+  const before = events.slice(0, i).findLast((one) => one.kind !== 'moved' && event.at_unix_ms - one.at_unix_ms < CAUSED_MS);
+  return before?.title || spoken(event.cause) || event.title;
+}
+
 function movement(rows) {
   if (!rows.length) return h('p', { class: 'note' }, 'Nothing moved a key since this sidecar started.');
   return h('table', {}, h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'What'), h('th', { scope: 'col', class: 'n' }, 'Moved'), h('th', { scope: 'col', class: 'n' }, 'Needless'))),
@@ -203,7 +214,8 @@ export function open(main) {
 
   function showMoved() {
     const known = new Map([...events, ...store.events].map((event) => [event.number, event]));
-    region(moved, [...known.values()].filter((event) => event.moved_ratio > 0).sort((a, b) => b.number - a.number).slice(0, 10), movement);
+    const all = [...known.values()].sort((a, b) => a.number - b.number);
+    region(moved, all.map((event, i) => ({ ...event, title: causeOf(all, i) })).filter((event) => event.moved_ratio > 0).reverse().slice(0, 10), movement);
   }
 
   read();

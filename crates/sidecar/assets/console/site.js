@@ -32,10 +32,12 @@ function histogram({ histogram: of, service_p50_ms: p50, service_p90_ms: p90, se
 
 const factor = (value) => (value == null ? fmt.NOT_TOLD : value.toFixed(2));
 
-function weight({ capacity, health: { condition_ratio: condition, ramp_ratio: ramp, weight_ratio: ratio } }) {
-  const whole = capacity * (ratio ?? 1);
+function weight({ capacity, health: { admission, condition_ratio: condition, ramp_ratio: ramp, weight_ratio: ratio } }) {
+  // A node that is left out weighs nothing now: what is made of the factors is what it will come back with.
+  const isOut = admission && admission !== 'admitted' && condition != null && ramp != null;
+  const whole = capacity * (isOut ? condition * ramp : ratio ?? 1);
   const cell = (value, name) => h('div', {}, h('strong', {}, value), h('span', {}, name));
-  return h('div', { class: 'weight' }, cell(whole < 9.95 ? whole.toFixed(1) : fmt.count(whole), 'weight'), h('span', {}, '='), cell(fmt.count(capacity), 'capacity'),
+  return h('div', { class: 'weight' }, cell(whole < 9.95 ? whole.toFixed(1) : fmt.count(whole), isOut ? 'when back' : 'weight'), h('span', {}, '='), cell(fmt.count(capacity), 'capacity'),
     h('span', {}, '×'), cell(factor(condition), 'condition'), h('span', {}, '×'), cell(factor(ramp), 'ramp'));
 }
 
@@ -49,7 +51,7 @@ function node(of, at, done) {
   const breaker = health.breaker?.state;
   return h('section', { class: 'node', id: `node-${id}` },
     h('h3', {}, mark(kind), h('span', { class: 'id', title: address }, id), h('span', { class: 'second' }, words)),
-    why && h('p', {}, why, override?.by ? ` By ${override.by}.` : '', ' ', back),
+    why && h('p', {}, why, override?.by ? ` By ${override.by}.` : '', back && ` Comes back: ${back.replace(/[^.]$/, '$&.')}`),
     h('div', { class: 'facts' }, h('div', {}, h('p', { class: 'note' }, facts), h('p', { class: 'note' }, p50 == null ? 'no times told' :
       `${isOut ? 'before it was left: ' : ''}p50${fmt.NB}${fmt.ms0(p50)}, ${p90 == null ? '' : `p90${fmt.NB}${fmt.ms0(p90)}, `}p99${fmt.NB}${fmt.ms(p99)}`),
     kind !== 'well' && health.since_ms != null && h('p', { class: 'note' }, 'since ', ago(at(health.since_ms)), ' ago', health.source ? `, says ${health.source.replaceAll('_', ' ')}` : '')), weight(of), histogram(health)),
