@@ -17,7 +17,7 @@ use tradewind::engine::evaluate::{Reason, Role, Rung, Verdict};
 use tradewind::engine::explanation::{Elimination, SiteStanding};
 use tradewind::engine::geo::place;
 use tradewind::engine::health::breaker::Cause;
-use tradewind::sidecar::intake::tally::RESULTS;
+use tradewind::engine::signal::observation::AttemptResult;
 use tradewind::sidecar::wire::report::RefusedReason;
 
 /// The words of a list of values, in its order.
@@ -49,7 +49,7 @@ fn lists() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("Steps of trials", words!(TrialStep)),
         (
             "Results of attempts",
-            RESULTS.map(|(_, word)| word).to_vec(),
+            AttemptResult::ALL.map(AttemptResult::name).to_vec(),
         ),
         ("Why reports are refused", words!(RefusedReason)),
         ("Why reports are not believed", words!(heard::Unbelieved)),

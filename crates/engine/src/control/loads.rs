@@ -28,8 +28,10 @@ impl Control {
             let now = f64::from(notes.dispatched) / passed_ms * 1_000.0;
             notes.rate = notes.rate * keep + now * (1.0 - keep);
             notes.credit.sent(self.last_tick, notes.dispatched);
-            notes.dispatched = 0;
+            let sent = u64::from(std::mem::take(&mut notes.dispatched));
+            notes.totals.sent += sent;
             if let Some(site) = self.sites.get_mut(node.site.get()) {
+                site.totals.all.sent += sent;
                 site.rate += now * (1.0 - keep);
             }
         }

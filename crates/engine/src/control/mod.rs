@@ -39,6 +39,7 @@ mod site;
 pub mod spell;
 mod terms;
 mod told;
+pub mod totals;
 pub mod trials;
 mod trying;
 mod unbelieved;

@@ -2,6 +2,7 @@
 
 use super::condition::{self, Condition};
 use super::credit::Credit;
+use super::totals::Totals;
 use crate::health::breaker::{Breaker, Cause, State};
 use crate::health::probe::ProbeRecord;
 use crate::health::shedding::Shedding;
@@ -75,6 +76,8 @@ pub struct NodeNotes {
     pub load_words: LoadWords,
     /// What of that is believed, and when the last of it was told.
     pub load: Option<(LoadReport, Moment)>,
+    /// What came of it since it joined.
+    pub totals: Totals,
     /// Requests sent to it since the last tick.
     pub dispatched: u32,
     /// Requests per second, fading over five seconds.

@@ -8,6 +8,7 @@ use super::levels::{self, Level};
 use super::node::{LEAST_FADE, NodeNotes};
 use super::on_trial::{OnTrial, Returns};
 use super::positions::Mapping;
+use super::totals::SiteTotals;
 use crate::number::{from_u64, narrow};
 use crate::policy::ClassNumber;
 use crate::policy::Operation;
@@ -51,6 +52,8 @@ pub(super) struct SiteNotes {
     pub(super) spill: u8,
     /// Of the groups of clients that other sites would give to it so, so many 256ths stay where they are.
     pub(super) full: u8,
+    /// What came of it since it joined.
+    pub(super) totals: SiteTotals,
     /// Requests per second, fading over five seconds.
     pub(super) rate: f64,
     /// Hits and misses at its nodes by class.

@@ -57,6 +57,7 @@ impl Control {
         let generation = recent.and_then(|recent| recent.generation);
         if let Some(notes) = self.nodes.get_mut(outcome.node.get()) {
             notes.last_outcome = Some(now);
+            notes.totals.attempted(outcome.result);
             if outcome.was_heard() {
                 notes.last_answer = Some((now, is_good));
             }
@@ -97,6 +98,7 @@ impl Control {
         let Some(notes) = self.sites.get_mut(site.get()) else {
             return;
         };
+        notes.totals.attempted(outcome);
         let is_good = match bearing {
             Bearing::Good => true,
             Bearing::Bad => false,

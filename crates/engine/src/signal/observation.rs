@@ -144,6 +144,28 @@ pub enum AttemptResult {
     Shed,
 }
 
+impl AttemptResult {
+    /// Every value, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::Error,
+        Self::Timeout,
+        Self::Reset,
+        Self::Shed,
+    ];
+
+    /// The word used in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Shed => "shed",
+        }
+    }
+}
+
 /// What the node's cache did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum CacheResult {

@@ -39,19 +39,10 @@ impl ReportKind {
     }
 }
 
-/// Every result in order, with the word used in metrics.
-pub const RESULTS: [(AttemptResult, &str); 5] = [
-    (AttemptResult::Ok, "ok"),
-    (AttemptResult::Error, "error"),
-    (AttemptResult::Timeout, "timeout"),
-    (AttemptResult::Reset, "reset"),
-    (AttemptResult::Shed, "shed"),
-];
-
 /// What one worker counts. Only that worker writes.
 #[derive(Debug, Default)]
 pub struct ReportCounters {
-    outcomes: [AtomicU64; RESULTS.len()],
+    outcomes: [AtomicU64; AttemptResult::ALL.len()],
     refused: [[AtomicU64; RefusedReason::ALL.len()]; ReportKind::ALL.len()],
 }
 
@@ -96,9 +87,9 @@ impl ReportSources {
         let counter = MetricType::Counter;
         let help = "Outcomes of attempts that were told and taken, by result";
         let mut family = encoder.encode_descriptor("outcomes", help, None, counter)?;
-        for (result, name) in RESULTS {
+        for result in AttemptResult::ALL {
             let count = self.sum(|worker| worker.outcomes.get(result as usize));
-            ConstCounter::new(count).encode(family.encode_family(&[("result", name)])?)?;
+            ConstCounter::new(count).encode(family.encode_family(&[("result", result.name())])?)?;
         }
         let help = "Reports that were told and refused, by kind and reason";
         let mut family =
@@ -159,10 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_and_reasons_stand_at_their_own_places() {
-        for (at, (result, _)) in RESULTS.iter().enumerate() {
-            assert_eq!(*result as usize, at);
-        }
+    fn kinds_and_reasons_stand_at_their_own_places() {
         for (at, reason) in RefusedReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, at);
         }

@@ -27,6 +27,7 @@ pub use node::NodeView;
 use node::node_view;
 use tradewind_engine::control::ballast::hot_key_nodes;
 use tradewind_engine::control::meter::Disruption;
+use tradewind_engine::control::totals::SiteTotals;
 use tradewind_engine::control::{Control, NodeReport};
 use tradewind_engine::health::blame::Failing;
 use tradewind_engine::model::{NodeIndex, SiteIndex};
@@ -166,6 +167,9 @@ pub struct SiteView {
     /// That it was left, and how it is tried; absent while it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialView>,
+    /// What came of it since it joined, for metrics.
+    #[serde(skip)]
+    pub totals: SiteTotals,
 }
 
 /// A site that was left, and is tried with a slice of keys.
@@ -287,6 +291,7 @@ impl FleetView {
                     failures: trial.answers.1,
                     needed: trial.needed,
                 }),
+                totals: control.site_totals(site).copied().unwrap_or_default(),
             })
             .collect();
         sums::note(&mut view, topology);

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::in_use::Use;
 use super::troubles::{BreakerView, SpellView};
 use tradewind_engine::control::NodeReport;
+use tradewind_engine::control::totals::Totals;
 use tradewind_engine::number::{from_u64, to_u64, us_to_ms};
 use tradewind_engine::policy::Operation;
 use tradewind_engine::signal::Admission;
@@ -84,6 +85,9 @@ pub struct NodeView {
     /// What it said of its hit ratio, 0 to 1; for people only, because it does not say of which class or how many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub told_hit_ratio: Option<f32>,
+    /// What came of it since it joined, for metrics.
+    #[serde(skip)]
+    pub totals: Totals,
 }
 
 impl NodeView {
@@ -141,5 +145,6 @@ pub(super) fn node_view(
         hits: (hits, misses),
         hit_ratio: (hits + misses > 0).then(|| from_u64(hits) / from_u64(hits + misses)),
         told_hit_ratio: notes.load.and_then(|(load, _)| load.hit_ratio),
+        totals: notes.totals,
     }
 }
