@@ -1,10 +1,14 @@
 //! What the gate let in, refused, ended and shed, as plain atomics for the metrics room to read.
 //!
-//! Everything here is rare (per connection or per fault) apart from [`WorkerGauges::in_flight`], which
-//! each worker keeps on a cache line of its own.
+//! Everything here is rare (per connection or per fault) apart from what [`WorkerGauges`] count of calls, which
+//! each worker keeps on cache lines of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::durations::{Counted, Durations};
+use crate::clock;
 
 /// Counters (only ever rise) and gauges (rise and fall) of one gate and its workers.
 ///
@@ -49,9 +53,35 @@ impl GateCounters {
             ..Self::default()
         }
     }
+
+    /// How long the timed calls of all workers took.
+    pub fn durations(&self) -> Counted {
+        let workers = self.workers.iter().map(|worker| worker.durations.counted());
+        workers.fold(Counted::default(), Counted::and)
+    }
 }
 
-/// Gauges of one worker, alone on its cache lines (128 bytes: processors fetch lines in pairs).
+/// Which calls of a door are timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Timed {
+    /// One in 64 of each worker: reading the clock twice costs a quick call what some of its work does.
+    #[default]
+    Some,
+    /// All.
+    All,
+}
+
+impl Timed {
+    /// The bits that are 0 in the number of a call that is timed.
+    const fn mask(self) -> u64 {
+        match self {
+            Self::Some => 63,
+            Self::All => 0,
+        }
+    }
+}
+
+/// What one worker counts of its calls, alone on its cache lines (128 bytes: processors fetch lines in pairs).
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerGauges {
@@ -59,6 +89,19 @@ pub struct WorkerGauges {
     pub open: AtomicU64,
     /// Gauge: calls in flight, from the request's head to the end of its answer's body.
     pub in_flight: AtomicU64,
+    /// Calls that might have been timed.
+    calls: AtomicU64,
+    /// How long timed calls took, from the request's head to that of its answer. Streams are not timed.
+    pub durations: Durations,
+}
+
+impl WorkerGauges {
+    /// The time at which a call begins, if it is to be timed.
+    pub(crate) fn begin(&self, timed: Timed) -> Option<Instant> {
+        let number = self.calls.load(Ordering::Relaxed);
+        self.calls.store(number.wrapping_add(1), Ordering::Relaxed);
+        (number & timed.mask() == 0).then(clock::now)
+    }
 }
 
 /// Adds one to a counter.

@@ -11,7 +11,7 @@ use tokio::time;
 use super::ListenError;
 use super::accept::Acceptor;
 use super::connection::Http2Host;
-use super::counters::{self, GateCounters};
+use super::counters::{self, GateCounters, Timed};
 use super::drain::DrainReport;
 use super::guard::CallTerms;
 use super::http1::{Http1Host, Http1Limits, HttpService};
@@ -93,6 +93,7 @@ pub struct Gate {
     shared: Arc<Shared>,
     workers: Arc<Workers>,
     doors: Vec<JoinHandle<()>>,
+    timed: Timed,
     phase: watch::Sender<Phase>,
 }
 
@@ -125,7 +126,17 @@ impl Gate {
             shared: Arc::new(Shared::new(limits, workers.runtimes())),
             workers,
             doors: Vec::new(),
+            timed: Timed::Some,
             phase: watch::Sender::new(Phase::Serving),
+        }
+    }
+
+    /// The same gate, which times every call: for doors where a call costs more than a look at the clock.
+    #[must_use]
+    pub fn timing_all(self) -> Self {
+        Self {
+            timed: Timed::All,
+            ..self
         }
     }
 
@@ -161,6 +172,7 @@ impl Gate {
                     streaming: door.streaming,
                     names_peer: door.names_peer,
                     max_in_flight: u64::try_from(share.max(1)).unwrap_or(u64::MAX),
+                    timed: self.timed,
                     counters: Arc::clone(counters),
                     gauges: Arc::clone(gauges),
                 }),
@@ -182,12 +194,13 @@ impl Gate {
         F: FnMut(WorkerIndex) -> S,
     {
         let counters = &self.shared.counters;
-        let workers = 0..self.workers.count();
-        let hosts = workers.map(|index| Http1Host {
+        let workers = counters.workers.iter().enumerate();
+        let hosts = workers.map(|(index, gauges)| Http1Host {
             service: service(WorkerIndex(index)),
             limits: door.limits,
             names_peer: door.names_peer,
             counters: Arc::clone(counters),
+            gauges: Arc::clone(gauges),
             signpost: door.signpost.clone(),
         });
         let hosts = hosts.collect();

@@ -1,6 +1,6 @@
 //! The guard around each call: a place in the in-flight budget, a deadline, and a net for panics.
 //!
-//! It costs two additions to a counter that only this worker writes. The timer is made only if the call
+//! It costs three additions to counters that only this worker writes, and for one call in 64 two looks at the clock. The timer is made only if the call
 //! does not finish in its first poll, which a routing decision always does.
 
 use std::convert::Infallible;
@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -18,7 +18,7 @@ use tokio::time::{self, Sleep};
 use tonic::Code;
 use tower::util::Oneshot;
 
-use super::counters::{self, GateCounters, WorkerGauges};
+use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::service::WorkerService;
 use super::socket::Peer;
 use super::warden::ConnectionState;
@@ -34,6 +34,8 @@ pub(crate) struct CallTerms {
     pub(crate) names_peer: fn(&str) -> bool,
     /// Calls this worker may have in flight.
     pub(crate) max_in_flight: u64,
+    /// Which calls are timed.
+    pub(crate) timed: Timed,
     /// Where faults are counted.
     pub(crate) counters: Arc<GateCounters>,
     /// This worker's gauges.
@@ -79,7 +81,10 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
         if (self.terms.names_peer)(request.uri().path()) {
             request.extensions_mut().insert(self.peer);
         }
+        let is_timed = place.is_some() && !streaming;
+        let started = is_timed.then(|| self.terms.gauges.begin(self.terms.timed));
         GuardedCall {
+            started: started.flatten(),
             deadline: (!streaming).then(|| {
                 let asked = grpc_timeout(request.headers()).unwrap_or(Duration::MAX);
                 self.terms.request_deadline.min(asked)
@@ -110,6 +115,13 @@ impl Place {
             terms: Arc::clone(terms),
         })
     }
+
+    /// The call's answer is there, or the time for it is over.
+    fn end(&self, started: Option<Instant>) {
+        if let Some(started) = started {
+            self.terms.gauges.durations.record(started.elapsed());
+        }
+    }
 }
 
 impl Drop for Place {
@@ -124,6 +136,8 @@ pub(crate) struct GuardedCall<S: WorkerService> {
     /// Time from the first poll to the answer's head; `None` for a streaming path.
     deadline: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// `None` for calls that are not timed.
+    started: Option<Instant>,
     /// Passed on to the answer's body; `None` from the start for a call over the in-flight budget.
     place: Option<Place>,
     connection: Arc<ConnectionState>,
@@ -158,6 +172,7 @@ impl<S: WorkerService> Future for GuardedCall<S> {
             return Poll::Pending;
         }
         counters::count(&place.terms.counters.deadline_exceeded);
+        place.end(this.started);
         let message = "the call took longer than the server allows";
         Poll::Ready(Ok(refusal(Code::DeadlineExceeded, message)))
     }
@@ -176,6 +191,9 @@ impl<S: WorkerService> GuardedCall<S> {
             }
         });
         let place = self.place.take();
+        if let Some(place) = &place {
+            place.end(self.started);
+        }
         Response::from_parts(
             head,
             GuardedBody {

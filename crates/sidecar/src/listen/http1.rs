@@ -26,7 +26,7 @@ use tokio::time;
 use tower::{Service, ServiceExt};
 
 use super::accept::Acceptor;
-use super::counters::{self, GateCounters};
+use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::drain::DrainReport;
 use super::porter::{Arrival, Host};
 use super::preface::Opened;
@@ -102,7 +102,7 @@ pub struct Http1Door {
     pub listener: Listener,
     /// Its bounds.
     pub limits: Http1Limits,
-    /// Where to count; `shed_in_flight` and the workers' gauges stay at zero.
+    /// Where to count; `shed_in_flight` stays at zero, and of workers there is one.
     pub counters: Arc<GateCounters>,
     /// What peers that speak HTTP/2 are told.
     pub signpost: Signpost,
@@ -126,6 +126,10 @@ where
     let phase = watch::Sender::new(Phase::Serving);
     let pristine = phase.subscribe();
     let mut open = JoinSet::new();
+    let gauges = counters
+        .workers
+        .first()
+        .map_or_else(Arc::default, Arc::clone);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
@@ -146,6 +150,7 @@ where
                     limits,
                     names_peer: |_path| false,
                     counters: Arc::clone(&counters),
+                    gauges: Arc::clone(&gauges),
                     signpost: signpost.clone(),
                 };
                 match accepted {
@@ -233,6 +238,8 @@ pub(crate) struct Http1Host<S> {
     pub(crate) names_peer: fn(&str) -> bool,
     /// Where faults are counted.
     pub(crate) counters: Arc<GateCounters>,
+    /// Where this worker counts its requests.
+    pub(crate) gauges: Arc<WorkerGauges>,
     /// What peers that speak HTTP/2 are told.
     pub(crate) signpost: Signpost,
 }
@@ -247,6 +254,7 @@ impl<S: HttpService> Host for Http1Host<S> {
             limits,
             names_peer,
             counters,
+            gauges,
             signpost,
         } = self;
         let Arrival {
@@ -278,7 +286,16 @@ impl<S: HttpService> Host for Http1Host<S> {
                 if names_peer(request.uri().path()) {
                     request.extensions_mut().insert(peer);
                 }
-                answer(service.clone(), request, limits, Arc::clone(&counters))
+                let began = gauges.begin(Timed::All);
+                let answer = answer(service.clone(), request, limits, Arc::clone(&counters));
+                let gauges = Arc::clone(&gauges);
+                async move {
+                    let answer = answer.await;
+                    if let Some(began) = began {
+                        gauges.durations.record(began.elapsed());
+                    }
+                    answer
+                }
             })
         };
         let stream = TokioIo::new(Watched::new(stream, &control));

@@ -26,6 +26,7 @@ pub mod worker;
 mod accept;
 mod connection;
 pub mod drain;
+pub mod durations;
 mod executor;
 mod guard;
 mod porter;

@@ -19,6 +19,7 @@ use crate::intake::tally::ReportSources;
 use crate::listen::counters::GateCounters;
 use crate::observe::frames::Streams;
 use crate::observe::moves::Moves;
+use crate::observe::doors::Doors;
 use crate::observe::process::Process;
 use crate::observe::rollouts;
 use crate::observe::signals;
@@ -49,6 +50,8 @@ pub struct Sources {
     pub http: Arc<GateCounters>,
     /// What the debug door's listener counts.
     pub debug: Arc<GateCounters>,
+    /// What the gate of the services for operators counts.
+    pub admin: Arc<GateCounters>,
     /// Recent decisions.
     pub recent: Arc<RecentDecisions>,
     /// The process itself.
@@ -346,58 +349,7 @@ impl Sources {
         ConstCounter::new(generation).encode(family)
     }
 
-    fn encode_gate(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let doors = [
-            ("connections", &self.gate),
-            ("http_connections", &self.http),
-            ("debug_connections", &self.debug),
-        ];
-        for (prefix, gate) in doors {
-            let counters = [
-                ("accepted", "Connections accepted", &gate.accepted),
-                (
-                    "refused_cap",
-                    "Connections closed at once, over the cap",
-                    &gate.refused_cap,
-                ),
-                (
-                    "refused_preface",
-                    "Connections refused for what they spoke: not HTTP/2 at a gRPC door, or HTTP/2 at another",
-                    &gate.refused_preface,
-                ),
-                (
-                    "accept_errors",
-                    "Errors while accepting",
-                    &gate.accept_errors,
-                ),
-                (
-                    "aged_out",
-                    "Connections asked to leave for their age",
-                    &gate.aged_out,
-                ),
-                (
-                    "deadline_exceeded",
-                    "Calls ended at their deadline",
-                    &gate.deadline_exceeded,
-                ),
-                (
-                    "shed",
-                    "Calls refused for too many in flight",
-                    &gate.shed_in_flight,
-                ),
-                ("panics", "Panics in handlers, contained", &gate.panics),
-            ];
-            for (name, help, counter) in counters {
-                let name = format!("{prefix}_{name}");
-                let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-                ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family)?;
-            }
-            let name = format!("{prefix}_open");
-            let family =
-                encoder.encode_descriptor(&name, "Connections open", None, MetricType::Gauge)?;
-            ConstGauge::new(i64::try_from(gate.open.load(Ordering::Relaxed)).unwrap_or(0))
-                .encode(family)?;
-        }
+    fn encode_sample(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Sampled decisions that were dropped because their queue was full";
         let family =
             encoder.encode_descriptor("decision_log_dropped", help, None, MetricType::Counter)?;
@@ -412,7 +364,14 @@ impl Collector for Sources {
         self.encode_durations(&mut encoder)?;
         self.encode_sources(&mut encoder)?;
         self.encode_snapshot(&mut encoder)?;
-        self.encode_gate(&mut encoder)?;
+        let doors = Doors {
+            grpc: &self.gate,
+            http: &self.http,
+            admin: &self.admin,
+            debug: &self.debug,
+        };
+        doors.encode(&mut encoder)?;
+        self.encode_sample(&mut encoder)?;
         rollouts::encode(&self.state, &mut encoder)?;
         signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;
         self.reports.encode(&mut encoder)?;

@@ -3,13 +3,16 @@
 //! those of the control loop by [`signals`]), and what runs ([`process`], [`version`]).
 
 pub mod debug;
+mod doors;
 pub mod exposition;
 pub mod frames;
 pub mod metrics;
 pub mod moves;
 mod overview;
+mod nodes;
 pub mod process;
 pub mod recorder;
 mod rollouts;
 pub mod signals;
+mod sites;
 pub mod version;

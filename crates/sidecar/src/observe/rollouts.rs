@@ -7,8 +7,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
 use crate::state::State;
+use crate::state::shadow::Compared;
 use tradewind_engine::lifecycle::Rolling;
 use tradewind_engine::number::from_u64;
 use tradewind_engine::rollout::{Phase, Verdict, percent};
@@ -79,28 +81,44 @@ fn encode_guards(rolling: Option<&Rolling>, encoder: &mut DescriptorEncoder<'_>)
     Ok(())
 }
 
-/// Of the candidate compared last: its counts begin anew with the next one, so they are gauges.
+/// Of the candidate compared last: its counts begin anew with the next one, as those of a process that starts again do.
 fn encode_shadow(state: &State, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let seen = state.shadow.seen();
     let help = "Requests decided by the policy in force and by the one that is tried";
-    let family = encoder.encode_descriptor("shadow_compared", help, None, MetricType::Gauge)?;
-    ConstGauge::new(from_u64(seen.requests)).encode(family)?;
+    let family = encoder.encode_descriptor("shadow_compared", help, None, MetricType::Counter)?;
+    ConstCounter::new(seen.requests).encode(family)?;
     let help =
         "Of those, requests that were answered otherwise, by rule and by the greatest difference";
     let name = "shadow_disagreements";
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (rule, kinds) in &seen.disagreements {
         for (kind, count) in kinds {
             let labels = [("kind", kind.name()), ("rule", rule.as_str())];
-            ConstGauge::new(from_u64(*count)).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
         }
     }
     let help = "Time that deciding requests once more took, in all";
-    let name = "shadow_took_seconds";
-    let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    ConstGauge::new(seen.took_ms / 1_000.0).encode(family)?;
+    let unit = Some(&Unit::Seconds);
+    let family = encoder.encode_descriptor("shadow_took", help, unit, MetricType::Counter)?;
+    ConstCounter::new(seen.took_ms / 1_000.0).encode(family)?;
+    encode_disagreement_ratio(&seen, encoder)?;
     let help =
         "Requests that were to be decided once more and were not, because there were too many";
     let family = encoder.encode_descriptor("shadow_skipped", help, None, MetricType::Counter)?;
     ConstCounter::new(state.shadow.skipped()).encode(family)
+}
+
+/// The share by itself as well: the counts begin anew with each candidate, which a rate over both would mix.
+fn encode_disagreement_ratio(seen: &Compared, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help =
+        "Share of compared requests that the policy that is tried, or was last, answers otherwise";
+    let name = "shadow_disagreement_ratio";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    if seen.requests == 0 {
+        return Ok(());
+    }
+    let kinds = seen.disagreements.values().flat_map(|kinds| kinds.values());
+    let ratio = from_u64(kinds.sum()) / from_u64(seen.requests);
+    let labels = [("policy", seen.digest.as_str())];
+    ConstGauge::new(ratio).encode(family.encode_family(&labels)?)
 }

@@ -9,13 +9,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::observe::{nodes, sites};
 use crate::probe::ProbeCounters;
-use crate::view::{FleetView, NodeView, PoolView};
+use crate::view::{FleetView, PoolView};
 use tradewind_engine::number::from_u64;
-use tradewind_engine::topology::{Node, Topology};
-
-/// Nodes with metrics of their own; of larger fleets the first so many by id. `/debug/nodes?site=` shows the others.
-const MAX_NODES: usize = 2_000;
 
 /// Writes all families.
 pub fn encode(
@@ -24,109 +21,14 @@ pub fn encode(
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
     if let Some(topology) = &view.topology {
-        encode_nodes(view, topology, encoder)?;
-        encode_sites(view, topology, encoder)?;
+        nodes::encode(view, topology, encoder)?;
+        sites::encode(view, topology, encoder)?;
     }
     encode_transitions(view, encoder)?;
     encode_pools(view, encoder)?;
     encode_disruption(view, encoder)?;
     view.hearing.encode(encoder)?;
     encode_probes(probes, encoder)
-}
-
-/// A gauge for each node.
-fn by_node(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    nodes: &[(&Node, &NodeView)],
-    value: impl Fn(&NodeView) -> Option<f64>,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (node, view) in nodes {
-        if let Some(value) = value(view) {
-            ConstGauge::new(value).encode(family.encode_family(&[("node", &*node.id)])?)?;
-        }
-    }
-    Ok(())
-}
-
-fn encode_nodes(
-    view: &FleetView,
-    topology: &Topology,
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
-    let nodes: Vec<_> = topology
-        .nodes()
-        .iter()
-        .zip(&view.nodes)
-        .take(MAX_NODES)
-        .collect();
-    let weight = "Share of its capacity that a node races with: condition times ramp; 0 while it is not used for all of its keys";
-    by_node(encoder, ("node_weight_ratio", weight), &nodes, |node| {
-        Some(f64::from(node.weight_ratio))
-    })?;
-    let state = "A node's breaker: 0 closed, 1 half open, 2 open";
-    by_node(encoder, ("breaker_state", state), &nodes, |node| {
-        Some(f64::from(node.breaker.number))
-    })?;
-    let headroom = "How much of the hot keys' traffic a node takes, relative to others";
-    by_node(encoder, ("node_headroom_ratio", headroom), &nodes, |node| {
-        Some(f64::from(node.headroom))
-    })?;
-    let spill = "Share of a node's keys that go to the next in their order";
-    by_node(encoder, ("node_spill_ratio", spill), &nodes, |node| {
-        Some(node.spill_ratio)
-    })?;
-    let service = "Median time to the first byte of answers that needed no fetch";
-    by_node(
-        encoder,
-        ("node_service_p50_seconds", service),
-        &nodes,
-        |node| node.service_p50_ms.map(|ms| f64::from(ms) / 1_000.0),
-    )?;
-    let rate = "Requests per second that this sidecar sends to a node";
-    by_node(
-        encoder,
-        ("node_requests_per_second", rate),
-        &nodes,
-        |node| Some(node.requests_per_second),
-    )
-}
-
-fn encode_sites(
-    view: &FleetView,
-    topology: &Topology,
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
-    let sites = || topology.sites().iter().zip(&view.sites);
-    let help = "What a site is expected to cost a client besides the way there, by term, for requests without a class";
-    let unit = Some(&Unit::Seconds);
-    let mut family = encoder.encode_descriptor("site_cost", help, unit, MetricType::Gauge)?;
-    for (site, known) in sites() {
-        for (term, ms) in known
-            .classes
-            .first()
-            .iter()
-            .flat_map(|terms| &terms.terms_ms)
-        {
-            let labels = [("site", &*site.id), ("term", *term)];
-            let seconds = f64::from(*ms) / 1_000.0;
-            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    let help = "Whether a site was left for a term of its score, and is tried with a slice of keys: 1 while it is";
-    let mut family = encoder.encode_descriptor("site_on_trial", help, None, MetricType::Gauge)?;
-    for (site, known) in sites() {
-        let is_tried = if known.trial.is_some() { 1.0 } else { 0.0 };
-        ConstGauge::new(is_tried).encode(family.encode_family(&[("site", &*site.id)])?)?;
-    }
-    let help = "Share of the groups of clients nearest to a site that use the next";
-    let mut family =
-        encoder.encode_descriptor("site_spill_ratio", help, None, MetricType::Gauge)?;
-    for (site, known) in sites() {
-        ConstGauge::new(known.spill_ratio).encode(family.encode_family(&[("site", &*site.id)])?)?;
-    }
-    Ok(())
 }
 
 fn encode_transitions(view: &FleetView, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -77,7 +77,7 @@ pub(super) async fn open(
         drain_deadline: Duration::from_millis(settings.drain_deadline.as_ms()),
         ..GateLimits::default()
     };
-    let mut gate = Gate::new(Workers::start(1)?, limits);
+    let mut gate = Gate::new(Workers::start(1)?, limits).timing_all();
     let door = Door {
         endpoint: settings.admin.clone(),
         limits: Limits {

@@ -158,6 +158,7 @@ pub async fn serve(
             gate: queries.grpc.counters(),
             http: queries.http.counters(),
             debug: counters,
+            admin: admin_gate.counters(),
             recent,
             process: Process { started_unix_ms },
             moves: Arc::default(),
@@ -238,7 +239,7 @@ impl DebugDoor {
         }
         let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
         let endpoint = listener.endpoint().clone();
-        let counters = Arc::new(GateCounters::new(0));
+        let counters = Arc::new(GateCounters::new(1));
         let sources = sources(Arc::clone(&counters));
         let signpost = signpost(&sources.state, doors::Door::Debug);
         let pages = debug::router(sources);
