@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tradewind::sidecar::clock;
 use tradewind::sidecar::wire::proto::feedback_service_client::FeedbackServiceClient;
 use tradewind::sidecar::wire::proto::{
@@ -24,24 +25,43 @@ const FAILING: u8 = 1;
 const HANGING: u8 = 2;
 
 /// A small HTTP node that answers 200 after two milliseconds, 503 at once, or never.
-struct Node {
+pub(crate) struct Node {
     address: SocketAddr,
     behaviour: Arc<AtomicU8>,
+    listening: JoinHandle<()>,
 }
 
 impl Node {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let behaviour = Arc::new(AtomicU8::new(WELL));
         let now = Arc::clone(&behaviour);
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(answer(stream, Arc::clone(&now)));
             }
         });
-        Self { address, behaviour }
+        Self {
+            address,
+            behaviour,
+            listening,
+        }
+    }
+
+    /// Nobody listens there any more.
+    pub(crate) fn kill(&self) {
+        self.listening.abort();
+    }
+
+    /// Somebody does again.
+    pub(crate) async fn restart(&mut self) {
+        *self = Self::start_at(self.address).await;
     }
 }
 
@@ -107,7 +127,10 @@ async fn proxied(client: &mut Client, path: &str, outcomes: &mut Vec<Outcome>) -
 }
 
 /// Requests for a while, told in batches: how often each node was named first, and how many were not served.
-async fn traffic(client: &mut Client, lasting: Duration) -> (BTreeMap<String, u32>, u32, u32) {
+pub(crate) async fn traffic(
+    client: &mut Client,
+    lasting: Duration,
+) -> (BTreeMap<String, u32>, u32, u32) {
     let (mut first, mut unserved, mut all) = (BTreeMap::new(), 0, 0);
     let end = clock::now() + lasting;
     while clock::now() < end {
@@ -130,12 +153,13 @@ async fn traffic(client: &mut Client, lasting: Duration) -> (BTreeMap<String, u3
     (first, unserved, all)
 }
 
-async fn fleet() -> (Files, Vec<Node>, Server) {
+/// So many nodes at one site.
+pub(crate) async fn fleet(size: usize) -> (Files, Vec<Node>, Server) {
     let mut nodes = Vec::new();
     let mut text = String::from(
         "apiVersion: tradewind/v1\nkind: Topology\nspec:\n  sites:\n  - {id: fra, lat: 50.1, lon: 8.6}\n  nodes:\n",
     );
-    for number in 0..6 {
+    for number in 0..size {
         let node = Node::start().await;
         writeln!(
             text,
@@ -192,7 +216,7 @@ fn tells_who_is_away(server: &Server) {
 
 /// A node goes bad: it is left within seconds, its requests are served by others, and it comes back once it is well.
 async fn goes_bad_and_recovers(behaviour: u8) {
-    let (_files, nodes, server) = fleet().await;
+    let (_files, nodes, server) = fleet(6).await;
     let mut client = server.client().await;
     let (usual, unserved, all) = traffic(&mut client, Duration::from_secs(2)).await;
     assert_eq!(unserved, 0);

@@ -13,6 +13,7 @@
 )]
 
 mod admin;
+mod alerting;
 mod audit;
 mod blame;
 mod candidates;
@@ -56,6 +57,7 @@ mod prometheus;
 mod reloads;
 mod reporters;
 mod rollouts;
+mod scraper;
 mod server;
 mod standard_services;
 mod starting;

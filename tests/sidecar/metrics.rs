@@ -142,3 +142,55 @@ async fn what_alerts_wait_for_is_shown_before_it_happens() {
         assert_eq!(server.count(sample), 0, "{sample}");
     }
 }
+
+#[tokio::test]
+async fn calls_are_timed_by_door() {
+    let server = Setup::example().start().await;
+    crate::prometheus::tell(&server).await;
+    let count = |door: &str| {
+        let sample = format!("tradewind_call_duration_seconds_count{{door=\"{door}\"}}");
+        server.count(&sample)
+    };
+    // The first call of each worker is timed.
+    assert_eq!((count("grpc"), count("http"), count("admin")), (1, 1, 0));
+    assert!(count("debug") > 2, "{}", count("debug"));
+    let took = server.metric("tradewind_call_duration_seconds_sum{door=\"grpc\"}");
+    assert!((0.000_001..0.5).contains(&took), "{took} s");
+}
+
+#[tokio::test]
+async fn what_was_told_is_counted_by_node_and_site() {
+    let server = Setup::example().start().await;
+    crate::prometheus::tell(&server).await;
+    let sum = |name: &str| -> f64 {
+        let page = server.metrics("").text();
+        let samples = page.lines().filter(|line| line.starts_with(name));
+        samples
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+            .sum()
+    };
+    server
+        .until("it is counted", || {
+            sum("tradewind_node_attempts_total{") > 0.0
+        })
+        .await;
+    for (name, wanted) in [
+        ("tradewind_node_requests_total{", 1.0),
+        ("tradewind_node_attempts_total{", 1.0),
+        ("tradewind_site_requests_total{", 1.0),
+        ("tradewind_site_attempts_total{", 1.0),
+        ("tradewind_site_first_byte_seconds_count{", 1.0),
+        ("tradewind_site_first_byte_seconds_sum{", 0.012),
+    ] {
+        assert!((sum(name) - wanted).abs() < 1e-9, "{name}: {}", sum(name));
+    }
+    // Its failures are shown before there is one, beside the one that is good.
+    let page = server.metrics("").text();
+    let good = page.lines().find(|line| {
+        line.starts_with("tradewind_node_attempts_total{") && line.ends_with("result=\"ok\"} 1")
+    });
+    let failed = good
+        .unwrap()
+        .replace("result=\"ok\"} 1", "result=\"reset\"} 0");
+    assert!(page.lines().any(|line| line == failed), "{failed}");
+}

@@ -2,30 +2,27 @@
 //! sidecar, so that no expression names what is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 use crate::client::request;
-use crate::http::Connection;
-use crate::ports::free_port;
 use crate::programs;
+use crate::scraper::Prometheus;
 use crate::server::{Files, Server, Setup};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     root().join("examples/prometheus")
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
@@ -34,7 +31,7 @@ fn yaml(path: &str) -> Value {
 }
 
 /// The expression of every alert, by its name.
-fn alerts() -> BTreeMap<String, String> {
+pub(crate) fn alerts() -> BTreeMap<String, String> {
     let rules = yaml("examples/prometheus/alerts.yaml");
     let groups = rules["groups"].as_array().unwrap().iter();
     let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
@@ -45,7 +42,7 @@ fn alerts() -> BTreeMap<String, String> {
 }
 
 /// The selectors of an expression: a metric's name with the matchers behind it.
-fn selectors(expression: &str) -> BTreeSet<String> {
+pub(crate) fn selectors(expression: &str) -> BTreeSet<String> {
     let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = BTreeSet::new();
     let mut rest = expression;
@@ -127,9 +124,25 @@ fn every_alert_is_tested_both_ways_and_is_in_the_runbook() {
     let named: BTreeSet<String> = runbook
         .lines()
         .filter_map(|line| line.strip_prefix("| `Tradewind")?.split_once('`'))
-        .map(|(name, _)| format!("Tradewind{name}"))
+        .map(|(name, rest)| {
+            let name = format!("Tradewind{name}");
+            let anchor = format!(" <a id=\"{}\"></a> |", name.to_lowercase());
+            assert!(rest.starts_with(&anchor), "{name} has no anchor {anchor}");
+            name
+        })
         .collect();
     assert_eq!(named, alerts);
+}
+
+#[test]
+fn every_alert_links_to_its_line_in_the_runbook() {
+    let rules = yaml("examples/prometheus/alerts.yaml");
+    let groups = rules["groups"].as_array().unwrap().iter();
+    for rule in groups.flat_map(|group| group["rules"].as_array().unwrap()) {
+        let name = rule["alert"].as_str().unwrap();
+        let link = format!("docs/runbook.md#{}", name.to_lowercase());
+        assert_eq!(rule["annotations"]["runbook_url"], link, "{name}");
+    }
 }
 
 /// Names of metrics in a text.
@@ -200,7 +213,7 @@ async fn the_older_format_has_no_fault_that_promtool_knows() {
 }
 
 /// Lets a sidecar decide something and be told how it went.
-async fn tell(server: &Server) {
+pub(crate) async fn tell(server: &Server) {
     let decided = server.client().await.decide(request("/a")).await;
     let outcome = format!(
         r#"{{"decision_id": "{}", "node": "{}", "result": "ok", "status": 200, "time_to_first_byte": "0.012s", "cache_status": "HIT"}}"#,
@@ -210,96 +223,6 @@ async fn tell(server: &Server) {
         .query()
         .ask(("POST", "/v1/outcomes"), &[], outcome.as_bytes());
     assert_eq!(told.unwrap().json()["accepted"], 1);
-}
-
-/// A Prometheus, killed when dropped.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-    log: PathBuf,
-}
-
-impl Prometheus {
-    /// Starts one that scrapes `target` and evaluates the alerts, both four times a second.
-    fn start(program: &Path, files: &Files, target: SocketAddr) -> Self {
-        let place = files.root().join("prometheus");
-        fs::create_dir(&place).unwrap();
-        let rules = folder().join("alerts.yaml");
-        let config = read("examples/prometheus/prometheus.yaml")
-            .replace("15s", "250ms")
-            .replace(
-                "[alerts.yaml]",
-                &format!("[{:?}]", rules.display().to_string()),
-            )
-            .replace("127.0.0.1:7071", &target.to_string());
-        fs::write(place.join("prometheus.yaml"), config).unwrap();
-        // It cannot be asked which port the system chose, so it is told one.
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let log = place.join("log");
-        let child = Command::new(program)
-            .arg(format!(
-                "--config.file={}",
-                place.join("prometheus.yaml").display()
-            ))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                place.join("data").display()
-            ))
-            .arg(format!("--web.listen-address={address}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            address,
-            log,
-        }
-    }
-
-    /// The `data` of an answer of its API; `None` while it does not answer.
-    fn data(&self, path: &str) -> Option<Value> {
-        let reply = Connection::tcp(self.address).ok()?.get(path, &[]).ok()?;
-        let mut answer: Value = serde_json::from_slice(&reply.body).ok()?;
-        assert_ne!(answer["status"], "error", "{path}: {answer}");
-        (answer["status"] == "success").then(|| answer["data"].take())
-    }
-
-    /// How many series a selector finds.
-    fn found(&self, selector: &str) -> usize {
-        let escaped = selector.bytes().fold(String::new(), |mut escaped, byte| {
-            write!(escaped, "%{byte:02X}").unwrap();
-            escaped
-        });
-        let data = self.data(&format!("/api/v1/query?query={escaped}"));
-        data.map_or(0, |data| data["result"].as_array().unwrap().len())
-    }
-
-    /// Every alert's health and last error.
-    fn health(&self) -> BTreeMap<String, (String, String)> {
-        let data = self.data("/api/v1/rules").unwrap_or_default();
-        let groups = data["groups"].as_array().cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        groups
-            .iter()
-            .flat_map(|group| group["rules"].as_array().unwrap())
-            .map(|rule| {
-                let health = (text(&rule["health"]), text(&rule["lastError"]));
-                (text(&rule["name"]), health)
-            })
-            .collect()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        if std::thread::panicking() {
-            eprintln!("{}", fs::read_to_string(&self.log).unwrap_or_default());
-        }
-    }
 }
 
 #[tokio::test]
