@@ -93,6 +93,9 @@ async fn a_walk_through_the_console_in_a_browser() {
     let said = String::from_utf8_lossy(&walked.stdout);
     let complaints = String::from_utf8_lossy(&walked.stderr);
     println!("{said}{complaints}");
-    assert!(walked.status.success(), "see the lines that begin with FAILED");
+    assert!(
+        walked.status.success(),
+        "see the lines that begin with FAILED"
+    );
     assert!(said.contains("ok "), "something was looked at");
 }

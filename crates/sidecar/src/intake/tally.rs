@@ -107,7 +107,7 @@ impl ReportSources {
     /// Outcomes that were taken, and those of them that failed.
     pub fn attempts(&self) -> (u64, u64) {
         let mut all = (0, 0);
-        for (result, _) in RESULTS {
+        for result in AttemptResult::ALL {
             let count = self.sum(|worker| worker.outcomes.get(result as usize));
             let failed = if result == AttemptResult::Ok {
                 0
