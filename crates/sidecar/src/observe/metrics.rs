@@ -114,12 +114,28 @@ impl Sources {
                 }
             }
         }
+        self.encode_rules(encoder)?;
         self.encode_places(encoder)?;
         self.encode_when_errors(encoder)?;
         let help = "Requests that could not be read";
         let family =
             encoder.encode_descriptor("decide_rejected", help, None, MetricType::Counter)?;
         ConstCounter::new(self.sum(DecisionCounters::rejected)).encode(family)
+    }
+
+    fn encode_rules(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Decisions by the rule that made them; empty where none did";
+        let name = "rule_decisions";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (row, name) in self.state.row_names.decided.load().iter().enumerate() {
+            let count = self.sum(|worker| worker.by_rule(row));
+            // Every rule is there before it decides anything: one that nobody needs is found by its 0.
+            if row > rows::OTHER || count > 0 {
+                ConstCounter::new(count)
+                    .encode(family.encode_family(&[("rule", name.as_str())])?)?;
+            }
+        }
+        Ok(())
     }
 
     fn encode_places(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
