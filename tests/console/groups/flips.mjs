@@ -7,6 +7,17 @@ import { ask, questions } from './explain.mjs';
 // What was measured may tremble by this while the policy is taken, in ms.
 const TREMBLE_MS = 1;
 
+/** The policy without the examples of its rules, which would refuse a change that moves them. */
+export function bare(text) {
+  let deeper = -1;
+  return text.split('\n').filter((line) => {
+    const indent = line.search(/\S/);
+    if (indent >= 0 && indent <= deeper) deeper = -1;
+    if (deeper < 0 && /^\s*examples:/.test(line)) { deeper = indent; return false; }
+    return deeper < 0;
+  }).join('\n');
+}
+
 /** The policy with one bias more, or null where it has biases already. */
 export function biased(text, site, ms) {
   if (/^\s*bias:/m.test(text)) return null;
@@ -23,6 +34,7 @@ export default async function flips(walk) {
   const take = async (text) => {
     const { revision } = await walk.json('/debug/overview');
     writeFileSync(file, text);
+    await sleep(50);
     await walk.until('the file is in force', 10000, async () => (await walk.json('/debug/overview')).revision !== revision, 100);
     await sleep(200);
   };
@@ -38,8 +50,8 @@ export default async function flips(walk) {
     const { runner_up_site: runner, flip_ms: flip, joining_site: joining, join_ms: join, sites } = told.explanation;
     const isOne = kind === 'one';
     assert(shown.says.includes(isOne ? runner : joining), `the page says "${shown.says}"`);
-    const text = isOne ? biased(before, sites[0].site, flip + TREMBLE_MS) : biased(before, joining, -(join + TREMBLE_MS));
-    if (!text) return;
+    const text = isOne ? biased(bare(before), sites[0].site, flip + TREMBLE_MS) : biased(bare(before), joining, -(join + TREMBLE_MS));
+    assert(text, 'the policy has biases already, or none can be put in');
     try {
       await take(text);
       const { told: after } = await ask(walk, page, question);

@@ -48,7 +48,7 @@ export function open(main) {
   const list = h('div', {});
   const past = h('div', {});
   const pick = ['a', 'b'].map((name) => h('select', { name, 'aria-label': name === 'a' ? 'Compare revision' : 'with revision' }));
-  const compared = h('div', {});
+  const compared = h('div', { class: 'compared' });
   const text = h('textarea', { id: 'candidate', spellcheck: 'false', autocapitalize: 'off' });
   const planIt = h('button', { type: 'submit', class: 'first' }, 'Plan it');
   const planned = h('span', { class: 'note', role: 'status' });
@@ -110,7 +110,7 @@ export function open(main) {
     const [one, two, three] = await Promise.all([get('/debug/policy').catch(failed), get('/debug/revisions').catch(() => null), get('/debug/rollouts').catch(() => null)]);
     if (one) {
       policy = one;
-      if (policy.refused) policy.refused.t0 = Math.round((now() - policy.refused.since_ms) / 2000) * 2000;
+      if (policy.refused) policy.refused.t0 = policy.refused.since_unix_ms ?? Math.round((now() - policy.refused.since_ms) / 2000) * 2000;
       if (!text.value && policy.text) text.value = policy.text;
     }
     revisions = two?.revisions || revisions;
