@@ -9,13 +9,13 @@ export const may = () => Boolean(store.sidecar?.roles?.includes('operate'));
 const TIMES = [['', 'until it is taken back'], ['3600000', '1 h'], ['7200000', '2 h'], ['28800000', '8 h'], ['86400000', '24 h']];
 
 const WORDS = {
-  drain: { verb: 'Drain', undo: (id) => `Taken back with “Undrain ${id}” here, or tradewind drain ${id} --undo.`, command: (id) => `tradewind drain ${id}`, asks: true, lasts: true },
-  undrain: { verb: 'Undrain', undo: (id) => `Taken back with “Drain ${id}”.`, command: (id) => `tradewind drain ${id} --undo` },
+  drain: { verb: 'Drain', undo: (id) => `Taken back with “Undrain ${id}” here, or in a terminal with --undo.`, command: (id) => `tradewind drain ${id} --why TEXT`, asks: true, lasts: true },
+  undrain: { verb: 'Undrain', undo: (id) => `Taken back with “Drain ${id}”.`, command: (id) => `tradewind drain ${id} --undo --why TEXT` },
   reset_breaker: { verb: 'Reset the breaker of', undo: () => 'There is no undo: if the node still fails, the breaker opens again by itself.', command: (id) => `tradewind reset-breaker ${id}` },
-  pause: { verb: 'Pause', undo: () => 'Taken back with “Resume”.', command: () => 'tradewind rollout pause', asks: true },
-  resume: { verb: 'Resume', undo: () => 'Taken back with “Pause”.', command: () => 'tradewind rollout resume', asks: true },
-  promote: { verb: 'Promote', undo: () => 'Taken back with “Abort”, as long as the last stage has not passed.', command: () => 'tradewind rollout promote', asks: true },
-  abort: { verb: 'Abort', undo: () => 'There is no undo: the rollout is to be started anew.', command: () => 'tradewind rollout abort', asks: true },
+  pause: { verb: 'Pause', undo: () => 'Taken back with “Resume”.', command: () => 'tradewind rollout pause --why TEXT', asks: true },
+  resume: { verb: 'Resume', undo: () => 'Taken back with “Pause”.', command: () => 'tradewind rollout resume --why TEXT', asks: true },
+  promote: { verb: 'Promote', undo: () => 'Taken back with “Abort”, as long as the last stage has not passed.', command: () => 'tradewind rollout promote --why TEXT', asks: true },
+  abort: { verb: 'Abort', undo: () => 'There is no undo: the rollout is to be started anew.', command: () => 'tradewind rollout abort --why TEXT', asks: true },
 };
 
 /** A button for something that may be done; disabled, with the reason and the terminal command, where the role is missing. */
@@ -23,7 +23,7 @@ export function act(what, subject, done, label) {
   const words = WORDS[what];
   const id = subject.node || subject.site || 'the rollout';
   const name = label || `${words.verb} ${id}`;
-  if (!may()) return h('button', { type: 'button', disabled: true, 'aria-describedby': 'why-not', title: `Needs the role operate. In a terminal: ${words.command(id)}` }, name);
+  if (!may()) return h('button', { type: 'button', disabled: true, 'aria-describedby': 'why-not', title: `Needs the role operate. In a terminal: ${words.command(subject.site ? `--site ${id}` : id)}` }, name);
   return h('button', { type: 'button', 'data-key': `${what} ${id}`, onclick: () => confirm(what, subject, name, done) }, name);
 }
 

@@ -125,9 +125,11 @@ function draw(disc, chosen, nearer) {
     s('circle', { class: 'body', cx: round(disc.x), cy: round(disc.y), r: disc.r }), ring(disc),
     disc.members.length > 1 && s('text', { class: 'count', x: round(disc.x), y: round(disc.y) + 4, 'text-anchor': 'middle' }, disc.members.length),
     !['well', 'drained'].includes(disc.mark) && [s('circle', { class: 'clear', cx: round(disc.x + disc.r * 0.75), cy: round(disc.y - disc.r * 0.75), r: 8 }),
-      shape(disc.mark, round(disc.x + disc.r * 0.75), round(disc.y - disc.r * 0.75), 0.9)],
-    disc.label && s('text', { class: 'label', x: round(disc.label.x), y: round(disc.label.y), 'text-anchor': disc.label.anchor }, disc.label.text));
+      shape(disc.mark, round(disc.x + disc.r * 0.75), round(disc.y - disc.r * 0.75), 0.9)]);
 }
+
+/** Names stand above all discs, and beside their links: those have longer names of their own. */
+const written = (discs) => s('g', { class: 'labels', 'aria-hidden': 'true' }, discs.map(({ label }) => label && s('text', { class: 'label', x: round(label.x), y: round(label.y), 'text-anchor': label.anchor }, label.text)));
 
 /** The box of degrees around sites, never a point; `margin` is a share of it. */
 function around(sites, margin = 0.25) {
@@ -223,6 +225,6 @@ export function atlas({ sites, flows, box, isWorld, width, chosen, nearer }) {
   const order = [...near, ...shown].sort((a, b) => worse(a.mark, b.mark) || b.rate - a.rate);
   const links = order.map((disc) => draw(disc, chosen, nearer));
   const svg = s('svg', { class: 'atlas', viewBox: `0 0 ${width} ${frame.height}`, width, height: frame.height, role: 'group', 'aria-label': 'Map of sites; arrow keys go from one to the next, worst first' },
-    s('defs', {}, clips), drawn, s('rect', { class: 'border', width, height: frame.height }), [...links].reverse());
+    s('defs', {}, clips), drawn, s('rect', { class: 'border', width, height: frame.height }), [...links].reverse(), written(order));
   return { svg, links, height: frame.height };
 }

@@ -33,6 +33,8 @@ export const share = or((ratio) => {
   const digits = size < 0.005 || size >= 9.95 ? 0 : size < 0.095 ? 2 : 1;
   return `${value.toFixed(digits).replace(/^-(0(\.0+)?)$/, '$1')}${NB}%`;
 });
+/** A share that somebody set, as it was set: 5 %, 12.5 %. */
+export const percent = or((value) => `${Number(value.toPrecision(4))}${NB}%`);
 /** 0.6 /s, 744 /s, 1,200 /s */
 export const rate = or((value) => `${value < 9.95 ? value.toFixed(value < 0.095 && value > 0.005 ? 2 : 1) : grouped.format(value)}${NB}/s`);
 /** × 1.72, × 20 */

@@ -98,7 +98,7 @@ export function open(main) {
     field('site', 'Site', selects.site), field('reason', 'Reason', selects.reason), field('country', 'Client in', selects.country), pause,
     h('button', { type: 'button', class: 'clear', onclick: () => { history.pushState(null, '', '/live'); read(); } }, 'Clear'));
   const note = h('span', { class: 'note' });
-  const fresh = h('button', { type: 'button', class: 'fresh', hidden: true, onclick: () => { isPaused = false; before = null; document.activeElement?.blur(); scrollTo(0, 0); before === null && read(); } });
+  const fresh = h('button', { type: 'button', class: 'fresh', hidden: true, onclick: () => { isPaused = false; const query = new URLSearchParams(location.search); query.delete('before'); history.replaceState(null, '', `/live${query.size ? `?${query}` : ''}`); document.activeElement?.blur(); scrollTo(0, 0); read(); } });
   const body = h('tbody', {});
   const empty = h('div', {});
   const older = h('a', { href: '#' }, 'Older');
@@ -109,7 +109,7 @@ export function open(main) {
   const table = h('table', { class: 'tail' }, h('thead', {}, h('tr', {}, heads.map(([name, kind]) => h('th', { scope: 'col', class: kind }, name)))), body);
   main.append(h('h1', { class: 'unseen', tabindex: -1 }, 'Live'), form, h('div', { class: 'two wide-left' },
     h('section', {}, h('div', { class: 'head' }, h('h2', {}, 'Decisions'), note), fresh, table, empty,
-      h('p', { class: 'note' }, older, ' · the same in a terminal: ', h('span', { class: 'mono' }, 'tradewind tap'))),
+      h('p', { class: 'note' }, older)),
     h('div', {}, h('section', {}, h('div', { class: 'head' }, h('h2', {}, 'Hot keys'), h('span', { class: 'note' }, 'carried by several nodes')), hot),
       h('section', {}, h('div', { class: 'head' }, h('h2', {}, 'Movement'), h('span', { class: 'note' }, 'keys with a new node')), moved, allowance))));
 

@@ -43,7 +43,7 @@ function stages({ stage, stages: all, percent, hold_ms: hold, stage_since_unix_m
   const left = since + hold - now();
   const waits = phase === 'running' ? (hold > 0 ? (left > 0 ? `${fmt.since(left)} to go` : 'as soon as its guards say') : 'stays') : phase;
   return h('div', { class: 'stages' }, Array.from({ length: all }, (_, i) => h('div', { class: i + 1 < stage ? 'done' : i + 1 === stage ? 'current' : null },
-    h('strong', {}, i + 1 === stage ? fmt.share(percent / 100) : `stage ${i + 1}`), i + 1 < stage ? [mark('well'), ' passed'] : i + 1 === stage ? waits : 'to come')));
+    h('strong', {}, i + 1 === stage ? fmt.percent(percent) : `stage ${i + 1}`), i + 1 < stage ? [mark('well'), ' passed'] : i + 1 === stage ? waits : 'to come')));
 }
 
 /** The section, or what became of the last one. */
@@ -57,5 +57,5 @@ export function rollout({ rollout: of, last, revision }, done) {
   of.expectations?.length > 0 && h('ul', { class: 'note' }, of.expectations.map((line) => h('li', {}, line))),
   of.changes?.length > 0 && h('p', { class: 'note' }, `It changes: ${of.changes.join('; ')}.`), of.shadow && h('p', { class: 'note' }, `Of ${fmt.counted(of.shadow.requests, 'request')} decided by both, ${
     fmt.count(of.shadow.disagreements.reduce((sum, one) => sum + one.requests, 0))} came out otherwise.`),
-  !may() && h('p', { class: 'note', id: 'why-not' }, `Needs the role operate; you have ${(store.sidecar?.roles || []).join(' and ') || 'none'}. In a terminal: `, h('span', { class: 'mono' }, 'tradewind rollout pause')));
+  !may() && h('p', { class: 'note', id: 'why-not' }, `Needs the role operate; you have ${(store.sidecar?.roles || []).join(' and ') || 'none'}. In a terminal: `, h('span', { class: 'mono' }, 'tradewind rollout pause --why TEXT')));
 }

@@ -93,5 +93,5 @@ export function panel({ site: told, nodes, at, id, row }, { wanted, choose, done
     costs(site, wanted, choose),
     [...nodes].sort((a, b) => worse(a.mark, b.mark)).map((one) => node(one, instant, done)),
     h('p', { class: 'doings' }, ['drain', 'maintenance'].includes(site.state) ? act('undrain', { site: id }, done) : act('drain', { site: id }, done)),
-    !may() && h('p', { class: 'note', id: 'why-not' }, `Needs the role operate; you have ${(store.sidecar?.roles || []).join(' and ') || 'none'}. In a terminal: `, h('span', { class: 'mono' }, `tradewind drain ${nodes[0]?.id || id}`))];
+    !may() && h('p', { class: 'note', id: 'why-not' }, `Needs the role operate; you have ${(store.sidecar?.roles || []).join(' and ') || 'none'}. In a terminal: `, h('span', { class: 'mono' }, `tradewind drain ${nodes[0]?.id || `--site ${id}`} --why TEXT`))];
 }

@@ -23,7 +23,7 @@ const faulty = (label, value, fault, id) => h('div', { class: 'field' }, h('span
   h('p', { class: 'fault', id: `${id}-why` }, mark('bad'), h('span', {}, fault)));
 
 export function open(main) {
-  main.append(h('h1', { tabindex: -1 }, 'What is shown when things are not as usual'), h('p', { class: 'lead' }, 'Nothing is hidden and nothing is made up: each state says what is known, since when, and what to do. All of this page is made up.'),
+  main.append(h('h1', { tabindex: -1 }, 'What is shown when things are not as usual'), h('p', { class: 'lead' }, 'Nothing is hidden: each state says what is known, since when, and what to do. The figures on this sheet are invented.'),
     h('div', { class: 'specimens' },
       specimen('The sidecar does not answer', 'The last state stays, greyed, and its times go on counting. Nothing can be asked or changed until it is back.',
         [h('div', { class: 'alert' }, mark('bad'), h('p', {}, h('strong', {}, 'No answer from edge-fra-07 for 23 s. '), 'What you see is of 22:25:00. Trying again in 4 s.'), h('button', { type: 'button' }, 'Try now')), h('div', { class: 'answers greyed' }, answers(LOST))], { class: 'specimen whole' }),
