@@ -1,5 +1,6 @@
 //! An explanation as a message, and in plain words.
 
+use super::headline::{headline, why};
 use super::place::place_message;
 use super::proto;
 use tradewind_engine::decision::Decision;
@@ -78,6 +79,7 @@ pub fn explanation(
         last_mile_samples: explanation.last_mile.map_or(0, |mile| mile.samples),
         when_failures: when_failures(decision, explanation),
         headline: headline(decision),
+        why: why(decision, explanation),
         unmatched_rules: unmatched(decision, explanation),
         spread_ms: decision.plan().map_or(0.0, |plan| plan.spread_ms),
         eliminated_sites: explanation
@@ -90,24 +92,6 @@ pub fn explanation(
             })
             .collect(),
     }
-}
-
-/// The answer in a sentence: who serves it and how soon, or that nobody does.
-fn headline(decision: &Decision<'_>) -> String {
-    let evaluation = decision.evaluation();
-    let topology = decision.snapshot().topology();
-    let Some(pick) = evaluation.picks.first() else {
-        let why = evaluation.reason.name().replace('_', " ");
-        return format!("Nobody serves it: {why}.");
-    };
-    let node = topology.node(pick.node);
-    let site = &topology.site(node.site).id;
-    let expected = decision.candidates().next().and_then(|it| it.expected_ms);
-    let expected = expected.map_or_else(
-        || "how soon is not known".to_owned(),
-        |ms| format!("expected {ms:.1} ms"),
-    );
-    format!("{} at {site} serves it, {expected}.", node.id)
 }
 
 /// The rules before the one that decided, and why they did not.

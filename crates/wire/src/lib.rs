@@ -18,6 +18,7 @@ pub mod follow;
 mod forwarded;
 pub mod grpc_status;
 #[cfg(feature = "server")]
+mod headline;
 mod histogram;
 #[cfg(feature = "server")]
 pub mod json;

@@ -74,7 +74,7 @@ export function answer(told, { policy, query, kept }) {
   const scored = bill(told);
   const scope = explanation.spread_ms > 0 ? `the least wins, and those within ${fmt.span(explanation.spread_ms)} share` : 'the least wins';
   const all = (explanation.sites?.length || 0) + (explanation.sites_not_shown || 0);
-  return [h('h1', { tabindex: -1, id: 'answer' }, headline), h('p', { class: 'lead', id: 'because' }, prose((explanation.summary || []).filter((line) => line && line !== headline))), kept,
+  return [h('h1', { tabindex: -1, id: 'answer' }, headline), h('p', { class: 'lead', id: 'because' }, explanation.why || prose((explanation.summary || []).filter((line) => line && line !== headline))), kept,
     locate(explanation.client), match(told, policy), scored && step(3, 'Score', `${fmt.counted(all, 'site')} in ms; ${scope}`, scored),
     explanation.nodes?.length > 0 && step(4, 'Rank', `${fmt.counted(explanation.nodes.filter((node) => node.race > 0).length, 'node')} race by the key’s hash; the first owns it`, race(told), home(explanation.home)),
     step(5, 'Fall back', isRefused ? null : 'what the caller tries, in this order', first ? fallback(decision) : h('p', {}, 'Nothing: the request is refused.')),

@@ -190,6 +190,8 @@ pub struct TrialView {
 /// The terms of a site for a class, in ms.
 #[derive(Debug, Clone, Serialize)]
 pub struct TermsView {
+    /// The class; empty of requests without one.
+    pub class: String,
     /// Each with its name: the best estimates.
     pub terms_ms: BTreeMap<&'static str, f32>,
     /// What the site is chosen by besides the way there: their sum, held still.
@@ -451,6 +453,11 @@ fn terms_view(snapshot: &Snapshot, class: ClassNumber, site: SiteIndex) -> Terms
         ("error", standing.error),
     ];
     TermsView {
+        class: snapshot
+            .numbers()
+            .class_name(class)
+            .unwrap_or_default()
+            .to_owned(),
         terms_ms: shown.collect(),
         choice_ms: standing.choice_ms(),
         evidence: evidence

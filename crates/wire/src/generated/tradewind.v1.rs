@@ -994,6 +994,9 @@ pub struct Explanation {
     /// Sites of the tier none of whose nodes could be named, with what keeps most of them out; at most 64.
     #[prost(message, repeated, tag = "30")]
     pub eliminated_sites: ::prost::alloc::vec::Vec<EliminatedSite>,
+    /// Why, in one or two sentences.
+    #[prost(string, tag = "31")]
+    pub why: ::prost::alloc::string::String,
 }
 /// A rule that does not match a request.
 #[derive(serde::Serialize)]

@@ -29,7 +29,8 @@ pub(super) struct Row<'k> {
     number: u64,
     id: &'k str,
     at_unix_ms: u64,
-    client: &'k str,
+    /// The client's network.
+    client: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     country: &'k str,
     method: &'k str,
@@ -60,7 +61,7 @@ impl<'k> Row<'k> {
             number: kept.number,
             id: &decided.decision_id,
             at_unix_ms: kept.at_unix_ms,
-            client: client.map_or("", |client| &client.ip),
+            client: client.map_or_else(String::new, |client| network(&client.ip)),
             country: country(kept),
             method: &asked.method,
             host: &asked.host,
@@ -80,6 +81,15 @@ impl<'k> Row<'k> {
             words: decided.reason.replace('_', " "),
             key_hash: &kept.explanation.key_hash,
         }
+    }
+}
+
+/// A kept address with how much of it is kept, see `mask`.
+fn network(ip: &str) -> String {
+    match ip {
+        "" => String::new(),
+        ip if ip.contains(':') => format!("{ip}/48"),
+        ip => format!("{ip}/24"),
     }
 }
 

@@ -25,6 +25,9 @@ use tradewind_engine::policy::{Routing, Rule};
 /// Most lines of a comparison.
 const MAX_LINES: usize = 5_000;
 
+/// Largest refused file whose text is shown, in bytes.
+const MAX_REFUSED_BYTES: u64 = 1 << 20;
+
 /// The policy in force.
 pub(super) async fn policy(sources: SharedSources, parameters: Parameters) -> Response {
     let sources = sources.0;
@@ -67,18 +70,31 @@ pub(super) async fn policy(sources: SharedSources, parameters: Parameters) -> Re
             json!({ "name": pool.name, "nodes": set.members().len(), "sites": set.sites().len() })
         })
         .collect();
-    let refused = status.policy.degraded.as_ref().map(|degraded| {
-        json!({
+    let refused = match &status.policy.degraded {
+        Some(degraded) => Some(json!({
             "since_unix_ms": degraded.since_unix_ms, "refusals": degraded.refusals,
             "faults": status.policy.faults, "first_fault": degraded.first_fault,
-        })
-    });
+            "text": text_of(&status.policy.source).await,
+        })),
+        None => None,
+    };
     Shown::of(json!({
         "name": policy.name(), "digest": policy.digest().to_string(), "revision": published.revision,
         "snapshot_generation": published.snapshot.generation(), "status": status.policy, "refused": refused,
         "pools": pools, "rules": rules, "rules_not_shown": routing.rules().len() - rules.len(),
         "text": &*published.texts.policy, "now_unix_ms": clock::unix_ms(),
     }))
+}
+
+/// What a refused file says now, to be compared with what is in force; `None` where it is gone, or too large to be looked
+/// at by eye.
+async fn text_of(source: &str) -> Option<String> {
+    let file = tokio::fs::metadata(source).await.ok()?;
+    // What is no file, such as a pipe, may never end.
+    if !file.is_file() || file.len() > MAX_REFUSED_BYTES {
+        return None;
+    }
+    tokio::fs::read_to_string(source).await.ok()
 }
 
 fn rule_row(routing: &Routing, (index, rule): (usize, &Rule)) -> Value {

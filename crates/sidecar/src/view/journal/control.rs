@@ -5,7 +5,7 @@ use crate::view::events::set_name;
 use crate::view::words;
 use tradewind_engine::control::condition::factor;
 use tradewind_engine::control::event::{Event, Seen};
-use tradewind_engine::control::meter::Disruption;
+use tradewind_engine::control::meter::{Disruption, MoveCause};
 use tradewind_engine::control::trials::{Blame, TrialStep};
 use tradewind_engine::health::breaker::{Cause, State};
 use tradewind_engine::model::{NodeIndex, SiteIndex};
@@ -318,7 +318,10 @@ fn keys_moved(moved: &Disruption) -> Option<Note> {
             Mark::Well
         },
         title: format!("{share} of keys moved"),
-        words: format!("{share} of keys got another node, {needless}."),
+        words: format!(
+            "{share} of keys got another node, {needless}. {}",
+            causes.first().map_or("", |(cause, _)| move_words(*cause))
+        ),
         about: About {
             cause: most,
             moved_ratio: Some(moved.moved),
@@ -326,6 +329,21 @@ fn keys_moved(moved: &Disruption) -> Option<Note> {
             ..About::default()
         },
     })
+}
+
+/// Why keys moved, as a sentence.
+fn move_words(cause: MoveCause) -> &'static str {
+    match cause {
+        MoveCause::Policy => "Most because of another policy.",
+        MoveCause::Topology => "Most because of another fleet, or what operators set.",
+        MoveCause::Geo => "Most because clients are known to be elsewhere.",
+        MoveCause::Admission => "Most because breakers, probes or load let nodes go or come back.",
+        MoveCause::Weights => "Most because a node's weight changed.",
+        MoveCause::SiteTerms => "Most because of what sites are expected to cost.",
+        MoveCause::Paths => "Most because of round trips that were measured.",
+        MoveCause::Trials => "Most because sites or paths are tried, or not any more.",
+        MoveCause::Spill => "Most because a node or site sheds load.",
+    }
 }
 
 fn object(key: String, (nodes, is_late): (usize, bool), lasted_ms: Option<u64>) -> Note {
