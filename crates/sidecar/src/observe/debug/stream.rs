@@ -45,7 +45,7 @@ pub async fn encode_all(sources: Sources) {
     loop {
         tick.tick().await;
         if !sources.streams.is_watched() {
-            encoder = Encoder::default();
+            encoder = Encoder::unwatched(&sources);
             continue;
         }
         for frame in encoder.frames(&sources) {
@@ -71,6 +71,15 @@ struct Sent {
 }
 
 impl Encoder {
+    /// What has come while nobody looks need not be sent; whoever looks next gets what comes from here on, beside a whole.
+    fn unwatched(sources: &Sources) -> Self {
+        Self {
+            events: Some(sources.state.journal.counted()),
+            decisions: Some(newest(sources)),
+            ..Self::default()
+        }
+    }
+
     fn frames(&mut self, sources: &Sources) -> Vec<Frame> {
         let mut frames = vec![clock_frame(sources)];
         frames.extend(self.overview(sources));
@@ -137,6 +146,12 @@ impl Encoder {
     }
 }
 
+/// The number of the newest decision that is kept; 0 for none.
+fn newest(sources: &Sources) -> u64 {
+    let recent = sources.recent.recent(1);
+    recent.first().map_or(0, |kept| kept.number)
+}
+
 /// Which rows are otherwise than before, and what they are now.
 fn changed(before: &[Column], now: &[Column]) -> Value {
     let rows = now.first().map_or(0, |(_, values)| values.len());
@@ -197,7 +212,7 @@ fn wholes(sources: &Sources, topics: &[Topic]) -> Vec<Frame> {
             Topic::Decisions => {
                 let recent = sources.recent.recent(MAX_ROWS);
                 let rows: Vec<Row<'_>> = recent.iter().map(|kept| Row::of(kept)).collect();
-                let newest = rows.len() as u64;
+                let newest = recent.first().map_or(0, |kept| kept.number);
                 Some(frame(*topic, newest, json!({ "decisions": rows })))
             }
             Topic::Clock => None,
