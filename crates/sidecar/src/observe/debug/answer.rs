@@ -1,7 +1,7 @@
-//! One form for all JSON of the debug door: times in words beside numbers, no noise of single precision, and indented
-//! where `?pretty` asks for it.
+//! One form for all JSON of the debug door: times in words beside numbers, no noise of single precision, what is not known
+//! absent, and indented where `?pretty` asks for it.
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -11,8 +11,11 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::clock;
 
-/// The end of a field's name that holds ms since 1970.
-const UNIX_MS: &str = "_unix_ms";
+/// The ends of fields' names that hold a time since 1970, with the ms that each unit has.
+const SINCE_1970: [(&str, u64); 2] = [("_unix_ms", 1), ("_epoch_s", 1_000)];
+
+/// Longest text of a refusal that the router makes itself, in bytes.
+const MAX_REFUSAL: usize = 4_096;
 
 /// Significant digits of a number that is not whole: what a single has of them, short of its noise.
 const DIGITS: i32 = 6;
@@ -57,8 +60,11 @@ pub(super) async fn present(request: Request, next: Next) -> Response {
         .split('&')
         .any(|part| part == "pretty" || part.starts_with("pretty="));
     let mut response = next.run(request).await;
-    let Some(Shown(mut value)) = response.extensions_mut().remove::<Shown>() else {
-        return response;
+    let shown = response.extensions_mut().remove::<Shown>();
+    let mut value = match shown {
+        Some(Shown(value)) => value,
+        None if response.status().is_client_error() => refusal(&mut response).await,
+        None => return response,
     };
     tidy(&mut value);
     let text = if is_pretty {
@@ -79,6 +85,23 @@ pub(super) async fn present(request: Request, next: Next) -> Response {
     response
 }
 
+/// What the router refuses itself (a method, a body that is no such JSON), in the form of all faults.
+async fn refusal(response: &mut Response) -> Value {
+    if response.status() == StatusCode::UNPROCESSABLE_ENTITY {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    let body = std::mem::take(response.body_mut());
+    let said = to_bytes(body, MAX_REFUSAL).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let reason = response.status().canonical_reason().unwrap_or_default();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    if said.is_empty() {
+        json!({ "error": reason.to_lowercase() })
+    } else {
+        json!({ "error": said })
+    }
+}
+
 /// What `value` serializes to, in the form of all answers.
 pub(super) fn tidied(value: impl Serialize) -> Value {
     let mut value = serde_json::to_value(value).unwrap_or_default();
@@ -86,10 +109,12 @@ pub(super) fn tidied(value: impl Serialize) -> Value {
     value
 }
 
-/// Puts times in words beside those that are numbers, and cuts the noise off numbers.
+/// Puts times in words beside those that are numbers, cuts the noise off numbers, and leaves out fields that are null. In
+/// lists a null holds a place, and stays.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
             for field in fields.values_mut() {
                 tidy(field);
             }
@@ -108,8 +133,10 @@ fn tidy(value: &mut Value) {
 fn say_times(fields: &mut Map<String, Value>) {
     let times = fields.iter().filter_map(|(name, value)| {
         // 0 stands for never.
-        let unix_ms = value.as_u64().filter(|ms| *ms > 0)?;
-        let name = name.strip_suffix(UNIX_MS)?;
+        let since = value.as_u64().filter(|since| *since > 0)?;
+        let mut units = SINCE_1970.iter();
+        let (name, ms) = units.find_map(|(end, ms)| Some((name.strip_suffix(end)?, ms)))?;
+        let unix_ms = since.saturating_mul(*ms);
         Some((name.to_owned(), clock::rfc3339(unix_ms)))
     });
     let times: Vec<(String, String)> = times.collect();
@@ -146,12 +173,14 @@ mod tests {
         let mut value = json!({
             "p50_ms": f64::from(20.1_f32), "ratio": 0.033_203_125, "count": 3_000_000_000_u64, "zero": 0.0,
             "list": [{ "at_unix_ms": 1_795_806_000_000_u64, "never_unix_ms": 0 }], "large": 1_234_567.8,
+            "build_epoch_s": 1_795_806_000, "unknown": null, "column": [null, 1.0, { "unknown": null }],
         });
         tidy(&mut value);
         let expected = json!({
             "p50_ms": 20.1, "ratio": 0.033_203_1, "count": 3_000_000_000_u64, "zero": 0.0,
             "list": [{ "at_unix_ms": 1_795_806_000_000_u64, "at": "2026-11-27T19:00:00Z", "never_unix_ms": 0 }],
-            "large": 1_234_570.0,
+            "large": 1_234_570.0, "build_epoch_s": 1_795_806_000, "build": "2026-11-27T19:00:00Z",
+            "column": [null, 1.0, {}],
         });
         assert_eq!(value, expected);
     }

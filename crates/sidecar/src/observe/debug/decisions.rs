@@ -229,7 +229,15 @@ pub(super) async fn list(sources: SharedSources, parameters: Parameters) -> Resp
 }
 
 /// One decision with all that is known of it.
-pub(super) async fn one(sources: SharedSources, Path(id): Path<String>) -> Response {
+pub(super) async fn one(
+    sources: SharedSources,
+    Path(id): Path<String>,
+    parameters: Parameters,
+) -> Response {
+    let faults = unknown(&parameters.0, &[]);
+    if !faults.is_empty() {
+        return refuse(&faults);
+    }
     if let Some(kept) = sources.recent.find(&id) {
         return Shown::of(kept);
     }
