@@ -43,6 +43,19 @@ impl Target {
         name.unwrap_or_default()
     }
 
+    /// What is wrong with it, beyond what the desk finds: it must be one thing that something is done to.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the error is the answer, returned at once"
+    )]
+    fn is_one(&self) -> Result<(), Response> {
+        if self.node.is_some() && self.site.is_some() {
+            let both = "both node and site are given, must be one".to_owned();
+            return Err(refuse(&[both]));
+        }
+        Ok(())
+    }
+
     fn message(&self, state: proto::AdminState) -> proto::SetAdminStateRequest {
         use proto::set_admin_state_request::Target;
         let node = self.node.clone().map(Target::Node);
@@ -117,7 +130,7 @@ pub(super) async fn drain(
     headers: HeaderMap,
     Json(target): Json<Target>,
 ) -> Response {
-    if let Err(response) = is_current(&sources, &headers) {
+    if let Err(response) = is_current(&sources, &headers).and_then(|()| target.is_one()) {
         return response;
     }
     let message = target.message(proto::AdminState::Drain);
@@ -145,7 +158,7 @@ pub(super) async fn undrain(
     headers: HeaderMap,
     Json(mut target): Json<Target>,
 ) -> Response {
-    if let Err(response) = is_current(&sources, &headers) {
+    if let Err(response) = is_current(&sources, &headers).and_then(|()| target.is_one()) {
         return response;
     }
     target.for_ms = None;
@@ -171,7 +184,7 @@ pub(super) async fn reset_breaker(
     headers: HeaderMap,
     Json(target): Json<Target>,
 ) -> Response {
-    if let Err(response) = is_current(&sources, &headers) {
+    if let Err(response) = is_current(&sources, &headers).and_then(|()| target.is_one()) {
         return response;
     }
     let node = target.node.clone().unwrap_or_default();
@@ -282,10 +295,10 @@ pub(super) async fn impact(sources: SharedSources, parameters: Parameters) -> Re
             words::listed(&names, 4)
         ),
     };
-    let rows = to
-        .iter()
-        .take(20)
-        .map(|(node, count)| json!({ "node": node, "share_ratio": words::ratio(*count, moved) }));
+    let rows = to.iter().take(20).map(|(node, count)| {
+        let node = Some(node).filter(|node| !node.is_empty());
+        json!({ "node": node, "share_ratio": words::ratio(*count, moved) })
+    });
     Shown::of(json!({
         "decisions": all, "moved_ratio": ratio, "to": rows.collect::<Vec<Value>>(), "words": said,
     }))

@@ -93,7 +93,8 @@ const PAGES: &str = "pages: /livez /readyz /metrics / (the console) /debug/decis
                      /debug/events /debug/explain /debug/fleet /debug/flows /debug/history /debug/hot /debug/impact \
                      /debug/nodes /debug/overview /debug/paths /debug/policy /debug/reporters /debug/revisions \
                      /debug/revisions/{number} /debug/rollouts /debug/sets /debug/sidecar /debug/sites /debug/state \
-                     /debug/stream";
+                     /debug/stream; by POST: /debug/actions/drain /debug/actions/undrain /debug/actions/reset_breaker \
+                     /debug/actions/rollout /debug/plan";
 
 /// What is said of a path that is not served here.
 async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {
