@@ -1,5 +1,5 @@
-//! `tradewind schema`: the JSON Schema of a document, for editors and generators; and what the HTTP door is, for those who
-//! write clients.
+//! `tradewind schema`: the JSON Schema of a document, for editors and generators; and what the HTTP and the debug door are,
+//! for those who write clients.
 
 use std::io::Write;
 
@@ -17,7 +17,8 @@ use crate::sidecar::settings;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tradewind schema policy > policy.schema.json
-  tradewind schema http > tradewind.openapi.json")]
+  tradewind schema http > tradewind.openapi.json
+  tradewind schema debug > tradewind-debug.openapi.json")]
 pub struct Args {
     /// Which document
     #[arg(value_enum)]
@@ -35,10 +36,15 @@ pub enum Document {
     Settings,
     /// The plain HTTP door, as an `OpenAPI` 3.1 document.
     Http,
+    /// The debug door, as an `OpenAPI` 3.1 document.
+    Debug,
 }
 
-/// What the HTTP door is; `tests/sidecar/openapi.rs` holds it against a running one.
+/// What the HTTP door is; `tests/sidecar/openapi` holds it against a running one.
 const HTTP: &str = include_str!("../../docs/openapi.yaml");
+
+/// What the debug door is; `tests/sidecar/openapi_debug` holds it against a running one.
+const DEBUG: &str = include_str!("../../docs/openapi-debug.yaml");
 
 /// Prints the schema, made from the very types that read the document.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
@@ -46,14 +52,15 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
     Ok(Exit::Good)
 }
 
-/// The schema of a document, with an id of its own; for the HTTP door, its `OpenAPI` document.
+/// The schema of a document, with an id of its own; for a door, its `OpenAPI` document.
 pub fn schema(document: Document) -> Value {
     let (mut schema, name) = match document {
         Document::Policy => (schema_for!(PolicyDocument), "policy"),
         Document::Topology => (schema_for!(TopologyDocument), "topology"),
         Document::Settings => (schema_for!(settings::Args), "settings"),
-        // A text of ours, which a test reads the same way.
+        // Texts of ours, which tests read the same way.
         Document::Http => return serde_saphyr::from_str(HTTP).unwrap_or_default(),
+        Document::Debug => return serde_saphyr::from_str(DEBUG).unwrap_or_default(),
     };
     RecursiveTransform(without_null).transform(&mut schema);
     let id = format!("urn:tradewind:schema:v1:{name}");

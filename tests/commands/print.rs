@@ -15,6 +15,8 @@ fn schemas_are_json_and_describe_every_field() {
     let http = json(&["schema", "http"]);
     assert_eq!(http["openapi"], "3.1.0");
     assert!(http["paths"]["/v1/route"]["head"]["responses"]["200"].is_object());
+    let debug = json(&["schema", "debug"]);
+    assert!(debug["paths"]["/debug/overview"]["get"]["responses"]["200"].is_object());
     let settings = json(&["schema", "settings"]);
     assert_eq!(settings["properties"]["workers"]["maximum"], 256);
     assert_eq!(tradewind(&["schema", "world"]).exit, Exit::Usage);

@@ -27,7 +27,7 @@ pub(crate) const TYPE_URL: &str =
     "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
 /// An Envoy that has subscribed.
-struct Envoy {
+pub(crate) struct Envoy {
     requests: mpsc::Sender<DiscoveryRequest>,
     pushes: Streaming<DiscoveryResponse>,
 }
@@ -61,7 +61,7 @@ fn at_site(zone: &str) -> Node {
 }
 
 impl Envoy {
-    async fn subscribe(client: &Client, node: Node, names: &[&str]) -> Self {
+    pub(crate) async fn subscribe(client: &Client, node: Node, names: &[&str]) -> Self {
         let (requests, queue) = mpsc::channel(4);
         requests.send(wanting(Some(node), names)).await.unwrap();
         let mut service = EndpointDiscoveryServiceClient::new(client.channel.clone());
@@ -73,14 +73,19 @@ impl Envoy {
     }
 
     /// The next push, which must come.
-    async fn push(&mut self) -> DiscoveryResponse {
+    pub(crate) async fn push(&mut self) -> DiscoveryResponse {
         let push = time::timeout(PATIENCE, self.pushes.message()).await;
         // One comes in time, and the stream lives.
         push.unwrap().unwrap().unwrap()
     }
 
     /// Says what became of a push: taken, or refused for a reason.
-    async fn answer(&self, push: &DiscoveryResponse, names: &[&str], refused: Option<&str>) {
+    pub(crate) async fn answer(
+        &self,
+        push: &DiscoveryResponse,
+        names: &[&str],
+        refused: Option<&str>,
+    ) {
         let answer = DiscoveryRequest {
             version_info: push.version_info.clone(),
             response_nonce: push.nonce.clone(),

@@ -47,6 +47,7 @@ mod metrics;
 mod metrics_page;
 mod misuse;
 mod openapi;
+mod openapi_debug;
 mod openmetrics;
 mod page;
 mod places;

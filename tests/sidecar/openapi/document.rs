@@ -1,23 +1,63 @@
-//! The document, and the part of JSON Schema that it uses.
+//! A document, and the part of JSON Schema that the HTTP door's uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-/// The document.
-pub(super) struct Document(pub(super) Value);
+/// A document.
+pub(crate) struct Document(pub(crate) Value);
 
 /// An operation: its method and path.
-pub(super) type Operation = (String, String);
+pub(crate) type Operation = (String, String);
 
 impl Document {
+    /// The HTTP door's.
     pub(super) fn read() -> Self {
-        let text = include_str!("../../../docs/openapi.yaml");
+        Self::of(include_str!("../../../docs/openapi.yaml"))
+    }
+
+    pub(crate) fn of(text: &str) -> Self {
         Self(serde_saphyr::from_str(text).unwrap())
     }
 
+    /// That it is of this version, that all it refers to is there, that it uses all it has, and that no two operations are
+    /// called alike.
+    #[track_caller]
+    pub(crate) fn assert_whole(&self) {
+        assert_eq!(self.0["openapi"], "3.1.0");
+        assert_eq!(self.0["info"]["version"], env!("CARGO_PKG_VERSION"));
+        let mut open = vec![&self.0];
+        let mut used = BTreeSet::new();
+        while let Some(value) = open.pop() {
+            self.resolve(value);
+            if let Some(reference) = value["$ref"].as_str() {
+                used.insert(reference.to_owned());
+            }
+            open.extend(value.as_object().into_iter().flat_map(Map::values));
+            open.extend(value.as_array().into_iter().flatten());
+        }
+        for kind in ["parameters", "headers", "responses", "schemas"] {
+            for name in self.0["components"][kind].as_object().unwrap().keys() {
+                let reference = format!("#/components/{kind}/{name}");
+                assert!(used.contains(&reference), "nobody uses {reference}");
+            }
+        }
+        let operations = self.operations();
+        let ids: Vec<_> = operations
+            .values()
+            .filter_map(|operation| operation["operationId"].as_str())
+            .collect();
+        let names: BTreeSet<_> = ids.iter().collect();
+        assert_eq!(names.len(), ids.len(), "{ids:?}");
+        // The paths of one page are one operation.
+        for ((_, path), operation) in &operations {
+            let has_name = operation["operationId"].is_string();
+            assert!(has_name || operation["tags"][0] == "console", "{path}");
+        }
+    }
+
     /// What a value refers to, if it does, else itself.
-    pub(super) fn resolve<'d>(&'d self, value: &'d Value) -> &'d Value {
+    pub(crate) fn resolve<'d>(&'d self, value: &'d Value) -> &'d Value {
         let Some(reference) = value["$ref"].as_str() else {
             return value;
         };
@@ -25,11 +65,11 @@ impl Document {
         found.unwrap_or_else(|| panic!("{reference} is not there"))
     }
 
-    pub(super) fn schema(&self, name: &str) -> &Value {
+    pub(crate) fn schema(&self, name: &str) -> &Value {
         &self.0["components"]["schemas"][name]
     }
 
-    pub(super) fn operations(&self) -> BTreeMap<Operation, &Value> {
+    pub(crate) fn operations(&self) -> BTreeMap<Operation, &Value> {
         let paths = self.0["paths"].as_object().unwrap().iter();
         paths
             .flat_map(|(path, methods)| {
@@ -40,12 +80,12 @@ impl Document {
             .collect()
     }
 
-    pub(super) fn operation(&self, (method, path): (&str, &str)) -> &Value {
+    pub(crate) fn operation(&self, (method, path): (&str, &str)) -> &Value {
         &self.0["paths"][path][method.to_lowercase()]
     }
 
     /// The parameters of an operation that stand `within` the query or the headers.
-    pub(super) fn parameters<'d>(&'d self, operation: &'d Value, within: &str) -> Vec<&'d Value> {
+    pub(crate) fn parameters<'d>(&'d self, operation: &'d Value, within: &str) -> Vec<&'d Value> {
         let all = operation["parameters"].as_array();
         let all = all.into_iter().flatten();
         all.map(|parameter| self.resolve(parameter))
