@@ -143,6 +143,7 @@ fn example_state() -> Arc<State> {
         rows: Rows {
             pools: vec![2; snapshot.routing().pools().len()],
             rules: Vec::new(),
+            decided: Vec::new(),
         },
         texts: Texts::default(),
         snapshot,
