@@ -220,7 +220,9 @@ mod tests {
                 let variable = argument.get_env().map(|name| name.to_string_lossy());
                 let variable = variable.unwrap_or_else(|| panic!("{name} has no variable"));
                 assert!(
-                    variable.starts_with("TRADEWIND_") || variable == "NO_COLOR",
+                    variable.starts_with("TRADEWIND_")
+                        || variable.starts_with("OTEL_")
+                        || variable == "NO_COLOR",
                     "{variable}"
                 );
             }

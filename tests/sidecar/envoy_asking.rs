@@ -76,7 +76,7 @@ fn list(decision: &DecideResponse) -> String {
 
 // --- ext_authz
 
-fn check(path: &str, peer: &str, headers: &[(&str, &str)]) -> CheckRequest {
+pub(crate) fn check(path: &str, peer: &str, headers: &[(&str, &str)]) -> CheckRequest {
     let headers = headers.iter();
     let headers = headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let address = Place::SocketAddress(SocketAddress {
@@ -105,7 +105,7 @@ fn check(path: &str, peer: &str, headers: &[(&str, &str)]) -> CheckRequest {
 }
 
 /// Asks, with what Envoy's configuration adds to each call.
-async fn ask(
+pub(crate) async fn ask(
     client: &Client,
     asked: CheckRequest,
     wishes: &[(&'static str, &str)],
@@ -132,7 +132,7 @@ fn by_name(headers: Vec<HeaderValueOption>) -> BTreeMap<String, String> {
     headers.collect()
 }
 
-fn allowed(answer: CheckResponse) -> BTreeMap<String, String> {
+pub(crate) fn allowed(answer: CheckResponse) -> BTreeMap<String, String> {
     assert_eq!(answer.status.unwrap().code, 0);
     match answer.http_response.unwrap() {
         HttpResponse::OkResponse(ok) => by_name(ok.headers),
@@ -326,7 +326,7 @@ fn headers(headers: &[(&str, &str)]) -> HttpHeaders {
     }
 }
 
-fn asking(path: &str) -> ProcessingRequest {
+pub(crate) fn asking(path: &str) -> ProcessingRequest {
     let shown = headers(&[
         (":authority", "video.example.com"),
         (":path", path),
@@ -338,6 +338,15 @@ fn asking(path: &str) -> ProcessingRequest {
         attributes: BTreeMap::from([("envoy.filters.http.ext_proc".to_owned(), source)]),
         ..ProcessingRequest::default()
     }
+}
+
+/// Shows one more header of a request.
+pub(crate) fn show(part: &mut ProcessingRequest, name: &str, value: &str) {
+    let Some(Part::RequestHeaders(shown)) = &mut part.request else {
+        panic!("{part:?}");
+    };
+    let more = headers(&[(name, value)]).headers.unwrap();
+    shown.headers.as_mut().unwrap().headers.extend(more.headers);
 }
 
 /// The same, by a gateway that allows these addresses only.
@@ -362,10 +371,19 @@ async fn process(client: &Client, parts: Vec<ProcessingRequest>) -> Vec<Processi
     all
 }
 
-async fn process_one(client: &Client, part: ProcessingRequest) -> ProcessingResponse {
+pub(crate) async fn process_one(client: &Client, part: ProcessingRequest) -> ProcessingResponse {
     let mut answers = process(client, vec![part]).await;
     assert_eq!(answers.len(), 1);
     answers.remove(0)
+}
+
+/// The decision that an answer is of.
+pub(crate) fn decision_id(answer: ProcessingResponse) -> String {
+    let Some(Answer::RequestHeaders(answer)) = answer.response else {
+        panic!("no headers");
+    };
+    let set = answer.response.unwrap().header_mutation.unwrap();
+    by_name(set.set_headers)[DECISION_ID].clone()
 }
 
 /// The nodes named, which header and metadata must name alike.

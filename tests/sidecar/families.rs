@@ -35,17 +35,17 @@ fn read(page: &str) -> BTreeMap<String, Family> {
             .strip_prefix("# HELP ")
             .and_then(|rest| rest.split_once(' '))
         {
-            families.entry(name.to_owned()).or_default().help = help.to_owned();
+            let family = families.entry(name.to_owned()).or_default();
+            help.clone_into(&mut family.help);
         } else if let Some((name, kind)) = line
             .strip_prefix("# TYPE ")
             .and_then(|rest| rest.split_once(' '))
         {
-            families.entry(name.to_owned()).or_default().kind = kind.to_owned();
+            let family = families.entry(name.to_owned()).or_default();
+            kind.clone_into(&mut family.kind);
         } else if let Some((name, labels)) = line.split_once('{') {
-            let family = families
-                .get_mut(name)
-                .map(|_| name)
-                .unwrap_or_else(|| stem(name));
+            let is_whole = families.contains_key(name);
+            let family = if is_whole { name } else { stem(name) };
             let names = labels
                 .split("=\"")
                 .filter_map(|part| part.rsplit([',', '"']).next());
@@ -67,10 +67,10 @@ fn is_name(text: &str) -> bool {
 /// The family of a histogram's sample.
 pub(crate) fn stem(name: &str) -> &str {
     let suffixes = ["_bucket", "_sum", "_count"];
-    let stems = suffixes
+    let mut stems = suffixes
         .iter()
         .filter_map(|suffix| name.strip_suffix(suffix));
-    stems.last().unwrap_or(name)
+    stems.next().unwrap_or(name)
 }
 
 /// Every family of a sidecar that was asked something and was told how it went.

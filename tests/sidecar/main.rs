@@ -66,5 +66,6 @@ mod server;
 mod standard_services;
 mod starting;
 mod swaps;
+mod traces;
 mod truth;
 mod wrong_doors;

@@ -15,10 +15,6 @@ const END: &str = "<!-- end -->\n";
 
 /// Whether pages are to be written and not compared.
 pub(crate) fn is_update() -> bool {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a switch of these tests, not a setting"
-    )]
     std::env::var_os("UPDATE").is_some()
 }
 

@@ -3,7 +3,7 @@
 use prost_types::Timestamp;
 use tokio::time::Instant;
 
-pub use tradewind_wire::clock::{now, unix_ms};
+pub use tradewind_wire::clock::{now, unix_ms, unix_ns};
 
 /// A time as RFC 3339 has it, in UTC.
 pub fn rfc3339(unix_ms: u64) -> String {

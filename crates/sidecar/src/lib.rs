@@ -19,6 +19,7 @@ pub mod probe;
 pub mod serve;
 pub mod settings;
 pub mod state;
+pub mod trace;
 pub mod view;
 pub mod writer;
 

@@ -384,12 +384,16 @@ pub(super) const ROWS: [Row; 6] = [
             },
             Panel {
                 title: "Lost on the way out",
-                says: "Sampled decisions, lines of the decision log, entries of the audit log.",
+                says: "Sampled decisions, spans, lines of the decision log, entries of the audit log.",
                 unit: Unit::PerSecond,
                 queries: &[
                     one(
                         "sample",
                         "sum(rate(tradewind_decision_log_dropped_total{%}[$__rate_interval]))",
+                    ),
+                    one(
+                        "spans: {{cause}}",
+                        "sum by (cause) (rate(tradewind_spans_lost_total{%}[$__rate_interval]))",
                     ),
                     one(
                         "decision log: {{cause}}",

@@ -13,6 +13,7 @@ use crate::doors::follow::{self, Parts};
 use crate::doors::unary;
 use crate::intake::decider::{self, Decider, Ruling};
 use crate::state::NO_POLICY;
+use crate::trace::context::Caller;
 use crate::wire::WireError;
 use crate::wire::answer::{self, Answer};
 use crate::wire::proto::server::decision_service_server::DecisionService;
@@ -49,7 +50,9 @@ fn encode(ruling: &Ruling<'_>) -> Answer {
 /// Decides one request of a stream; a bad one is answered with its faults, and the stream lives on.
 fn decide_in_stream(decider: &Decider, request: &DecideRequest) -> Result<Answer, Status> {
     let question = Question::of(request);
-    let answer = decider.on_published(|published| decider.decide_on(published, &question, encode));
+    let caller = Caller::default();
+    let answer =
+        decider.on_published(|published| decider.decide_on(published, &question, caller, encode));
     let answer = answer.ok_or_else(no_policy)?;
     Ok(answer.unwrap_or_else(|error| Answer::error(&request.request_id, &error.to_string())))
 }
@@ -61,13 +64,13 @@ impl unary::Method for Decider {
 
     fn answer(
         &self,
-        _headers: &HeaderMap,
+        headers: &HeaderMap,
         question: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<Result<(), Status>> {
         let question = Question::of_bytes(question)?;
         let decided = self.on_published(|published| {
-            self.decide_on(published, &question, |ruling| {
+            self.decide_on(published, &question, Caller::new(headers), |ruling| {
                 let nodes = &ruling.published.nodes;
                 answer::put(out, &ruling.decision, &ruling.envelope, nodes);
             })
@@ -82,7 +85,8 @@ impl DecisionService for Decider {
     async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<Answer>, Status> {
         self.on_published(|published| {
             let question = Question::of(request.get_ref());
-            let decided = self.decide_on(published, &question, encode);
+            let caller = Caller::new(request.metadata().as_ref());
+            let decided = self.decide_on(published, &question, caller, encode);
             decided.map(Response::new).map_err(|error| invalid(&error))
         })
         .ok_or_else(no_policy)?
@@ -92,17 +96,19 @@ impl DecisionService for Decider {
         &self,
         request: Request<DecideBatchRequest>,
     ) -> Result<Response<Answer>, Status> {
-        let requests = request.into_inner().requests;
+        let (metadata, _, message) = request.into_parts();
+        let requests = message.requests;
         if requests.len() > MAX_BATCH {
             let given = requests.len();
             let message = format!("requests: {given} given, at most {MAX_BATCH} are allowed");
             return Err(Status::invalid_argument(message));
         }
         self.on_published(|published| {
+            let caller = Caller::new(metadata.as_ref());
             let mut batch = Answer::default();
             let mut faults = Vec::new();
             for (index, request) in requests.iter().enumerate() {
-                match self.decide_on(published, &Question::of(request), encode) {
+                match self.decide_on(published, &Question::of(request), caller, encode) {
                     Ok(answer) => batch.push(&answer),
                     Err(error) => faults.push(format!("requests[{index}]: {error}")),
                 }

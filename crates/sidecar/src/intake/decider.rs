@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::decision_log::{DecisionLog, Logged};
@@ -10,6 +11,8 @@ use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
 use crate::state::shadow::COMPARED_EVERY;
 use crate::state::{Published, State};
+use crate::trace::context::{Caller, TraceContext};
+use crate::trace::{Traced, Traces};
 use crate::view::FleetView;
 use crate::view::home;
 use crate::wire::answer::{self, Envelope};
@@ -31,6 +34,8 @@ pub struct Decider {
     shared: Arc<Shared>,
     /// Where decisions are written down, if anywhere.
     log: Option<Arc<DecisionLog>>,
+    /// Where spans are made of them, if anywhere.
+    traces: Option<Arc<Traces>>,
 }
 
 #[derive(Debug)]
@@ -78,6 +83,7 @@ impl Decider {
                 decisions: AtomicU64::new(0),
             }),
             log: None,
+            traces: None,
         }
     }
 
@@ -85,6 +91,17 @@ impl Decider {
     #[must_use]
     pub fn logging(self, log: Option<Arc<DecisionLog>>) -> Self {
         Self { log, ..self }
+    }
+
+    /// The same decider, of whose decisions spans are made.
+    #[must_use]
+    pub fn tracing(self, traces: Option<Arc<Traces>>) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Whether spans are made of decisions: then it is worth to look for what a request is part of.
+    pub fn is_tracing(&self) -> bool {
+        self.traces.is_some()
     }
 
     /// Runs `ask` on the snapshot in force, loaded once; `None` before the first good policy.
@@ -120,13 +137,16 @@ impl Decider {
         &self,
         published: &Arc<Published>,
         question: &Question<'_>,
+        caller: Caller<'_>,
         answer: impl FnOnce(&Ruling<'_>) -> A,
     ) -> Result<A, WireError> {
         let shared = &*self.shared;
         // One worker counts, so a load and a store are enough.
         let number = shared.decisions.load(Ordering::Relaxed);
         shared.decisions.store(number + 1, Ordering::Relaxed);
-        let started = number.is_multiple_of(TIMED_EVERY).then(clock::now);
+        let is_timed = number.is_multiple_of(TIMED_EVERY);
+        let watch = self.watch(number, published, caller, question);
+        let started = (is_timed || watch.is_timed).then(clock::now);
         let id_number = shared.id_prefix | (number & (DecisionNumber::COPY - 1));
         let id = shared.state.receipts.key().id(id_number);
         let decided = decide(published, question, id.as_str(), answer);
@@ -137,54 +157,138 @@ impl Decider {
                 return Err(error);
             }
         };
-        if let Some(started) = started {
-            shared.counters.time(started.elapsed());
+        let took = started.as_ref().map(Instant::elapsed);
+        if is_timed && let Some(took) = took {
+            shared.counters.time(took);
         }
         if !question.dry_run {
-            let decision = Decision::new(&published.snapshot, &evaluation);
-            shared
-                .counters
-                .count(&decision, published.rows_of(evaluation.lane));
-            let is_compared =
-                published.candidate.is_some() && number.is_multiple_of(COMPARED_EVERY);
-            if published.candidate.is_some() {
-                let is_refused_alone = || is_routed_by_the_other(published, question, &evaluation);
-                shared.handover.lanes.count(&evaluation, is_refused_alone);
-            }
-            if let Some(dispatched) = dispatched(published, &decision, id_number) {
-                shared.handover.dispatched(dispatched);
-            }
-            let ratio = published.snapshot.policy().sample_ratio();
-            let purity = decision.purity();
-            if let Some(log) = &self.log
-                && log.wants(
-                    recent::is_sampled(number, ratio, false),
-                    evaluation.verdict,
-                    purity,
-                )
-            {
-                log.offer(Logged {
-                    decision_id: id.as_str().to_owned(),
-                    request: question.message(),
-                    evaluation: evaluation.clone(),
-                    published: Arc::clone(published),
-                });
-            }
-            let notable = recent::is_notable(evaluation.verdict, purity);
-            let is_kept = recent::is_sampled(number, ratio, notable);
-            if is_kept || is_compared {
-                let decision_id = id.as_str().to_owned();
-                shared.recent.offer(Sample {
-                    decision_id,
-                    request: question.message(),
-                    evaluation,
-                    published: Arc::clone(published),
-                    is_kept,
-                    is_compared,
-                });
-            }
+            let made = Made {
+                number,
+                id_number,
+                id: id.as_str(),
+                published,
+                question,
+                caller,
+                is_followed: watch.is_followed,
+                took,
+            };
+            self.hand_on(&made, evaluation);
         }
         Ok(answer)
+    }
+
+    /// What is to be known of a decision beforehand, so that a span can be made of it; nothing where none are made.
+    fn watch(
+        &self,
+        number: u64,
+        published: &Published,
+        caller: Caller<'_>,
+        question: &Question<'_>,
+    ) -> Watch {
+        if self.traces.is_none() {
+            return Watch::default();
+        }
+        let parent = caller.parent(question);
+        let is_followed = parent.is_some_and(|parent| parent.is_sampled());
+        let ratio = published.snapshot.policy().sample_ratio();
+        Watch {
+            is_followed,
+            is_timed: is_followed || recent::is_sampled(number, ratio, true),
+        }
+    }
+
+    /// Counts a decision, and hands it to whoever wants it.
+    fn hand_on(&self, made: &Made<'_>, evaluation: Evaluation) {
+        let shared = &*self.shared;
+        let (published, number) = (made.published, made.number);
+        let decision = Decision::new(&published.snapshot, &evaluation);
+        shared
+            .counters
+            .count(&decision, published.rows_of(evaluation.lane));
+        let is_compared = published.candidate.is_some() && number.is_multiple_of(COMPARED_EVERY);
+        if published.candidate.is_some() {
+            let is_refused_alone = || is_routed_by_the_other(published, made.question, &evaluation);
+            shared.handover.lanes.count(&evaluation, is_refused_alone);
+        }
+        if let Some(dispatched) = dispatched(published, &decision, made.id_number) {
+            shared.handover.dispatched(dispatched);
+        }
+        let ratio = published.snapshot.policy().sample_ratio();
+        let purity = decision.purity();
+        if let Some(log) = &self.log
+            && log.wants(
+                recent::is_sampled(number, ratio, false),
+                evaluation.verdict,
+                purity,
+            )
+        {
+            log.offer(Logged {
+                decision_id: made.id.to_owned(),
+                request: made.question.message(),
+                evaluation: evaluation.clone(),
+                published: Arc::clone(published),
+            });
+        }
+        let notable = recent::is_notable(evaluation.verdict, purity);
+        let is_kept = recent::is_sampled(number, ratio, notable);
+        if let Some(traces) = &self.traces
+            && (is_kept || made.is_followed)
+        {
+            traces.offer(|| made.traced(&evaluation));
+        }
+        if is_kept || is_compared {
+            shared.recent.offer(Sample {
+                decision_id: made.id.to_owned(),
+                request: made.question.message(),
+                parent: if is_kept { made.parent() } else { None },
+                evaluation,
+                published: Arc::clone(published),
+                is_kept,
+                is_compared,
+            });
+        }
+    }
+}
+
+/// What is to be known of a decision before it is made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Watch {
+    /// Whether its caller records the trace that it is part of.
+    is_followed: bool,
+    /// Whether a span may be made of it.
+    is_timed: bool,
+}
+
+/// A decision that was made, but for its outcome.
+struct Made<'a> {
+    number: u64,
+    id_number: u64,
+    id: &'a str,
+    published: &'a Arc<Published>,
+    question: &'a Question<'a>,
+    caller: Caller<'a>,
+    is_followed: bool,
+    /// Where it was timed.
+    took: Option<Duration>,
+}
+
+impl Made<'_> {
+    /// What its caller says that it is part of.
+    fn parent(&self) -> Option<TraceContext> {
+        self.caller.parent(self.question)
+    }
+
+    #[cold]
+    fn traced(&self, evaluation: &Evaluation) -> Traced {
+        Traced {
+            decision_id: self.id.to_owned(),
+            request: self.question.message(),
+            evaluation: evaluation.clone(),
+            published: Arc::clone(self.published),
+            parent: self.parent(),
+            ended_unix_ns: clock::unix_ns(),
+            took: self.took.unwrap_or_default(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::state::{Published, State};
+use crate::trace::context::TraceContext;
 use crate::view::FleetView;
 use crate::view::home;
 use crate::wire::answer::{self, Envelope};
@@ -35,6 +36,8 @@ pub struct Sample {
     pub decision_id: String,
     /// What was asked.
     pub request: proto::DecideRequest,
+    /// What its caller says that it is part of; not asked of what is only compared.
+    pub parent: Option<TraceContext>,
     /// The outcome.
     pub evaluation: Evaluation,
     /// What it was decided on.
@@ -151,6 +154,7 @@ impl RecentDecisions {
         let Sample {
             decision_id,
             mut request,
+            parent,
             evaluation,
             published,
             is_kept: _,
@@ -172,6 +176,7 @@ impl RecentDecisions {
         let times = home::times(view, &published.snapshot, evaluation.home);
         let why = explanation(&decision, &explained, times);
         mask(&mut request);
+        log(&decision_id, parent, &published, &decision);
         let kept = Kept {
             number: self.counted.fetch_add(1, Ordering::Relaxed) + 1,
             at_unix_ms: clock::unix_ms(),
@@ -188,6 +193,34 @@ impl RecentDecisions {
         }
         ring.push_back(Arc::new(kept));
     }
+}
+
+/// One line of a decision that is kept, under the ids that its span has, where there is one.
+fn log(
+    decision_id: &str,
+    parent: Option<TraceContext>,
+    published: &Published,
+    decision: &Decision<'_>,
+) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let evaluation = decision.evaluation();
+    let trace = parent.unwrap_or_else(|| TraceContext::of_decision(decision_id));
+    let node = evaluation.picks.first().map(|pick| pick.node);
+    let node = node.map(|node| &*published.snapshot.topology().node(node).id);
+    tracing::debug!(
+        decision_id,
+        trace_id = trace.trace(),
+        span_id = TraceContext::span_name(decision_id),
+        rule = decision.rule_name(),
+        node = node.unwrap_or_default(),
+        reason = evaluation.reason.name(),
+        generation = published.snapshot.generation(),
+        revision = published.revision,
+        policy = published.digest_of(evaluation.lane),
+        "a sampled decision was made"
+    );
 }
 
 fn explained(

@@ -26,6 +26,7 @@ use crate::observe::signals;
 use crate::observe::version;
 use crate::probe::ProbeCounters;
 use crate::state::{State, rows};
+use crate::trace::TraceCounters;
 use tradewind_engine::decision::Purity;
 use tradewind_engine::evaluate::{Reason, Verdict};
 use tradewind_engine::geo::place::{Precision, Source};
@@ -52,6 +53,8 @@ pub struct Sources {
     pub debug: Arc<GateCounters>,
     /// What the gate of the services for operators counts.
     pub admin: Arc<GateCounters>,
+    /// What became of spans.
+    pub spans: Arc<TraceCounters>,
     /// Recent decisions.
     pub recent: Arc<RecentDecisions>,
     /// The process itself.
@@ -369,7 +372,23 @@ impl Sources {
         let help = "Sampled decisions that were dropped because their queue was full";
         let family =
             encoder.encode_descriptor("decision_log_dropped", help, None, MetricType::Counter)?;
-        ConstCounter::new(self.recent.dropped()).encode(family)
+        ConstCounter::new(self.recent.dropped()).encode(family)?;
+        let help = "Spans of decisions that the collector took";
+        let name = "spans_exported";
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(self.spans.exported.load(Ordering::Relaxed)).encode(family)?;
+        let help = "Spans of decisions that the collector did not get, by cause";
+        let mut family =
+            encoder.encode_descriptor("spans_lost", help, None, MetricType::Counter)?;
+        for (cause, counter) in [
+            ("queue_full", &self.spans.queue_full),
+            ("unreachable", &self.spans.unreachable),
+            ("refused", &self.spans.refused),
+        ] {
+            ConstCounter::new(counter.load(Ordering::Relaxed))
+                .encode(family.encode_family(&[("cause", cause)])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod answering;
 mod envoy;
+mod outlets;
 mod services;
 mod signalled;
 mod signposts;
@@ -18,11 +19,11 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::outlets::Outlets;
 use self::services::{Desk, Desks, is_streaming, is_told, report_health};
 use self::signalled::Signalled;
 use self::signposts::signpost;
 use crate::clock;
-use crate::decision_log::{self, DecisionLog};
 use crate::doors::admin::AdminDesk;
 use crate::doors::http;
 use crate::intake::handover::Intake;
@@ -126,8 +127,8 @@ pub async fn serve(
     let (recent, samples) = RecentDecisions::new(settings.decisions_kept);
     let trusted = settings.trusted_reporters.clone();
     let mut desks = Desks::new(settings.workers, (&state, &recent), trusted);
-    let log = decision_log(&settings, &state)?;
-    desks.log = log.as_ref().map(|log| Arc::clone(log.log()));
+    let outlets = Outlets::begin(&settings, &state, started_unix_ms)?;
+    (desks.log, desks.traces) = (outlets.log(), outlets.traces());
     let intake = Arc::clone(&desks.intake);
     writer.connect(Arc::clone(&intake), Arc::clone(&desks.reporters));
     let writer = writer.spawn().map_err(ServeError::Start)?;
@@ -160,6 +161,7 @@ pub async fn serve(
             debug: counters,
             admin: admin_gate.counters(),
             recent,
+            spans: outlets.counters(),
             process: Process { started_unix_ms },
             moves: Arc::default(),
             streams,
@@ -197,22 +199,10 @@ pub async fn serve(
         task.abort();
     }
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
-    drop(tokio::task::spawn_blocking(|| log.map(decision_log::Running::stop)).await);
+    drop(tokio::task::spawn_blocking(|| outlets.stop()).await);
     mailbox.stop();
     drop(tokio::task::spawn_blocking(move || writer.join()).await);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Begins the decision log, if one is wanted.
-fn decision_log(
-    settings: &Settings,
-    state: &State,
-) -> Result<Option<decision_log::Running>, ServeError> {
-    let begun = settings.decision_log.clone().map(|path| {
-        let within = (path, settings.decision_log_max_bytes);
-        DecisionLog::spawn(within, Arc::clone(&state.decision_log))
-    });
-    begun.transpose().map_err(ServeError::Start)
 }
 
 /// Every file that the settings name.

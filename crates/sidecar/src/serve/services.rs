@@ -39,6 +39,7 @@ use crate::intake::reporters::{Quota, Reporters};
 use crate::intake::tally::ReportCounters;
 use crate::state::State;
 use crate::state::doors::Door;
+use crate::trace::Traces;
 use crate::wire;
 use crate::wire::proto::server::decision_service_server::DecisionServiceServer;
 use crate::wire::proto::server::feedback_service_server::FeedbackServiceServer;
@@ -50,6 +51,8 @@ pub(super) struct Desks {
     recent: Arc<RecentDecisions>,
     /// Where decisions are written down, if anywhere.
     pub(super) log: Option<Arc<DecisionLog>>,
+    /// Where spans are made of decisions, if anywhere.
+    pub(super) traces: Option<Arc<Traces>>,
     /// What workers hand to the writer.
     pub(super) intake: Arc<Intake>,
     pub(super) reporters: Arc<Reporters>,
@@ -75,6 +78,7 @@ impl Desks {
             state: Arc::clone(state),
             recent: Arc::clone(recent),
             log: None,
+            traces: None,
             intake: Arc::new(Intake::new(workers)),
             reporters: Arc::new(Reporters::new(Quota::default(), trusted)),
             instance: u16::from_be_bytes([high, low]),
@@ -100,7 +104,8 @@ impl Desks {
             handover(),
             (self.instance, worker),
         )
-        .logging(self.log.clone());
+        .logging(self.log.clone())
+        .tracing(self.traces.clone());
         let feedback = Feedback::new(
             state(),
             Arc::clone(&self.reporters),

@@ -4,6 +4,7 @@
 //! default.
 
 pub mod here;
+pub mod otlp;
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +19,7 @@ use crate::identity::Trusted;
 use crate::listen::socket::Endpoint;
 use crate::listen::worker;
 use crate::settings::here::Here;
+use crate::settings::otlp::{Otlp, Standard};
 use tradewind_engine::document::grammar;
 use tradewind_engine::document::{Diagnostics, DurationMs, Limits, Source};
 
@@ -147,6 +149,14 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", env = "TRADEWIND_DECISION_LOG_MAX_BYTES")]
     #[schemars(range(min = 1_000_000, max = 1_000_000_000_000_u64))]
     pub decision_log_max_bytes: Option<u64>,
+    /// Send spans of sampled decisions to a collector of OpenTelemetry here, OTLP over gRPC, like
+    /// `http://127.0.0.1:4317`; before the variable `OTEL_EXPORTER_OTLP_ENDPOINT` [default: none]
+    #[arg(long, value_name = "URL", env = "TRADEWIND_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+    /// The variables of OpenTelemetry
+    #[command(flatten)]
+    #[serde(skip)]
+    pub standard: Standard,
     /// What to log, like `info` or `tradewind=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "TRADEWIND_LOG")]
     pub log: Option<String>,
@@ -198,6 +208,8 @@ pub struct Settings {
     pub decision_log: Option<PathBuf>,
     /// Largest size of that file, in bytes.
     pub decision_log_max_bytes: u64,
+    /// Where spans go, if anywhere.
+    pub otlp: Otlp,
     /// What to log.
     pub log: String,
     /// How to log.
@@ -284,6 +296,8 @@ impl Args {
             decisions_kept: self.decisions_kept.or(file.decisions_kept),
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
+            otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+            standard: self.standard,
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
         }
@@ -358,6 +372,7 @@ impl Args {
             decisions_kept: kept,
             decision_log: self.decision_log,
             decision_log_max_bytes: log_bytes,
+            otlp: otlp(self.otlp_endpoint.as_deref(), &self.standard, faults),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
         }
@@ -413,6 +428,13 @@ fn trusted(given: &[String], faults: &mut Faults) -> Vec<Trusted> {
         }
     });
     read.collect()
+}
+
+fn otlp(own: Option<&str>, standard: &Standard, faults: &mut Faults) -> Otlp {
+    Otlp::settle(own, standard).unwrap_or_else(|fault| {
+        faults.add(fault);
+        Otlp::default()
+    })
 }
 
 fn endpoint(name: &str, text: &str, faults: &mut Faults) -> Option<Endpoint> {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::HeaderMap;
 
 use super::proto::envoy::config::core::v3::{Address, HeaderValue, address, socket_address};
+use crate::trace::context::TRACEPARENT;
 use crate::wire::question::{Asker, Question};
 use tradewind_engine::request::address::client_address;
 use tradewind_engine::request::{Reading, text_of};
@@ -123,6 +124,13 @@ impl<'m> Shown<'m> {
             }),
             ..Question::default()
         }
+    }
+
+    /// What the client's request is part of, as it says itself.
+    pub(super) fn traceparent(&self) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(name, _)| *name == TRACEPARENT)?;
+        Some(value)
     }
 
     /// The client's address, or nothing where it is not known.

@@ -27,6 +27,7 @@ use super::proto::google::rpc;
 use crate::doors::unary;
 use crate::intake::decider::Decider;
 use crate::state::{NO_POLICY, Published};
+use crate::trace::context::{Caller, TRACEPARENT};
 
 /// Answers `ext_authz` on one worker.
 #[derive(Debug, Clone)]
@@ -45,12 +46,17 @@ impl Authorizer {
         published: &Arc<Published>,
         shown: &Shown<'_>,
         wishes: &Wishes,
+        call: &HeaderMap,
     ) -> Result<CheckResponse, Status> {
         let ip = shown.client(wishes);
         let question = shown.question(&ip, wishes, published.snapshot.reading());
+        let caller = Caller {
+            call: Some(call),
+            shown: shown.traceparent(),
+        };
         let decided = self
             .decider
-            .decide_on(published, &question, Instruction::of);
+            .decide_on(published, &question, caller, Instruction::of);
         let told = decided.or_else(|error| instruction::unreadable(&error))?;
         Ok(answer(told, wishes.metadata))
     }
@@ -70,9 +76,14 @@ impl unary::Method for Authorizer {
         let wishes = Wishes::of(headers);
         let decided = self.decider.on_published(|published| {
             let reading = published.snapshot.reading();
-            let is_read = |name: &str| reading.looks_at(name) || wishes.names_client_by(name);
+            let is_tracing = self.decider.is_tracing();
+            let is_read = |name: &str| {
+                reading.looks_at(name)
+                    || wishes.names_client_by(name)
+                    || (is_tracing && name == TRACEPARENT)
+            };
             let shown = check::shown(question, is_read)?;
-            Some(self.decide(published, &shown, &wishes))
+            Some(self.decide(published, &shown, &wishes, headers))
         });
         Some(decided??.and_then(|answer| {
             let encoded = answer.encode(out);
@@ -87,12 +98,13 @@ impl Authorization for Authorizer {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        let wishes = Wishes::of(request.metadata().as_ref());
-        let attributes = request.into_inner().attributes.unwrap_or_default();
+        let (metadata, _, message) = request.into_parts();
+        let wishes = Wishes::of(metadata.as_ref());
+        let attributes = message.attributes.unwrap_or_default();
         let shown = check::of_message(&attributes);
         let decided = self
             .decider
-            .on_published(|published| self.decide(published, &shown, &wishes));
+            .on_published(|published| self.decide(published, &shown, &wishes, metadata.as_ref()));
         let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
         decided.map(Response::new)
     }

@@ -37,6 +37,7 @@ use crate::intake::decider::Decider;
 use crate::intake::feedback::{Feedback, Telling};
 use crate::state::NO_POLICY;
 use crate::state::Published;
+use crate::trace::context::Caller;
 use crate::wire::addresses::NodeAddresses;
 use crate::wire::proto::{Outcome, ReportRequest};
 
@@ -181,6 +182,10 @@ impl Exchange {
         let mut shown = Shown::of_headers(&headers);
         shown.peer = attribute(attributes, "source.address").unwrap_or_default();
         let ip = shown.client(&self.wishes);
+        let caller = Caller {
+            call: None,
+            shown: shown.traceparent(),
+        };
         let decided = self.decider.on_published(|published| {
             let reading = published.snapshot.reading();
             let mut question = shown.question(&ip, &self.wishes, reading);
@@ -191,7 +196,7 @@ impl Exchange {
                 }
             }
             self.decider
-                .decide_on(published, &question, Instruction::of)
+                .decide_on(published, &question, caller, Instruction::of)
         });
         let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
         let told = decided.or_else(|error| instruction::unreadable(&error))?;

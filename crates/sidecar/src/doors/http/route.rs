@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::Query;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{RETRY_AFTER, fault, json, no_policy, read_body};
 use crate::doors::grpc::MAX_QUERY_BYTES;
 use crate::intake::decider::{Decider, Ruling};
+use crate::trace::context::Caller;
 use crate::wire::question::Question;
 use crate::wire::{self, Asked, answer, names, refusal_status};
 use tradewind_engine::evaluate::Verdict;
@@ -53,12 +54,14 @@ pub(super) fn get(decider: &Decider, request: &Request<Body>) -> Response<Body> 
     let body = request.method() != Method::HEAD;
     if request.uri().query().is_none() {
         let headers = request.headers();
-        return decide(decider, body, |reading| {
+        return decide(decider, body, headers, |reading| {
             wire::from_headers(headers, reading)
         });
     }
     match Query::<BTreeMap<String, String>>::try_from_uri(request.uri()) {
-        Ok(Query(parameters)) => decide(decider, body, |_| wire::from_parameters(&parameters)),
+        Ok(Query(parameters)) => decide(decider, body, request.headers(), |_| {
+            wire::from_parameters(&parameters)
+        }),
         Err(rejection) => fault(StatusCode::BAD_REQUEST, &rejection.body_text()),
     }
 }
@@ -69,20 +72,29 @@ pub(super) async fn post(decider: Decider, request: Request<Body>) -> Response<B
         let words = "parameters of the URL and a body do not go together: use GET, or put all into the body";
         return fault(StatusCode::BAD_REQUEST, words);
     }
-    match read_body(request.into_body(), MAX_QUERY_BYTES).await {
-        Ok(body) => decide(&decider, true, |_| wire::json::request(&body)),
+    let (head, body) = request.into_parts();
+    match read_body(body, MAX_QUERY_BYTES).await {
+        Ok(body) => decide(&decider, true, &head.headers, |_| {
+            wire::json::request(&body)
+        }),
         Err(answer) => *answer,
     }
 }
 
 /// Decides what was asked, or answers with everything that is wrong with it. Proxies ask for heads: who reads headers only
 /// need not wait for a body, nor close the connection because of one that it did not read.
-fn decide(decider: &Decider, body: bool, read: impl FnOnce(&Reading) -> Asked) -> Response<Body> {
+fn decide(
+    decider: &Decider,
+    body: bool,
+    headers: &HeaderMap,
+    read: impl FnOnce(&Reading) -> Asked,
+) -> Response<Body> {
     let answer = decider.on_published(|published| {
         let (request, faults) = read(published.snapshot.reading());
         if faults.is_empty() {
             let question = Question::of(&request);
-            decider.decide_on(published, &question, |ruling| respond(ruling, body))
+            let caller = Caller::new(headers);
+            decider.decide_on(published, &question, caller, |ruling| respond(ruling, body))
         } else {
             Err(decider.reject(published, &request, faults))
         }
