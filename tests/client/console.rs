@@ -17,6 +17,10 @@ const SEED: u64 = 20_261_127;
 /// How much more time the walk gives everything than on an idle machine.
 const SLOW: &str = "6";
 
+/// What is looked at with every run of the tests: the page that is woken to, what it must never do, and what it says of a
+/// refused file.
+const OFTEN: &str = "words,explain,links,live,safe,doors,refused";
+
 /// Decides and tells, some fifty times a second, as a proxy would.
 async fn keep_asking(client: Client) {
     let mut random = Random(SEED);
@@ -53,6 +57,18 @@ fn pictures() -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_walk_through_the_console_in_a_browser() {
+    walk(&["--only", OFTEN]).await;
+}
+
+/// All of it takes five minutes: accessibility and pictures of every page in both themes and two widths, and what needs
+/// more patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; docs/testing.md"]
+async fn the_whole_console_in_a_browser() {
+    walk(&[]).await;
+}
+
+async fn walk(only: &[&str]) {
     let test = "the walk through the console";
     let Some(chromium) = programs::path("chromium", test) else {
         return;
@@ -72,7 +88,8 @@ async fn a_walk_through_the_console_in_a_browser() {
     walk.arg("tests/console/walk.mjs")
         .arg(format!("http://{}", sidecar.debug()))
         .arg(pictures())
-        .args(["--slow", SLOW, "--questions", "50"])
+        .args(["--slow", SLOW, "--questions", "20"])
+        .args(only)
         .arg("--chromium")
         .arg(chromium)
         .arg("--pid")

@@ -66,7 +66,7 @@ pub(super) fn explained(answer: &proto::ExplainResponse) -> String {
     let Some(why) = &answer.explanation else {
         return text.into_string();
     };
-    text.line(format_args!(""));
+    text.line(format_args!("\n{} {}\n", why.headline, why.why));
     for line in &why.summary {
         text.line(format_args!("- {line}"));
     }

@@ -46,7 +46,7 @@ export default async function explain(walk) {
       assert(decision, `${where}: ${told.error}`);
       const first = decision.candidates?.[0];
       if (first) assert(shown.headline.includes(first.node) && shown.headline.includes(first.site), `${where}: the headline is "${shown.headline}"`);
-      for (const line of explanation.summary || []) if (line !== shown.headline) assert(plain(shown.because).includes(plain(line)), `${where}: not said: ${line}`);
+      assert(shown.headline === explanation.headline && shown.because === explanation.why, `${where}: "${shown.headline} ${shown.because}" instead of "${explanation.headline} ${explanation.why}"`);
       const sites = explanation.sites || [];
       const order = shown.rows.map((row) => row.site);
       const expected = sites.slice(0, 10).map((site) => site.site);
@@ -81,7 +81,7 @@ export default async function explain(walk) {
       const said = execFileSync(walk.options.tradewind, ['route', question.url, '--client', question.client, '--explain', ...where], { encoding: 'utf8' });
       const first = told.decision.candidates?.[0];
       if (first) assert(said.includes(first.node), `${question.url}: the terminal does not name ${first.node}`);
-      for (const line of told.explanation.summary || []) assert(plain(said).includes(plain(line)), `${question.url}: not said in the terminal: ${line}`);
+      for (const line of [told.explanation.headline, told.explanation.why, ...(told.explanation.summary || [])]) assert(plain(said).includes(plain(line)), `${question.url}: not said in the terminal: ${line}`);
     }
     await own.done();
   });
