@@ -32,11 +32,14 @@ pub(super) fn act_of(
     )
 }
 
+/// Names and values.
+type Headers<'h> = &'h [(&'h str, &'h str)];
+
 fn act_as(
     book: &mut Book,
     server: &Server,
     action: &str,
-    (headers, body): (&[(&str, &str)], &str),
+    (headers, body): (Headers<'_>, &str),
 ) -> Reply {
     let path = format!("/debug/actions/{action}");
     let reply = ask(server, ("POST", &path), headers, body.as_bytes());
@@ -46,14 +49,14 @@ fn act_as(
 
 /// What a policy would do, of one that is good, one that is not and one that expects something.
 pub(super) fn take_plans(book: &mut Book, server: &Server) {
-    let serves = fleet::policy("other");
-    let refuses = serves.replace("pools: [edge, regional, origin]", "action: refuse");
-    let expects = serves.replace(
+    let good = fleet::policy("other");
+    let refuses = good.replace("pools: [edge, regional, origin]", "action: refuse");
+    let expects = good.replace(
         "rollback: none,",
         "rollback: none, expect: [{refused: {at_most_percent: 0}}, {expected_ms: {mean_at_most: 0.1}}],",
     );
     for (policy, is_good) in [
-        (serves.as_str(), true),
+        (good.as_str(), true),
         (&refuses, true),
         (&expects, true),
         ("{", false),
@@ -250,6 +253,13 @@ async fn what_cannot_be_done_is_refused_with_its_reason() {
         let said = reply.json()["error"].to_string();
         assert!(said.contains(why), "{action} {body}: {said}");
     }
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused() {
+    let mut book = Book::open();
+    let files = Files::new();
+    let server = files.setup().start().await;
     let form = [("content-type", "text/plain"), ("if-match", "1")];
     let reply = act_as(&mut book, &server, "drain", (&form, r#"{"node": "fra-1"}"#));
     assert_eq!(reply.status, 415, "{reply:?}");

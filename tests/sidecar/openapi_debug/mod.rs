@@ -155,7 +155,7 @@ async fn paths_and_methods_are_those_that_the_door_has() {
     let router = include_str!("../../../crates/sidecar/src/observe/debug/mod.rs");
     let (_, router) = router.split_once("Router::new()").unwrap();
     let (router, _) = router.split_once(".fallback(").unwrap();
-    let routed = router
+    let named = router
         .split(".route(\"")
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap());
@@ -164,12 +164,12 @@ async fn paths_and_methods_are_those_that_the_door_has() {
         .unwrap();
     let views = views.split(';').nth(1).unwrap().split('"');
     let views = views.filter(|text| text.starts_with('/'));
-    let routed: BTreeSet<_> = routed
+    let served: BTreeSet<_> = named
         .chain(views)
         .map(|path| path.replace("{*name}", "{name}"))
         .collect();
     let paths = document.0["paths"].as_object().unwrap();
-    assert_eq!(routed, paths.keys().cloned().collect());
+    assert_eq!(served, paths.keys().cloned().collect());
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ impl Scene {
                     (told["result"], told["status"]) = (json!("ok"), json!(200));
                 }
                 let goes_on = told["result"] != "ok";
-                lines += &format!("{told}\n");
+                lines = lines + &told.to_string() + "\n";
                 if !goes_on {
                     break;
                 }

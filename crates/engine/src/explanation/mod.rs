@@ -8,7 +8,7 @@ mod home;
 mod nodes;
 mod sites;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decision::Decision;
 use crate::evaluate::{self, Evaluation, MAX_SCORED_SITES, MatchedBy, Sharing, Tried};
@@ -145,18 +145,16 @@ impl Explanation {
 /// Sites whose every node was eliminated, with what most of them were for.
 fn eliminated_sites(snapshot: &Snapshot, nodes: &[NodeLine]) -> Vec<EliminatedSite> {
     let topology = snapshot.topology();
-    let mut sites: BTreeMap<SiteIndex, (bool, BTreeMap<Elimination, usize>)> = BTreeMap::new();
+    let named = nodes.iter().filter(|line| line.eliminated.is_none());
+    let with_nodes: BTreeSet<SiteIndex> = named.map(|line| topology.site_of(line.node)).collect();
+    let mut out: BTreeMap<SiteIndex, BTreeMap<Elimination, usize>> = BTreeMap::new();
     for line in nodes {
-        let (is_out, reasons) = sites
-            .entry(topology.site_of(line.node))
-            .or_insert((true, BTreeMap::new()));
-        match line.eliminated {
-            Some(why) => *reasons.entry(why).or_default() += 1,
-            None => *is_out = false,
+        let site = topology.site_of(line.node);
+        if let Some(why) = line.eliminated.filter(|_| !with_nodes.contains(&site)) {
+            *out.entry(site).or_default().entry(why).or_default() += 1;
         }
     }
-    let out = sites.into_iter().filter(|(_, (is_out, _))| *is_out);
-    let out = out.filter_map(|(site, (_, reasons))| {
+    let out = out.into_iter().filter_map(|(site, reasons)| {
         // Of as many, the first in their order: what operators said before what was found.
         let most = reasons.iter().rev().max_by_key(|(_, count)| **count);
         let (why, nodes) = most.map(|(why, count)| (*why, *count))?;

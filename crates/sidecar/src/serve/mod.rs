@@ -111,6 +111,10 @@ pub fn run(settings: Settings, announce: impl FnOnce(&Running)) -> Result<ExitCo
 }
 
 /// Serves until `shutdown` completes.
+#[expect(
+    clippy::too_many_lines,
+    reason = "starts every part and ends every part, in an order that is to be seen at once"
+)]
 pub async fn serve(
     settings: Settings,
     announce: impl FnOnce(&Running),

@@ -172,6 +172,9 @@ struct Ring {
     next: u64,
 }
 
+/// A number of each slot, where it is known.
+pub type Values = Vec<Option<f32>>;
+
 /// Slots of one ring, the oldest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stretch {
@@ -180,7 +183,7 @@ pub struct Stretch {
     /// When the last slot ends, ms since the start of the process.
     pub until_ms: u64,
     /// Every column, as long as each other.
-    pub columns: Vec<(Column, Vec<Option<f32>>)>,
+    pub columns: Vec<(Column, Values)>,
 }
 
 /// How far back somebody wants to look.
@@ -213,14 +216,14 @@ impl History {
     pub fn record(&self, now_ms: u64, reading: Reading) {
         let mut rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = now_ms / FINE_MS;
-        let last = rings.last.replace((now_ms, reading.clone()));
+        let last = rings.last.take();
         let since = last.filter(|(at, _)| *at < now_ms);
-        let (Some((before_ms, before)), Some(ended)) = (since, number.checked_sub(1)) else {
+        let slot = since.map(|(at, before)| reading.since(&before, now_ms - at));
+        rings.last = Some((now_ms, reading));
+        let (Some(slot), Some(ended)) = (slot, number.checked_sub(1)) else {
             return;
         };
-        rings
-            .fine
-            .put(ended, reading.since(&before, now_ms - before_ms));
+        rings.fine.put(ended, slot);
         let coarse = now_ms / COARSE_MS;
         if coarse > rings.coarse.next {
             let parts = rings.fine.last(FINE_IN_COARSE);
@@ -365,8 +368,8 @@ mod tests {
     fn reading(decisions: u64) -> Reading {
         Reading {
             decisions,
-            moved: decisions as f64 / 1e6,
-            times_ms: Some((decisions as f64, 1.0)),
+            moved: from_u64(decisions) / 1e6,
+            times_ms: Some((from_u64(decisions), 1.0)),
             ..Reading::default()
         }
     }
@@ -409,7 +412,7 @@ mod tests {
         assert_eq!((watch.step_ms, watch.columns.len()), (30_000, COLUMNS));
         let known = |column| values(&watch, column).iter().flatten().copied();
         assert_eq!(known(Column::Decisions).count(), 120);
-        assert!(known(Column::Decisions).all(|rate| rate == 1.0));
+        assert!(known(Column::Decisions).all(|rate| (rate - 1.0).abs() < 1e-6));
         assert!(known(Column::Moved).all(|moved| (moved - 30e-6).abs() < 1e-8));
         assert_eq!(known(Column::P50).next(), Some(17.5));
         assert_eq!(history.stretch(Range::Hour).columns[0].1.len(), SLOTS);

@@ -299,8 +299,6 @@ impl FleetView {
         sums::note(&mut view, topology);
         view.note_sites_not_ready(snapshot, &used);
         view.note_pools((now, control), snapshot, &used);
-        let names = lane.routing().set_names();
-        let name = |set: SetNumber| names.get(lane.numbered().position_of(set)?.get());
         view.object_failures = control.blame().excused();
         view.failing = control
             .blame()
@@ -308,30 +306,34 @@ impl FleetView {
             .into_iter()
             .map(|object| failing_view(now, &object, topology))
             .collect();
-        let hot = snapshot.signals().hot.keys();
-        view.hot = hot
-            .iter()
-            .take(MAX_HOT_LISTED)
-            .map(|key| HotView {
-                key_hash: format!("{:016x}", key.key.0),
-                pool: name(key.set).map_or_else(String::new, |name| name.pool.to_owned()),
-                rule: name(key.set).and_then(|name| name.rule.map(str::to_owned)),
-                site: topology.site(key.site).id.to_string(),
-                share: key.share,
-                copies: key.copies,
-                nodes: hot_key_nodes(snapshot, key)
-                    .into_iter()
-                    .map(|node| topology.node(node).id.to_string())
-                    .collect(),
-                rate: f64::from(key.share)
-                    * view
-                        .sites
-                        .get(key.site.get())
-                        .map_or(0.0, |site| site.requests_per_second),
-                since_ms: 0,
-            })
-            .collect();
+        view.note_hot_keys(snapshot);
         view
+    }
+
+    fn note_hot_keys(&mut self, snapshot: &Snapshot) {
+        let (topology, lane) = (snapshot.topology(), snapshot.lane(LaneIndex::First));
+        let names = lane.routing().set_names();
+        let name = |set: SetNumber| names.get(lane.numbered().position_of(set)?.get());
+        let rate_at = |site: SiteIndex| {
+            let site = self.sites.get(site.get());
+            site.map_or(0.0, |site| site.requests_per_second)
+        };
+        let nodes_of = |key| hot_key_nodes(snapshot, key).into_iter();
+        let keys = snapshot.signals().hot.keys().iter().take(MAX_HOT_LISTED);
+        let hot = keys.map(|key| HotView {
+            key_hash: format!("{:016x}", key.key.0),
+            pool: name(key.set).map_or_else(String::new, |name| name.pool.to_owned()),
+            rule: name(key.set).and_then(|name| name.rule.map(str::to_owned)),
+            site: topology.site(key.site).id.to_string(),
+            share: key.share,
+            copies: key.copies,
+            nodes: nodes_of(key)
+                .map(|node| topology.node(node).id.to_string())
+                .collect(),
+            rate: f64::from(key.share) * rate_at(key.site),
+            since_ms: 0,
+        });
+        self.hot = hot.collect();
     }
 
     fn note_ages(&mut self, now: Moment, report: &NodeReport<'_>) {

@@ -108,6 +108,16 @@ fn is_current(sources: &Sources, headers: &HeaderMap) -> Result<(), Response> {
     }
 }
 
+/// Whether whoever acts has looked at what is in force, and names one node or site.
+#[expect(
+    clippy::result_large_err,
+    reason = "the error is the answer, returned at once"
+)]
+fn may_act((sources, headers): (&Sources, &HeaderMap), target: &Target) -> Result<(), Response> {
+    is_current(sources, headers)?;
+    target.is_one()
+}
+
 /// What a call was refused for.
 pub(super) fn refused(status: &Status) -> Response {
     let code = match status.code() {
@@ -130,7 +140,7 @@ pub(super) async fn drain(
     headers: HeaderMap,
     Json(target): Json<Target>,
 ) -> Response {
-    if let Err(response) = is_current(&sources, &headers).and_then(|()| target.is_one()) {
+    if let Err(response) = may_act((&sources, &headers), &target) {
         return response;
     }
     let message = target.message(proto::AdminState::Drain);
@@ -158,7 +168,7 @@ pub(super) async fn undrain(
     headers: HeaderMap,
     Json(mut target): Json<Target>,
 ) -> Response {
-    if let Err(response) = is_current(&sources, &headers).and_then(|()| target.is_one()) {
+    if let Err(response) = may_act((&sources, &headers), &target) {
         return response;
     }
     target.for_ms = None;
@@ -184,7 +194,7 @@ pub(super) async fn reset_breaker(
     headers: HeaderMap,
     Json(target): Json<Target>,
 ) -> Response {
-    if let Err(response) = is_current(&sources, &headers).and_then(|()| target.is_one()) {
+    if let Err(response) = may_act((&sources, &headers), &target) {
         return response;
     }
     let node = target.node.clone().unwrap_or_default();

@@ -14,6 +14,11 @@ use super::{MAX_LISTED, Parameters, SharedSources, unknown};
 use crate::intake::recent::{Kept, NOTABLE_FACTOR, RecentDecisions};
 use crate::wire::{number, proto};
 
+/// Parameters of the list.
+const KNOWN: [&str; 8] = [
+    "contains", "rule", "site", "node", "reason", "country", "before", "limit",
+];
+
 /// Rows of a page unless said otherwise.
 const ROWS: usize = 100;
 
@@ -177,9 +182,6 @@ struct Page<'k> {
 /// A page of the sample, the newest first.
 pub(super) async fn list(sources: SharedSources, parameters: Parameters) -> Response {
     let (sources, parameters) = (sources.0, parameters.0);
-    const KNOWN: [&str; 8] = [
-        "contains", "rule", "site", "node", "reason", "country", "before", "limit",
-    ];
     let mut faults = unknown(&parameters, &KNOWN);
     let (mut limit, mut before) = (ROWS, u64::MAX);
     if let Some(value) = parameters.get("limit") {
@@ -269,10 +271,17 @@ pub(super) struct Flows {
     decisions: u64,
 }
 
+/// Decisions for the clients of a cell.
+struct Cell<'k> {
+    count: u64,
+    place: &'k proto::ClientPlace,
+}
+
 /// Where the clients of all sites, or of one, are: by the sample, by cell.
 pub(super) fn flows(recent: &RecentDecisions, wanted: Option<&str>) -> Flows {
     let all = recent.recent(usize::MAX);
-    let mut cells: BTreeMap<(&str, u32), (u64, &proto::ClientPlace)> = BTreeMap::new();
+    // By site and cell: how many, and where that is.
+    let mut cells = BTreeMap::<(&str, u32), Cell<'_>>::new();
     let mut of_site: BTreeMap<&str, u64> = BTreeMap::new();
     for kept in &all {
         let place = kept.explanation.client.as_ref();
@@ -284,14 +293,14 @@ pub(super) fn flows(recent: &RecentDecisions, wanted: Option<&str>) -> Flows {
         }
         cells
             .entry((&first.site, place.cell))
-            .or_insert((0, place))
-            .0 += 1;
+            .or_insert(Cell { count: 0, place })
+            .count += 1;
         *of_site.entry(&first.site).or_default() += 1;
     }
     let decisions = of_site.values().sum();
     let mut flows: Vec<Flow> = cells
         .into_iter()
-        .filter_map(|((site, _), (count, place))| {
+        .filter_map(|((site, _), Cell { count, place })| {
             let center = place.cell_center?;
             let all = of_site.get(site).copied().unwrap_or(count);
             Some(Flow {

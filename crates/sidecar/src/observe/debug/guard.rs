@@ -22,6 +22,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 /// What orchestrators and scrapers ask for, by whatever name they know this machine: it names no client and no object.
 const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
+/// Zones that no public name is in, so that nobody elsewhere can point one of theirs at this address.
+const LOCAL: [&str; 4] = ["localhost", "svc", "local", "internal"];
+
 /// Headers of every answer.
 const HEADERS: [(&str, &str); 5] = [
     ("content-security-policy", CONTENT_SECURITY_POLICY),
@@ -97,22 +100,24 @@ fn is_own_host(host: &str, hosts: &[String]) -> bool {
         || name.eq_ignore_ascii_case("localhost")
         || hosts.iter().any(|known| name.eq_ignore_ascii_case(known))
         || !name.contains('.')
-        || name.ends_with(".localhost")
-        || name.ends_with(".svc")
-        || name.ends_with(".local")
-        || name.ends_with(".internal")
+        || LOCAL.iter().any(|zone| is_below(name, zone))
+}
+
+fn is_below(name: &str, zone: &str) -> bool {
+    let last = name.rsplit_once('.');
+    last.is_some_and(|(_, last)| last.eq_ignore_ascii_case(zone))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(method: Method, headers: &[(&'static str, &str)]) -> Option<String> {
+    fn asked(method: &Method, headers: &[(&'static str, &str)]) -> Option<String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).unwrap());
         }
-        refusal(&method, &map, Some(&["edge.example.net".to_owned()]))
+        refusal(method, &map, Some(&["edge.example.net".to_owned()]))
     }
 
     #[test]
@@ -127,38 +132,38 @@ mod tests {
             "Edge.example.net:7071",
             "",
         ] {
-            assert_eq!(asked(Method::GET, &[("host", host)]), None, "{host}");
+            assert_eq!(asked(&Method::GET, &[("host", host)]), None, "{host}");
         }
         for host in [
             "evil.example:7071",
             "rebound.attacker.com",
             "127.0.0.1.nip.io:7071",
         ] {
-            let refused = asked(Method::GET, &[("host", host)]).unwrap();
+            let refused = asked(&Method::GET, &[("host", host)]).unwrap();
             assert!(refused.starts_with("host: "), "{refused}");
         }
         let host = ("host", "127.0.0.1:7071");
         let cross = [host, ("sec-fetch-site", "cross-site")];
-        assert!(asked(Method::GET, &cross).is_some());
+        assert!(asked(&Method::GET, &cross).is_some());
         let visit = [
             host,
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-mode", "navigate"),
         ];
-        assert_eq!(asked(Method::GET, &visit), None, "a link from a chat");
-        assert!(asked(Method::POST, &visit).is_some(), "a form elsewhere");
+        assert_eq!(asked(&Method::GET, &visit), None, "a link from a chat");
+        assert!(asked(&Method::POST, &visit).is_some(), "a form elsewhere");
         let own = [
             host,
             ("sec-fetch-site", "same-origin"),
             ("origin", "http://127.0.0.1:7071"),
         ];
-        assert_eq!(asked(Method::POST, &own), None);
+        assert_eq!(asked(&Method::POST, &own), None);
         let foreign = [host, ("origin", "http://evil.example")];
         assert!(
-            asked(Method::POST, &foreign)
+            asked(&Method::POST, &foreign)
                 .unwrap()
                 .starts_with("origin: ")
         );
-        assert!(asked(Method::POST, &[host, ("origin", "null")]).is_some());
+        assert!(asked(&Method::POST, &[host, ("origin", "null")]).is_some());
     }
 }

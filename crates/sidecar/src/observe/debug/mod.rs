@@ -45,7 +45,7 @@ const VIEWS: [&str; 6] = ["/", "/map", "/explain", "/policy", "/live", "/states"
 
 /// All pages of the debug door.
 pub fn router(sources: Sources) -> Router {
-    let hosts = sources.hosts.clone();
+    let hosts = Arc::clone(&sources.hosts);
     let mut router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

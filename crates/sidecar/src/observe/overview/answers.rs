@@ -1,6 +1,6 @@
 //! The four answers.
 
-use super::{Answer, Ground, Part};
+use super::{Answer, Ground, Marked, Part};
 use crate::view::history::Column;
 use crate::view::journal::Mark;
 use crate::view::words;
@@ -71,7 +71,7 @@ fn up(ground: &Ground<'_>) -> Answer {
         key: "up",
         question: "Is it up?",
         mark,
-        answer: answer.to_owned(),
+        said: answer.to_owned(),
         short,
         proof: vec![Part::text(proof)],
     }
@@ -121,7 +121,7 @@ fn slow(ground: &Ground<'_>) -> Answer {
         key: "slow",
         question: "Is it slow?",
         mark,
-        answer,
+        said: answer,
         short,
         proof,
     }
@@ -134,30 +134,7 @@ fn failing(ground: &Ground<'_>) -> Answer {
     let tells = ground.newest(Column::Attempts).unwrap_or_default() > 0.0
         || !ground.view.hearing.reporters.is_empty();
     let refused = ground.newest(Column::Refused).unwrap_or_default();
-    let mut proof = Vec::new();
-    for site in sites.iter().take(NAMED) {
-        proof.push(Part::site(site));
-        proof.push(Part::text(" is out as a whole. "));
-    }
-    if sites.is_empty() {
-        for (node, standing) in out.iter().take(NAMED) {
-            proof.push(Part::node(node));
-            proof.push(Part::text(format!(": {}. ", standing.words)));
-        }
-        for (node, _) in tried.iter().take(NAMED.saturating_sub(out.len())) {
-            proof.push(Part::node(node));
-            proof.push(Part::text(" is being tried. "));
-        }
-    }
-    proof.push(Part::text(failed_share(ground)));
-    proof.push(Part::text(if refused > 0.0 {
-        format!(
-            " {} of decisions are refused.",
-            words::rate(f64::from(refused))
-        )
-    } else {
-        " No decision is refused.".to_owned()
-    }));
+    let proof = failing_proof(ground, &sites, (&out, &tried), refused);
     let nodes = words::counted(out.len(), "node", "nodes");
     let (mark, answer, short) = if ground.fleet.is_none() {
         (
@@ -200,10 +177,44 @@ fn failing(ground: &Ground<'_>) -> Answer {
         key: "failing",
         question: "Is anything failing?",
         mark,
-        answer,
+        said: answer,
         short,
         proof,
     }
+}
+
+/// What is failing, by name, and how much of all that is.
+fn failing_proof(
+    ground: &Ground<'_>,
+    sites: &[&str],
+    (out, tried): (&[Marked<'_>], &[Marked<'_>]),
+    refused: f32,
+) -> Vec<Part> {
+    let mut proof = Vec::new();
+    for site in sites.iter().take(NAMED) {
+        proof.push(Part::site(site));
+        proof.push(Part::text(" is out as a whole. "));
+    }
+    if sites.is_empty() {
+        for (node, standing) in out.iter().take(NAMED) {
+            proof.push(Part::node(node));
+            proof.push(Part::text(format!(": {}. ", standing.words)));
+        }
+        for (node, _) in tried.iter().take(NAMED.saturating_sub(out.len())) {
+            proof.push(Part::node(node));
+            proof.push(Part::text(" is being tried. "));
+        }
+    }
+    proof.push(Part::text(failed_share(ground)));
+    proof.push(Part::text(if refused > 0.0 {
+        format!(
+            " {} of decisions are refused.",
+            words::rate(f64::from(refused))
+        )
+    } else {
+        " No decision is refused.".to_owned()
+    }));
+    proof
 }
 
 fn failed_share(ground: &Ground<'_>) -> String {
@@ -234,7 +245,7 @@ fn changed(ground: &Ground<'_>) -> Answer {
             key: "changed",
             question: "Did the last change alter anything?",
             mark: Mark::Unknown,
-            answer: "Nothing has taken effect.".to_owned(),
+            said: "Nothing has taken effect.".to_owned(),
             short: "nothing yet".to_owned(),
             proof: Vec::new(),
         };
@@ -251,7 +262,7 @@ fn changed(ground: &Ground<'_>) -> Answer {
     };
     let mut said = format!("Revision {}, {ago} ago", revision.number);
     match moved.filter(|moved| moved.moved > 0) {
-        Some(moved) => said += &format!(": {}.", by_rule(moved)),
+        Some(moved) => said = format!("{said}: {}.", by_rule(moved)),
         None => said += ".",
     }
     said += &before_and_after(ground, revision);
@@ -273,7 +284,7 @@ fn changed(ground: &Ground<'_>) -> Answer {
         key: "changed",
         question: "Did the last change alter anything?",
         mark,
-        answer,
+        said: answer,
         short,
         proof: vec![Part::text(said)],
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Ground;
 use crate::view::words;
+use tradewind_engine::policy::Policy;
 use tradewind_engine::rollout::percent;
 
 /// Most reporters that are named.
@@ -29,7 +30,7 @@ fn policy(ground: &Ground<'_>) -> Value {
         .as_ref()
         .map(|it| it.published.snapshot.policy());
     json!({
-        "name": policy.map(|it| it.name()), "digest": status.serving_digest,
+        "name": policy.map(Policy::name), "digest": status.serving_digest,
         "revision": ground.fleet.as_ref().map(|it| it.published.revision),
         "since_ms": age(ground, status.serving_since_unix_ms),
         "rules": policy.map(|it| it.routing().rules().len()), "refused": status.degraded.is_some(),

@@ -51,7 +51,8 @@ pub(super) struct Answer {
     key: &'static str,
     question: &'static str,
     mark: Mark,
-    answer: String,
+    #[serde(rename = "answer")]
+    said: String,
     short: String,
     proof: Vec<Part>,
 }
@@ -108,6 +109,9 @@ pub(super) struct Need {
     #[serde(skip_serializing_if = "String::is_empty")]
     back: String,
 }
+
+/// A node by its id, and how it is.
+type Marked<'g> = (&'g str, &'g Standing);
 
 /// Everything that the answers rest on.
 pub(super) struct Ground<'s> {
@@ -167,7 +171,7 @@ impl<'s> Ground<'s> {
     }
 
     /// Nodes whose standing has this mark, with it.
-    fn marked(&self, mark: Mark) -> Vec<(&'s str, &Standing)> {
+    fn marked(&self, mark: Mark) -> Vec<Marked<'_>> {
         let Some(fleet) = &self.fleet else {
             return Vec::new();
         };

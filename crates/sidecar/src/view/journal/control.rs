@@ -69,7 +69,7 @@ pub fn of_event(event: &Event, snapshot: &Snapshot) -> Option<Note> {
             lasted_ms,
             is_late,
             ..
-        } => object(format!("{:016x}", key.0), (nodes, is_late), lasted_ms),
+        } => object(&format!("{:016x}", key.0), (nodes, is_late), lasted_ms),
         Event::Isolated(is) => isolated(is),
         Event::SiteTerms { .. } | Event::Disagreement { .. } => return None,
     };
@@ -135,7 +135,7 @@ fn breaker(place: Place, (to, cause): (State, Cause), seen: &Seen) -> Note {
     let mut sentence = cause_words(cause).to_owned();
     if matches!(to, State::Open { .. }) && answers > 0 {
         let (bad, all) = (words::count(seen.bad), words::count(answers));
-        sentence += &format!(" {bad} of its last {all} answers were bad.");
+        sentence = format!("{sentence} {bad} of its last {all} answers were bad.");
     }
     let mut note = place.note(Kind::Breaker, face, sentence);
     (note.about.to, note.about.cause) = (Some(to.name()), Some(cause.name()));
@@ -346,7 +346,7 @@ fn move_words(cause: MoveCause) -> &'static str {
     }
 }
 
-fn object(key: String, (nodes, is_late): (usize, bool), lasted_ms: Option<u64>) -> Note {
+fn object(key: &str, (nodes, is_late): (usize, bool), lasted_ms: Option<u64>) -> Note {
     let how = if is_late { "is slow" } else { "fails" };
     let (mark, words) = match lasted_ms {
         None => (
