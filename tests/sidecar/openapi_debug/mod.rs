@@ -164,12 +164,12 @@ async fn paths_and_methods_are_those_that_the_door_has() {
         .unwrap();
     let views = views.split(';').nth(1).unwrap().split('"');
     let views = views.filter(|text| text.starts_with('/'));
-    let served: BTreeSet<_> = named
+    let everything: BTreeSet<_> = named
         .chain(views)
         .map(|path| path.replace("{*name}", "{name}"))
         .collect();
     let paths = document.0["paths"].as_object().unwrap();
-    assert_eq!(served, paths.keys().cloned().collect());
+    assert_eq!(everything, paths.keys().cloned().collect());
 }
 
 #[tokio::test]
