@@ -187,7 +187,7 @@ impl Findings {
         let (errors, warnings, dropped) = self.counts();
         let verdict = match self.exit(deny_warnings) {
             Exit::Good => "good",
-            Exit::Refused | Exit::Usage => "refused",
+            _ => "refused",
         };
         let more = match dropped {
             0 => String::new(),

@@ -10,6 +10,7 @@ use super::client::ServerError;
 use super::fmt::FormatError;
 use super::output::counted;
 use super::request::RequestError;
+use super::see::DoorError;
 use super::tell::SourceError;
 use super::topology::{ImportError, SiteFaults};
 use crate::engine::difference::KindsDiffer;
@@ -119,6 +120,9 @@ pub enum CommandError {
     /// A sidecar that cannot be asked.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// A debug door that cannot be read.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// Lines that cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -26,6 +26,7 @@ pub mod reset_breaker;
 pub mod rollout;
 pub mod route;
 pub mod schema;
+pub mod see;
 pub mod serve;
 pub mod tell;
 pub mod test;
@@ -105,6 +106,8 @@ pub enum Tool {
     Route(Box<route::Args>),
     /// Decide every request of an access log and report what came out
     Replay(Box<replay::Args>),
+    /// Say how a running sidecar is: up, slow, failing, changed; and what needs a look
+    Status(see::status::Args),
     /// See it work: a fleet, a sidecar and clients on this machine, and what happens when nodes fail
     Demo(Box<demo::Args>),
     /// Take a node or site of a running sidecar out of service, or back
@@ -139,16 +142,20 @@ pub enum Exit {
     Good,
     /// What was asked about is refused: status 1.
     Refused,
+    /// Something that was asked about is out or fails: status 1.
+    NeedsALook,
     /// The command could not do its work as it was called: status 2.
     Usage,
+    /// What was asked about takes no traffic: status 2.
+    NotReady,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Good => Self::SUCCESS,
-            Exit::Refused => Self::from(1),
-            Exit::Usage => Self::from(2),
+            Exit::Refused | Exit::NeedsALook => Self::from(1),
+            Exit::Usage | Exit::NotReady => Self::from(2),
         }
     }
 }
@@ -178,6 +185,7 @@ pub fn run(
             let by_example = replay::is_by_example(args);
             replay::run(args, context, out).inspect(|_| note_example(by_example, notes))
         }
+        Tool::Status(args) => see::status::run(args, context, out),
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
         Tool::Tell(args) => tell::run(args, context, out),

@@ -117,8 +117,8 @@ fn changes_of_the_example_are_told_on_a_screen() {
         let ran = Change::read(change).plan(&[]);
         let status = match ran.exit {
             Exit::Good => 0,
-            Exit::Refused => 1,
-            Exit::Usage => 2,
+            Exit::Refused | Exit::NeedsALook => 1,
+            Exit::Usage | Exit::NotReady => 2,
         };
         let now = format!("{}{}exit status {status}\n", ran.out, ran.error);
         assert!(now.lines().count() <= 50, "more than a screen:\n{now}");
