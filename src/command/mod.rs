@@ -108,6 +108,8 @@ pub enum Tool {
     Replay(Box<replay::Args>),
     /// Say how a running sidecar is: up, slow, failing, changed; and what needs a look
     Status(see::status::Args),
+    /// List the nodes of a running sidecar: how they fare, why, and what brings them back
+    Nodes(see::nodes::Args),
     /// See it work: a fleet, a sidecar and clients on this machine, and what happens when nodes fail
     Demo(Box<demo::Args>),
     /// Take a node or site of a running sidecar out of service, or back
@@ -186,6 +188,7 @@ pub fn run(
             replay::run(args, context, out).inspect(|_| note_example(by_example, notes))
         }
         Tool::Status(args) => see::status::run(args, context, out),
+        Tool::Nodes(args) => see::nodes::run(args, context, out),
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
         Tool::Tell(args) => tell::run(args, context, out),

@@ -1,4 +1,4 @@
-//! Looking at a running sidecar from a terminal: `status`.
+//! Looking at a running sidecar from a terminal: `status` and `nodes`.
 //!
 //! All of them read the debug door, as the console does, so that a shell over ssh shows what the console shows: sentences
 //! and numbers are made by the sidecar. What comes from there may hold strangers' text (paths, hosts, names); it is
@@ -8,6 +8,7 @@ mod clean;
 mod door;
 mod fault;
 mod mark;
+pub mod nodes;
 mod number;
 mod rows;
 pub mod status;

@@ -123,3 +123,27 @@ impl Sidecar {
         now_unix_ms.saturating_sub(self.started_unix_ms)
     }
 }
+
+/// A node with all that is known of it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Node {
+    pub(super) id: String,
+    pub(super) site: String,
+    pub(super) mark: Mark,
+    pub(super) words: String,
+    pub(super) why: Option<String>,
+    pub(super) back: Option<String>,
+    /// Absent while nothing is known.
+    pub(super) health: Option<Health>,
+}
+
+/// How a node fares.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Health {
+    pub(super) weight_ratio: Option<f64>,
+    pub(super) requests_per_second: Option<f64>,
+    pub(super) utilisation: Option<f64>,
+    pub(super) hit_ratio: Option<f64>,
+    pub(super) service_p50_ms: Option<f64>,
+    pub(super) service_p99_ms: Option<f64>,
+}
