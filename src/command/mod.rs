@@ -108,6 +108,8 @@ pub enum Tool {
     Replay(Box<replay::Args>),
     /// Say how a running sidecar is: up, slow, failing, changed; and what needs a look
     Status(see::status::Args),
+    /// Show decisions of a running sidecar as they are made
+    Tap(Box<see::tap::Args>),
     /// List the nodes of a running sidecar: how they fare, why, and what brings them back
     Nodes(see::nodes::Args),
     /// See it work: a fleet, a sidecar and clients on this machine, and what happens when nodes fail
@@ -188,6 +190,7 @@ pub fn run(
             replay::run(args, context, out).inspect(|_| note_example(by_example, notes))
         }
         Tool::Status(args) => see::status::run(args, context, out),
+        Tool::Tap(args) => see::tap::run(args, context, out, notes),
         Tool::Nodes(args) => see::nodes::run(args, context, out),
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),

@@ -1,4 +1,4 @@
-//! Looking at a running sidecar from a terminal: `status` and `nodes`.
+//! Looking at a running sidecar from a terminal: `status`, `tap` and `nodes`.
 //!
 //! All of them read the debug door, as the console does, so that a shell over ssh shows what the console shows: sentences
 //! and numbers are made by the sidecar. What comes from there may hold strangers' text (paths, hosts, names); it is
@@ -13,6 +13,7 @@ mod number;
 mod rows;
 pub mod status;
 mod table;
+pub mod tap;
 
 pub use door::DoorArgs;
 pub use fault::{Address, DoorError};

@@ -147,3 +147,36 @@ pub(super) struct Health {
     pub(super) service_p50_ms: Option<f64>,
     pub(super) service_p99_ms: Option<f64>,
 }
+
+/// A page of kept decisions, the newest first.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Kept {
+    pub(super) decisions: Vec<Decision>,
+    pub(super) matching: u64,
+    pub(super) not_matching: u64,
+    /// How many are kept, whatever they are.
+    #[serde(rename = "kept")]
+    pub(super) all: u64,
+    pub(super) capacity: u64,
+    pub(super) sample_ratio: Option<f64>,
+    pub(super) notable_factor: f64,
+    pub(super) older_before: Option<u64>,
+}
+
+/// A decision in a line.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Decision {
+    pub(super) at: String,
+    pub(super) client: String,
+    #[serde(default)]
+    pub(super) country: String,
+    pub(super) method: String,
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) rule: String,
+    pub(super) node: Option<String>,
+    pub(super) site: Option<String>,
+    pub(super) expected_ms: Option<f64>,
+    pub(super) verdict: String,
+    pub(super) words: String,
+}
