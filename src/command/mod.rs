@@ -112,6 +112,8 @@ pub enum Tool {
     Tap(Box<see::tap::Args>),
     /// List the nodes of a running sidecar: how they fare, why, and what brings them back
     Nodes(see::nodes::Args),
+    /// Say which node of a running sidecar an object is of, and whether it is hot or fails
+    Object(see::object::Args),
     /// See it work: a fleet, a sidecar and clients on this machine, and what happens when nodes fail
     Demo(Box<demo::Args>),
     /// Take a node or site of a running sidecar out of service, or back
@@ -192,6 +194,7 @@ pub fn run(
         Tool::Status(args) => see::status::run(args, context, out),
         Tool::Tap(args) => see::tap::run(args, context, out, notes),
         Tool::Nodes(args) => see::nodes::run(args, context, out),
+        Tool::Object(args) => see::object::run(args, context, out),
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
         Tool::Tell(args) => tell::run(args, context, out),
