@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tradewind::command::{self, Cli, Command, Context, Exit, Tool};
+use tradewind::command::{self, Cli, Command, Context, Exit, Size, Tool};
 use tradewind::engine::date::Date;
 use tradewind::sidecar::clock;
 
@@ -29,6 +29,7 @@ fn run(tool: &Tool, no_color: bool) -> ExitCode {
         now: clock::now,
         colour: !no_color && io::stdout().is_terminal(),
         progress: io::stderr().is_terminal(),
+        size: terminal,
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match command::run(tool, &context, &mut out, &mut io::stderr()) {
@@ -42,4 +43,13 @@ fn run(tool: &Tool, no_color: bool) -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// The size of the terminal that standard output is.
+fn terminal() -> Option<Size> {
+    let (width, height) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(Size {
+        columns: usize::from(width.0),
+        rows: usize::from(height.0),
+    })
 }

@@ -108,6 +108,8 @@ pub enum Tool {
     Replay(Box<replay::Args>),
     /// Say how a running sidecar is: up, slow, failing, changed; and what needs a look
     Status(see::status::Args),
+    /// Watch sites and nodes of a running sidecar, the worst first
+    Top(see::top::Args),
     /// Show decisions of a running sidecar as they are made
     Tap(Box<see::tap::Args>),
     /// List the nodes of a running sidecar: how they fare, why, and what brings them back
@@ -139,6 +141,17 @@ pub struct Context {
     pub colour: bool,
     /// Whether somebody watches progress on the standard error stream.
     pub progress: bool,
+    /// How large the terminal is that is printed to, asked each time, since it may change; `None` where it is none.
+    pub size: fn() -> Option<Size>,
+}
+
+/// How large a terminal is, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// From left to right.
+    pub columns: usize,
+    /// From top to bottom.
+    pub rows: usize,
 }
 
 /// How a command ended, when it could do its work.
@@ -192,6 +205,7 @@ pub fn run(
             replay::run(args, context, out).inspect(|_| note_example(by_example, notes))
         }
         Tool::Status(args) => see::status::run(args, context, out),
+        Tool::Top(args) => see::top::run(args, context, out),
         Tool::Tap(args) => see::tap::run(args, context, out, notes),
         Tool::Nodes(args) => see::nodes::run(args, context, out),
         Tool::Object(args) => see::object::run(args, context, out),

@@ -26,6 +26,7 @@ mod print;
 mod replay;
 mod rollout;
 mod route;
+mod see;
 mod support;
 mod tell;
 mod topology;

@@ -34,6 +34,7 @@ pub(crate) fn tradewind_in(args: &[&str], colour: bool) -> Ran {
         now: clock::now,
         colour,
         progress: false,
+        size: || None,
     };
     let cli = match Cli::try_parse_from(["tradewind"].iter().chain(args)) {
         Ok(cli) => cli,
@@ -123,6 +124,10 @@ pub(crate) struct Sidecar {
     pub(crate) server: String,
     /// Where its admin door is.
     pub(crate) admin: String,
+    /// Where its debug door is.
+    pub(crate) debug: String,
+    /// Where it answers plain HTTP.
+    pub(crate) http: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -136,7 +141,7 @@ impl Sidecar {
         };
         let args = Args {
             listen,
-            debug: Some("127.0.0.1:0".parse().unwrap()),
+            debug: args.debug.or_else(|| Some("127.0.0.1:0".parse().unwrap())),
             admin: Some("127.0.0.1:0".to_owned()),
             http: Some("127.0.0.1:0".to_owned()),
             workers: Some(1),
@@ -148,18 +153,25 @@ impl Sidecar {
             let settings = Settings::new(args).unwrap();
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let announce = |running: &serve::Running| {
-                let addresses = (running.grpc[0].to_string(), running.admin.to_string());
-                tell.send(addresses).unwrap();
+                let doors = [
+                    &running.grpc[0],
+                    &running.admin,
+                    &running.debug,
+                    &running.http,
+                ];
+                tell.send(doors.map(ToString::to_string)).unwrap();
             };
             let shutdown = async move { drop(stopped.await) };
             runtime
                 .block_on(serve::serve(settings, announce, shutdown))
                 .unwrap();
         });
-        let (server, admin) = told.recv().unwrap();
+        let [server, admin, debug, http] = told.recv().unwrap();
         Self {
             server,
             admin,
+            debug,
+            http,
             stop: Some(stop),
             thread: Some(thread),
         }

@@ -155,6 +155,13 @@ impl Door {
         )
     }
 
+    /// Begins to read a page that goes on.
+    pub(super) async fn begin(&self, page: &Page) -> Result<Incoming, DoorError> {
+        let answer = tokio::time::timeout(ANSWERING, self.send(page)).await;
+        let answer = answer.map_err(|_| self.silent(page, ANSWERING))??;
+        Ok(answer.into_body())
+    }
+
     pub(super) fn silent(&self, page: &Page, within: Duration) -> DoorError {
         DoorError::Silent {
             door: self.address.clone(),

@@ -132,6 +132,11 @@ impl DoorError {
             Self::Address { .. } | Self::Runtime(_) | Self::Shape { .. } => false,
         }
     }
+
+    /// True where nothing is in force yet.
+    pub(super) fn is_not_ready(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::SERVICE_UNAVAILABLE)
+    }
 }
 
 /// What a status says of a page, as a verb.

@@ -1,4 +1,4 @@
-//! Looking at a running sidecar from a terminal: `status`, `tap`, `nodes` and `object`.
+//! Looking at a running sidecar from a terminal: `status`, `top`, `tap`, `nodes` and `object`.
 //!
 //! All of them read the debug door, as the console does, so that a shell over ssh shows what the console shows: sentences
 //! and numbers are made by the sidecar. What comes from there may hold strangers' text (paths, hosts, names); it is
@@ -13,8 +13,10 @@ mod number;
 pub mod object;
 mod rows;
 pub mod status;
+mod stream;
 mod table;
 pub mod tap;
+pub mod top;
 
 pub use door::DoorArgs;
 pub use fault::{Address, DoorError};
