@@ -232,8 +232,8 @@ fn home_words(home: &Home, first: Option<&Candidate>) -> String {
     let why = why.into_iter().filter(|word| !word.is_empty());
     let why: Vec<String> = why.map(|word| spaced(word)).collect();
     match why.as_slice() {
-        [] => format!("{place}, which does not serve it now"),
-        _ => format!("{place}, which does not serve it now: {}", why.join(", ")),
+        [] => format!("{place}; not this time"),
+        _ => format!("{place}; not this time: {}", why.join(", ")),
     }
 }
 
