@@ -5,6 +5,7 @@
 pub mod debug;
 mod doors;
 pub mod exposition;
+mod fleet;
 pub mod frames;
 pub mod metrics;
 pub mod moves;

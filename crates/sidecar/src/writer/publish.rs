@@ -160,6 +160,11 @@ impl Writer {
             }),
             texts,
         })));
+        // What is known of its nodes holds for the new fleet too: pages need not wait for the next second.
+        if let Some(published) = self.state.published.load_full() {
+            let view = self.pulse.view_now(&published.snapshot);
+            self.state.view.store(Arc::new(view));
+        }
     }
 
     /// Publishes the snapshot in force with other signals: nothing else has changed.

@@ -181,10 +181,12 @@ impl Pulse {
 
     /// What is known, for people; once a second.
     pub(super) fn view(&mut self, snapshot: &Snapshot) -> Option<FleetView> {
+        (self.now() >= self.next_view).then(|| self.view_now(snapshot))
+    }
+
+    /// The same, whenever it was made last.
+    pub(super) fn view_now(&mut self, snapshot: &Snapshot) -> FleetView {
         let now = self.now();
-        if now < self.next_view {
-            return None;
-        }
         self.next_view = now.plus(view::EVERY_MS);
         let hearing = Hearing::new(now, (&self.control, &self.seated()), snapshot.topology());
         let mut view = FleetView {
@@ -200,7 +202,7 @@ impl Pulse {
         for (hot, name) in view.hot.iter_mut().zip(&names) {
             hot.since_ms = self.hot.ms(now, name);
         }
-        Some(view)
+        view
     }
 
     /// A probe came back.

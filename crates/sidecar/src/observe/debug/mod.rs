@@ -6,7 +6,7 @@ mod actions;
 mod answer;
 mod assets;
 mod decisions;
-pub(in crate::observe) mod fleet;
+mod fleet;
 mod guard;
 mod past;
 mod paths;

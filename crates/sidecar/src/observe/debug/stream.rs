@@ -20,9 +20,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{fault, refuse, tidied};
 use super::decisions::Row;
-use super::fleet::{self, Column, Fleet};
+use super::fleet::{self, Column};
 use super::{Parameters, SharedSources, unknown};
 use crate::clock;
+use crate::observe::fleet::Fleet;
 use crate::observe::frames::{Frame, MAX_VIEWERS, Topic};
 use crate::observe::metrics::Sources;
 use crate::observe::overview::overview;

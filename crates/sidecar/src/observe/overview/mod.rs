@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::debug::fleet::Fleet;
+use super::fleet::Fleet;
 use super::moves::Moved;
 use crate::clock;
 use crate::observe::metrics::Sources;
@@ -263,12 +263,13 @@ pub(super) fn overview(sources: &Sources) -> Overview {
     let needs_not_shown = needs.len().saturating_sub(most);
     needs.truncate(most);
     let marks = answers.iter().map(|answer| answer.mark);
+    let worst_need = needs.first().map(|need| need.mark);
     Overview {
         now_unix_ms: ground.now_unix_ms,
         ready: ground.is_ready,
         revision: published.as_ref().map_or(0, |it| it.revision),
         generation: published.as_ref().map_or(0, |it| it.snapshot.generation()),
-        mark: marks.max().unwrap_or_default(),
+        mark: marks.chain(worst_need).max().unwrap_or_default(),
         headline: headline(&ground),
         line: line(&ground),
         answers,
@@ -338,6 +339,12 @@ fn headline(ground: &Ground<'_>) -> String {
     );
     if left.len() > 3 {
         said.push(format!("{} more sites are left", left.len() - 3));
+    }
+    let not_well = ground.counts.not_well.saturating_sub(slow);
+    if not_well > 0 {
+        let verb = if not_well == 1 { "is" } else { "are" };
+        let nodes = words::counted(not_well, "node", "nodes");
+        said.push(format!("{nodes} {verb} not well"));
     }
     if said.is_empty() {
         return match ground.counts.drained {
