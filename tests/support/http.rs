@@ -55,7 +55,7 @@ pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("host"))
     {
-        head.push_str("Host: test.example.com\r\n");
+        head.push_str("Host: test.localhost\r\n");
     }
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n").unwrap();

@@ -263,13 +263,13 @@ pub(super) fn overview(sources: &Sources) -> Overview {
     let needs_not_shown = needs.len().saturating_sub(most);
     needs.truncate(most);
     let marks = answers.iter().map(|answer| answer.mark);
-    let worst_need = needs.first().map(|need| need.mark);
+    let not_well = (ground.counts.not_well > 0).then_some(Mark::Warn);
     Overview {
         now_unix_ms: ground.now_unix_ms,
         ready: ground.is_ready,
         revision: published.as_ref().map_or(0, |it| it.revision),
         generation: published.as_ref().map_or(0, |it| it.snapshot.generation()),
-        mark: marks.chain(worst_need).max().unwrap_or_default(),
+        mark: marks.chain(not_well).max().unwrap_or_default(),
         headline: headline(&ground),
         line: line(&ground),
         answers,
