@@ -156,7 +156,9 @@ async fn a_dead_sidecar_takes_no_affinity_with_it() {
     assert!(reasons.len() > 2, "they are of many kinds: {reasons:?}");
     let counters = client.counters();
     println!("{counters:?}");
-    assert_eq!((counters.local, counters.nothing), (4_000, 0));
+    // Those decided beside the sidecar, some of them again, and those without it.
+    assert!(counters.local >= 2_512);
+    assert_eq!(counters.nothing, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
