@@ -309,6 +309,21 @@ fn headline(ground: &Ground<'_>) -> String {
         };
         return format!("Serving on a lower rung: pool {pool}{more} is {rung}.");
     }
+    let said = troubles(ground);
+    if said.is_empty() {
+        return match ground.counts.drained {
+            0 => "Serving. Every node and site is well.".to_owned(),
+            drained => format!(
+                "Serving. Every node and site is well; {} drained.",
+                words::counted(drained, "node is", "nodes are")
+            ),
+        };
+    }
+    format!("Serving. {}.", said.join("; "))
+}
+
+/// What is not as it should be, while requests are served all the same.
+fn troubles(ground: &Ground<'_>) -> Vec<String> {
     let mut parts = Vec::new();
     let out = ground.counts.out;
     if out > 0 {
@@ -346,16 +361,7 @@ fn headline(ground: &Ground<'_>) -> String {
         let nodes = words::counted(not_well, "node", "nodes");
         said.push(format!("{nodes} {verb} not well"));
     }
-    if said.is_empty() {
-        return match ground.counts.drained {
-            0 => "Serving. Every node and site is well.".to_owned(),
-            drained => format!(
-                "Serving. Every node and site is well; {} drained.",
-                words::counted(drained, "node is", "nodes are")
-            ),
-        };
-    }
-    format!("Serving. {}.", said.join("; "))
+    said
 }
 
 /// How much is decided, and what becomes of what is out.
