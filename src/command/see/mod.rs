@@ -2,7 +2,7 @@
 //!
 //! All of them read the debug door, as the console does, so that a shell over ssh shows what the console shows: sentences
 //! and numbers are made by the sidecar. What comes from there may hold strangers' text (paths, hosts, names); it is
-//! cleaned where it is read ([`clean`]), and no command prints anything else of it, but as JSON, with escapes.
+//! cleaned where it is read (`clean`), and no command prints anything else of it, but as JSON, with escapes.
 
 mod clean;
 mod door;
