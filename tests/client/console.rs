@@ -77,6 +77,7 @@ async fn walk(only: &[&str]) {
         return;
     };
     println!("seed {SEED}");
+    let _quiet = crate::QUIET.lock().await;
     let sidecar = Sidecar::start().await;
     let client = sidecar.client();
     let asking = tokio::spawn(keep_asking(client));

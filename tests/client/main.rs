@@ -25,3 +25,7 @@ mod sidecar;
 mod spellings;
 #[path = "../support/stopped.rs"]
 mod stopped;
+
+/// Held by a test that keeps all cores busy, and by those that compare what was decided at two times: signals move with the
+/// time in between.
+static QUIET: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
