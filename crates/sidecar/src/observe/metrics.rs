@@ -183,19 +183,22 @@ impl Sources {
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
+        let buckets = self.durations();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = seconds(self.sum(DecisionCounters::duration_sum_ns));
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
+    }
+
+    /// Decisions timed by step: its upper bound in seconds, and how many fell into it, of all workers.
+    pub(super) fn durations(&self) -> Vec<(f64, u64)> {
         let mut counts = [0_u64; DURATION_BOUNDS_NS.len() + 1];
         for worker in &self.workers {
             for (count, more) in counts.iter_mut().zip(worker.durations()) {
                 *count += more;
             }
         }
-        let bounds = DURATION_BOUNDS_NS
-            .iter()
-            .map(|ns| seconds(*ns))
-            .chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
-        let sum = seconds(self.sum(DecisionCounters::duration_sum_ns));
-        encoder.encode_histogram::<[(&str, &str); 0]>(sum, counts.iter().sum(), &buckets, None)
+        let bounds = DURATION_BOUNDS_NS.iter().map(|ns| seconds(*ns));
+        bounds.chain([f64::INFINITY]).zip(counts).collect()
     }
 
     fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

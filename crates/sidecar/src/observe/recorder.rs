@@ -8,13 +8,11 @@ use tokio::time::{self, MissedTickBehavior};
 use super::metrics::{Sources, verdict_of};
 use super::moves;
 use crate::clock;
-use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters};
 use crate::state::Published;
 use crate::view::history::{FINE_MS, Reading};
 use crate::view::in_use;
 use tradewind_engine::decision::Purity;
 use tradewind_engine::evaluate::{Reason, Verdict};
-use tradewind_engine::number::from_u64;
 
 /// How often the revision in force is looked at: what a change moved is told within it.
 const LOOK: Duration = Duration::from_millis(500);
@@ -127,15 +125,8 @@ fn decided(sources: &Sources) -> (u64, u64) {
     (all, refused)
 }
 
-/// Decisions timed by step.
+/// Decisions timed by step, in microseconds.
 fn timed(sources: &Sources) -> Vec<(f64, u64)> {
-    let mut counts = [0_u64; DURATION_BOUNDS_NS.len() + 1];
-    for worker in &sources.workers {
-        let worker: &DecisionCounters = worker;
-        for (count, more) in counts.iter_mut().zip(worker.durations()) {
-            *count += more;
-        }
-    }
-    let bounds = DURATION_BOUNDS_NS.iter().map(|ns| from_u64(*ns) / 1_000.0);
-    bounds.chain([f64::INFINITY]).zip(counts).collect()
+    let steps = sources.durations().into_iter();
+    steps.map(|(bound, count)| (bound * 1e6, count)).collect()
 }
