@@ -194,6 +194,13 @@ async fn what_a_stranger_does_to_the_log_is_named() {
     let server = files.setup().start().await;
     files.replace("policy.yaml", fleet::policy("other"));
     nth(&server, &files, 4).await;
+    // The head is written a moment after the entry.
+    let head = files.state().join("audit.head");
+    let counted =
+        || fs::read_to_string(&head).is_ok_and(|text| text.contains("\"last_sequence\":4"));
+    server
+        .until("the head names the fourth entry", counted)
+        .await;
     server.kill();
     let path = files.state().join("audit.log");
     let whole = fs::read_to_string(&path).unwrap();
