@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use crate::peer::{self, Peer};
@@ -33,10 +34,39 @@ fn connections_are_handed_out_evenly() {
 }
 
 #[test]
-fn connections_above_the_cap_are_closed_at_once() {
+fn above_the_cap_the_connection_that_is_idle_longest_makes_room() {
     let server = Setup::gate(|gate| gate.max_connections = 3).start();
-    let mut inside: Vec<_> = (0..3).map(|_| Peer::greet(server.address(), &[])).collect();
+    let honest = server.client();
+    honest.assert_served();
+    let mut silent: Vec<_> = (0..2).map(|_| Peer::greet(server.address(), &[])).collect();
     server.wait_for(|counters| &counters.open, 3);
+    // Used after the silent ones came, so it is not the one to go.
+    honest.assert_served();
+    for come in 4..24 {
+        silent.push(Peer::greet(server.address(), &[]));
+        server.wait_for(|counters| &counters.accepted, come);
+        honest.assert_served();
+    }
+    for peer in silent.iter_mut().take(20) {
+        peer.read_to_end();
+    }
+    server.wait_for(|counters| &counters.displaced, 20);
+    server.wait_for(|counters| &counters.open, 3);
+    assert_eq!(server.counters.refused_cap.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn above_the_cap_connections_are_closed_at_once_while_all_others_have_calls() {
+    let mut setup = Setup::gate(|gate| gate.max_connections = 3);
+    setup.limits.request_deadline = Duration::from_secs(30);
+    let server = setup.start();
+    let mut inside: Vec<_> = (0..3).map(|_| Peer::greet(server.address(), &[])).collect();
+    for peer in &mut inside {
+        peer.call(1, "/test.Echo/Hang", b"").unwrap();
+    }
+    while server.in_flight() < 3 {
+        thread::yield_now();
+    }
     for _ in 0..2 {
         Peer::silent(server.address()).read_to_end();
     }
@@ -45,6 +75,7 @@ fn connections_above_the_cap_are_closed_at_once() {
     server.wait_for(|counters| &counters.open, 2);
     server.client().assert_served();
     assert_eq!(server.counters.accepted.load(Ordering::Relaxed), 6);
+    assert_eq!(server.counters.displaced.load(Ordering::Relaxed), 0);
 }
 
 #[test]

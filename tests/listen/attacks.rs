@@ -37,6 +37,38 @@ fn f34_streams_without_a_body_are_limited() {
     server.wait_for_no_calls();
 }
 
+/// Holds every place that connections share, by calls to `method` that do not end.
+fn hold_all_places(server: &Server, method: &str) -> Vec<Peer> {
+    let head = peer::head(&format!("/test.Echo/{method}"), 0);
+    let mut peers: Vec<_> = (0..8).map(|_| Peer::greet(server.address(), &[])).collect();
+    for peer in &mut peers {
+        for n in 0..128_u32 {
+            peer.send(peer::HEADERS, peer::END_HEADERS, 2 * n + 1, &head)
+                .unwrap();
+        }
+    }
+    server.wait_for_shed();
+    peers
+}
+
+#[test]
+fn who_holds_every_place_keeps_nobody_out() {
+    for method in ["Watch", "Hang"] {
+        let mut setup = Setup::gate(|gate| gate.max_in_flight = 100);
+        setup.limits.request_deadline = Duration::from_secs(30);
+        let server = setup.start();
+        let before = server.client();
+        let flood = hold_all_places(&server, method);
+        let after = server.client();
+        for _ in 0..100 {
+            before.assert_served();
+            after.assert_served();
+        }
+        drop(flood);
+        server.wait_for_no_calls();
+    }
+}
+
 /// Sends what `attack` appends for each stream until the server ends the connection; it must say GOAWAY.
 /// Returns how many streams that took.
 fn attack_until_goaway(server: &Server, attack: impl Fn(&mut Vec<u8>, u32)) -> u32 {

@@ -69,7 +69,8 @@ fn the_clients_own_shorter_deadline_wins() {
 
 #[test]
 fn calls_over_the_in_flight_budget_are_shed() {
-    let mut setup = Setup::gate(|gate| gate.max_in_flight = 2);
+    let mut setup = Setup::gate(|gate| gate.max_in_flight = 1);
+    setup.limits.own_calls = 1;
     setup.workers = 1;
     let server = setup.start();
     let client = server.client();

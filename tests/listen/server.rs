@@ -119,6 +119,15 @@ impl Server {
             .sum()
     }
 
+    /// Waits until a call has been refused for too many in flight, at most 3 s.
+    pub(crate) fn wait_for_shed(&self) {
+        let give_up = timer_now() + Duration::from_secs(3);
+        while self.counters.shed_in_flight.load(Ordering::Relaxed) == 0 {
+            assert!(timer_now() < give_up, "nothing was shed");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     pub(crate) fn wait_for_no_calls(&self) {
         let give_up = timer_now() + Duration::from_secs(3);
         while self.in_flight() != 0 {

@@ -4,14 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 use tradewind_engine::model::printable;
 
-use crate::listen::socket::Peer;
+use crate::listen::socket::{HOST_BITS, Peer};
 use crate::wire::report::MAX_REPORTER_BYTES;
-
-/// What of an IPv6 address tells hosts apart: each has the other half to itself, so it says nothing.
-const HOST_BITS: u8 = 64;
 
 /// Peers whom the operator trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,13 +76,7 @@ impl Identity {
             };
         }
         Self {
-            peer: match peer {
-                Peer::Ip(IpAddr::V6(address)) if !address.is_loopback() => {
-                    let network = Ipv6Net::new(address, HOST_BITS);
-                    Peer::Ip(IpAddr::V6(network.map_or(address, |net| net.network())))
-                }
-                other => other,
-            },
+            peer: peer.host(),
             name: String::new(),
             is_trusted: false,
         }

@@ -15,7 +15,7 @@ use super::porter::{Arrival, Host};
 use super::preface::Opened;
 use super::service::WorkerService;
 use super::stranger::{self, Signpost};
-use super::warden::{self, ConnectionState, Phase, Terms};
+use super::warden::{self, Phase, Terms};
 use super::watched::{self, Watched};
 
 /// Speaks HTTP/2 on a worker.
@@ -73,8 +73,9 @@ where
         },
         // Who has not said a word when the drain begins has nothing in flight.
         _ = arrival.phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+        () = arrival.state.told_to_go() => return,
     };
-    let control = Arc::new(ConnectionState::default());
+    let control = arrival.state;
     let watch = Terms {
         max_age: limits.age_of(arrival.serial),
         send_deadline: limits.send_deadline,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::durations::{Counted, Durations};
+use super::seats::{Sitting, Welcome};
 use crate::clock;
 
 /// Counters (only ever rise) and gauges (rise and fall) of one gate and its workers.
@@ -17,8 +18,10 @@ use crate::clock;
 pub struct GateCounters {
     /// Connections taken from the listeners, those refused afterwards included.
     pub accepted: AtomicU64,
-    /// Connections closed at once because the gate was full ([`super::limits::GateLimits::max_connections`]).
+    /// Connections closed at once because the gate was full of busy ones ([`super::limits::GateLimits::max_connections`]).
     pub refused_cap: AtomicU64,
+    /// Connections closed because the gate was full and another came: idle ones, or of a host with nearly all.
+    pub displaced: AtomicU64,
     /// Connections closed because the HTTP/2 preface was wrong, cut short or late.
     pub refused_preface: AtomicU64,
     /// Errors of `accept`, such as no free file descriptor.
@@ -51,6 +54,21 @@ impl GateCounters {
         Self {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             ..Self::default()
+        }
+    }
+
+    /// The place that a newcomer got, if it got one; counts what that came to.
+    pub(crate) fn seated(&self, welcome: Welcome) -> Option<Sitting> {
+        match welcome {
+            Welcome::Free(sitting) => Some(sitting),
+            Welcome::InPlaceOf(sitting) => {
+                count(&self.displaced);
+                Some(sitting)
+            }
+            Welcome::Full => {
+                count(&self.refused_cap);
+                None
+            }
         }
     }
 
@@ -89,6 +107,8 @@ pub struct WorkerGauges {
     pub open: AtomicU64,
     /// Gauge: calls in flight, from the request's head to the end of its answer's body.
     pub in_flight: AtomicU64,
+    /// Gauge: those of them that are beyond what their connections have to themselves.
+    pub(crate) shared: AtomicU64,
     /// Calls that might have been timed.
     calls: AtomicU64,
     /// How long timed calls took, from the request's head to that of its answer. Streams are not timed.

@@ -171,6 +171,7 @@ impl Gate {
                     request_deadline: door.limits.request_deadline,
                     streaming: door.streaming,
                     names_peer: door.names_peer,
+                    own_calls: u64::from(door.limits.own_calls),
                     max_in_flight: u64::try_from(share.max(1)).unwrap_or(u64::MAX),
                     timed: self.timed,
                     counters: Arc::clone(counters),
@@ -215,6 +216,9 @@ impl Gate {
     ) -> Result<Endpoint, ListenError> {
         let listener = Listener::bind(endpoint).await?;
         let endpoint = listener.endpoint().clone();
+        if matches!(endpoint, Endpoint::Unix(_)) {
+            self.shared.seats.keep_for_unix();
+        }
         let porter = Porter {
             hosts,
             shared: Arc::clone(&self.shared),

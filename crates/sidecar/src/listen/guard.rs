@@ -1,6 +1,6 @@
 //! The guard around each call: a place in the in-flight budget, a deadline, and a net for panics.
 //!
-//! It costs three additions to counters that only this worker writes, and for one call in 64 two looks at the clock. The timer is made only if the call
+//! It costs five additions to counters that only this worker writes, and for one call in 64 two looks at the clock. The timer is made only if the call
 //! does not finish in its first poll, which a routing decision always does.
 
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use tower::util::Oneshot;
 use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::service::WorkerService;
 use super::socket::Peer;
-use super::warden::ConnectionState;
+use super::warden::{Call, ConnectionState};
 
 /// What all calls of one door on one worker have in common.
 #[derive(Debug)]
@@ -32,7 +32,9 @@ pub(crate) struct CallTerms {
     pub(crate) streaming: fn(&str) -> bool,
     /// Which paths are told who asks.
     pub(crate) names_peer: fn(&str) -> bool,
-    /// Calls this worker may have in flight.
+    /// Calls that each connection may have in flight, whatever others do.
+    pub(crate) own_calls: u64,
+    /// Calls this worker may have in flight beyond those.
     pub(crate) max_in_flight: u64,
     /// Which calls are timed.
     pub(crate) timed: Timed,
@@ -73,7 +75,7 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
     type Future = GuardedCall<S>;
 
     fn call(&self, mut request: Request<Incoming>) -> GuardedCall<S> {
-        let place = Place::take(&self.terms);
+        let place = Place::take(&self.terms, &self.connection);
         if place.is_none() {
             counters::count(&self.terms.counters.shed_in_flight);
         }
@@ -97,22 +99,33 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
     }
 }
 
-/// One unit of a worker's in-flight budget, given back on drop.
+/// A call's place among those in flight, given back on drop.
 #[derive(Debug)]
 struct Place {
     terms: Arc<CallTerms>,
+    /// Whether it is of what all connections share.
+    is_shared: bool,
+    _call: Call,
 }
 
 impl Place {
-    fn take(terms: &Arc<CallTerms>) -> Option<Self> {
-        let in_flight = &terms.gauges.in_flight;
-        // One thread alone adds to this gauge, so a look before the addition cannot go stale.
-        if counters::read(in_flight) >= terms.max_in_flight {
-            return None;
+    /// A place of the connection's own as long as it has one, else of those that all share: so who floods a door takes no
+    /// place from who asks a little.
+    fn take(terms: &Arc<CallTerms>, connection: &Arc<ConnectionState>) -> Option<Self> {
+        let gauges = &terms.gauges;
+        let is_shared = connection.calls() >= terms.own_calls;
+        // One thread alone adds to these gauges, so a look before the addition cannot go stale.
+        if is_shared {
+            if counters::read(&gauges.shared) >= terms.max_in_flight {
+                return None;
+            }
+            counters::count(&gauges.shared);
         }
-        counters::count(in_flight);
+        counters::count(&gauges.in_flight);
         Some(Self {
             terms: Arc::clone(terms),
+            is_shared,
+            _call: connection.begin_call(),
         })
     }
 
@@ -126,7 +139,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        counters::uncount(&self.terms.gauges.in_flight);
+        let gauges = &self.terms.gauges;
+        counters::uncount(&gauges.in_flight);
+        if self.is_shared {
+            counters::uncount(&gauges.shared);
+        }
     }
 }
 

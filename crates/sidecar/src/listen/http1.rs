@@ -7,15 +7,16 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Limited;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,16 +31,18 @@ use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::drain::DrainReport;
 use super::porter::{Arrival, Host};
 use super::preface::Opened;
-use super::socket::{Accepted, Listener, Peer};
+use super::seats::Seats;
+use super::socket::{Accepted, Listener};
 use super::stranger::{self, Signpost};
-use super::warden::{self, ConnectionState, Phase, Terms};
+use super::warden::{self, Call, Phase, Terms};
 use super::watched::{self, Watched};
 use crate::clock;
 
 /// Bounds of an HTTP/1.1 door. The first number is that of the debug door, the second that of the query door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Http1Limits {
-    /// Open connections; 256, 1,024: viewers of the console with a stream each, and the pools of a proxy's workers. More are closed as soon as they are accepted.
+    /// Open connections; 256, 1,024: viewers of the console with a stream each, and the pools of a proxy's workers. For more,
+    /// idle ones go, so that whoever opens them all cannot keep a probe of `/livez` out.
     pub max_connections: usize,
     /// Time for a request's head to arrive, and for which an idle connection is kept; 5 s, 30 s: a proxy's pool should
     /// outlive a lull.
@@ -126,6 +129,7 @@ where
     let phase = watch::Sender::new(Phase::Serving);
     let pristine = phase.subscribe();
     let mut open = JoinSet::new();
+    let seats = Arc::new(Seats::new(limits.max_connections));
     let gauges = counters
         .workers
         .first()
@@ -138,13 +142,19 @@ where
             Some(_ended) = open.join_next() => counters::uncount(&counters.open),
             accepted = acceptor.next(&counters.accept_errors) => {
                 counters::count(&counters.accepted);
-                if open.len() >= limits.max_connections {
-                    counters::count(&counters.refused_cap);
+                let Some(peer) = accepted.peer() else {
                     continue;
-                }
+                };
+                let Some(sitting) = counters.seated(seats.take(peer)) else {
+                    continue;
+                };
                 counters::count(&counters.open);
-                // Nobody here asks who it is.
-                let arrival = Arrival { peer: Peer::Unix(None), serial: 0, phase: pristine.clone() };
+                let arrival = Arrival {
+                    peer,
+                    serial: 0,
+                    phase: pristine.clone(),
+                    state: Arc::clone(&sitting.state),
+                };
                 let host = Http1Host {
                     service: service.clone(),
                     limits,
@@ -153,14 +163,17 @@ where
                     gauges: Arc::clone(&gauges),
                     signpost: signpost.clone(),
                 };
-                match accepted {
-                    // Without Nagle's delay where the socket allows it; a gone peer shows at the first read.
-                    Accepted::Tcp(stream) => {
-                        drop(stream.set_nodelay(true));
-                        open.spawn(host.serve(stream, arrival))
+                open.spawn(async move {
+                    match accepted {
+                        // Without Nagle's delay where the socket allows it; a gone peer shows at the first read.
+                        Accepted::Tcp(stream) => {
+                            drop(stream.set_nodelay(true));
+                            host.serve(stream, arrival).await;
+                        }
+                        Accepted::Unix(stream) => host.serve(stream, arrival).await,
                     }
-                    Accepted::Unix(stream) => open.spawn(host.serve(stream, arrival)),
-                };
+                    drop(sitting);
+                });
             }
         }
     }
@@ -258,12 +271,16 @@ impl<S: HttpService> Host for Http1Host<S> {
             signpost,
         } = self;
         let Arrival {
-            peer, mut phase, ..
+            peer,
+            mut phase,
+            state: control,
+            ..
         } = arrival;
         let opened = tokio::select! {
             opened = time::timeout(limits.header_read_timeout, Opened::read(stream)) => opened,
             // Who has not said a word when the drain begins has no request in flight.
             _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+            () = control.told_to_go() => return,
         };
         let stream = match opened {
             Ok(Ok(stream)) => stream,
@@ -274,7 +291,6 @@ impl<S: HttpService> Host for Http1Host<S> {
             counters::count(&counters.refused_preface);
             return stranger::answer_http2(stream, &signpost).await;
         }
-        let control = Arc::new(ConnectionState::default());
         let terms = Terms {
             max_age: limits.max_age,
             send_deadline: limits.send_deadline,
@@ -282,11 +298,13 @@ impl<S: HttpService> Host for Http1Host<S> {
         let _warden = warden::spawn(&control, terms, phase.clone(), &counters);
         let service = {
             let counters = Arc::clone(&counters);
+            let control = Arc::clone(&control);
             service_fn(move |mut request: Request<Incoming>| {
                 if names_peer(request.uri().path()) {
                     request.extensions_mut().insert(peer);
                 }
                 let began = gauges.begin(Timed::All);
+                let call = control.begin_call();
                 let answer = answer(service.clone(), request, limits, Arc::clone(&counters));
                 let gauges = Arc::clone(&gauges);
                 async move {
@@ -294,7 +312,7 @@ impl<S: HttpService> Host for Http1Host<S> {
                     if let Some(began) = began {
                         gauges.durations.record(began.elapsed());
                     }
-                    answer
+                    answer.map(|answer| answer.map(|body| Held { body, _call: call }))
                 }
             })
         };
@@ -308,6 +326,33 @@ impl<S: HttpService> Host for Http1Host<S> {
         )
         .await
         .count(&counters, &phase);
+    }
+}
+
+/// The body of an answer, with the call that it ends.
+#[derive(Debug)]
+struct Held {
+    body: Body,
+    _call: Call,
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -16,6 +16,11 @@ pub struct Limits {
     /// Streams a peer may have open at once; 1..=2^31-1, 128 network, 1,024 trusted. Without it one
     /// connection that opens 100,000 body-less streams takes 875 MB (F34).
     pub max_concurrent_streams: u32,
+    /// Calls that a connection may have in flight whatever others do; 16. What is beyond is of what all share
+    /// ([`GateLimits::max_in_flight`]). A proxy that asks from each of its workers has one or two at a time, so it is
+    /// answered while somebody else holds every shared place (80 connections that held 128 streams each once kept
+    /// everybody out).
+    pub own_calls: u32,
     /// Streams we reset because of the peer's own errors before the connection gets GOAWAY, over its
     /// life; 1,024 network, 8,192 trusted. Stops `MadeYouReset`, CVE-2025-8671 (F30). Refused streams count
     /// too, so it must exceed the bursts an honest client can make.
@@ -62,6 +67,7 @@ impl Limits {
     pub const fn network() -> Self {
         Self {
             max_concurrent_streams: 128,
+            own_calls: 16,
             max_local_error_reset_streams: 1_024,
             max_pending_accept_reset_streams: 200,
             stream_window_bytes: 64 * 1_024,
@@ -116,10 +122,11 @@ impl Limits {
 /// Bounds of the gate as a whole, over all doors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateLimits {
-    /// Open connections over all doors; 2,000. More are closed as soon as they are accepted (F25).
+    /// Open connections over all doors; 2,000. For more, idle ones go; while none is idle they are closed as soon as they are
+    /// accepted (F25).
     pub max_connections: usize,
-    /// Calls in flight over all workers, from the request's head until the answer has been sent; 10,000.
-    /// More are answered `RESOURCE_EXHAUSTED`. Each worker gets an equal part, so that no counter is
+    /// Calls in flight over all workers beyond those that each connection has to itself ([`Limits::own_calls`]), from the
+    /// request's head until the answer has been sent; 10,000. More are answered `RESOURCE_EXHAUSTED`. Each worker gets an equal part, so that no counter is
     /// shared between cores. Times the largest answer, this bounds what all peers that do not read can
     /// make us keep: 20 MB for answers of 2 KiB (F38).
     pub max_in_flight: usize,

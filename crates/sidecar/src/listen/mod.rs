@@ -7,7 +7,7 @@
 //! batches the answers of a connection into few writes; [`limits`] holds every bound with its reason;
 //! [`counters::GateCounters`] shows what was refused and why.
 //!
-//! Reading order: [`limits`], [`gate`], `porter` (who gets a connection), `connection` (one HTTP/2 connection),
+//! Reading order: [`limits`], [`gate`], `porter` (who gets a connection), `seats` (who goes when the gate is full), `connection` (one HTTP/2 connection),
 //! `guard` (one call), `warden` (age, stalls, drain), [`worker`], [`socket`], [`http1`] (HTTP/1.1: the debug door on the
 //! control runtime, the query door on the workers), `stranger` (who speaks the other of the two protocols).
 //!
@@ -31,6 +31,7 @@ mod executor;
 mod guard;
 mod porter;
 mod preface;
+mod seats;
 mod warden;
 mod watched;
 

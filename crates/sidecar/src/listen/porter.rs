@@ -13,8 +13,9 @@ use tokio::sync::{Notify, watch};
 use super::accept::Acceptor;
 use super::counters::{self, GateCounters, WorkerGauges};
 use super::limits::GateLimits;
+use super::seats::{Seats, Sitting};
 use super::socket::{Accepted, Peer};
-use super::warden::Phase;
+use super::warden::{ConnectionState, Phase};
 
 /// What the doors of a gate share.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<GateCounters>,
     /// By worker.
     pub(crate) runtimes: Vec<Handle>,
+    /// The connections that are open.
+    pub(crate) seats: Arc<Seats>,
     /// Where the search for the least busy worker starts, so that ties go round.
     cursor: AtomicUsize,
     /// Numbers the connections.
@@ -37,6 +40,7 @@ impl Shared {
             limits,
             counters: Arc::new(GateCounters::new(runtimes.len())),
             runtimes,
+            seats: Arc::new(Seats::new(limits.max_connections)),
             cursor: AtomicUsize::new(0),
             serial: AtomicU64::new(0),
             empty: Notify::new(),
@@ -73,6 +77,8 @@ pub(crate) struct Arrival {
     pub(crate) serial: u64,
     /// The gate's life.
     pub(crate) phase: watch::Receiver<Phase>,
+    /// What is to be known of it.
+    pub(crate) state: Arc<ConnectionState>,
 }
 
 /// Receives connections on one worker and speaks their protocol.
@@ -116,18 +122,18 @@ impl<H: Host> Porter<H> {
         else {
             return;
         };
-        let Some(visit) = Visit::begin(&self.shared, gauges) else {
-            counters::count(&counters.refused_cap);
-            return;
-        };
         // A socket error here and below means that the peer is gone already.
         let Some(peer) = accepted.peer() else {
+            return;
+        };
+        let Some(visit) = Visit::begin(&self.shared, gauges, peer) else {
             return;
         };
         let arrival = Arrival {
             peer,
             serial: self.shared.serial.fetch_add(1, Ordering::Relaxed),
             phase: self.phase.clone(),
+            state: Arc::clone(&visit.sitting.state),
         };
         let host = host.clone();
         match accepted {
@@ -152,27 +158,25 @@ impl<H: Host> Porter<H> {
     }
 }
 
-/// A connection's place among the open ones, given back on drop.
+/// A connection among the open ones, uncounted on drop.
 #[derive(Debug)]
 struct Visit {
     shared: Arc<Shared>,
     gauges: Arc<WorkerGauges>,
+    sitting: Sitting,
 }
 
 impl Visit {
     /// `None` if the gate is full.
-    fn begin(shared: &Arc<Shared>, gauges: &Arc<WorkerGauges>) -> Option<Self> {
-        let cap = u64::try_from(shared.limits.max_connections).unwrap_or(u64::MAX);
-        let grown = |open: u64| (open < cap).then_some(open + 1);
-        shared
-            .counters
-            .open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
-            .ok()?;
+    fn begin(shared: &Arc<Shared>, gauges: &Arc<WorkerGauges>, peer: Peer) -> Option<Self> {
+        let counters = &shared.counters;
+        let sitting = counters.seated(shared.seats.take(peer))?;
+        counters::count(&counters.open);
         counters::count(&gauges.open);
         Some(Self {
             shared: Arc::clone(shared),
             gauges: Arc::clone(gauges),
+            sitting,
         })
     }
 

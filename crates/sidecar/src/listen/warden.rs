@@ -1,9 +1,9 @@
 //! The warden of a connection: a second, mostly sleeping task that watches its age, its progress and the
 //! gate's phase, so that the connection's own task, which runs for every call, looks at one atomic only.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -50,9 +50,63 @@ pub(crate) struct ConnectionState {
     write_blocked: AtomicBool,
     /// Rises when a waiting answer has gone out or a blocked socket takes bytes again.
     progress: AtomicU32,
+    /// Calls in flight, from the request's head to the end of its answer.
+    calls: AtomicU64,
+    /// The number of the connection that came after the end of its last call, or its own if it had none.
+    idle_since: AtomicU64,
+    /// Connections that have come to its gate.
+    arrivals: Arc<AtomicU64>,
+}
+
+/// A call in flight on a connection; over on drop.
+#[derive(Debug)]
+pub(crate) struct Call(Arc<ConnectionState>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let state = &self.0;
+        // Later than whatever has come by now and said nothing.
+        let now = state.arrivals.load(Ordering::Relaxed) + 1;
+        state.idle_since.store(now, Ordering::Relaxed);
+        counters::uncount(&state.calls);
+    }
 }
 
 impl ConnectionState {
+    /// Of the connection of this number, counted by `arrivals`.
+    pub(crate) fn arriving(number: u64, arrivals: Arc<AtomicU64>) -> Self {
+        Self {
+            idle_since: AtomicU64::new(number),
+            arrivals,
+            ..Self::default()
+        }
+    }
+
+    /// A call begins.
+    pub(crate) fn begin_call(self: &Arc<Self>) -> Call {
+        counters::count(&self.calls);
+        Call(Arc::clone(self))
+    }
+
+    /// Calls in flight.
+    pub(crate) fn calls(&self) -> u64 {
+        counters::read(&self.calls)
+    }
+
+    /// Since which connection's arrival it is idle; `None` while a call is in flight.
+    pub(crate) fn idle_since(&self) -> Option<u64> {
+        (self.calls() == 0).then(|| counters::read(&self.idle_since))
+    }
+
+    /// Completes when it is told to go, for what comes before calls: nobody waits for anything then.
+    pub(crate) async fn told_to_go(&self) {
+        std::future::poll_fn(|cx| match self.order(cx) {
+            Order::Serve => Poll::Pending,
+            Order::Leave | Order::Cut => Poll::Ready(()),
+        })
+        .await;
+    }
+
     /// The order in force; `cx` is woken when it changes.
     pub(crate) fn order(&self, cx: &Context<'_>) -> Order {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +124,8 @@ impl ConnectionState {
         }
     }
 
-    fn give(&self, order: Order) {
+    /// Gives an order, which overrides milder ones.
+    pub(crate) fn give(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::AcqRel);
         let task = self
             .task

@@ -77,8 +77,13 @@ fn encode_connections(
         ("accepted", "Connections accepted", &gate.accepted),
         (
             "refused_cap",
-            "Connections closed at once, over the cap",
+            "Connections closed at once, over the cap with no other to go",
             &gate.refused_cap,
+        ),
+        (
+            "displaced",
+            "Connections closed for newcomers, over the cap: idle ones, or of a host with nearly all",
+            &gate.displaced,
         ),
         (
             "refused_preface",
