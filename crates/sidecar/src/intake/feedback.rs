@@ -6,7 +6,9 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
@@ -33,6 +35,11 @@ pub const MAX_OUTCOMES: usize = 1_024;
 
 /// Most histograms taken of one message.
 pub const MAX_HISTOGRAMS: usize = 32;
+
+/// How long nothing more is read of a stream that has told more than its reporter's quota, or what cannot be read. So the flow
+/// control of the connection makes the sender wait, and what it sends beyond costs it and not the worker: full messages of
+/// [`MAX_OUTCOMES`] come at about the rate of the quota then.
+pub const REST: Duration = Duration::from_millis(20);
 
 /// How many outcomes a histogram counts as towards its reporter's quota: it takes some hundred times the work.
 const HISTOGRAM_COST: u64 = 100;
@@ -77,6 +84,8 @@ struct Call {
     peer: Peer,
     /// The message of a stream that is being read.
     message: Option<u64>,
+    /// Whether it has told too much, since that was last asked.
+    is_too_much: bool,
     summary: Summary,
 }
 
@@ -172,6 +181,11 @@ impl Telling {
     /// Takes outcomes; none before the first good policy.
     pub fn outcomes(&mut self, batch: &ReportRequest) {
         drop(self.feedback.shared.take_outcomes(&mut self.call, batch));
+    }
+
+    /// Waits where more was told than its quota: to be called before more is read.
+    pub async fn rest(&mut self) {
+        self.call.rest().await;
     }
 
     /// Takes what a proxy counts of a node that it sends to; nothing before the first good policy.
@@ -318,6 +332,7 @@ impl Shared {
             self.refuse(call, batch.kind, (given - wanted, &fault), "message");
         }
         if wanted > granted {
+            call.is_too_much = true;
             let words = format_args!("{granted} of {wanted} are within the reporter's quota");
             let fault = Fault::new(RefusedReason::Quota, words);
             self.refuse(call, batch.kind, (wanted - granted, &fault), "message");
@@ -345,6 +360,7 @@ impl Shared {
 
     /// Counts an unreadable message.
     fn unreadable(&self, call: &mut Call, kind: ReportKind, words: &str) {
+        call.is_too_much = true;
         let fault = Fault::new(RefusedReason::Undecodable, words);
         self.refuse(call, kind, (1, &fault), "message");
     }
@@ -385,6 +401,7 @@ impl Shared {
                 Ok(message) => take(&mut call, &message)?,
                 Err(words) => self.unreadable(&mut call, kind, &words),
             }
+            call.rest().await;
         }
         Ok(Response::new(call.summary.into_message()))
     }
@@ -424,7 +441,15 @@ impl Call {
         Self {
             peer,
             message: None,
+            is_too_much: false,
             summary: Summary::default(),
+        }
+    }
+
+    /// Waits where it has told too much, before more is read of its stream.
+    async fn rest(&mut self) {
+        if std::mem::take(&mut self.is_too_much) {
+            time::sleep(REST).await;
         }
     }
 }

@@ -18,6 +18,7 @@ use tower::Service;
 
 use super::signposts::signpost;
 use crate::doors::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
+use crate::doors::earned::Earned;
 use crate::listen::ListenError;
 use crate::listen::gate::{Door, Gate};
 use crate::listen::limits::{GateLimits, Limits};
@@ -142,7 +143,7 @@ impl Documents {
     }
 
     /// Answers a call for one of them.
-    fn call(&mut self, request: Request<Incoming>) -> Answered {
+    fn call(&mut self, request: Request<Earned<Incoming>>) -> Answered {
         let path = request.uri().path();
         if path.starts_with(TOPOLOGY_PATHS) {
             self.topology.call(request)
@@ -187,6 +188,7 @@ impl Service<Request<Incoming>> for Services {
                 let refused = Status::resource_exhausted(words).into_http();
                 return Box::pin(async move { Ok(refused) });
             };
+            let request = request.map(|body| Earned::new(body, MAX_APPLY_BYTES));
             let answered = self.large.call(request);
             return Box::pin(async move {
                 let answer = answered.await;
@@ -195,6 +197,7 @@ impl Service<Request<Incoming>> for Services {
             });
         }
         if Documents::serves(path) {
+            let request = request.map(|body| Earned::new(body, MAX_ADMIN_BYTES));
             return self.small.call(request);
         }
         if path.starts_with(ADMIN_PATHS) {

@@ -5,6 +5,7 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use super::answering::Answering;
+use crate::doors::earned::Earned;
 use crate::doors::envoy::access_log::AccessLogs;
 use crate::doors::envoy::authorize::Authorizer;
 use crate::doors::envoy::endpoints::Endpoints;
@@ -69,13 +70,18 @@ impl EnvoyServices {
             EnvoyService::Authorize => {
                 return Answering::Check(self.authorize.clone().call(request));
             }
-            EnvoyService::Process => self.process.clone().call(request),
-            EnvoyService::AccessLogs => self.access_logs.clone().call(request),
-            EnvoyService::LoadStats => self.load_stats.clone().call(request),
-            EnvoyService::Endpoints => self.endpoints.clone().call(request),
-            EnvoyService::Aggregated => self.aggregated.clone().call(request),
+            EnvoyService::Process => self.process.clone().call(told(request)),
+            EnvoyService::AccessLogs => self.access_logs.clone().call(told(request)),
+            EnvoyService::LoadStats => self.load_stats.clone().call(told(request)),
+            EnvoyService::Endpoints => self.endpoints.clone().call(told(request)),
+            EnvoyService::Aggregated => self.aggregated.clone().call(told(request)),
         })
     }
+}
+
+/// A call of a service that streams.
+fn told(request: Request<Incoming>) -> Request<Earned<Incoming>> {
+    request.map(|body| Earned::new(body, MAX_TOLD_BYTES))
 }
 
 /// One of Envoy's services.

@@ -19,6 +19,7 @@ use super::answering::Answering;
 use super::envoy::{self, EnvoyService, EnvoyServices};
 use crate::clock;
 use crate::decision_log::DecisionLog;
+use crate::doors::earned::Earned;
 use crate::doors::envoy::access_log::{AccessLogCounters, AccessLogs};
 use crate::doors::envoy::authorize::Authorizer;
 use crate::doors::envoy::endpoints::Endpoints;
@@ -235,7 +236,10 @@ impl All {
         let path = request.uri().path();
         if let Some(method) = path.strip_prefix(DECISION_PATHS) {
             return match method {
-                "DecideBatch" => Answering::Other(self.batch.clone().call(request)),
+                "DecideBatch" => {
+                    let request = request.map(|body| Earned::new(body, grpc::MAX_BATCH_BYTES));
+                    Answering::Other(self.batch.clone().call(request))
+                }
                 "Follow" => Answering::Other(self.follow.clone().call(request)),
                 _ => Answering::Decide(self.single.clone().call(request)),
             };
@@ -244,9 +248,9 @@ impl All {
             return self.envoys.call(service, request);
         }
         Answering::Other(if path.starts_with(FEEDBACK_PATHS) {
-            self.feedback.clone().call(request)
+            self.feedback.clone().call(told(request))
         } else if path.starts_with(TELEMETRY_PATHS) {
-            self.telemetry.clone().call(request)
+            self.telemetry.clone().call(told(request))
         } else if let Some(refused) = self.elsewhere(path) {
             let refused = refused.into_http();
             Box::pin(async move { Ok(refused) })
@@ -261,6 +265,11 @@ impl All {
         let words = self.state.doors.get()?.elsewhere(Door::Grpc, path)?;
         Some(Status::unimplemented(words))
     }
+}
+
+/// A call that tells something.
+fn told(request: Request<Incoming>) -> Request<Earned<Incoming>> {
+    request.map(|body| Earned::new(body, feedback::MAX_REPORT_BYTES))
 }
 
 /// Health and reflection.

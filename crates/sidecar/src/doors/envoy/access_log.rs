@@ -172,6 +172,7 @@ impl AccessLogService for AccessLogs {
             if let Some(LogEntries::HttpLogs(entries)) = message.log_entries {
                 self.take(&log, &mut telling, entries.log_entry);
             }
+            telling.rest().await;
         }
         Ok(Response::new(StreamAccessLogsResponse {}))
     }

@@ -96,12 +96,12 @@ async fn take_all(
             _ = draining.wait_for(|fleet| fleet.draining) => None,
         };
         let Some(message) = message else { return };
-        let published = state.published.load();
-        if let Some(published) = published.as_ref() {
+        if let Some(published) = state.published.load().as_ref() {
             for report in reports(&message.cluster_stats, published) {
                 telling.load_by_proxy(&report);
             }
         }
+        telling.rest().await;
     }
 }
 

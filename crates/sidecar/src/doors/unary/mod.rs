@@ -24,6 +24,7 @@ use tonic::Status;
 use tonic::codegen::BoxFuture;
 use tower::Service;
 
+use super::earned::Earned;
 use answer::HEAD_BYTES;
 use replay::{Next, Seen};
 
@@ -75,10 +76,13 @@ impl<M, S> Clone for Shortcut<M, S> {
     }
 }
 
+/// The body of a call that is handed on.
+pub type Rest<B> = Earned<Replay<B, <B as Body>::Error>>;
+
 /// What stands behind: a generated tonic service.
 pub trait Generated<B: Body>:
     Service<
-        Request<Replay<B, B::Error>>,
+        Request<Rest<B>>,
         Response = Response<tonic::body::Body>,
         Error = Infallible,
         Future = BoxFuture<Response<tonic::body::Body>, Infallible>,
@@ -88,7 +92,7 @@ pub trait Generated<B: Body>:
 
 impl<S, B: Body> Generated<B> for S where
     S: Service<
-            Request<Replay<B, B::Error>>,
+            Request<Rest<B>>,
             Response = Response<tonic::body::Body>,
             Error = Infallible,
             Future = BoxFuture<Response<tonic::body::Body>, Infallible>,
@@ -131,9 +135,11 @@ impl<M, S> Ways<M, S> {
     /// Hands a call on, and before the rest of its body what was seen of it.
     fn pass_on<B: Body>(&self, request: Request<B>, seen: Seen<B::Error>) -> Behind
     where
+        M: Method,
         S: Generated<B>,
     {
-        let request = request.map(|rest| Replay::new(seen, rest));
+        let most = M::MAX_QUESTION_BYTES;
+        let request = request.map(|rest| Earned::new(Replay::new(seen, rest), most));
         self.behind.clone().call(request)
     }
 }
