@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::client::request;
 use crate::fleet::{self, Fleet};
 use crate::server::{Files, Server};
 use tradewind::sidecar::clock::timer_now;
+use tradewind::sidecar::geoip::source::FileDigest;
 
 const APPLIED: &str = "tradewind_policy_reload_total{result=\"applied\"}";
 const REFUSED: &str = "tradewind_policy_reload_total{result=\"refused\"}";
@@ -319,6 +321,67 @@ async fn a_bad_topology_leaves_the_policy_free_to_change_and_the_reverse() {
         (server.count(DEGRADED), server.count(topology_degraded)),
         (1, 0)
     );
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_holds_nothing_up() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    for name in ["policy.yaml", "topology.yaml"] {
+        let degraded = format!(
+            "tradewind_source_degraded{{source=\"{}\"}}",
+            name.trim_end_matches(".yaml")
+        );
+        let text = fs::read_to_string(files.path(name)).unwrap();
+        fs::remove_file(files.path(name)).unwrap();
+        let made = Command::new("mkfifo").arg(files.path(name)).status();
+        assert!(made.unwrap().success());
+        server
+            .until("it is refused", || server.count(&degraded) == 1)
+            .await;
+        let ready = server.get("/readyz").json();
+        assert!(
+            ready.to_string().contains("is not a regular file"),
+            "{ready}"
+        );
+        // Operators are served, and the file is taken as soon as it is one again.
+        files.replace(name, &text);
+        server
+            .until("it is good again", || server.count(&degraded) == 0)
+            .await;
+    }
+    assert_eq!(rule(&server).await, "all");
+    let mut server = server;
+    server.signal("TERM");
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_policy_cut_between_two_rules_is_refused_for_its_sum() {
+    let files = Files::new();
+    let whole = fleet::policy("all")
+        + "    - {name: second, owner: tests, rollback: none, pools: [edge]}\n";
+    let sum = |text: &str| format!("{}  policy.yaml\n", FileDigest::of(text.as_bytes()));
+    files.write("policy.yaml", &whole);
+    files.write("policy.yaml.sha256", sum(&whole));
+    let server = files.setup().start().await;
+    assert_eq!(server.count(DEGRADED), 0);
+    files.replace("policy.yaml", fleet::policy("all"));
+    server
+        .until("it is refused", || server.count(DEGRADED) == 1)
+        .await;
+    let ready = server.get("/readyz").json();
+    assert!(
+        ready
+            .to_string()
+            .contains("as the `.sha256` file beside it says"),
+        "{ready}"
+    );
+    assert_eq!(server.revision(), 1);
+    // With the sum of it, it is what somebody wants.
+    files.replace("policy.yaml.sha256", sum(&fleet::policy("all")));
+    server.until_revision(2).await;
+    assert_eq!(server.count(DEGRADED), 0);
 }
 
 #[tokio::test]

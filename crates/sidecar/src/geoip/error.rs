@@ -53,7 +53,7 @@ pub enum GeoError {
         value: String,
     },
     /// The file is not the one the sum was made of.
-    #[error("SHA-256 of geo file `{}` is {actual}, must be {expected} as the `.sha256` file beside it says", path.display())]
+    #[error("SHA-256 of `{}` is {actual}, must be {expected} as the `.sha256` file beside it says", path.display())]
     SumDiffers {
         /// The file.
         path: PathBuf,

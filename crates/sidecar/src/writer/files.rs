@@ -15,6 +15,9 @@ use tradewind_engine::lifecycle::{Steward, Wanted};
 const STEADY_PAUSE: Duration = Duration::from_millis(20);
 const STEADY_TRIES: usize = 25;
 
+/// So often, at least, is a file looked at that cannot be read.
+const UNREADABLE_TRIES: usize = 5;
+
 /// Where policy and topology are read from; `None` for the embedded example.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -52,10 +55,12 @@ impl Files {
         if steward.has_tried(&wanted) {
             return wanted;
         }
-        for _ in 0..STEADY_TRIES {
+        for tries in 1..=STEADY_TRIES {
             thread::sleep(STEADY_PAUSE);
             let again = self.read();
-            if again == wanted {
+            // A file and the sum beside it change one after the other.
+            let is_readable = again.policy.is_ok() && again.topology.is_ok();
+            if again == wanted && (is_readable || tries >= UNREADABLE_TRIES) {
                 break;
             }
             wanted = again;
@@ -74,7 +79,7 @@ fn name(path: Option<&Path>) -> String {
 fn read(path: Option<&Path>, embedded: &str) -> Result<Arc<str>, String> {
     match path {
         None => Ok(embedded.into()),
-        Some(path) => store::read_document(path)
+        Some(path) => store::read_served(path)
             .map(Arc::from)
             .map_err(|error| error.to_string()),
     }
