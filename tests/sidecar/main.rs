@@ -33,6 +33,7 @@ mod families;
 mod feedback;
 mod fleet;
 mod fleet_changes;
+mod floods;
 mod geo;
 mod handover;
 #[path = "../support/http.rs"]
@@ -50,6 +51,8 @@ mod openapi;
 mod openapi_debug;
 mod openmetrics;
 mod page;
+#[path = "../listen/peer.rs"]
+mod peer;
 mod places;
 mod policies;
 #[path = "../support/ports.rs"]
