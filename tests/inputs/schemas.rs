@@ -343,7 +343,7 @@ fn settings_are_taken_and_refused_alike() {
     let good = json!({
         "policy": "p.yaml", "topology": "t.yaml", "geo": ["g.mmdb"], "listen": ["127.0.0.1:1", "unix:/s"],
         "debug": "127.0.0.1:2", "admin": "unix:/a", "http": "[::1]:3", "state_dir": "/state", "workers": 2,
-        "max_connections": 10, "drain_deadline": "1s", "poll": "1s", "decisions_kept": 5, "log": "info",
+        "max_connections": 10, "max_calls": 64, "drain_deadline": "1s", "poll": "1s", "decisions_kept": 5, "log": "info",
         "log_format": "json", "trusted_reporters": ["unix", "10.0.0.0/8"],
     });
     let dir = tempfile::tempdir().expect("a directory");

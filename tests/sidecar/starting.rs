@@ -105,6 +105,7 @@ fn every_bad_setting_is_named_at_once() {
         .also("listen", "nowhere")
         .with("workers", "0")
         .with("max-connections", "0")
+        .with("max-calls", "1")
         .with("poll", "1ms")
         .refused();
     assert_eq!(status.code(), Some(2), "{said}");
@@ -113,6 +114,7 @@ fn every_bad_setting_is_named_at_once() {
         "listen is `nowhere`",
         "workers is 0",
         "max_connections is 0",
+        "max_calls is 1",
         "poll is 1ms",
     ] {
         assert!(said.contains(part), "{part} in {said}");

@@ -26,6 +26,9 @@ const STAY: f64 = 0.6 * RISE;
 const FAST_LEAST: f64 = 16.0;
 const SLOW_LEAST: f64 = 150.0;
 
+/// A key counted less often over either horizon cannot have its fair share's smallest part, and is only looked at if it is hot.
+const LEAST_JUDGED: f64 = 8.0;
+
 /// Copies of a key: enough that each carries at most this share of what one node should carry …
 const SHARE_PER_COPY: f64 = 0.25;
 
@@ -113,12 +116,15 @@ impl HotKeys {
     /// copies of a key among them.
     pub fn tick(&mut self, passed_ms: f64, nodes_of: impl Fn(Group) -> (usize, u8)) -> Vec<HotKey> {
         let mut hot = BTreeMap::new();
-        for counter in self.slow.counters() {
-            self.judge(counter, &nodes_of, &mut hot);
+        // Nearly all keys of a sketch are seldom asked for, and looking each up would be most of a tick's work.
+        let often = |counter: &&Counter<GroupKey>| f64::from(counter.count) >= LEAST_JUDGED;
+        let counters = self.slow.counters().iter().chain(self.fast.counters());
+        for counter in counters.filter(often) {
+            self.judge(counter.key, &nodes_of, &mut hot);
         }
-        for counter in self.fast.counters() {
-            if !hot.contains_key(&counter.key) {
-                self.judge(counter, &nodes_of, &mut hot);
+        for key in self.hot.keys() {
+            if self.slow.get(*key).or(self.fast.get(*key)).is_some() {
+                self.judge(*key, &nodes_of, &mut hot);
             }
         }
         self.hot = hot
@@ -150,20 +156,17 @@ impl HotKeys {
     /// Takes a key in if its share, over either horizon, is high enough to rise or to stay.
     fn judge(
         &self,
-        counter: &Counter<GroupKey>,
+        key: GroupKey,
         nodes_of: &impl Fn(Group) -> (usize, u8),
         hot: &mut BTreeMap<GroupKey, HotKey>,
     ) {
-        let key = counter.key;
+        if hot.contains_key(&key) {
+            return;
+        }
         let Some(totals) = self.totals.get(&key.group) else {
             return;
         };
         let known = self.hot.get(&key).copied();
-        let at_most = f64::from(counter.count);
-        // What cannot be a fair share's smallest part over either horizon needs no more looking at.
-        if known.is_none() && at_most < 8.0 {
-            return;
-        }
         let (nodes, max_copies) = nodes_of(key.group);
         let nodes = from_u64(nodes as u64);
         if nodes < 2.0 || max_copies < 2 {

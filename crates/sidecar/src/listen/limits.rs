@@ -126,9 +126,9 @@ pub struct GateLimits {
     /// accepted (F25).
     pub max_connections: usize,
     /// Calls in flight over all workers beyond those that each connection has to itself ([`Limits::own_calls`]), from the
-    /// request's head until the answer has been sent; 10,000. More are answered `RESOURCE_EXHAUSTED`. Each worker gets an equal part, so that no counter is
-    /// shared between cores. Times the largest answer, this bounds what all peers that do not read can
-    /// make us keep: 20 MB for answers of 2 KiB (F38).
+    /// request's head until the answer has been sent; 4,096. More are answered `RESOURCE_EXHAUSTED`. Each worker gets an
+    /// equal part, so that no counter is shared between cores. It bounds what peers can make us keep that open streams and
+    /// say nothing (6 to 10 KB each), or ask and do not read (one answer each, F38).
     pub max_in_flight: usize,
     /// Pause after an accept error such as "too many open files"; 50 ms (F24).
     pub accept_backoff: Duration,
@@ -143,7 +143,7 @@ impl Default for GateLimits {
     fn default() -> Self {
         Self {
             max_connections: 2_000,
-            max_in_flight: 10_000,
+            max_in_flight: 4_096,
             accept_backoff: Duration::from_millis(50),
             drain_deadline: Duration::from_secs(5),
             descriptor_reserve: 64,

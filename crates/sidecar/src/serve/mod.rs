@@ -284,6 +284,7 @@ impl Queries {
         let drain_deadline = Duration::from_millis(settings.drain_deadline.as_ms());
         let limits = |max_connections| GateLimits {
             max_connections,
+            max_in_flight: settings.max_calls,
             drain_deadline,
             ..GateLimits::default()
         };

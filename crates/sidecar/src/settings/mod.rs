@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::identity::Trusted;
+use crate::listen::limits::GateLimits;
 use crate::listen::socket::Endpoint;
 use crate::listen::worker;
 use crate::settings::here::Here;
@@ -114,6 +115,11 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CONNECTIONS")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: Option<usize>,
+    /// Most calls in flight at once beyond 16 of each connection, 64 to 1000000: answers on their way and open streams, so as many
+    /// requests as ext_proc looks at, at about 6 KB each [default: 4096]
+    #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CALLS")]
+    #[schemars(range(min = 64, max = 1_000_000))]
+    pub max_calls: Option<usize>,
     /// Time given to calls in flight at shutdown, up to 10m [default: 5s]
     #[arg(long, value_name = "DURATION", env = "TRADEWIND_DRAIN_DEADLINE")]
     pub drain_deadline: Option<DurationMs>,
@@ -194,6 +200,8 @@ pub struct Settings {
     pub workers: usize,
     /// Most connections open at once.
     pub max_connections: usize,
+    /// Most calls in flight at once, beyond those that each connection has to itself.
+    pub max_calls: usize,
     /// Time given to calls in flight at shutdown.
     pub drain_deadline: DurationMs,
     /// How often all files are looked at.
@@ -289,6 +297,7 @@ impl Args {
             state_dir: self.state_dir.or(file.state_dir),
             workers: self.workers.or(file.workers),
             max_connections: self.max_connections.or(file.max_connections),
+            max_calls: self.max_calls.or(file.max_calls),
             drain_deadline: self.drain_deadline.or(file.drain_deadline),
             poll: self.poll.or(file.poll),
             trusted_reporters: longer(self.trusted_reporters, file.trusted_reporters),
@@ -321,6 +330,9 @@ impl Args {
         };
         let workers = self.workers.unwrap_or_else(worker::default_count);
         let connections = self.max_connections.unwrap_or(2_000);
+        let calls = self
+            .max_calls
+            .unwrap_or(GateLimits::default().max_in_flight);
         let kept = self.decisions_kept.unwrap_or(1_024);
         let drain_deadline = self.drain_deadline.unwrap_or(DurationMs::from_ms(5_000));
         let poll = self.poll.unwrap_or(DurationMs::from_ms(10_000));
@@ -329,6 +341,7 @@ impl Args {
         faults.check("decision_log_max_bytes", &log_bytes, &log_range);
         faults.check("workers", &workers, &(1..=256));
         faults.check("max_connections", &connections, &(1..=100_000));
+        faults.check("max_calls", &calls, &(64..=1_000_000));
         faults.check("decisions_kept", &kept, &(0..=100_000));
         let ms = DurationMs::from_ms;
         faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
@@ -365,6 +378,7 @@ impl Args {
             http,
             workers,
             max_connections: connections,
+            max_calls: calls,
             drain_deadline,
             poll,
             trusted_reporters: trusted(&self.trusted_reporters, faults),
