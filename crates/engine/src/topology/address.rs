@@ -53,9 +53,9 @@ pub enum AddressError {
 /// A range that is refused unless listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedRange {
-    /// 127.0.0.0/8, `::1`, `localhost`.
+    /// 127.0.0.0/8, `::1`, `localhost`; as of all IPv4 ranges, also what NAT64, 6to4 and Teredo make of it.
     Loopback,
-    /// 169.254.0.0/16, `fe80::/10`.
+    /// 169.254.0.0/16, `fe80::/10`, and the site-local `fec0::/10` of old.
     LinkLocal,
     /// Where clouds serve instance credentials.
     Metadata,
@@ -279,10 +279,30 @@ fn refused_ip(ip: IpAddr) -> Option<RefusedRange> {
                 _ if ip == metadata => Some(RefusedRange::Metadata),
                 _ if ip.is_unicast_link_local() => Some(RefusedRange::LinkLocal),
                 _ if ip.is_multicast() => Some(RefusedRange::Multicast),
-                // ::a.b.c.d, the deprecated IPv4-compatible form, would reach the IPv4 address behind it.
-                _ => ip.to_ipv4().and_then(refused_v4),
+                _ if (ip.segments()[0] & 0xffc0) == 0xfec0 => Some(RefusedRange::LinkLocal),
+                _ => behind(ip).and_then(refused_v4),
             }
         }
+    }
+}
+
+/// The IPv4 address that an IPv6 address leads to, by a translator or a tunnel, if it does.
+fn behind(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [first, second, third, ..] = ip.segments();
+    let [_, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d] = ip.octets();
+    let last = Ipv4Addr::new(a, b, c, d);
+    match (first, second) {
+        // NAT64: the well-known prefix, and the one for local use (RFC 6052, RFC 8215).
+        (0x0064, 0xff9b) => Some(last),
+        // 6to4 (RFC 3056).
+        (0x2002, _) => {
+            let ([a, b], [c, d]) = (second.to_be_bytes(), third.to_be_bytes());
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        // Teredo writes the client's address inverted (RFC 4380).
+        (0x2001, 0) => Some(Ipv4Addr::from_bits(!last.to_bits())),
+        // ::a.b.c.d, the deprecated IPv4-compatible form.
+        _ => ip.to_ipv4(),
     }
 }
 
@@ -363,6 +383,13 @@ mod tests {
             ("metadata.google.internal:80", Some(RefusedRange::Metadata)),
             ("169.254.1.1:80", Some(RefusedRange::LinkLocal)),
             ("[fe80::1]:80", Some(RefusedRange::LinkLocal)),
+            ("[fec0::1]:80", Some(RefusedRange::LinkLocal)),
+            ("[64:ff9b::7f00:1]:80", Some(RefusedRange::Loopback)),
+            ("[64:ff9b:1::a9fe:a9fe]:80", Some(RefusedRange::Metadata)),
+            ("[64:ff9b::a00:1]:80", None),
+            ("[2002:7f00:1::]:80", Some(RefusedRange::Loopback)),
+            ("[2002:a00:1::1]:80", None),
+            ("[2001:0:1::80ff:fffe]:80", Some(RefusedRange::Loopback)),
             ("0.0.0.0:80", Some(RefusedRange::Unspecified)),
             ("[::]:80", Some(RefusedRange::Unspecified)),
             ("224.0.0.1:80", Some(RefusedRange::Multicast)),

@@ -2,12 +2,14 @@
 //!
 //! A truncated file, a wrong file or a broken generator most often shows as a fleet that has shrunk. Weight is compared
 //! node by node, by id: what is gone or smaller counts, what is new or larger does not make up for it, because new nodes
-//! start with empty caches. Drain and maintenance do not count: they are an operator's explicit word, and reversible.
+//! start with empty caches. Drain and maintenance do not count, since they are an operator's explicit word, and reversible;
+//! unless nothing is left that takes traffic: then all of it goes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Topology;
+use crate::model::AdminState;
 
 /// What one topology takes away of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +30,13 @@ impl Removal {
             let left = kept.get(&*node.id).copied().unwrap_or_default();
             removal.removed += u64::from(node.capacity.saturating_sub(left));
             removal.whole += u64::from(node.capacity);
+        }
+        let takes_traffic = |fleet: &Topology| {
+            let mut nodes = fleet.nodes().iter();
+            nodes.any(|node| node.state == AdminState::Ready && node.capacity > 0)
+        };
+        if takes_traffic(before) && !takes_traffic(after) {
+            removal.removed = removal.whole;
         }
         removal
     }
@@ -120,6 +129,19 @@ mod tests {
             ("z", 100, "site: b, state: drain"),
         ];
         assert!((ratio(&after) - 0.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_fleet_of_which_nothing_takes_traffic_is_gone() {
+        let out = |state: &'static str| {
+            [
+                ("x", 100, "site: a, state: maintenance"),
+                ("y", 200, "site: a, state: drain"),
+                ("z", 100, state),
+            ]
+        };
+        assert!((ratio(&out("site: b, state: maintenance")) - 1.0).abs() < 1e-12);
+        assert!((ratio(&out("site: b")) - 0.0).abs() < 1e-12);
     }
 
     #[test]
