@@ -55,6 +55,14 @@ impl Fleet {
         self
     }
 
+    /// The same with everything in maintenance but the origin: a fleet of which nothing takes traffic would be held.
+    pub(crate) fn of_origin_only(mut self) -> Self {
+        for node in self.nodes.iter_mut().filter(|node| node.site != "dub") {
+            node.state = "maintenance";
+        }
+        self
+    }
+
     pub(crate) fn change(mut self, id: &str, change: impl FnOnce(&mut Node)) -> Self {
         change(self.nodes.iter_mut().find(|node| node.id == id).unwrap());
         self

@@ -220,11 +220,14 @@ async fn a_refusal_is_a_status_with_its_reason() {
         assert_eq!(reply.json()["verdict"], "VERDICT_REFUSE");
         assert_eq!(reply.header("retry-after"), None);
     }
-    // Every node in maintenance: there is none, which may pass.
-    let topology = fleet::Fleet::usual()
-        .text()
-        .replace("state: ready", "state: maintenance");
-    files.replace("topology.yaml", topology);
+    // Every node that the rule may name is in maintenance: there is none, which may pass.
+    let policy = std::fs::read_to_string(files.path("policy.yaml")).unwrap();
+    let edge_only = policy.replace("pools: [edge, regional, origin]", "pools: [edge]");
+    files.replace("policy.yaml", edge_only);
+    files.replace(
+        "topology.yaml",
+        fleet::Fleet::usual().of_origin_only().text(),
+    );
     server
         .until("no node is left", || {
             let reply = server.query().get("/v1/route", &PROXY).unwrap();

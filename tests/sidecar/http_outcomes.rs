@@ -127,6 +127,20 @@ async fn what_is_wholly_unreadable_is_the_callers_mistake() {
 }
 
 #[tokio::test]
+async fn a_web_page_tells_nothing() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    for header in [
+        ("Origin", "https://evil.example"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ] {
+        let mut door = server.query();
+        let reply = door.ask(("POST", "/v1/outcomes"), &[header], GOOD.as_bytes());
+        assert_eq!(reply.unwrap().status, 403, "{header:?}");
+    }
+}
+
+#[tokio::test]
 async fn lines_and_reporters_are_bounded() {
     let files = Files::new();
     let server = files.setup().start().await;

@@ -278,3 +278,29 @@ async fn what_is_no_message_is_refused() {
     book.take(("POST", "/debug/plan"), &reply);
     assert_eq!(reply.status, 400, "{reply:?}");
 }
+
+#[tokio::test]
+async fn a_door_open_to_the_network_changes_nothing_unless_it_is_told_to() {
+    let body = json!({"node": "fra-1", "reason": "disk"}).to_string();
+    let drain = ("POST", "/debug/actions/drain");
+    let headers = [JSON, ("if-match", "\"1\"")];
+    let files = Files::new();
+    let open = files.setup().with("debug", "0.0.0.0:0");
+    let server = open.clone().start().await;
+    let reply = ask(&server, drain, &headers, body.as_bytes());
+    assert_eq!(reply.status, 403, "{reply:?}");
+    assert!(
+        reply.json()["error"]
+            .as_str()
+            .unwrap()
+            .contains("--debug-actions")
+    );
+    assert_eq!(
+        get(&server, "/debug/sidecar").json()["roles"],
+        json!(["observe"])
+    );
+    drop(server);
+    let server = open.flag("debug-actions").start().await;
+    let reply = ask(&server, drain, &headers, body.as_bytes());
+    assert_eq!(reply.status, 200, "{reply:?}");
+}

@@ -116,7 +116,7 @@ impl DecisionService for Decider {
             if faults.is_empty() {
                 Ok(Response::new(batch))
             } else {
-                Err(Status::invalid_argument(faults.join("; ")))
+                Err(Status::invalid_argument(super::in_words(&faults)))
             }
         })
         .ok_or_else(no_policy)?

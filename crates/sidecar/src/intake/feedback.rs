@@ -106,6 +106,8 @@ struct Batch<'a, M> {
     kind: ReportKind,
     reporter: &'a str,
     items: &'a [M],
+    /// How many more were given, which nobody has read.
+    beyond: usize,
     /// How many are taken at most.
     bound: usize,
     /// What each costs of its reporter's quota.
@@ -145,18 +147,20 @@ impl Feedback {
         }
     }
 
-    /// Takes outcomes told by `peer` as lines of text; `None` before the first good policy.
+    /// Takes outcomes told by `peer` as lines of text, beyond which so many more were given; `None` before the first good
+    /// policy.
     pub fn take_lines(
         &self,
         peer: Peer,
         reporter: &str,
-        lines: &[OutcomeLine],
+        (lines, beyond): (&[OutcomeLine], usize),
     ) -> Option<ReportResponse> {
         let mut call = Call::of(peer);
         let batch = Batch {
             kind: ReportKind::Outcome,
             reporter,
             items: lines,
+            beyond,
             bound: MAX_OUTCOMES,
             cost: 1,
             by: By::Anybody,
@@ -202,6 +206,7 @@ impl Shared {
             kind: ReportKind::Outcome,
             reporter: &batch.reporter,
             items: &batch.outcomes,
+            beyond: 0,
             bound: MAX_OUTCOMES,
             cost: 1,
             by: By::Anybody,
@@ -225,6 +230,7 @@ impl Shared {
             kind: ReportKind::Load,
             reporter: "",
             items: slice::from_ref(report),
+            beyond: 0,
             bound: 1,
             cost: 1,
             by,
@@ -246,6 +252,7 @@ impl Shared {
             kind: ReportKind::Histogram,
             reporter: &batch.reporter,
             items: &batch.histograms,
+            beyond: 0,
             bound: MAX_HISTOGRAMS,
             cost: HISTOGRAM_COST,
             by: By::Anybody,
@@ -325,7 +332,7 @@ impl Shared {
         batch: &Batch<'_, M>,
         (wanted, granted): (usize, usize),
     ) {
-        let given = batch.items.len();
+        let given = batch.items.len() + batch.beyond;
         if given > wanted {
             let words = format_args!("{given} given, at most {wanted} are taken");
             let fault = Fault::new(RefusedReason::TooMany, words);

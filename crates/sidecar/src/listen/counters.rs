@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::durations::{Counted, Durations};
-use super::seats::{Sitting, Welcome};
 use crate::clock;
 
 /// Counters (only ever rise) and gauges (rise and fall) of one gate and its workers.
@@ -54,21 +53,6 @@ impl GateCounters {
         Self {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             ..Self::default()
-        }
-    }
-
-    /// The place that a newcomer got, if it got one; counts what that came to.
-    pub(crate) fn seated(&self, welcome: Welcome) -> Option<Sitting> {
-        match welcome {
-            Welcome::Free(sitting) => Some(sitting),
-            Welcome::InPlaceOf(sitting) => {
-                count(&self.displaced);
-                Some(sitting)
-            }
-            Welcome::Full => {
-                count(&self.refused_cap);
-                None
-            }
         }
     }
 

@@ -145,7 +145,7 @@ where
                 let Some(peer) = accepted.peer() else {
                     continue;
                 };
-                let Some(sitting) = counters.seated(seats.take(peer)) else {
+                let Some(sitting) = seats.take(peer).counted(&counters) else {
                     continue;
                 };
                 counters::count(&counters.open);

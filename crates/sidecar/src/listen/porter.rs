@@ -170,7 +170,7 @@ impl Visit {
     /// `None` if the gate is full.
     fn begin(shared: &Arc<Shared>, gauges: &Arc<WorkerGauges>, peer: Peer) -> Option<Self> {
         let counters = &shared.counters;
-        let sitting = counters.seated(shared.seats.take(peer))?;
+        let sitting = shared.seats.take(peer).counted(counters)?;
         counters::count(&counters.open);
         counters::count(&gauges.open);
         Some(Self {

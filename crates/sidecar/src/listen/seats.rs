@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::counters::{self, GateCounters};
 use super::socket::Peer;
 use super::warden::{ConnectionState, Order};
 
@@ -66,6 +67,23 @@ pub(crate) enum Welcome {
     InPlaceOf(Sitting),
     /// None: every connection that could have gone has calls in flight, and no host has far more of them.
     Full,
+}
+
+impl Welcome {
+    /// The place, if there is one; counts what it came to.
+    pub(crate) fn counted(self, counters: &GateCounters) -> Option<Sitting> {
+        match self {
+            Self::Free(sitting) => Some(sitting),
+            Self::InPlaceOf(sitting) => {
+                counters::count(&counters.displaced);
+                Some(sitting)
+            }
+            Self::Full => {
+                counters::count(&counters.refused_cap);
+                None
+            }
+        }
+    }
 }
 
 impl Seats {

@@ -101,6 +101,16 @@ fn encode_connections(
             &gate.aged_out,
         ),
         (
+            "stalled",
+            "Connections closed since their peers did not take their answers",
+            &gate.stalled,
+        ),
+        (
+            "broken",
+            "Connections ended by a fault of the protocol, the keepalive or the socket",
+            &gate.broken,
+        ),
+        (
             "deadline_exceeded",
             "Calls ended at their deadline",
             &gate.deadline_exceeded,

@@ -65,6 +65,8 @@ pub struct Sources {
     pub streams: Arc<Streams>,
     /// Names that the debug door is asked by, beside addresses and those of this machine.
     pub hosts: Arc<[String]>,
+    /// Whether whoever reaches the debug door may operate by it.
+    pub operates: bool,
     /// Where operators' calls are answered.
     pub desk: AdminDesk,
 }

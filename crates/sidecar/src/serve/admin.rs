@@ -16,6 +16,7 @@ use tonic::codegen::BoxFuture;
 use tonic::service::Routes;
 use tower::Service;
 
+use super::services::MAX_OTHER_BYTES;
 use super::signposts::signpost;
 use crate::doors::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
 use crate::doors::earned::Earned;
@@ -208,6 +209,7 @@ impl Service<Request<Incoming>> for Services {
             let refused = Status::unimplemented(words).into_http();
             return Box::pin(async move { Ok(refused) });
         }
+        let request = request.map(|body| Earned::new(body, MAX_OTHER_BYTES));
         let answered = Service::call(&mut self.others, request);
         Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
     }
@@ -225,7 +227,9 @@ fn reflection() -> axum::Router {
         .with_service_name("tradewind.v1.AdminService")
         .build_v1();
     match reflection {
-        Ok(reflection) => drop(routes.add_service(reflection)),
+        Ok(reflection) => {
+            routes.add_service(reflection.max_decoding_message_size(MAX_OTHER_BYTES));
+        }
         Err(error) => tracing::warn!(%error, "reflection is not served on the admin door"),
     }
     routes.routes().into_axum_router()

@@ -170,6 +170,7 @@ pub async fn serve(
             moves: Arc::default(),
             streams,
             hosts: settings.debug_hosts.clone().into(),
+            operates: operates(&settings),
             desk,
         };
         looking.push(tokio::spawn(recorder::record_all(sources.clone())));
@@ -209,6 +210,12 @@ pub async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether whoever reaches the debug door may operate by it.
+fn operates(settings: &Settings) -> bool {
+    let is_here = settings.debug.ip().is_loopback();
+    settings.debug_actions.unwrap_or(is_here)
+}
+
 /// Every file that the settings name.
 fn files(settings: &Settings) -> Vec<PathBuf> {
     let documents = [&settings.policy, &settings.topology];
@@ -229,7 +236,7 @@ impl DebugDoor {
         sources: impl FnOnce(Arc<GateCounters>) -> Sources,
     ) -> Result<Self, ListenError> {
         if !settings.debug.ip().is_loopback() {
-            tracing::warn!(address = %settings.debug, "the debug door is open to the network, it has no access control");
+            tracing::warn!(address = %settings.debug, actions = operates(settings), "the debug door is open to the network, it has no access control");
         }
         let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
         let endpoint = listener.endpoint().clone();

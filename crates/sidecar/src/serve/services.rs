@@ -255,6 +255,7 @@ impl All {
             let refused = refused.into_http();
             Box::pin(async move { Ok(refused) })
         } else {
+            let request = request.map(|body| Earned::new(body, MAX_OTHER_BYTES));
             let answered = Service::call(&mut self.others.clone(), request);
             Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
         })
@@ -275,14 +276,18 @@ fn told(request: Request<Incoming>) -> Request<Earned<Incoming>> {
 /// Health and reflection.
 fn others(health: HealthServer<impl Health>) -> axum::Router {
     let mut routes = Routes::builder();
-    routes.add_service(health);
+    routes.add_service(health.max_decoding_message_size(MAX_OTHER_BYTES));
     match reflection().build_v1() {
-        Ok(reflection) => drop(routes.add_service(reflection)),
+        Ok(reflection) => {
+            routes.add_service(reflection.max_decoding_message_size(MAX_OTHER_BYTES));
+        }
         Err(error) => tracing::warn!(%error, "reflection is not served"),
     }
     // Tools older than 2023 and not a few newer ones know only this name of the same service.
     match reflection().build_v1alpha() {
-        Ok(reflection) => drop(routes.add_service(reflection)),
+        Ok(reflection) => {
+            routes.add_service(reflection.max_decoding_message_size(MAX_OTHER_BYTES));
+        }
         Err(error) => tracing::warn!(%error, "reflection is not served as v1alpha"),
     }
     routes.routes().into_axum_router()
@@ -326,6 +331,9 @@ pub(super) async fn report_health(reporter: HealthReporter, mut ready: watch::Re
         }
     }
 }
+
+/// Largest message to health and reflection, in bytes: a name.
+pub(super) const MAX_OTHER_BYTES: usize = 4 << 10;
 
 /// The services of these doors, for reflection.
 const SERVED_HERE: [&str; 6] = [

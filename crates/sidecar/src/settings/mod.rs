@@ -116,7 +116,7 @@ pub struct Args {
     #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: Option<usize>,
     /// Most calls in flight at once beyond 16 of each connection, 64 to 1000000: answers on their way and open streams, so as many
-    /// requests as ext_proc looks at, at about 6 KB each [default: 4096]
+    /// requests as Envoy has looked at while they last, at about 6 KB each [default: 4096]
     #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CALLS")]
     #[schemars(range(min = 64, max = 1_000_000))]
     pub max_calls: Option<usize>,
@@ -144,6 +144,17 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub debug_hosts: Vec<String>,
+    /// Let whoever reaches the debug door operate by it (drain, reset breakers, order rollouts); it has no access control
+    /// [default: only while it is on loopback]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "TRADEWIND_DEBUG_ACTIONS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub debug_actions: Option<bool>,
     /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
     #[schemars(range(min = 0, max = 100_000))]
@@ -210,6 +221,8 @@ pub struct Settings {
     pub trusted_reporters: Vec<Trusted>,
     /// Names that the debug door is asked by, beside addresses and those of this machine.
     pub debug_hosts: Vec<String>,
+    /// Whether whoever reaches the debug door may operate by it; `None` for where it is on loopback.
+    pub debug_actions: Option<bool>,
     /// Recent decisions kept for the debug door.
     pub decisions_kept: usize,
     /// Where decisions are written down; `None` for nowhere.
@@ -276,6 +289,15 @@ impl Settings {
     }
 }
 
+/// How many there may be of what.
+struct Numbers {
+    workers: usize,
+    connections: usize,
+    calls: usize,
+    decisions_kept: usize,
+    log_bytes: u64,
+}
+
 impl Args {
     /// What is given here, else what `file` gives.
     fn or(self, file: Self) -> Self {
@@ -302,6 +324,7 @@ impl Args {
             poll: self.poll.or(file.poll),
             trusted_reporters: longer(self.trusted_reporters, file.trusted_reporters),
             debug_hosts: longer(self.debug_hosts, file.debug_hosts),
+            debug_actions: self.debug_actions.or(file.debug_actions),
             decisions_kept: self.decisions_kept.or(file.decisions_kept),
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
@@ -312,8 +335,28 @@ impl Args {
         }
     }
 
+    /// What is counted, with defaults where nothing is given.
+    fn numbers(&self, faults: &mut Faults) -> Numbers {
+        let gate = GateLimits::default();
+        let numbers = Numbers {
+            workers: self.workers.unwrap_or_else(worker::default_count),
+            connections: self.max_connections.unwrap_or(gate.max_connections),
+            calls: self.max_calls.unwrap_or(gate.max_in_flight),
+            decisions_kept: self.decisions_kept.unwrap_or(1_024),
+            log_bytes: self.decision_log_max_bytes.unwrap_or(256_000_000),
+        };
+        let log_range = 1_000_000..=1_000_000_000_000;
+        faults.check("decision_log_max_bytes", &numbers.log_bytes, &log_range);
+        faults.check("workers", &numbers.workers, &(1..=256));
+        faults.check("max_connections", &numbers.connections, &(1..=100_000));
+        faults.check("max_calls", &numbers.calls, &(64..=1_000_000));
+        faults.check("decisions_kept", &numbers.decisions_kept, &(0..=100_000));
+        numbers
+    }
+
     /// Defaults where nothing is given; every value checked.
     fn settle(self, faults: &mut Faults) -> Settings {
+        let numbers = self.numbers(faults);
         if self.policy.is_some() != self.topology.is_some() {
             faults
                 .add("only one of policy and topology is given, both or neither are needed".into());
@@ -328,21 +371,8 @@ impl Args {
         } else {
             self.listen
         };
-        let workers = self.workers.unwrap_or_else(worker::default_count);
-        let connections = self.max_connections.unwrap_or(2_000);
-        let calls = self
-            .max_calls
-            .unwrap_or(GateLimits::default().max_in_flight);
-        let kept = self.decisions_kept.unwrap_or(1_024);
         let drain_deadline = self.drain_deadline.unwrap_or(DurationMs::from_ms(5_000));
         let poll = self.poll.unwrap_or(DurationMs::from_ms(10_000));
-        let log_bytes = self.decision_log_max_bytes.unwrap_or(256_000_000);
-        let log_range = 1_000_000..=1_000_000_000_000;
-        faults.check("decision_log_max_bytes", &log_bytes, &log_range);
-        faults.check("workers", &workers, &(1..=256));
-        faults.check("max_connections", &connections, &(1..=100_000));
-        faults.check("max_calls", &calls, &(64..=1_000_000));
-        faults.check("decisions_kept", &kept, &(0..=100_000));
         let ms = DurationMs::from_ms;
         faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
         faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
@@ -376,16 +406,17 @@ impl Args {
             debug: self.debug.unwrap_or(DEFAULT_DEBUG),
             admin,
             http,
-            workers,
-            max_connections: connections,
-            max_calls: calls,
+            workers: numbers.workers,
+            max_connections: numbers.connections,
+            max_calls: numbers.calls,
             drain_deadline,
             poll,
             trusted_reporters: trusted(&self.trusted_reporters, faults),
             debug_hosts: self.debug_hosts,
-            decisions_kept: kept,
+            debug_actions: self.debug_actions,
+            decisions_kept: numbers.decisions_kept,
             decision_log: self.decision_log,
-            decision_log_max_bytes: log_bytes,
+            decision_log_max_bytes: numbers.log_bytes,
             otlp: otlp(self.otlp_endpoint.as_deref(), &self.standard, faults),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),

@@ -153,7 +153,7 @@ impl History {
     /// The rollout that was kept. One that cannot be read is as good as none: the policy in force serves.
     pub(super) fn load_rollout(&self) -> Option<RolloutRecord> {
         let path = self.folder.join(ROLLOUT);
-        let whole = super::store::read_document(&path).ok()?;
+        let whole = super::store::read_regular(&path).ok()?;
         let record = RolloutLine::parse(&whole);
         if record.is_none() {
             let error = io::Error::new(io::ErrorKind::InvalidData, "is not a rollout");

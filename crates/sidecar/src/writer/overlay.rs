@@ -80,7 +80,7 @@ impl Overlay {
 
 /// Reads what was kept; refuses what could not have been set.
 fn read(path: &Path) -> io::Result<Entries> {
-    let kept: Vec<Kept> = serde_json::from_str(&store::read_document(path)?)?;
+    let kept: Vec<Kept> = serde_json::from_str(&store::read_regular(path)?)?;
     let is_good = |kept: &Kept| {
         kept.target.id().len() <= MAX_ID_BYTES
             && kept.entry.state != AdminState::Ready

@@ -20,15 +20,19 @@ pub fn read_document(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8"))
 }
 
-/// Reads a document that is to be served: a regular file, since opening a pipe would wait for its writer and hold up everything
-/// else; and the one that `<file>.sha256` is of, where that stands beside it, since a text that is cut between two lines may
-/// be a sound document too.
-pub fn read_served(path: &Path) -> io::Result<String> {
+/// Reads a document from a regular file: opening a pipe would wait for its writer, and hold up everything else.
+pub fn read_regular(path: &Path) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         let message = "is not a regular file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    let text = read_document(path)?;
+    read_document(path)
+}
+
+/// Reads a document that is to be served: the one that `<file>.sha256` is of, where that stands beside it, since a text that is
+/// cut between two lines may be a sound document too.
+pub fn read_served(path: &Path) -> io::Result<String> {
+    let text = read_regular(path)?;
     let digest = FileDigest::of(text.as_bytes());
     check_sum_file(path, digest)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::in_words;
 use crate::intake::recent::RecentDecisions;
 use crate::state::{Fleet, State};
 use crate::wire::proto;
@@ -39,6 +40,9 @@ pub const MAX_ADMIN_BYTES: usize = 16 << 10;
 /// Most watches at once; each is a call that does not end.
 const MAX_WATCHES: usize = 64;
 
+/// Most documents looked at at once, by plans, tests and validations of both doors.
+const MAX_LOOKS: usize = 2;
+
 const _: () = assert!(MAX_DOCUMENT_BYTES == 32 << 20, "an apply holds a document");
 
 /// Takes what operators ask.
@@ -48,6 +52,8 @@ pub struct AdminDesk {
     state: Arc<State>,
     recent: Arc<RecentDecisions>,
     watches: Arc<Semaphore>,
+    /// Places of those whose document is being looked at, which takes a thread for seconds, whoever waits for it.
+    looks: Arc<Semaphore>,
 }
 
 impl AdminDesk {
@@ -59,7 +65,17 @@ impl AdminDesk {
             state,
             recent,
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            looks: Arc::new(Semaphore::new(MAX_LOOKS)),
         }
+    }
+
+    /// A place to look at a document, to be held until that has been done.
+    fn look_place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let place = Arc::clone(&self.looks).try_acquire_owned();
+        place.map_err(|_| {
+            let words = format!("{MAX_LOOKS} documents are being looked at already");
+            Status::resource_exhausted(words)
+        })
     }
 
     /// A place for one who waits for changes.
@@ -203,7 +219,7 @@ async fn tell_of_changes(state: Arc<State>, tell: mpsc::Sender<proto::TopologyEv
     reason = "what errors are mapped with takes them"
 )]
 fn invalid(faults: Faults) -> Status {
-    Status::invalid_argument(faults.join("; "))
+    Status::invalid_argument(in_words(&faults))
 }
 
 fn refused(error: &ApplyError) -> Status {

@@ -49,7 +49,12 @@ impl AdminDesk {
             recent: self.recent.recent(usize::MAX),
         };
         let revision = told::newest(&ground.policies.revisions);
-        let planning = tokio::task::spawn_blocking(move || policy_plan::plan(&ground, &document));
+        let place = self.look_place()?;
+        let planning = tokio::task::spawn_blocking(move || {
+            let planned = policy_plan::plan(&ground, &document);
+            drop(place);
+            planned
+        });
         let planned = planning.await;
         let planned = planned.map_err(|error| Status::internal(error.to_string()))?;
         Ok((planned, revision))
@@ -67,7 +72,13 @@ impl AdminDesk {
             return Err(invalid(faults));
         }
         let policies = self.policies().await?;
-        let looked = tokio::task::spawn_blocking(move || look(&policies, &document)).await;
+        let place = self.look_place()?;
+        let looking = tokio::task::spawn_blocking(move || {
+            let looked = look(&policies, &document);
+            drop(place);
+            looked
+        });
+        let looked = looking.await;
         let looked = looked.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(looked))
     }

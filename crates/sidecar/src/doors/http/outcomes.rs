@@ -8,15 +8,20 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::extract::Query;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 
 use super::{fault, json, no_policy, read_body};
-use crate::intake::feedback::{Feedback, MAX_REPORT_BYTES, OutcomeLine};
+use crate::intake::feedback::{Feedback, MAX_OUTCOMES, MAX_REPORT_BYTES, OutcomeLine};
 use crate::listen::socket::Peer;
 use crate::wire;
 
 /// Takes the lines of the body.
 pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response<Body> {
+    if is_from_a_page(request.headers()) {
+        let words =
+            "a web page may not tell outcomes: `origin` or `sec-fetch-site` says that one asks";
+        return fault(StatusCode::FORBIDDEN, words);
+    }
     let reporter = match reporter(&request) {
         Ok(reporter) => reporter,
         Err(words) => return fault(StatusCode::BAD_REQUEST, &words),
@@ -32,11 +37,16 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         Err(answer) => return *answer,
     };
     let (mut outcomes, mut lines, mut readable) = (Vec::new(), 0, false);
+    let mut beyond = 0;
     for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {
             continue;
         }
         lines += 1;
+        if outcomes.len() >= MAX_OUTCOMES {
+            beyond += 1;
+            continue;
+        }
         let told = wire::json::outcomes(line);
         readable |= told.is_ok();
         match told {
@@ -54,7 +64,7 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         let words = "no outcome is given; a JSON object a line is expected";
         return fault(StatusCode::BAD_REQUEST, words);
     }
-    let Some(summary) = feedback.take_lines(peer, &reporter, &outcomes) else {
+    let Some(summary) = feedback.take_lines(peer, &reporter, (&outcomes, beyond)) else {
         return no_policy();
     };
     let status = if readable {
@@ -63,6 +73,11 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         StatusCode::BAD_REQUEST
     };
     json(status, Some(&summary))
+}
+
+/// Whether a browser asks for a page: any page elsewhere can make it send lines here. Programs send neither header.
+fn is_from_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
 /// Who tells, by the only parameter there is.

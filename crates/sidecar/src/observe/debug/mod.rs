@@ -45,7 +45,10 @@ const VIEWS: [&str; 6] = ["/", "/map", "/explain", "/policy", "/live", "/states"
 
 /// All pages of the debug door.
 pub fn router(sources: Sources) -> Router {
-    let hosts = Arc::clone(&sources.hosts);
+    let terms = guard::Terms {
+        hosts: Arc::clone(&sources.hosts),
+        operates: sources.operates,
+    };
     let mut router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -85,7 +88,7 @@ pub fn router(sources: Sources) -> Router {
     router
         .fallback(no_such_page)
         .with_state(Arc::new(sources))
-        .layer(from_fn_with_state(hosts, guard::guard))
+        .layer(from_fn_with_state(terms, guard::guard))
         .layer(from_fn(answer::present))
 }
 

@@ -97,10 +97,15 @@ pub(super) fn identity(sources: &Sources) -> Value {
         })
     });
     let history = &sources.state.history;
+    let roles: &[&str] = if sources.operates {
+        &["observe", "operate"]
+    } else {
+        &["observe"]
+    };
     json!({
         "id": Process::host(), "version": version::VERSION, "commit": version::COMMIT,
         "started_unix_ms": sources.process.started_unix_ms, "now_unix_ms": clock::unix_ms(),
-        "ready": *sources.state.ready.borrow(), "roles": ["observe", "operate"], "doors": doors,
+        "ready": *sources.state.ready.borrow(), "roles": roles, "doors": doors,
         "decide_p50_us": history.newest(Column::DecideP50),
         "decide_p99_us": history.newest(Column::DecideP99),
     })
