@@ -25,6 +25,7 @@ use tradewind::client::options::Options;
 use tradewind::client::{Asker, AttemptResult, Client, Outcome, Request};
 use tradewind::engine::signal::{NodeSignals, Signals};
 use tradewind::engine::snapshot::Snapshot;
+use tradewind::sidecar::log_filter::NoSwitch;
 use tradewind::sidecar::serve;
 use tradewind::sidecar::settings::{Args, Settings};
 use tradewind::sidecar::wire::follow::{read_state, state_message};
@@ -208,7 +209,9 @@ fn sidecar() -> (String, oneshot::Sender<()>) {
             tell.send(running.grpc.first().unwrap().to_string())
                 .unwrap();
         };
-        let served = serve::serve(settings, announce, async { drop(ended.await) });
+        let served = serve::serve(settings, Box::new(NoSwitch), announce, async {
+            drop(ended.await);
+        });
         runtime.block_on(served).unwrap();
     });
     (told.recv().unwrap(), end)

@@ -15,6 +15,8 @@ pub mod drain;
 mod error;
 mod file;
 pub mod fmt;
+pub mod log_filter;
+pub mod log_level;
 mod offline;
 pub mod operator;
 mod output;
@@ -126,6 +128,8 @@ pub enum Tool {
     Audit(audit::Args),
     /// Forget what a node's breaker holds against it
     ResetBreaker(reset_breaker::Args),
+    /// Say what is written to the log of a running sidecar, and write other lines for a while
+    LogLevel(log_level::Args),
     /// Print a shell's completion script
     Completions(completions::Args),
 }
@@ -214,6 +218,7 @@ pub fn run(
         Tool::Tell(args) => tell::run(args, context, out),
         Tool::Audit(args) => audit::run(args, out),
         Tool::ResetBreaker(args) => reset_breaker::run(args, out),
+        Tool::LogLevel(args) => log_level::run(args, out),
         Tool::Completions(args) => completions::run(args, out),
     }?;
     out.flush().map_err(CommandError::Output)?;

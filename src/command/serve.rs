@@ -4,12 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
-
-use super::Exit;
+use super::{Exit, log_filter};
 use crate::sidecar::listen::socket::Endpoint;
 use crate::sidecar::serve::{self, Running};
-use crate::sidecar::settings::{Args, LogFormat, Settings};
+use crate::sidecar::settings::{Args, Settings};
 
 /// Serves until told to stop. `program` is how the command was called, for the line to paste.
 pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
@@ -22,20 +20,13 @@ pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
     if settings.is_example() && !settings.example && !is_watched {
         return complain(&NothingConfigured, Exit::Usage);
     }
-    let filter = match EnvFilter::try_new(&settings.log) {
+    let filter = match log_filter::read(&settings.log) {
         Ok(filter) => filter,
         Err(error) => return complain(&error, Exit::Usage),
     };
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colour && io::stderr().is_terminal());
-    match settings.log_format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
+    let log = log_filter::begin(filter, settings.log_format, colour);
     let is_example = settings.is_example();
-    let served = serve::run(settings, |running| {
+    let served = serve::run(settings, log, |running| {
         // Nobody may be reading; serving does not depend on it.
         drop(announce(
             &mut io::stdout().lock(),

@@ -102,3 +102,67 @@ fn a_breaker_is_reset_and_an_unknown_node_refused() {
     let ran = tradewind(&["reset-breaker", "nobody", "--server", &sidecar.admin]);
     assert_eq!(ran.exit, Exit::Refused);
 }
+
+#[test]
+fn the_log_is_changed_for_a_while_and_taken_back() {
+    let sidecar = Sidecar::start(Args::default());
+    let ask = |rest: &[&str]| {
+        let server = ["--server", sidecar.admin.as_str()];
+        tradewind(&[&["log-level"], rest, &server].concat())
+    };
+    let status = || tradewind(&["status", "--debug", &sidecar.debug]).out;
+    assert_eq!(ask(&[]).out, "log: info, as configured\n");
+    assert!(!status().contains("\n  log "), "{}", status());
+    let ran = ask(&["info,tradewind=debug", "--why", "slow", "--who", "ada"]);
+    assert_eq!((ran.exit, ran.error.as_str()), (Exit::Good, ""));
+    assert_eq!(
+        ran.out,
+        "log: info -> info,tradewind=debug, 10 min more, then info again; slow (ada)\n"
+    );
+    let now = "log: info,tradewind=debug, ";
+    assert!(ask(&[]).out.starts_with(now), "{}", ask(&[]).out);
+    let said = status();
+    let (_, line) = said.split_once("\n  log ").unwrap();
+    assert!(
+        line.contains("info,tradewind=debug, not info as configured, for ")
+            && line.contains("; slow, by ada\n"),
+        "{said}"
+    );
+    let ran = ask(&["--reset", "--format", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(answer["previous"], "info,tradewind=debug");
+    assert_eq!(answer["now"]["filter"], "info");
+    assert_eq!(answer["now"]["until_unix_ms"], 0);
+    assert_eq!(ask(&[]).out, "log: info, as configured\n");
+}
+
+#[test]
+fn what_is_no_filter_changes_nothing_of_the_log() {
+    let sidecar = Sidecar::start(Args::default());
+    let ask = |rest: &[&str]| {
+        let server = ["--server", sidecar.admin.as_str()];
+        tradewind(&[&["log-level"], rest, &server].concat())
+    };
+    let bad: [&[&str]; 4] = [
+        &["deubg"],
+        &["info,tradewind=loud"],
+        &["debug", "--for", "500ms"],
+        &["debug", "--for", "25h"],
+    ];
+    let told = [
+        "is no level",
+        "cannot be read",
+        "1000 to 86400000",
+        "1000 to 86400000",
+    ];
+    for (bad, told) in bad.iter().zip(told) {
+        let ran = ask(bad);
+        assert_eq!(ran.exit, Exit::Refused, "{bad:?}");
+        assert!(ran.error.contains("INVALID_ARGUMENT"), "{}", ran.error);
+        assert!(ran.error.contains(told), "{}", ran.error);
+    }
+    assert_eq!(ask(&[]).out, "log: info, as configured\n");
+    for wrong in [&["debug", "--reset"][..], &["--for", "1m"]] {
+        assert_eq!(ask(wrong).exit, Exit::Usage, "{wrong:?}");
+    }
+}

@@ -483,8 +483,10 @@ fn hostile() -> String {
             "rungs": { "words": x }, "signals": { "reporters": [x], "reporters_not_shown": 1 },
         },
     });
-    let sidecar =
-        json!({ "id": x, "version": x, "commit": x, "started_unix_ms": 1, "now_unix_ms": 2 });
+    let log = json!({ "filter": x, "configured": x, "until_unix_ms": 9, "who": x, "why": x });
+    let sidecar = json!({
+        "id": x, "version": x, "commit": x, "started_unix_ms": 1, "now_unix_ms": 2, "log": log,
+    });
     let node = json!({ "id": x, "site": x, "mark": mark, "words": x, "why": x, "back": x });
     let row = json!({
         "number": 1, "id": x, "at_unix_ms": 1, "at": x, "client": x, "country": x, "method": x, "host": x, "path": x,

@@ -8,7 +8,8 @@ use clap::Parser;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tradewind::command::{self, Cli, Command, Context, Exit};
+use tradewind::command::{self, Cli, Command, Context, Exit, log_filter};
+use tradewind::sidecar::log_filter::{Switch, SwitchError};
 use tradewind::sidecar::settings::{Args, Settings};
 use tradewind::sidecar::{clock, serve};
 
@@ -119,6 +120,19 @@ pub(crate) fn note(text: &str) {
     println!("{text}");
 }
 
+/// Takes filters as the program does and puts them nowhere: this process has one log for all its tests.
+struct Reading;
+
+impl Switch for Reading {
+    fn check(&self, filter: &str) -> Result<(), SwitchError> {
+        log_filter::read_to_put(filter).map(drop)
+    }
+
+    fn put(&self, filter: &str) -> Result<(), SwitchError> {
+        self.check(filter)
+    }
+}
+
 /// A sidecar with the embedded example (or what `args` say), until the end of the test.
 pub(crate) struct Sidecar {
     pub(crate) server: String,
@@ -162,8 +176,9 @@ impl Sidecar {
                 tell.send(doors.map(ToString::to_string)).unwrap();
             };
             let shutdown = async move { drop(stopped.await) };
+            let log = Box::new(Reading);
             runtime
-                .block_on(serve::serve(settings, announce, shutdown))
+                .block_on(serve::serve(settings, log, announce, shutdown))
                 .unwrap();
         });
         let [server, admin, debug, http] = told.recv().unwrap();

@@ -43,6 +43,7 @@ mod http_limits;
 mod http_outcomes;
 mod kills;
 mod large_geo;
+mod log_filter;
 mod loopback;
 mod metrics;
 mod metrics_page;

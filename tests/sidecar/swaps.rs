@@ -17,6 +17,7 @@ use tradewind::engine::lifecycle::{PolicyDocument, PolicyUpdate};
 use tradewind::engine::policy;
 use tradewind::engine::topology::{self, Topology};
 use tradewind::sidecar::listen::socket::Endpoint;
+use tradewind::sidecar::log_filter::NoSwitch;
 use tradewind::sidecar::serve::{self, Running};
 use tradewind::sidecar::settings::{Args, Settings};
 use tradewind::sidecar::wire::proto::DecideResponse;
@@ -335,9 +336,14 @@ async fn quiet_and_swapped(quiet: Duration, swapped: Duration) -> [Run; 2] {
             .build()
             .unwrap();
         let announce = |running: &Running| drop(tell.send(running.clone()));
-        runtime.block_on(serve::serve(settings, announce, async {
-            drop(stopped.await);
-        }))
+        runtime.block_on(serve::serve(
+            settings,
+            Box::new(NoSwitch),
+            announce,
+            async {
+                drop(stopped.await);
+            },
+        ))
     });
     let running = told.await.unwrap();
     let quiet_run = load(&running, &sides, quiet, false).await;

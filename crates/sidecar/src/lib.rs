@@ -14,6 +14,7 @@ pub mod geoip;
 pub mod identity;
 pub mod intake;
 pub mod listen;
+pub mod log_filter;
 pub mod observe;
 pub mod probe;
 pub mod serve;

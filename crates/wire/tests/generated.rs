@@ -322,10 +322,14 @@ fn rollout_service() -> manual::Service {
 /// The admin service as the server implements it.
 fn admin_service() -> manual::Service {
     let reset = ("ResetBreakerRequest", "ResetBreakerResponse");
+    let set = ("SetLogFilterRequest", "SetLogFilterResponse");
+    let get = ("GetLogFilterRequest", "GetLogFilterResponse");
     manual::Service::builder()
         .name("AdminService")
         .package("tradewind.v1")
         .comment("What operators do to a running sidecar.")
         .method(asking("reset_breaker", "ResetBreaker", reset).build())
+        .method(asking("set_log_filter", "SetLogFilter", set).build())
+        .method(asking("get_log_filter", "GetLogFilter", get).build())
         .build()
 }

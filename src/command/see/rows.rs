@@ -115,6 +115,20 @@ pub(super) struct Sidecar {
     pub(super) started_unix_ms: u64,
     pub(super) decide_p50_us: Option<f64>,
     pub(super) decide_p99_us: Option<f64>,
+    pub(super) log: Log,
+}
+
+/// What is written to its log.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Log {
+    pub(super) filter: String,
+    pub(super) configured: String,
+    /// When it goes back to what is configured; absent while that is in force.
+    pub(super) until_unix_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) who: String,
+    #[serde(default)]
+    pub(super) why: String,
 }
 
 impl Sidecar {

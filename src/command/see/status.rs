@@ -8,7 +8,7 @@ use super::clean;
 use super::door::{Door, DoorArgs, Page};
 use super::mark::Mark;
 use super::number::{count, counted, lasting, share, us};
-use super::rows::{Answer, InForce, Need, Overview, Sidecar, Signals};
+use super::rows::{Answer, InForce, Log, Need, Overview, Sidecar, Signals};
 use super::table::{Paint, Style};
 use crate::command::output::{self, Format, Text};
 use crate::command::policy::words::short;
@@ -102,6 +102,9 @@ fn text(told: &Overview, who: &Sidecar, paint: Paint) -> String {
     }
     text.line(format_args!("\n{}", paint.text(Style::Bold, "In force")));
     in_force(&mut text, &told.in_force);
+    if let Some(words) = changed_log(&who.log, told.now_unix_ms) {
+        row(&mut text, "log", &words);
+    }
     text.line(format_args!("\n{}", signature(who, told.now_unix_ms)));
     text.into_string()
 }
@@ -145,8 +148,36 @@ fn needed(text: &mut Text, need: &Need, paint: Paint) {
     }
 }
 
+fn row(text: &mut Text, name: &str, words: &str) {
+    text.line(format_args!("  {name:<9}{words}"));
+}
+
+/// What is written to the log, where that is not what is configured.
+fn changed_log(log: &Log, now_unix_ms: u64) -> Option<String> {
+    let left = lasting(log.until_unix_ms?.saturating_sub(now_unix_ms));
+    let Log {
+        filter,
+        configured,
+        who,
+        why,
+        ..
+    } = log;
+    let asked: Vec<&str> = [why.as_str(), who.as_str()]
+        .into_iter()
+        .filter(|words| !words.is_empty())
+        .collect();
+    let asked = if asked.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", asked.join(", by "))
+    };
+    Some(format!(
+        "{filter}, not {configured} as configured, for {left} more{asked}"
+    ))
+}
+
 fn in_force(text: &mut Text, told: &InForce) {
-    let mut row = |name: &str, words: &str| text.line(format_args!("  {name:<9}{words}"));
+    let mut row = |name: &str, words: &str| row(text, name, words);
     let (policy, fleet) = (&told.policy, &told.topology);
     let lasted =
         |ms: Option<u64>| ms.map_or_else(String::new, |ms| format!(", for {}", lasting(ms)));

@@ -3,12 +3,13 @@
 
 use serde_json::{Value, json};
 use tonic::transport::Channel;
+use tradewind::sidecar::wire::proto::admin_service_client::AdminServiceClient;
 use tradewind::sidecar::wire::proto::policy_service_client::PolicyServiceClient;
 use tradewind::sidecar::wire::proto::rollout_service_client::RolloutServiceClient;
 use tradewind::sidecar::wire::proto::telemetry_service_client::TelemetryServiceClient;
 use tradewind::sidecar::wire::proto::{
     self, ApplyPolicyRequest, DecideRequest, Header, LoadReport, OrderRolloutRequest, RolloutOrder,
-    StartRolloutRequest,
+    SetLogFilterRequest, StartRolloutRequest,
 };
 
 use super::actions::act_of;
@@ -106,6 +107,13 @@ impl Scene {
         let drained = act_of(book, &self.server, ("drain", "\"2\""), &drain);
         assert_eq!(drained.status, 200, "{drained:?}");
         self.try_out(false).await;
+        let mut admin = AdminServiceClient::new(self.admin.clone());
+        let changed = admin.set_log_filter(SetLogFilterRequest {
+            filter: "info,tradewind_sidecar::probe=debug".to_owned(),
+            why: "tests".to_owned(),
+            ..SetLogFilterRequest::default()
+        });
+        changed.await.unwrap();
         // Endpoints that stay as they are: of a push that another has followed no answer counts.
         let names = ["origin", "nowhere"];
         let mut envoy = Envoy::subscribe(&self.client, in_frankfurt(), &names).await;

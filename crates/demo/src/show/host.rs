@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::DemoError;
 use crate::fleet::Files;
 use tradewind_sidecar::listen::socket::Endpoint;
+use tradewind_sidecar::log_filter::NoSwitch;
 use tradewind_sidecar::serve::{self, Running, ServeError};
 use tradewind_sidecar::settings::{Args, Settings};
 
@@ -85,7 +86,12 @@ fn run(
         .map_err(ServeError::Start)?;
     let announce = move |running: &Running| drop(started.send(Ok(running.clone())));
     let shutdown = async move { drop(ended.await) };
-    runtime.block_on(serve::serve(settings, announce, shutdown))?;
+    runtime.block_on(serve::serve(
+        settings,
+        Box::new(NoSwitch),
+        announce,
+        shutdown,
+    ))?;
     Ok(())
 }
 

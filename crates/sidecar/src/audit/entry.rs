@@ -55,6 +55,8 @@ pub enum Kind {
     Geo,
     /// What a breaker holds against its node.
     BreakerReset,
+    /// What is written to the process's log.
+    LogFilter,
     /// A rollout.
     Rollout,
     /// The process, at its start.
@@ -73,6 +75,7 @@ impl Kind {
         Self::AdminState,
         Self::Geo,
         Self::BreakerReset,
+        Self::LogFilter,
         Self::Rollout,
         Self::Start,
         Self::Stop,
@@ -87,6 +90,7 @@ impl Kind {
             Self::AdminState => "admin_state",
             Self::Geo => "geo",
             Self::BreakerReset => "breaker_reset",
+            Self::LogFilter => "log_filter",
             Self::Rollout => "rollout",
             Self::Start => "start",
             Self::Stop => "stop",

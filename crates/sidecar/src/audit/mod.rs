@@ -20,6 +20,7 @@ use crate::audit::entry::{Kind, Record};
 use crate::audit::journal::Journal;
 use crate::audit::notices::{Asked, InForce};
 use crate::clock;
+use crate::log_filter::{Ended, FilterSet, Wish};
 use crate::state::{AuditCounters, GeoStatus};
 use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::edition::Edition;
@@ -108,6 +109,16 @@ impl Audit {
         if is_reset {
             self.record(Record::new(Kind::BreakerReset, "reset").what("node", node));
         }
+    }
+
+    /// Records that other lines are written to the log, or those that are configured again.
+    pub fn log_filter_set(&mut self, wish: &Wish, set: &FilterSet) {
+        self.record(notices::log_filter_set(wish, set));
+    }
+
+    /// Records that the log goes back by itself to the lines that are configured.
+    pub fn log_filter_ended(&mut self, ended: &Ended, now: &str) {
+        self.record(notices::log_filter_ended(ended, now));
     }
 
     /// Records that this process ends as it should.

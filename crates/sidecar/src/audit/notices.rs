@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Stopped;
 use super::entry::{BY_FILE, BY_PROCESS, Kind, Record};
+use crate::log_filter::{self, Change, Ended, FilterSet};
 use crate::state::GeoStatus;
 use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::document::Diagnostics;
@@ -370,6 +371,32 @@ pub(super) fn stopped(stopped: &Stopped) -> Record {
         .by(&stopped.who, &stopped.why)
         .what("given", stopped.given.as_str())
         .what("gates", stopped.gates.clone())
+}
+
+/// Other lines are written to the log for a while, or those that are configured again.
+pub(super) fn log_filter_set(wish: &log_filter::Wish, set: &FilterSet) -> Record {
+    let is_back = wish.filter.is_none();
+    let event = if is_back { "taken_away" } else { "set" };
+    Record::new(Kind::LogFilter, event)
+        .by(&wish.who, &wish.why)
+        .what("before", set.previous.as_str())
+        .what("after", set.now.filter.as_str())
+        .what("lasts_ms", (!is_back).then_some(wish.lasts_ms))
+}
+
+/// The log goes back by itself.
+pub(super) fn log_filter_ended(ended: &Ended, now: &str) -> Record {
+    let Change {
+        since_unix_ms,
+        until_unix_ms,
+        who,
+        why,
+    } = &ended.change;
+    Record::new(Kind::LogFilter, "ended")
+        .by(who, why)
+        .what("before", ended.filter.as_str())
+        .what("after", now)
+        .did("lasted_ms", until_unix_ms.saturating_sub(*since_unix_ms))
 }
 
 /// This process starts.

@@ -37,6 +37,7 @@ use crate::listen::http1::{self, Http1Door, Http1Limits};
 use crate::listen::limits::{self, GateLimits, Limits};
 use crate::listen::socket::{Endpoint, Listener};
 use crate::listen::worker::Workers;
+use crate::log_filter::{LogFilter, Switch};
 use crate::observe::debug;
 use crate::observe::debug::stream;
 use crate::observe::frames::Streams;
@@ -98,15 +99,20 @@ impl Running {
     }
 }
 
-/// Serves until SIGTERM or SIGINT; `announce` is told where as soon as everything answers.
-pub fn run(settings: Settings, announce: impl FnOnce(&Running)) -> Result<ExitCode, ServeError> {
+/// Serves until SIGTERM or SIGINT; `log` lets operators change what is logged, and `announce` is told where as soon as
+/// everything answers.
+pub fn run(
+    settings: Settings,
+    log: Box<dyn Switch>,
+    announce: impl FnOnce(&Running),
+) -> Result<ExitCode, ServeError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Start)?;
     runtime.block_on(async {
         let shutdown = signalled::shutdown()?;
-        serve(settings, announce, shutdown).await
+        serve(settings, log, announce, shutdown).await
     })
 }
 
@@ -117,6 +123,7 @@ pub fn run(settings: Settings, announce: impl FnOnce(&Running)) -> Result<ExitCo
 )]
 pub async fn serve(
     settings: Settings,
+    log: Box<dyn Switch>,
     announce: impl FnOnce(&Running),
     shutdown: impl Future<Output = ()>,
 ) -> Result<ExitCode, ServeError> {
@@ -124,6 +131,7 @@ pub async fn serve(
     let started_unix_ms = clock::unix_ms();
     let state = Arc::new(State::default());
     let (mut writer, mailbox) = Writer::new(&settings, Arc::clone(&state));
+    writer.keep_log_filter(LogFilter::new(settings.log.clone(), log));
     // Watched before they are read: a change in between would be seen by the slow poll only.
     let watch = Watch::start(&files(&settings), mailbox.clone());
     writer.load();

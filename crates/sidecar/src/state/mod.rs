@@ -13,6 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::log_filter;
 use crate::state::doors::Doors;
 use crate::state::receipts::Receipts;
 use crate::view::FleetView;
@@ -130,6 +131,8 @@ pub struct State {
     pub receipts: Receipts,
     /// Where the doors are, once all are open.
     pub doors: OnceLock<Doors>,
+    /// What is written to the log.
+    pub log_filter: ArcSwap<log_filter::Status>,
 }
 
 /// A candidate beside the policy in force, and how the last one ended.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::audit::Stopped;
+use crate::log_filter::{FilterSet, SwitchError, Wish};
 use crate::probe::Probed;
 use crate::state::Fleet;
 use tradewind_engine::edition::Edition;
@@ -50,6 +51,8 @@ pub(super) enum Event {
     Probed(Probed),
     /// Forget what this node's breaker holds against it; answers whether there is such a node.
     ResetBreaker(String, oneshot::Sender<bool>),
+    /// Write other lines to the log for a while, or those that are configured.
+    SetLogFilter(Wish, oneshot::Sender<Result<FilterSet, SwitchError>>),
     /// Shutdown has begun.
     Draining,
     /// End.
@@ -204,6 +207,11 @@ impl Mailbox {
     /// Forgets what a node's breaker holds against it; whether there is such a node, `None` when the writer has ended.
     pub async fn reset_breaker(&self, node: String) -> Option<bool> {
         self.ask(|reply| Event::ResetBreaker(node, reply)).await
+    }
+
+    /// Writes other lines to the log for a while, or those that are configured; `None` when the writer has ended.
+    pub async fn set_log_filter(&self, wish: Wish) -> Option<Result<FilterSet, SwitchError>> {
+        self.ask(|reply| Event::SetLogFilter(wish, reply)).await
     }
 
     /// Sends what `event` makes of a place for the answer, and waits for that; `None` when the writer has ended.

@@ -9,6 +9,7 @@ mod geo;
 mod history;
 mod keeper;
 mod log;
+mod log_filter;
 mod mailbox;
 mod overlay;
 mod place;
@@ -31,6 +32,7 @@ use crate::audit::Audit;
 use crate::clock;
 use crate::intake::handover::Intake;
 use crate::intake::reporters::Reporters;
+use crate::log_filter::LogFilter;
 use crate::settings::Settings;
 use crate::settings::here::UnknownSite;
 use crate::state::State;
@@ -61,6 +63,7 @@ pub struct Writer {
     states: Overlay,
     audit: Audit,
     place: Place,
+    log_filter: LogFilter,
     is_draining: bool,
     steward: Steward,
     pulse: Pulse,
@@ -93,6 +96,7 @@ impl Writer {
             states,
             audit,
             place,
+            log_filter: LogFilter::default(),
             is_draining: false,
             steward,
             pulse: Pulse::new(),
@@ -138,6 +142,7 @@ impl Writer {
             Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
         }
         self.step(lifecycle::Event::Tick);
+        self.end_log_filter_if_over();
         self.tick_if_due();
         self.ask_guards_if_due();
         ControlFlow::Continue(())
@@ -220,6 +225,7 @@ impl Writer {
                 }
             }
             Event::ResetBreaker(node, reply) => drop(reply.send(self.reset_breaker(&node))),
+            Event::SetLogFilter(wish, reply) => drop(reply.send(self.set_log_filter(&wish))),
             Event::Draining => {
                 self.is_draining = true;
                 self.show();

@@ -550,6 +550,74 @@ pub struct ResetBreakerResponse {
     #[prost(message, optional, tag = "1")]
     pub before: ::core::option::Option<NodeHealth>,
 }
+/// What to write to the log.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLogFilterRequest {
+    /// What `--log` takes, up to 512 bytes: LEVEL or TARGET=LEVEL, several with commas, like
+    /// `info,tradewind_sidecar::writer=debug`; levels are off, error, warn, info, debug and trace. Empty: go back to what is
+    /// configured.
+    #[prost(string, tag = "1")]
+    pub filter: ::prost::alloc::string::String,
+    /// How long, in ms: 1000 (a second) to 86400000 (a day); 0 for ten minutes. Must be 0 where `filter` is empty.
+    #[prost(uint64, tag = "2")]
+    pub lasts_ms: u64,
+    /// Who asks, up to 256 characters; may be empty.
+    #[prost(string, tag = "3")]
+    pub who: ::prost::alloc::string::String,
+    /// Why, up to 256 characters; may be empty.
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+}
+/// What came of it.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLogFilterResponse {
+    /// The filter that was in force before.
+    #[prost(string, tag = "1")]
+    pub previous: ::prost::alloc::string::String,
+    /// What is in force now.
+    #[prost(message, optional, tag = "2")]
+    pub now: ::core::option::Option<LogFilter>,
+}
+/// Nothing to say.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLogFilterRequest {}
+/// What is written to the log.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLogFilterResponse {
+    /// What is in force.
+    #[prost(message, optional, tag = "1")]
+    pub now: ::core::option::Option<LogFilter>,
+}
+/// Which lines the log takes.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogFilter {
+    /// The filter in force.
+    #[prost(string, tag = "1")]
+    pub filter: ::prost::alloc::string::String,
+    /// What the process was started with, and goes back to.
+    #[prost(string, tag = "2")]
+    pub configured: ::prost::alloc::string::String,
+    /// When it goes back by itself, in ms since 1970; 0 while what is configured is in force, as all below.
+    #[prost(uint64, tag = "3")]
+    pub until_unix_ms: u64,
+    /// The same as time that is left, in ms.
+    #[prost(uint64, tag = "4")]
+    pub left_ms: u64,
+    /// Since when it is so, in ms since 1970.
+    #[prost(uint64, tag = "5")]
+    pub since_unix_ms: u64,
+    /// Who asked for it.
+    #[prost(string, tag = "6")]
+    pub who: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "7")]
+    pub why: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod admin_service_client {
     #![allow(
@@ -666,6 +734,57 @@ pub mod admin_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("tradewind.v1.AdminService", "ResetBreaker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Writes other lines to the log for a while, or goes back to what is configured. It ends by itself, and with the
+        /// process. FAILED_PRECONDITION where the log is not the sidecar's to change.
+        pub async fn set_log_filter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetLogFilterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLogFilterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.AdminService/SetLogFilter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.AdminService", "SetLogFilter"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What is written to the log.
+        pub async fn get_log_filter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLogFilterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLogFilterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.AdminService/GetLogFilter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.AdminService", "GetLogFilter"));
             self.inner.unary(req, path, codec).await
         }
     }

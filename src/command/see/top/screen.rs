@@ -287,7 +287,10 @@ mod tests {
             "headline": "Serving. 1 node is out.", "line": "", "answers": [], "needs": [], "needs_not_shown": 0,
             "in_force": in_force, "decisions_per_s": 744.0, "refused_per_s": 0.0,
         });
-        let sidecar = json!({ "id": "edge", "version": "1", "commit": "", "started_unix_ms": 1 });
+        let sidecar = json!({
+            "id": "edge", "version": "1", "commit": "", "started_unix_ms": 1,
+            "log": { "filter": "info", "configured": "info" },
+        });
         Moment {
             sidecar: serde_json::from_value(sidecar).unwrap(),
             overview: serde_json::from_value(overview).unwrap(),

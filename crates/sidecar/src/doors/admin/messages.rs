@@ -260,15 +260,20 @@ pub(super) fn check_words(faults: &mut Faults, who: &str, why: &str) {
         faults.push("why is empty, say why".to_owned());
     }
     for (name, words) in [("who", who), ("why", why)] {
-        let count = words.chars().count();
-        if count > MAX_WORDS {
-            faults.push(format!(
-                "{name} has {count} characters, at most {MAX_WORDS} are allowed"
-            ));
-        }
-        if words.chars().any(char::is_control) {
-            faults.push(format!("{name} has unprintable characters"));
-        }
+        check_text(faults, name, words);
+    }
+}
+
+/// What somebody says in words has its bound.
+pub(super) fn check_text(faults: &mut Faults, name: &str, words: &str) {
+    let count = words.chars().count();
+    if count > MAX_WORDS {
+        faults.push(format!(
+            "{name} has {count} characters, at most {MAX_WORDS} are allowed"
+        ));
+    }
+    if words.chars().any(char::is_control) {
+        faults.push(format!("{name} has unprintable characters"));
     }
 }
 

@@ -3,6 +3,7 @@
 //! They read requests, hand them to the writer, which alone changes anything, and put its word into messages. They are
 //! served on the admin door only, which has no access control of its own: it is on loopback unless told otherwise.
 
+mod log_filter;
 mod messages;
 mod policy;
 mod policy_messages;
@@ -19,6 +20,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::in_words;
+use crate::clock;
 use crate::intake::recent::RecentDecisions;
 use crate::state::{Fleet, State};
 use crate::wire::proto;
@@ -169,6 +171,26 @@ impl AdminService for AdminDesk {
             Some(false) => Err(unknown),
             None => Err(ended()),
         }
+    }
+
+    async fn set_log_filter(
+        &self,
+        request: Request<proto::SetLogFilterRequest>,
+    ) -> Result<Response<proto::SetLogFilterResponse>, Status> {
+        let wish = log_filter::wish(request.into_inner()).map_err(invalid)?;
+        let answered = self.mailbox.set_log_filter(wish).await;
+        let set = answered.ok_or_else(ended)?;
+        let set = set.map_err(|error| log_filter::refused(&error))?;
+        Ok(Response::new(log_filter::set(&set, clock::unix_ms())))
+    }
+
+    async fn get_log_filter(
+        &self,
+        _request: Request<proto::GetLogFilterRequest>,
+    ) -> Result<Response<proto::GetLogFilterResponse>, Status> {
+        let status = self.state.log_filter.load();
+        let now = Some(log_filter::in_force(&status, clock::unix_ms()));
+        Ok(Response::new(proto::GetLogFilterResponse { now }))
     }
 }
 

@@ -106,6 +106,7 @@ pub(super) fn identity(sources: &Sources) -> Value {
         "id": Process::host(), "version": version::VERSION, "commit": version::COMMIT,
         "started_unix_ms": sources.process.started_unix_ms, "now_unix_ms": clock::unix_ms(),
         "ready": *sources.state.ready.borrow(), "roles": roles, "doors": doors,
+        "log": &**sources.state.log_filter.load(),
         "decide_p50_us": history.newest(Column::DecideP50),
         "decide_p99_us": history.newest(Column::DecideP99),
     })
