@@ -1,6 +1,6 @@
 //! How far the nodes of a set are readmitted when too little of it is well.
 
-use super::SetReport;
+use super::{SetReport, WellShare};
 use crate::signal::{Admission, Readmission};
 use crate::time::Moment;
 
@@ -14,12 +14,14 @@ const MARGIN: f64 = 0.10;
 const HALF_OPEN_SHARE: f64 = 0.25;
 
 /// A set's step on the ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Ladder {
     step: Readmission,
     /// The step that was taken first, and when, while any is.
     first: Option<(Readmission, Moment)>,
     calm_since: Option<Moment>,
+    /// What was seen last.
+    well: Option<WellShare>,
 }
 
 /// The weight of a set's nodes by how they fare.
@@ -93,11 +95,16 @@ impl Ladder {
             first: self.first.map_or(Readmission::None, |(step, _)| step),
             since: self.first.map(|(_, since)| since),
             eases_at: self.calm_since.map(|since| since.plus(CALM_MS)),
+            well: self.well,
         }
     }
 
     /// Looks at the weights. Whether the step has changed.
     pub(super) fn observe(&mut self, now: Moment, weights: &Weights, min_ratio: f64) -> bool {
+        self.well = (weights.all > 0.0).then(|| WellShare {
+            is: weights.well_ratio(),
+            needed: min_ratio,
+        });
         let needed = weights.needed(min_ratio);
         if needed > self.step {
             (self.step, self.calm_since) = (needed, None);
@@ -147,6 +154,20 @@ mod tests {
                 "{well} {open}"
             );
         }
+    }
+
+    #[test]
+    fn it_tells_how_much_is_well_and_how_much_must_be() {
+        let mut ladder = Ladder::default();
+        assert_eq!(ladder.report().well, None);
+        ladder.observe(Moment(0), &weights(30.0, 10.0, 60.0), 0.5);
+        let well = WellShare {
+            is: 0.3,
+            needed: 0.5,
+        };
+        assert_eq!(ladder.report().well, Some(well));
+        ladder.observe(Moment(100), &weights(0.0, 0.0, 0.0), 0.5);
+        assert_eq!(ladder.report().well, None, "nothing may take traffic");
     }
 
     #[test]

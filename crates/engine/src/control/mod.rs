@@ -131,7 +131,7 @@ pub struct NodeReport<'a> {
 }
 
 /// What is told of a set of nodes for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SetReport {
     /// How far its nodes are readmitted.
     pub step: Readmission,
@@ -141,6 +141,17 @@ pub struct SetReport {
     pub since: Option<Moment>,
     /// When a step is taken back, if as much stays well as is now.
     pub eases_at: Option<Moment>,
+    /// How much of it is well; `None` where no node may take traffic, and before the first look.
+    pub well: Option<WellShare>,
+}
+
+/// How much of a set is well, and how much must be, as shares of the capacity that operators let take traffic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WellShare {
+    /// What is well.
+    pub is: f64,
+    /// What must be, lest others are readmitted.
+    pub needed: f64,
 }
 
 /// What is told of this sidecar's being cut off.

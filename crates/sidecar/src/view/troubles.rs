@@ -115,6 +115,12 @@ pub struct ReadmissionView {
     /// When a step is taken back if all stays as well as it is, in ms; absent while too little is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eases_in_ms: Option<u64>,
+    /// The share of the capacity that is well, of what operators let take traffic; absent where that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub well_ratio: Option<f64>,
+    /// The share that must be, lest others are readmitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_ratio: Option<f64>,
 }
 
 impl ReadmissionView {
@@ -128,6 +134,8 @@ impl ReadmissionView {
             since_ms: report.since.map(|since| now.since(since)),
             first_readmission: lasts.then(|| report.first.name()),
             eases_in_ms: report.eases_at.filter(|_| lasts).map(|at| at.since(now)),
+            well_ratio: report.well.map(|well| well.is),
+            needs_ratio: report.well.map(|well| well.needed),
         }
     }
 }
