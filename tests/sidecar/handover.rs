@@ -52,15 +52,15 @@ impl Worker {
             decider: Decider::new(
                 for_decider.0,
                 Arc::default(),
-                recent,
+                Arc::clone(&recent),
                 for_decider.1,
                 (INSTANCE, 3),
             ),
             feedback: Feedback::new(
                 for_feedback.0,
                 reporters,
-                for_feedback.1,
-                Arc::default(),
+                (for_feedback.1, Arc::default()),
+                recent,
                 INSTANCE,
             ),
         }

@@ -1,5 +1,7 @@
 //! The query door: `/v1/outcomes`, a JSON object a line.
 
+use serde_json::json;
+
 use crate::client::request;
 use crate::http::Reply;
 use crate::server::{Files, Server};
@@ -70,6 +72,67 @@ async fn a_bad_line_is_refused_with_its_reason_and_the_others_are_taken() {
     }
     let counted = "tradewind_reports_refused_total{kind=\"outcome\",reason=\"undecodable\"}";
     assert_eq!(server.count(counted), 2);
+}
+
+/// What proxies told of it stands beside a decision that is kept, and what others say of it does not.
+#[tokio::test]
+async fn a_kept_decision_has_what_was_told_of_its_attempts() {
+    let files = Files::new();
+    let server = files.setup().start().await;
+    let mut client = server.client().await;
+    let decided = client.decide(request("/a")).await;
+    let id = &decided.decision_id;
+    let [first, second] = [0, 1].map(|at| &*decided.candidates[at].node);
+    let other = server.get("/debug/nodes").json();
+    let other = other["nodes"].as_array().unwrap().iter();
+    let mut other = other.map(|node| node["id"].as_str().unwrap());
+    let is_named = |node: &str| decided.candidates.iter().any(|it| it.node == node);
+    let unnamed = other.find(|node| !is_named(node)).unwrap();
+    let line = |id: &str, node: &str, rest: &str| {
+        format!(r#"{{"decision_id": "{id}", "node": "{node}", {rest}}}"#)
+    };
+    let failed = r#""attempt": 1, "result": "error", "status": 503, "total": "0.002s""#;
+    let good = r#""attempt": 2, "result": "ok", "status": 200, "time_to_first_byte": "0.012s", "total": "0.5s",
+        "cache_status": "HIT""#
+        .replace('\n', "");
+    let forged = format!("{}00000000", id.get(..16).unwrap());
+    let lines = [
+        line(id, second, &good),
+        line(id, first, failed),
+        line(id, unnamed, failed),
+        line(&forged, first, failed),
+        GOOD.to_owned(),
+    ];
+    let reply = tell(&server, "/v1/outcomes", &lines.join("\n"));
+    assert_eq!(reply.json()["accepted"], 4, "{reply:?}");
+    let page = format!("/debug/decisions/{id}");
+    let attempts = || server.get(&page).json()["attempts"].clone();
+    let is_told = || attempts().as_array().is_some_and(|all| all.len() >= 2);
+    server.until("both attempts are kept", is_told).await;
+    // The last that was told: what comes after it is told later than all those.
+    let later = client.decide(request("/b")).await;
+    let node = &later.candidates[0].node;
+    let told = line(&later.decision_id, node, failed);
+    assert_eq!(tell(&server, "/v1/outcomes", &told).status, 200);
+    let later = format!("/debug/decisions/{}", later.decision_id);
+    let is_told = || server.get(&later).json().get("attempts").is_some();
+    server.until("the later one is kept", is_told).await;
+    let mut attempts = attempts();
+    for attempt in attempts.as_array_mut().unwrap() {
+        let fields = attempt.as_object_mut().unwrap();
+        assert!(fields.remove("told_unix_ms").is_some() && fields.remove("told").is_some());
+    }
+    assert_eq!(
+        attempts,
+        json!([
+            { "node": second, "attempt": 2, "result": "ok", "status": 200, "first_byte_ms": 12.0, "total_ms": 500.0,
+              "hit": true },
+            { "node": first, "attempt": 1, "result": "error", "status": 503, "total_ms": 2.0 },
+        ])
+    );
+    let row = &server.get("/debug/decisions?contains=/a").json()["decisions"][0];
+    assert_eq!(row["outcome"]["status"], 200, "{row}");
+    assert_eq!(row["outcome"]["node"], second);
 }
 
 /// nginx knows nodes by `$upstream_addr`, and tells of all attempts at once.

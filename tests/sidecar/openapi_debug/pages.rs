@@ -28,6 +28,10 @@ const SEEN_ONLY_WHEN: &[(&str, &[&str])] = &[
         &["Doubt.believed_in_ms", "Doubt.since_ms", "Fleet.isolated"],
     ),
     (
+        "an answer is used again, and told of more than eight times",
+        &["KeptDecision.attempts_not_shown"],
+    ),
+    (
         "the site that a sidecar says it is at is taken away",
         &["Here.warning"],
     ),

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
 use crate::intake::handover::{Handover, Report, Reported};
+use crate::intake::recent::RecentDecisions;
 use crate::intake::reporters::{Grant, Reporters};
 use crate::intake::tally::{ReportCounters, ReportKind};
 use crate::listen::socket::Peer;
@@ -56,6 +57,7 @@ struct Shared {
     reporters: Arc<Reporters>,
     handover: Arc<Handover>,
     counters: Arc<ReportCounters>,
+    recent: Arc<RecentDecisions>,
     instance: u16,
 }
 
@@ -118,14 +120,21 @@ struct Batch<'a, M> {
     place: (&'static str, NumberOf<M>),
 }
 
+/// What items are read by.
+struct Told<'a> {
+    /// The fleet that they are about.
+    published: &'a Published,
+    context: Context<'a>,
+}
+
 impl Feedback {
-    /// The services of the worker whose handover and counters these are. `instance` stands in the upper 16 bits of the ids of
-    /// this process's decisions.
+    /// The services of the worker whose handover and counters these are. What is told of `recent` decisions is kept with
+    /// them. `instance` stands in the upper 16 bits of the ids of this process's decisions.
     pub fn new(
         state: Arc<State>,
         reporters: Arc<Reporters>,
-        handover: Arc<Handover>,
-        counters: Arc<ReportCounters>,
+        (handover, counters): (Arc<Handover>, Arc<ReportCounters>),
+        recent: Arc<RecentDecisions>,
         instance: u16,
     ) -> Self {
         Self {
@@ -134,6 +143,7 @@ impl Feedback {
                 reporters,
                 handover,
                 counters,
+                recent,
                 instance,
             }),
         }
@@ -166,9 +176,9 @@ impl Feedback {
             by: By::Anybody,
             place: ("line", |_at, line| line.number),
         };
-        let taken = self.shared.take(&mut call, &batch, |context, line| {
+        let taken = self.shared.take(&mut call, &batch, |of, line| {
             let told = line.outcome.as_ref().map_err(Clone::clone)?;
-            self.shared.read_outcome(context, told)
+            self.shared.read_outcome(of, told)
         });
         taken.ok().map(|()| call.summary.into_message())
     }
@@ -212,15 +222,14 @@ impl Shared {
             by: By::Anybody,
             place: ("item", |at, _item| at),
         };
-        self.take(call, &batch, |context, told| {
-            self.read_outcome(context, told)
-        })
+        self.take(call, &batch, |of, told| self.read_outcome(of, told))
     }
 
-    /// Reads an outcome and counts it.
-    fn read_outcome(&self, context: &Context<'_>, told: &Outcome) -> Result<Report, Fault> {
-        let outcome = context.outcome(told)?;
+    /// Reads an outcome and counts it, and tells of it to whoever looks at its decision.
+    fn read_outcome(&self, of: &Told<'_>, told: &Outcome) -> Result<Report, Fault> {
+        let outcome = of.context.outcome(told)?;
         self.counters.count_outcome(outcome.result);
+        self.recent.tell(of.published, (&outcome, told));
         Ok(Report::Outcome(outcome))
     }
 
@@ -236,8 +245,8 @@ impl Shared {
             by,
             place: ("item", |at, _item| at),
         };
-        self.take(call, &batch, |context, report| {
-            let (node, report) = context.load(report)?;
+        self.take(call, &batch, |of, report| {
+            let (node, report) = of.context.load(report)?;
             Ok(Report::Load(node, report))
         })
     }
@@ -258,8 +267,8 @@ impl Shared {
             by: By::Anybody,
             place: ("item", |at, _item| at),
         };
-        self.take(call, &batch, |context, histogram| {
-            let (node, times) = context.histogram(histogram)?;
+        self.take(call, &batch, |of, histogram| {
+            let (node, times) = of.context.histogram(histogram)?;
             Ok(Report::ServiceTimes(node, times))
         })
     }
@@ -269,7 +278,7 @@ impl Shared {
         &self,
         call: &mut Call,
         batch: &Batch<'_, M>,
-        read: impl Fn(&Context<'_>, &M) -> Result<Report, Fault>,
+        read: impl Fn(&Told<'_>, &M) -> Result<Report, Fault>,
     ) -> Result<(), NoPolicy> {
         let published = self.state.published.load();
         let published = published.as_ref().ok_or(NoPolicy)?;
@@ -284,14 +293,17 @@ impl Shared {
         let who = (call.peer, name);
         let grant = self.reporters.admit(clock::now(), who, wanted, batch.cost);
         self.refuse_rest(call, batch, (wanted, grant.granted));
-        let context = Context {
-            policy: published.snapshot.policy(),
-            addresses: published.nodes.addresses(),
-            receipts: (self.instance, self.state.receipts.key()),
-            reporter: grant.reporter,
+        let of = Told {
+            published,
+            context: Context {
+                policy: published.snapshot.policy(),
+                addresses: published.nodes.addresses(),
+                receipts: (self.instance, self.state.receipts.key()),
+                reporter: grant.reporter,
+            },
         };
         for (at, item) in batch.items.iter().take(grant.granted).enumerate() {
-            match read(&context, item) {
+            match read(&of, item) {
                 Ok(report) => {
                     let standing = |node| standing(published, (call.peer, batch.by), grant, node);
                     self.hand_over(published, (grant.reporter, standing), report);

@@ -1,9 +1,11 @@
 //! What workers take in and hand over: decisions asked for, and what is told of how they went.
 //!
-//! The [`decider`] decides, whichever door asks; one in so many is kept by [`recent`]. What is told comes through
+//! The [`decider`] decides, whichever door asks; one in so many is kept by [`recent`], with how its
+//! [`attempts`] went. What is told comes through
 //! [`feedback`], within the quotas of [`reporters`]; [`tally`] and [`counters`] count. All of it reaches the writer by the
 //! [`handover`].
 
+pub mod attempts;
 pub mod counters;
 pub mod decider;
 pub mod feedback;

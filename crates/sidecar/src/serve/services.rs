@@ -97,7 +97,7 @@ impl Desks {
     pub(super) fn desk(&self, worker: usize) -> Desk {
         let state = || Arc::clone(&self.state);
         let handover = || self.intake.handover(worker);
-        let decisions = self.decisions.get(worker);
+        let (decisions, reports) = (self.decisions.get(worker), self.reports.get(worker));
         let decider = Decider::new(
             state(),
             decisions.map_or_else(Arc::default, Arc::clone),
@@ -110,10 +110,8 @@ impl Desks {
         let feedback = Feedback::new(
             state(),
             Arc::clone(&self.reporters),
-            handover(),
-            self.reports
-                .get(worker)
-                .map_or_else(Arc::default, Arc::clone),
+            (handover(), reports.map_or_else(Arc::default, Arc::clone)),
+            Arc::clone(&self.recent),
             self.instance,
         );
         let logged = self.envoys.access_logs.get(worker);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::answer::{Shown, fault, refuse};
 use super::{MAX_LISTED, Parameters, SharedSources, unknown};
+use crate::intake::attempts::Attempt;
 use crate::intake::recent::{Kept, NOTABLE_FACTOR, RecentDecisions};
 use crate::wire::{number, proto};
 
@@ -54,6 +55,9 @@ pub(super) struct Row<'k> {
     verdict: &'static str,
     words: String,
     key_hash: &'k str,
+    /// How it ended, as far as that is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'k Attempt>,
 }
 
 impl<'k> Row<'k> {
@@ -85,6 +89,7 @@ impl<'k> Row<'k> {
             },
             words: decided.reason.replace('_', " "),
             key_hash: &kept.explanation.key_hash,
+            outcome: kept.last_attempt(),
         }
     }
 }
@@ -174,6 +179,8 @@ struct Page<'k> {
     notable_factor: f64,
     /// Samples that were lost because too many came at once.
     dropped: u64,
+    /// Outcomes of kept decisions that were lost because too many came at once.
+    outcomes_dropped: u64,
     /// What `before` is to be for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     older_before: Option<u64>,
@@ -225,6 +232,7 @@ pub(super) async fn list(sources: SharedSources, parameters: Parameters) -> Resp
         sample_ratio: sampling,
         notable_factor: NOTABLE_FACTOR,
         dropped: sources.recent.dropped(),
+        outcomes_dropped: sources.recent.told_dropped(),
         older_before: rows.last().map(|row| row.number).filter(|_| has_more),
         decisions: rows,
     })
