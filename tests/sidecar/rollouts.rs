@@ -210,7 +210,20 @@ async fn too_little_traffic_holds_a_rollout_where_it_is_over_a_restart_too() {
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let before = door.status().await.rollout.unwrap();
     assert_eq!((before.stage, before.phase.as_str()), (2, "running"));
-    assert_eq!(before.guards[0].verdict, "inconclusive");
+    let guard = &before.guards[0];
+    assert_eq!(guard.verdict, "inconclusive");
+    assert_eq!((guard.limit, guard.worse_by), (None, Some(1.0)));
+    assert_eq!((guard.window_ms, guard.min_samples), (10_000, 50));
+    assert_eq!(before.stage_percents, [20.0, 50.0]);
+    let page = door.server.get("/debug/rollouts").json();
+    let series = &page["rollout"]["guards"][0]["series"];
+    assert_eq!(series["step_ms"], 5_000, "{page}");
+    let points = ["candidate", "control", "worst"].map(|name| series[name].as_array().unwrap());
+    assert!(!points[0].is_empty(), "{series}");
+    assert!(
+        points.iter().all(|it| it.len() == points[0].len()),
+        "{series}"
+    );
     door.server.kill();
     let mut door = Door::open(&files).await;
     let after = door.status().await.rollout.unwrap();

@@ -32,7 +32,7 @@ spec:
   breaker: {{max_ejection_percent: 100, base_ejection_time: 1s, probe_percent: 50}}
   panic: {{min_healthy_percent: 95}}
   change_budget: {{moved_percent_per_minute: 100}}
-  rollout: {{start_jitter: 0ms, stages: [{{percent: 50, hold: 1h}}], guards: [{{metric: error_percent, worse_by: 50, min_samples: 10, window: 1m}}]}}
+  rollout: {{start_jitter: 0ms, stages: [{{percent: 50, hold: 1h}}], guards: [{{metric: error_percent, limit: 95, worse_by: 50, min_samples: 10, window: 1m}}]}}
   classes: [{{name: video, expected_bytes: 5000000}}]
   pools:
     - {{name: edge, select: {{tier: edge}}}}

@@ -174,6 +174,20 @@ impl Guard {
         }
     }
 
+    /// The worst that a candidate may be where this is usual; `None` where there is no bound that says so.
+    pub fn bound(&self, usual: Option<f64>) -> Option<f64> {
+        let by_control = self.worse_by.zip(usual);
+        let by_control = by_control.map(|(worse_by, usual)| self.worst(usual, worse_by));
+        let bounds = [self.limit, by_control].into_iter().flatten();
+        bounds.reduce(|one, other| {
+            if self.metric.is_good() {
+                one.max(other)
+            } else {
+                one.min(other)
+            }
+        })
+    }
+
     /// The worst that is within bounds where this is usual.
     fn worst(&self, usual: f64, worse_by: f64) -> f64 {
         if self.metric.is_time() {
@@ -263,6 +277,28 @@ mod tests {
         assert_eq!(judge(&errors, fared(500, 6, 100.0)), Verdict::Fail);
         let hits = guard(Metric::HitPercent, Some(60.0), None);
         assert_eq!(judge(&hits, fared(500, 0, 100.0)), Verdict::Fail);
+    }
+
+    #[test]
+    fn of_two_bounds_the_stricter_counts() {
+        let bound = |metric, limit, worse_by, usual| guard(metric, limit, worse_by).bound(usual);
+        assert_eq!(
+            bound(Metric::P99Ms, None, Some(25.0), Some(100.0)),
+            Some(125.0)
+        );
+        assert_eq!(
+            bound(Metric::P99Ms, Some(110.0), Some(25.0), Some(100.0)),
+            Some(110.0)
+        );
+        assert_eq!(
+            bound(Metric::P99Ms, Some(110.0), Some(25.0), None),
+            Some(110.0)
+        );
+        assert_eq!(
+            bound(Metric::HitPercent, Some(60.0), Some(5.0), Some(90.0)),
+            Some(85.0)
+        );
+        assert_eq!(bound(Metric::ErrorPercent, None, Some(1.0), None), None);
     }
 
     #[test]

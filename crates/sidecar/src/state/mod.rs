@@ -18,6 +18,7 @@ use crate::state::doors::Doors;
 use crate::state::receipts::Receipts;
 use crate::view::FleetView;
 use crate::view::events::Events;
+use crate::view::guards::GuardHistory;
 use crate::view::history::History;
 use crate::view::journal::Journal;
 use crate::view::rule_hits::RuleHits;
@@ -121,6 +122,8 @@ pub struct State {
     pub history: History,
     /// What a candidate would have answered.
     pub shadow: Shadow,
+    /// What the guards of the candidate said lately.
+    pub guards: GuardHistory,
     /// The candidate that there is, and how the last one ended, for those who wait for a change.
     pub rollouts: watch::Sender<Rollouts>,
     /// The names of all that was ever counted by name.

@@ -1,6 +1,7 @@
 //! What the control loop knows, for people and metrics: made once a second by the writer, read by the debug door.
 
 pub mod events;
+pub mod guards;
 pub mod hearing;
 pub mod history;
 pub mod home;

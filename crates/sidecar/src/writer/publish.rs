@@ -224,6 +224,9 @@ impl Writer {
         if rolling.is_none() && is_old && !self.is_draining {
             return;
         }
+        if let Some(rolling) = rolling.filter(|it| !it.is_shadow) {
+            self.state.guards.note(clock::unix_ms(), rolling);
+        }
         self.state.rollouts.send_replace(Rollouts {
             rolling: rolling.cloned().map(Arc::new),
             last: self.steward.last_rollout().cloned(),

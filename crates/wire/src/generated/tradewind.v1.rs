@@ -2810,6 +2810,9 @@ pub struct Rollout {
     /// What became of its expectations, by the requests that both policies decided, a line each.
     #[prost(string, repeated, tag = "17")]
     pub expectations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The shares of requests of all stages, in percent, in their order.
+    #[prost(double, repeated, tag = "18")]
+    pub stage_percents: ::prost::alloc::vec::Vec<f64>,
 }
 /// What a guard says.
 #[derive(serde::Serialize)]
@@ -2835,6 +2838,22 @@ pub struct RolloutGuard {
     /// The same with its bound, in words.
     #[prost(string, tag = "7")]
     pub words: ::prost::alloc::string::String,
+    /// The worst that it may be; absent for no such bound.
+    #[prost(double, optional, tag = "8")]
+    pub limit: ::core::option::Option<f64>,
+    /// How much worse than `control` it may be: in percent of that for times, in points for the others. Absent for no such
+    /// bound.
+    #[prost(double, optional, tag = "9")]
+    pub worse_by: ::core::option::Option<f64>,
+    /// The worst that `candidate` may be now by both bounds; absent where there is none, or nothing was seen to compare with.
+    #[prost(double, optional, tag = "10")]
+    pub worst: ::core::option::Option<f64>,
+    /// How far back it looks at most, in ms.
+    #[prost(uint64, tag = "11")]
+    pub window_ms: u64,
+    /// Fewest samples on either side that say anything.
+    #[prost(uint64, tag = "12")]
+    pub min_samples: u64,
 }
 /// Requests decided by both policies.
 #[derive(serde::Serialize)]

@@ -150,7 +150,13 @@ fn rollout(rolling: &Rolling) -> proto::Rollout {
         samples: judgement.samples,
         control_samples: judgement.control_samples,
         words: guard.in_words(judgement),
+        limit: guard.limit,
+        worse_by: guard.worse_by,
+        worst: guard.bound(judgement.control),
+        window_ms: guard.window_ms,
+        min_samples: guard.min_samples,
     });
+    let stages = settings.stages.iter();
     proto::Rollout {
         digest: rolling.digest().to_string(),
         base_digest: rolling.base.to_string(),
@@ -169,6 +175,7 @@ fn rollout(rolling: &Rolling) -> proto::Rollout {
         why: rolling.why.clone(),
         shadow: None,
         expectations: Vec::new(),
+        stage_percents: stages.map(|stage| percent(stage.buckets)).collect(),
     }
 }
 

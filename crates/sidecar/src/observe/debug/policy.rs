@@ -230,7 +230,18 @@ pub(super) async fn rollouts(sources: SharedSources, parameters: Parameters) -> 
         return refuse(&faults);
     }
     let now = sources.state.rollouts.borrow().clone();
-    Shown::of(rollout_status(&now, &sources.state))
+    let mut shown = json!(rollout_status(&now, &sources.state));
+    // What guards said lately is for eyes, and not in the message.
+    let lately = now.rolling.as_deref();
+    let lately = lately.map_or_else(Vec::new, |it| sources.state.guards.series(it));
+    let guards = shown.pointer_mut("/rollout/guards");
+    let guards = guards.and_then(Value::as_array_mut).into_iter().flatten();
+    for (guard, series) in guards.zip(lately) {
+        if let Some(fields) = guard.as_object_mut() {
+            fields.insert("series".to_owned(), json!(series));
+        }
+    }
+    Shown::of(shown)
 }
 
 /// What a policy would do. Nothing is put in force.
