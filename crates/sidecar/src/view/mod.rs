@@ -358,7 +358,7 @@ impl FleetView {
     fn note_sites_not_ready(&mut self, snapshot: &Snapshot, used: &[Use]) {
         let mut youngest: Vec<Option<u64>> = vec![None; self.sites.len()];
         let nodes = snapshot.topology().nodes().iter().zip(&self.nodes);
-        for (node, view) in nodes.filter(|(_, view)| view.admission != Admission::Admitted.name()) {
+        for (node, view) in nodes.filter(|(_, view)| view.admission != Admission::Admitted) {
             if let Some(known) = youngest.get_mut(node.site.get()) {
                 *known = Some(known.map_or(view.since_ms, |known| known.min(view.since_ms)));
             }

@@ -1,6 +1,6 @@
 //! A node as people see it.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::in_use::Use;
 use super::troubles::{BreakerView, SpellView};
@@ -17,7 +17,8 @@ use tradewind_engine::time::Moment;
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeView {
     /// What it may be named for.
-    pub admission: &'static str,
+    #[serde(serialize_with = "by_name")]
+    pub admission: Admission,
     /// What says so.
     pub source: &'static str,
     /// Since when it is well, or is not, ms ago: what comes to speak against it meanwhile begins nothing new.
@@ -90,10 +91,15 @@ pub struct NodeView {
     pub totals: Totals,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn by_name<S: Serializer>(admission: &Admission, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(admission.name())
+}
+
 impl NodeView {
     /// Whether nothing keeps it from all of its keys: it is well, and races with its whole weight.
     pub fn is_whole(&self) -> bool {
-        self.admission == Admission::Admitted.name() && self.weight_ratio >= 1.0
+        self.admission == Admission::Admitted && self.weight_ratio >= 1.0
     }
 }
 
@@ -114,7 +120,7 @@ pub(super) fn node_view(
     let times = notes.service.steps();
     let [p90_us] = times.quantiles([0.9]);
     NodeView {
-        admission: report.signals.admission.name(),
+        admission: report.signals.admission,
         source: verdict.source.name(),
         since_ms: now.since(since),
         trouble: spell.map(|spell| SpellView::new(now, &spell)),

@@ -9,6 +9,7 @@ use super::{NodeView, SiteView, words};
 use tradewind_engine::health::breaker::Cause;
 use tradewind_engine::lifecycle::Entry;
 use tradewind_engine::model::AdminState;
+use tradewind_engine::signal::Admission;
 
 /// A site that nothing has been sent to for so long gets no requests, in ms.
 pub const UNASKED_MS: u64 = 60_000;
@@ -32,6 +33,22 @@ pub struct Standing {
     /// What brings it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub back: Option<String>,
+    /// What of a site is said, for those who say it in other words.
+    #[serde(skip)]
+    pub site: Option<SiteTrouble>,
+}
+
+/// What keeps requests from a site as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SiteTrouble {
+    /// None of its nodes can be used.
+    Out,
+    /// Clients were led elsewhere, and it is tried.
+    Left,
+    /// Part of its clients use the next site, for its load.
+    Sheds,
+    /// Nothing is sent there, though it has nodes in use.
+    Unasked,
 }
 
 impl Standing {
@@ -46,6 +63,13 @@ impl Standing {
     fn because(self, why: impl Into<String>) -> Self {
         Self {
             why: Some(why.into()),
+            ..self
+        }
+    }
+
+    fn of_trouble(self, trouble: SiteTrouble) -> Self {
+        Self {
+            site: Some(trouble),
             ..self
         }
     }
@@ -136,7 +160,7 @@ fn by_admission(view: &NodeView) -> Option<Standing> {
         );
     }
     let standing = match view.admission {
-        "breaker_open" => {
+        Admission::BreakerOpen => {
             let back = breaker.open_for_ms.map_or_else(
                 || "when its time is up".to_owned(),
                 |ms| {
@@ -151,7 +175,7 @@ fn by_admission(view: &NodeView) -> Option<Standing> {
                 .since(breaker.since_ms)
                 .until(back)
         }
-        "probing" => {
+        Admission::Probing { .. } => {
             let slice = breaker.tried_with_ratio.unwrap_or_default();
             Standing::new(Mark::Tried, "being tried")
                 .because(format!(
@@ -162,22 +186,22 @@ fn by_admission(view: &NodeView) -> Option<Standing> {
                 .since(breaker.since_ms)
                 .until("when enough answers are good")
         }
-        "unhealthy" => Standing::new(Mark::Bad, "fails probes")
+        Admission::Unhealthy => Standing::new(Mark::Bad, "fails probes")
             .because("Probes find it unhealthy.")
             .since(view.since_ms)
             .until("when probes find it healthy"),
-        "unknown" => Standing::new(Mark::Unknown, "probes are old")
+        Admission::Unknown => Standing::new(Mark::Unknown, "probes are old")
             .because("Probes found it unhealthy, and their word is old.")
             .since(view.since_ms)
             .until("when it is probed, or answers"),
-        "overloaded" => Standing::new(Mark::Bad, "overloaded")
+        Admission::Overloaded => Standing::new(Mark::Bad, "overloaded")
             .because(format!(
                 "Its load stays too high with half of its keys elsewhere. {}",
                 busy(view.utilisation.map(f64::from))
             ))
             .since(view.since_ms)
             .until("when its load is below its target"),
-        _ => return None,
+        Admission::Admitted => return None,
     };
     Some(standing)
 }
@@ -301,6 +325,7 @@ pub fn of_site(counts: &Counts, view: Option<&SiteView>) -> Standing {
     }
     if out + drained == nodes {
         let mut standing = Standing::new(Mark::Bad, "out")
+            .of_trouble(SiteTrouble::Out)
             .because("None of its nodes can be used.")
             .until("when one of its nodes is back");
         standing.since_ms = view.and_then(|view| view.not_ready_since_ms);
@@ -330,6 +355,7 @@ fn by_traffic(view: &SiteView) -> Option<Standing> {
         let because = blame_words(trial.blame);
         return Some(
             Standing::new(Mark::Warn, "left, being tried")
+                .of_trouble(SiteTrouble::Left)
                 .because(format!(
                     "Clients were led elsewhere because {because}: {} of {} answers, {} bad.",
                     trial.answers, trial.needed, trial.failures
@@ -345,6 +371,7 @@ fn by_traffic(view: &SiteView) -> Option<Standing> {
                 Mark::Warn,
                 format!("{share} of its clients use the next site"),
             )
+            .of_trouble(SiteTrouble::Sheds)
             .because(format!(
                 "Its nodes are busy: {}.",
                 view.utilisation.map_or_else(
@@ -361,6 +388,7 @@ fn by_traffic(view: &SiteView) -> Option<Standing> {
             Mark::Warn,
             format!("no requests for {}", words::lasting(unasked)),
         )
+        .of_trouble(SiteTrouble::Unasked)
         .because(format!(
             "Nothing has been sent there for {}; {}",
             words::lasting(unasked),

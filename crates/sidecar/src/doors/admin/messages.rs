@@ -186,7 +186,7 @@ pub(super) fn health(node: &NodeView) -> proto::NodeHealth {
     let trouble = node.trouble.as_ref().filter(|trouble| !trouble.over);
     let first = |word: fn(&SpellView) -> &str| trouble.map_or("", word).to_owned();
     proto::NodeHealth {
-        admission: node.admission.to_owned(),
+        admission: node.admission.name().to_owned(),
         source: node.source.to_owned(),
         lasted_ms: node.since_ms,
         first_admission: first(|trouble| trouble.first_admission),

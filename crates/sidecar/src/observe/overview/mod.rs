@@ -21,7 +21,7 @@ use crate::state::{Rollouts, Status};
 use crate::view::FleetView;
 use crate::view::history::{Column, Range, Stretch};
 use crate::view::journal::Mark;
-use crate::view::standing::{self, Counts, Standing};
+use crate::view::standing::{self, Counts, SiteTrouble, Standing};
 use crate::view::words;
 use tradewind_engine::lifecycle::Revisions;
 
@@ -184,26 +184,21 @@ impl<'s> Ground<'s> {
 
     /// Sites that requests keep away from though they have nodes in use, with why in two words.
     fn left_sites(&self) -> Vec<(&str, &'static str)> {
-        let said = |words: &str| {
-            if words.starts_with("no requests") {
-                Some("gets no requests")
-            } else if words.starts_with("left") {
-                Some("was left")
-            } else if words.ends_with("use the next site") {
-                Some("sheds load")
-            } else {
-                None
-            }
+        let said = |trouble: SiteTrouble| match trouble {
+            SiteTrouble::Unasked => Some("gets no requests"),
+            SiteTrouble::Left => Some("was left"),
+            SiteTrouble::Sheds => Some("sheds load"),
+            SiteTrouble::Out => None,
         };
         let sites = self.sites.iter();
-        let left = sites.filter_map(|(id, standing)| Some((&**id, said(&standing.words)?)));
+        let left = sites.filter_map(|(id, standing)| Some((&**id, said(standing.site?)?)));
         left.collect()
     }
 
     /// Sites of which nothing can be used.
     fn out_sites(&self) -> Vec<&str> {
         let sites = self.sites.iter();
-        let out = sites.filter(|(_, it)| it.mark == Mark::Bad && it.words == "out");
+        let out = sites.filter(|(_, it)| it.site == Some(SiteTrouble::Out));
         out.map(|(id, _)| &**id).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Ground, Need};
 use crate::view::journal::{Mark, rung_words};
-use crate::view::standing::Standing;
+use crate::view::standing::{SiteTrouble, Standing};
 use crate::view::words;
 use tradewind_engine::lifecycle::DocumentStatus;
 use tradewind_engine::lifecycle::notice::RolloutFate;
@@ -245,7 +245,7 @@ fn of_sites(ground: &Ground<'_>) -> Vec<Need> {
     let needs = sites.map(|(id, standing)| {
         let becomes = match standing.mark {
             Mark::Bad | Mark::Drained => "Its clients are served by the next best site.",
-            _ if standing.words.starts_with("no requests") => {
+            _ if standing.site == Some(SiteTrouble::Unasked) => {
                 "Clients near it are served by other sites."
             }
             _ => "Part of its clients are served by the next best site.",
