@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::answer::{Shown, fault, refuse};
-use super::{MAX_LISTED, Parameters, SharedSources, unknown};
+use super::{MAX_LISTED, Parameters, Plain, SharedSources, unknown};
 use crate::intake::attempts::Attempt;
 use crate::intake::recent::{Kept, NOTABLE_FACTOR, RecentDecisions};
 use crate::wire::{number, proto};
@@ -239,15 +239,7 @@ pub(super) async fn list(sources: SharedSources, parameters: Parameters) -> Resp
 }
 
 /// One decision with all that is known of it.
-pub(super) async fn one(
-    sources: SharedSources,
-    Path(id): Path<String>,
-    parameters: Parameters,
-) -> Response {
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+pub(super) async fn one(sources: SharedSources, Path(id): Path<String>, _plain: Plain) -> Response {
     if let Some(kept) = sources.recent.find(&id) {
         return Shown::of(kept);
     }

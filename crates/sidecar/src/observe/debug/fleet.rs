@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Shown, refuse};
 use super::decisions;
-use super::{MAX_LISTED, Parameters, SharedSources, published, unknown};
+use super::{MAX_LISTED, Parameters, Plain, SharedSources, published, unknown};
 use crate::observe::fleet::Fleet;
 use crate::view::in_use;
 use crate::view::standing::{Counts, Standing};
@@ -147,21 +147,13 @@ fn site_row(fleet: &Fleet<'_>, index: SiteIndex, site: &Site) -> Value {
 }
 
 /// Where the clients of sites are, as far as the sample of decisions tells.
-pub(super) async fn flows(sources: SharedSources, parameters: Parameters) -> Response {
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+pub(super) async fn flows(sources: SharedSources, _plain: Plain) -> Response {
     Shown::of(decisions::flows(&sources.recent, None))
 }
 
 /// How far the nodes of every set that rules choose from are readmitted.
-pub(super) async fn sets(sources: SharedSources, parameters: Parameters) -> Response {
+pub(super) async fn sets(sources: SharedSources, _plain: Plain) -> Response {
     let sources = sources.0;
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
     if let Err(response) = published(&sources) {
         return response;
     }
@@ -186,12 +178,8 @@ pub(super) async fn sets(sources: SharedSources, parameters: Parameters) -> Resp
 }
 
 /// The whole fleet in columns: what a page of 3,000 nodes lives on.
-pub(super) async fn state(sources: SharedSources, parameters: Parameters) -> Response {
+pub(super) async fn state(sources: SharedSources, _plain: Plain) -> Response {
     let sources = sources.0;
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
     let published = match published(&sources) {
         Ok(published) => published,
         Err(response) => return response,

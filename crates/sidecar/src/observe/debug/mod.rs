@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query as UrlQuery, State as Shared};
+use axum::extract::{FromRequestParts, Query as UrlQuery, State as Shared};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -112,6 +113,27 @@ async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {
 type SharedSources = Shared<Arc<Sources>>;
 type Parameters = UrlQuery<BTreeMap<String, String>>;
 
+/// What a page that has no parameters is asked with: nothing but `pretty`. All else is refused.
+struct Plain;
+
+impl FromRequestParts<Arc<Sources>> for Plain {
+    type Rejection = Response;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        sources: &Arc<Sources>,
+    ) -> Result<Self, Response> {
+        let parameters = Parameters::from_request_parts(parts, sources).await;
+        let UrlQuery(parameters) = parameters.map_err(IntoResponse::into_response)?;
+        let faults = unknown(&parameters, &[]);
+        if faults.is_empty() {
+            Ok(Self)
+        } else {
+            Err(refuse(&faults))
+        }
+    }
+}
+
 #[expect(
     clippy::result_large_err,
     reason = "the error is the answer, returned at once"
@@ -141,11 +163,7 @@ fn unknown(parameters: &BTreeMap<String, String>, known: &[&str]) -> Vec<String>
 }
 
 /// The four answers, what needs a look, and what is in force.
-async fn overview_page(sources: SharedSources, parameters: Parameters) -> Response {
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+async fn overview_page(sources: SharedSources, _plain: Plain) -> Response {
     Shown::of(overview(&sources.0))
 }
 
@@ -219,11 +237,7 @@ async fn explain(Shared(sources): SharedSources, UrlQuery(mut parameters): Param
 }
 
 /// The ways from groups of clients to sites.
-async fn paths(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+async fn paths(Shared(sources): SharedSources, _plain: Plain) -> Response {
     match published(&sources) {
         Ok(published) => Shown::of(paths::list(&published.snapshot, MAX_LISTED)),
         Err(response) => response,
@@ -231,11 +245,7 @@ async fn paths(Shared(sources): SharedSources, UrlQuery(parameters): Parameters)
 }
 
 /// The hot keys, the objects that fail everywhere, and what the disruption meter says.
-async fn hot(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+async fn hot(Shared(sources): SharedSources, _plain: Plain) -> Response {
     let view = sources.state.view.load();
     let counts = view.pools.iter().map(|(name, pool)| (name, pool.hot_keys));
     let counts: BTreeMap<_, _> = counts.collect();
@@ -288,11 +298,7 @@ fn disruption(view: &FleetView) -> Value {
 }
 
 /// What is wrong, since when, what came first, and when it is tried again: the page for who has just been woken.
-async fn fleet_page(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+async fn fleet_page(Shared(sources): SharedSources, _plain: Plain) -> Response {
     let published = match published(&sources) {
         Ok(published) => published,
         Err(response) => return response,
@@ -325,20 +331,12 @@ async fn fleet_page(Shared(sources): SharedSources, UrlQuery(parameters): Parame
 }
 
 /// Who tells what, how much of it is not believed, and who says otherwise than the others.
-async fn reporters(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+async fn reporters(Shared(sources): SharedSources, _plain: Plain) -> Response {
     Shown::of(&sources.state.view.load().hearing)
 }
 
 /// The Envoys that subscribe to endpoints, and what became of what was pushed to them.
-async fn envoy(Shared(sources): SharedSources, UrlQuery(parameters): Parameters) -> Response {
-    let faults = unknown(&parameters, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
+async fn envoy(Shared(sources): SharedSources, _plain: Plain) -> Response {
     let mut subscribers = sources.envoys.subscribers.list();
     subscribers.truncate(MAX_LISTED);
     Shown::of(json!({ "subscribers": subscribers }))

@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 use tonic::Request;
 
 use super::answer::{Shown, fault, refuse};
-use super::{MAX_LISTED, Parameters, SharedSources, published, unknown};
+use super::{MAX_LISTED, Parameters, Plain, SharedSources, published, unknown};
 use crate::clock;
 use crate::doors::admin::{policy_changes, rollout_status};
 use crate::observe::metrics::Sources;
@@ -29,12 +29,8 @@ const MAX_LINES: usize = 5_000;
 const MAX_REFUSED_BYTES: u64 = 1 << 20;
 
 /// The policy in force.
-pub(super) async fn policy(sources: SharedSources, parameters: Parameters) -> Response {
+pub(super) async fn policy(sources: SharedSources, _plain: Plain) -> Response {
     let sources = sources.0;
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
     let published = match published(&sources) {
         Ok(published) => published,
         Err(response) => return response,
@@ -123,12 +119,8 @@ fn rule_row(routing: &Routing, (index, rule): (usize, &Rule)) -> Value {
 }
 
 /// What took effect, the newest first.
-pub(super) async fn revisions(sources: SharedSources, parameters: Parameters) -> Response {
+pub(super) async fn revisions(sources: SharedSources, _plain: Plain) -> Response {
     let sources = sources.0;
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
     let known = sources.state.sources.borrow().revisions.clone();
     let newest = known.newest().map(|it| it.number);
     let all: Vec<_> = known.newest_first().collect();
@@ -223,12 +215,8 @@ fn lines([before, after]: [&str; 2]) -> Vec<Value> {
 }
 
 /// The policy that is tried, what its guards say, what it would answer otherwise, and how the last one ended.
-pub(super) async fn rollouts(sources: SharedSources, parameters: Parameters) -> Response {
+pub(super) async fn rollouts(sources: SharedSources, _plain: Plain) -> Response {
     let sources = sources.0;
-    let faults = unknown(&parameters.0, &[]);
-    if !faults.is_empty() {
-        return refuse(&faults);
-    }
     let now = sources.state.rollouts.borrow().clone();
     let mut shown = json!(rollout_status(&now, &sources.state));
     // What guards said lately is for eyes, and not in the message.
