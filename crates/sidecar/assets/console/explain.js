@@ -186,7 +186,11 @@ export function open(main) {
   let kept = null;
   const earlier = () => { const it = kept; kept = null; return it; };
 
-  const asItWas = (told, question) => h('div', { class: 'kept' }, h('p', {}, `As it was at ${fmt.time(told.at_unix_ms)} UTC. `, h('button', { type: 'button', onclick: () => {
+  /** How an attempt of a kept decision went. */
+  const went = ({ node, attempt, result, status, first_byte_ms: first }) =>
+    `${attempt ? `attempt ${attempt}, ` : ''}${node}: ${status ?? ''}${result === 'ok' && status ? '' : ` ${result}`}${first == null ? '' : ` after ${fmt.ms(first)}`}`.replace(':  ', ': ');
+
+  const asItWas = (told, question) => h('div', { class: 'kept' }, told.attempts && h('p', {}, `What came of it, as told: ${told.attempts.map(went).join('; ')}.`), h('p', {}, `As it was at ${fmt.time(told.at_unix_ms)} UTC. `, h('button', { type: 'button', onclick: () => {
     kept = told;
     document.dispatchEvent(new CustomEvent('console:go', { detail: `/explain?${question}` }));
   } }, 'Ask again now')));

@@ -5,7 +5,7 @@ import * as fmt from './fmt.js';
 import { store, get, post, now } from './store.js';
 import { ago, notice, ticked } from './frame.js';
 import { compare, diff } from './diff.js';
-import { rollout, remember } from './rollout.js';
+import { rollout } from './rollout.js';
 import { plan } from './plan.js';
 
 export const topics = ['events'];
@@ -114,7 +114,7 @@ export function open(main) {
       if (!text.value && policy.text) text.value = policy.text;
     }
     revisions = two?.revisions || revisions;
-    if (three) { rolling = three; remember(three); }
+    if (three) rolling = three;
     const current = revisions?.find((of) => of.in_force);
     chooser.hidden = !(revisions?.length > 2);
     if (revisions && pick[0].options.length !== revisions.length) pick.forEach((select, i) => {
