@@ -60,12 +60,26 @@ async fn a_walk_through_the_console_in_a_browser() {
     walk(&["--only", OFTEN]).await;
 }
 
-/// All of it takes five minutes: accessibility and pictures of every page in both themes and two widths, and what needs
-/// more patience.
+/// All of it: accessibility and pictures of every page in both themes and two widths, each state of a fleet caused on
+/// a sidecar of its own, a large fleet, and what needs more patience.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; docs/testing.md"]
 async fn the_whole_console_in_a_browser() {
     walk(&[]).await;
+}
+
+/// Of a thousand random questions page, gRPC and terminal say the same, and forty changes that the page names are made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; docs/testing.md"]
+async fn a_thousand_explanations_of_the_console() {
+    walk(&["--only", "same", "--same", "1000", "--flips", "40"]).await;
+}
+
+/// Ten minutes of Live while a thousand decisions a second are kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes ten minutes; docs/testing.md"]
+async fn ten_minutes_of_live_in_the_console() {
+    walk(&["--only", "memory", "--minutes", "10"]).await;
 }
 
 async fn walk(only: &[&str]) {

@@ -34,8 +34,13 @@ export function assert(holds, why) {
 
 export class Walk {
   constructor(of) {
-    Object.assign(this, of, { held: 0, failed: 0, skipped: 0, name: '' });
+    Object.assign(this, of, { counts: { held: 0, failed: 0, skipped: 0 }, name: '' });
     this.slow = Number(this.options.slow || 1);
+  }
+
+  /** The same walk at another sidecar: what it finds is counted here. */
+  at(base) {
+    return Object.assign(Object.create(this), { base });
   }
 
   async group(name, run) {
@@ -43,7 +48,7 @@ export class Walk {
     try {
       await run(this);
     } catch (error) {
-      this.failed += 1;
+      this.counts.failed += 1;
       console.log(`FAILED ${name}: ${one(error)}`);
     }
   }
@@ -52,10 +57,10 @@ export class Walk {
   async check(what, run) {
     try {
       await run();
-      this.held += 1;
+      this.counts.held += 1;
       console.log(`ok ${this.name}: ${what}`);
     } catch (error) {
-      this.failed += 1;
+      this.counts.failed += 1;
       console.log(`FAILED ${this.name}: ${what}: ${one(error)}`);
     }
   }
@@ -64,13 +69,13 @@ export class Walk {
   has(...names) {
     const missing = names.filter((name) => !this.options[name]);
     if (!missing.length) return true;
-    this.skipped += 1;
+    this.counts.skipped += 1;
     console.log(`skipped ${this.name}: needs ${missing.map((name) => `--${name}`).join(' and ')}`);
     return false;
   }
 
   skip(what, why) {
-    this.skipped += 1;
+    this.counts.skipped += 1;
     console.log(`skipped ${this.name}: ${what}: ${why}`);
   }
 

@@ -6,6 +6,18 @@ const MOST_BYTES = 200_000;
 const MOST_MS = 300;
 const MOST_ELEMENTS = 1500;
 
+/** When the headline and the four answers were there, in ms since the page was asked for: the frame after. */
+const ANSWERED = () => {
+  const watch = new MutationObserver(() => {
+    const says = document.querySelector('.answers .says')?.textContent;
+    if (!says || says === '…' || window.answeredAt) return;
+    window.answeredAt = -1;
+    requestAnimationFrame(() => setTimeout(() => { window.answeredAt = performance.now(); }));
+    watch.disconnect();
+  });
+  watch.observe(document, { childList: true, subtree: true, characterData: true });
+};
+
 export default async function sizes(walk) {
   await walk.check(`the shell has at most ${MOST_BYTES} bytes`, async () => {
     const page = await walk.page(null);
@@ -22,13 +34,13 @@ export default async function sizes(walk) {
     // The best of five: whatever else the machine does must not be what is measured.
     const taken = [];
     for (let i = 0; i < 5; i += 1) {
-      const page = await walk.page('/');
-      taken.push(await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime));
+      const page = await walk.page('/', { init: ANSWERED });
+      taken.push(await page.evaluate(() => [performance.getEntriesByName('first-contentful-paint')[0]?.startTime, window.answeredAt]));
       await page.done();
       await sleep(100);
     }
-    const best = Math.min(...taken);
-    console.log(`  first contentful paint: ${taken.map((ms) => Math.round(ms)).join(', ')} ms`);
+    const best = Math.min(...taken.map(([, answered]) => answered));
+    console.log(`  first paint, and the four answers: ${taken.map((times) => times.map((ms) => Math.round(ms)).join(' and ')).join(', ')} ms`);
     assert(best <= MOST_MS * walk.slow, `${Math.round(best)} ms`);
   });
   for (const path of PAGES) await walk.check(`${path} has at most ${MOST_ELEMENTS} elements`, async () => {
