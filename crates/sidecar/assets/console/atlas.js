@@ -76,7 +76,12 @@ function labels(discs, width, height, chosen) {
     const w = text.length * LETTER + 2;
     const right = disc.r + 4 + (disc.mark === 'well' ? 0 : 5);
     const sides = [[right, -8, right + w, 8, 'start', right, 4], [-disc.r - 4 - w, -8, -disc.r - 4, 8, 'end', -disc.r - 4, 4],
-      [-w / 2, -disc.r - 18, w / 2, -disc.r - 2, 'middle', 0, -disc.r - 6], [-w / 2, disc.r + 2, w / 2, disc.r + 18, 'middle', 0, disc.r + 14]];
+      [-w / 2, -disc.r - 18, w / 2, -disc.r - 2, 'middle', 0, -disc.r - 6], [-w / 2, disc.r + 2, w / 2, disc.r + 18, 'middle', 0, disc.r + 14],
+      // Where neighbours crowd it, the corners.
+      ...[[1, -1], [-1, -1], [1, 1], [-1, 1]].map(([sx, sy]) => {
+        const [dx, dy] = [sx * (disc.r * 0.7 + 3 + (sx > 0 && sy < 0 ? right - disc.r - 4 : 0)), sy * (disc.r * 0.7 + 3)];
+        return [sx > 0 ? dx : dx - w, sy > 0 ? dy : dy - 16, sx > 0 ? dx + w : dx, sy > 0 ? dy + 16 : dy, sx > 0 ? 'start' : 'end', dx, sy > 0 ? dy + 12 : dy - 4];
+      })];
     for (const [x0, y0, x1, y1, anchor, dx, dy] of sides) {
       const box = [disc.x + x0, disc.y + y0, disc.x + x1, disc.y + y1];
       if (!free(box)) continue;

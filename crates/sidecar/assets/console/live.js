@@ -109,7 +109,7 @@ export function open(main) {
   const table = h('table', { class: 'tail' }, h('thead', {}, h('tr', {}, heads.map(([name, kind]) => h('th', { scope: 'col', class: kind }, name)))), body);
   main.append(h('h1', { class: 'unseen', tabindex: -1 }, 'Live'), form, h('div', { class: 'two wide-left' },
     h('section', {}, h('div', { class: 'head' }, h('h2', {}, 'Decisions'), note), fresh, table, empty,
-      h('p', { class: 'note' }, older)),
+      h('p', { class: 'note' }, older, ' The same in a terminal: ', h('code', {}, 'tradewind tap --follow'))),
     h('div', {}, h('section', {}, h('div', { class: 'head' }, h('h2', {}, 'Hot keys'), h('span', { class: 'note' }, 'carried by several nodes')), hot),
       h('section', {}, h('div', { class: 'head' }, h('h2', {}, 'Movement'), h('span', { class: 'note' }, 'keys with a new node')), moved, allowance))));
 

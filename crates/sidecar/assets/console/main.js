@@ -11,8 +11,7 @@ let page = null;
 let path = null;
 let visit = 0;
 
-// The first view needs no rules of the other pages.
-const STYLED = new Set(['/map', '/explain', '/policy', '/states']);
+// Overview, which is the first view, needs no rules of the other pages.
 let style = null;
 const styled = () => (style ||= new Promise((done) => {
   document.head.append(h('link', { rel: 'stylesheet', href: '/console/pages.css', onload: done, onerror: done }));
@@ -27,7 +26,7 @@ async function show(isFirst) {
   page = null;
   path = wanted;
   frame.arrive(path);
-  if (STYLED.has(path)) await styled();
+  if (path !== '/') await styled();
   const module = await import(`./${MODULES[path]}.js`);
   if (mine !== visit) return;
   const name = frame.PAGES.find(([to]) => to === path)?.[1] || 'States';

@@ -9,6 +9,8 @@ export const WHY = {
   breaker_open: 'breaker open', recovering: 'recovering, not with this key', unhealthy: 'not well', overloaded: 'too much load', too_far: 'too far behind the best', no_node: 'no node left',
   owner_out: 'its home is out', outweighed: 'it counts for less than its capacity', steered: 'what was measured speaks for another site',
 };
+// The same of several, as what is said of them.
+const MANY = { excluded_by_caller: 'that the caller had tried, or can not use', capability: 'that lack a label the rule requires', breaker_open: 'with an open breaker', too_far: 'too far behind the best' };
 const ROLES = { owner: 'owner', hot_copy: 'carries the hot key', probe: 'tried with a slice of its keys', trial: 'its site is tried', next_in_order: 'next in the key’s order', next_site: 'owner at the next best site',
   next_tier: 'a later tier', origin: 'the origin' };
 const MOST = 12;
@@ -34,7 +36,7 @@ export function race({ decision, explanation }) {
       h('td', { class: 'wide-cell' }, node.place > 0 ? [isOwner ? [h('strong', {}, 'owner'), ', '] : '', `place ${node.place} in the answer`] : h('span', { class: 'second' }, `would own it at ${ratio.toFixed(2)} times its weight`)));
   };
   const loser = (node) => h('tr', {}, name(node), weight(node), h('td', { class: 'second wide-cell' }, 'did not run'), h('td', { class: 'wide-cell' }, mark(node.eliminated === 'draining' || node.eliminated === 'maintenance' ? 'drained' : 'bad'), ' ', word(node.eliminated)));
-  const counts = Object.entries(eliminated).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1]).map(([why, n]) => `${fmt.counted(n, 'node')} ${WHY[why] || why.replaceAll('_', ' ')}`);
+  const counts = Object.entries(eliminated).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1]).map(([why, n]) => `${fmt.counted(n, 'node')} ${(n > 1 && MANY[why]) || WHY[why] || why.replaceAll('_', ' ')}`);
   return [h('table', { class: 'race' }, h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Node'), h('th', { scope: 'col', class: 'n' }, 'Weight'), h('th', { scope: 'col' }, 'Time in the race, beside the owner’s'), h('th', { scope: 'col' }, 'Fate'))),
     h('tbody', {}, shown.map(runner), out.slice(0, MOST / 2).map(loser))),
   counts.length > 0 && h('p', { class: 'note' }, `Left out of the race: ${counts.join(', ')}.`),
