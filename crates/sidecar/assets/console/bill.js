@@ -2,7 +2,6 @@
 
 import { h, s, mark } from './dom.js';
 import * as fmt from './fmt.js';
-import { bound } from './derive.js';
 import { WHY } from './race.js';
 
 /** The order of the terms, always this one. Service is what a hit takes at an idle node: it counts like the others. */
@@ -12,6 +11,12 @@ const FIRST = 10;
 const OLD_MS = 60000;
 // More than half of it assumed: then the term is no measurement.
 const ASSUMED = 0.5;
+
+/** The distance of lines on the axis: at least so much, and a number that is written whole. */
+function tick(least) {
+  const power = 10 ** Math.max(0, Math.floor(Math.log10(least || 1)));
+  return [1, 2, 5, 10].find((step) => step * power >= least) * power;
+}
 
 /** What a site is chosen by: its total, or what is held still for it. */
 const choice = (site) => site.choice_ms ?? site.total_ms;
@@ -121,7 +126,7 @@ export function bill({ decision, explanation }) {
     const most = Math.max(what?.to || 0, ...all.filter((one) => !one.isBelow).map((one) => one.from + one.ms));
     const lowest = Math.min(0, ...all.filter((one) => one.isBelow).map((one) => one.from));
     // A little air at the right, where "nothing seen" may stand.
-    axis = { from: lowest, span: most * 1.04 - lowest || 1, step: bound((most - lowest) / 8) };
+    axis = { from: lowest, span: most * 1.04 - lowest || 1, step: tick((most - lowest) / 8) };
     list.replaceChildren(...shown.map((site) => row(site, axis, used, scope)));
     const behind = sites.length - shown.length + (explanation.sites_not_shown || 0);
     rest.replaceChildren(...(behind > 0 ? [`${fmt.counted(behind, 'site')} further behind `, sites.length > shown.length && h('button', { class: 'link', type: 'button', onclick: () => { isWhole = true; show(); } }, 'show')].filter(Boolean) : []));

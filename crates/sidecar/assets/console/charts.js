@@ -28,7 +28,7 @@ export function tracks(history) {
       values: history.p50_ms, more: history.p99_ms, unit: fmt.ms, note: 'p50 and p99, all nodes', axis: fmt.ms },
     { name: 'Failed attempts', now: fmt.rate(fails), kind: 'bars', values: history.failed_per_s, unit: fmt.rate, axis: fmt.rate, red: unusual(history.failed_per_s),
       note: attempts > 0 ? `${fmt.share(fails / attempts)} of all; red: unusual` : 'nobody tells of any' },
-    { name: 'Nodes not in use', now: `${fmt.count(last(history.nodes_out))} of ${fmt.count(last(history.nodes))}`, kind: 'steps', values: history.nodes_out,
+    { name: 'Nodes not in use', now: has('nodes_out') ? `${fmt.count(last(history.nodes_out))} of ${fmt.count(last(history.nodes))}` : fmt.NOT_TOLD, kind: 'steps', values: history.nodes_out,
       unit: (value) => fmt.counted(Math.round(value), 'node'), note: 'breaker open or drained', axis: fmt.count, atLeast: 4 },
     { name: 'Keys moved', now: fmt.share(last(history.moved_ratio)), kind: 'bars', values: history.moved_ratio, more: needless, unit: fmt.share,
       note: 'red: more than needed', axis: fmt.share, red: (history.moved_ratio || []).map((_, i) => needless[i] > 0), atLeast: 0.07 },

@@ -144,7 +144,7 @@ export function open(main) {
     const sign = query.get('down') ? -1 : 1;
     const sorted = [...sites].sort((a, b) => sign * sorts[by][2](a, b) || worse(a.mark, b.mark));
     const look = sites.filter((site) => site.mark !== 'well' && site.mark !== 'drained').length;
-    region(tableHead, [sites.length, look], () => [h('h2', {}, 'Sites'), h('span', { class: 'note' }, look ? `${fmt.count(look)} of ${fmt.count(sites.length)} need a look; worst first` : `all ${fmt.count(sites.length)} are well`)]);
+    region(tableHead, [sites.length, look], () => [h('h2', {}, 'Sites'), h('span', { class: 'note' }, look ? `${fmt.count(look)} of ${fmt.count(sites.length)} need a look; worst first` : sites.length ? `all ${fmt.count(sites.length)} are well` : 'none of this tier')]);
     const shown = sorted.slice(0, most).map(({ id, mark: kind, words, utilisation, hit_ratio: hits, rate }) => [id, kind, words, fmt.share(utilisation), fmt.share(hits), fmt.rate(rate)]);
     region(tableBody, { shown, by, sign, all: sites.length, chosen, at: location.search }, () => [h('table', {}, h('thead', {}, h('tr', {}, Object.entries(sorts).map(([key, [name, kind]]) =>
       h('th', { scope: 'col', class: kind, 'aria-sort': key === by ? (sign > 0 ? 'ascending' : 'descending') : null },
@@ -170,8 +170,10 @@ export function open(main) {
     const { tier, sites } = all();
     const { name } = current();
     region(views, [name, location.search], () => Object.keys(VIEWS).map((view) => h('button', { type: 'button', 'data-key': view, 'aria-pressed': String(view === name), onclick: () => go(link({ view: view === 'World' ? null : view, box: null })) }, view)));
-    region(tiers, [state.tiers, tier, location.search, state.sites.tier.length], () => state.tiers.map((of, i) => h('button', { type: 'button', 'data-key': of, 'aria-pressed': String(i === tier),
-      onclick: () => go(link({ tier: i ? of : null })) }, of, ' ', h('span', { class: 'mono' }, fmt.count(state.sites.tier.filter((one) => one === i).length)))));
+    region(tiers, [state.tiers, tier, location.search, state.sites.tier.length], () => state.tiers.map((of, i) => {
+      const count = state.sites.tier.filter((one) => one === i).length;
+      return (count > 0 || i === tier) && h('button', { type: 'button', 'data-key': of, 'aria-pressed': String(i === tier), onclick: () => go(link({ tier: i ? of : null })) }, of, ' ', h('span', { class: 'mono' }, fmt.count(count)));
+    }));
     main.classList.toggle('many', sites.length > FEW);
     drawPanel();
     drawMap(sites);

@@ -3,12 +3,13 @@
 import { h, mark, region } from './dom.js';
 import * as fmt from './fmt.js';
 import { store, get } from './store.js';
-import { ago, sentence } from './frame.js';
-import { flags } from './derive.js';
-import * as charts from './charts.js';
+import { ago, sentence, ticked } from './frame.js';
 
 const RANGES = [['15m', '15 min', 'The last 15 minutes', 'every 5 s'], ['1h', '1 h', 'The last hour', 'every 5 s'], ['6h', '6 h', 'The last 6 hours', 'every 30 s']];
 export const topics = ['events'];
+
+// The answers do not wait for the log: what draws it comes behind them.
+const drawing = Promise.all([import('./charts.js'), import('./derive.js')]);
 
 const QUESTIONS = [['up', 'Is it up?'], ['slow', 'Is it slow?'], ['failing', 'Is anything failing?'], ['changed', 'Did the last change alter anything?']];
 // While nothing is known yet: the heads and rules at once, with this for values.
@@ -24,11 +25,14 @@ function target({ kind, name }) {
   return { policy: '/policy', rollout: '/policy', pool: '/policy', object: '/live' }[kind] || '/#force';
 }
 
+/** Words about a file without its folders: which file it is stands beside them, and where is on Policy. */
+const short = (why) => why.replace(/(^|[\s`])\/(?:[^\s`/:]+\/)+([^\s`/:]+)/g, '$1$2');
+
 function needs({ rows, more }) {
   if (!rows.length) return h('p', { class: 'note' }, 'Nothing. Every node and site is well.');
   const row = ({ mark: kind, name, state, why, becomes, back, t0, ...rest }) => h('tr', {},
     h('th', { scope: 'row' }, mark(kind), h('a', { href: target({ name, ...rest }), 'data-key': `${rest.kind} ${name}` }, name), h('span', { class: 'note' }, state)),
-    h('td', {}, why, becomes && h('span', { class: 'note' }, becomes)),
+    h('td', { title: short(why) === why ? null : why }, ticked(short(why)), becomes && h('span', { class: 'note' }, becomes)),
     h('td', { class: 'n' }, t0 ? h('span', {}, h('span', { class: 'small' }, 'since '), ago(t0)) : ''),
     h('td', { class: 'second' }, h('span', { class: 'small' }, 'comes back '), back || ''));
   return [h('table', { class: 'needs' }, h('thead', {}, h('tr', {}, ['What', 'Why, and what becomes of its requests', 'Since', 'Comes back'].map((name, i) =>
@@ -65,6 +69,8 @@ export function open(main) {
   let range = RANGES.find(([name]) => name === new URLSearchParams(location.search).get('range')) || RANGES[0];
   let history = null;
   let events = [];
+  let charts = null;
+  let flags = null;
   let drawn = null;
   let chosen = null;
   let fetchedAt = 0;
@@ -106,7 +112,7 @@ export function open(main) {
 
   function draw() {
     const width = Math.floor(box.clientWidth);
-    if (!history || !width) return;
+    if (!history || !width || !charts) return;
     const shown = flags([...events, ...store.events.filter((event) => !events.some((own) => own.number === event.number))], history.from_unix_ms);
     drawn = charts.log(history, shown, width);
     box.replaceChildren(drawn.svg);
@@ -178,6 +184,7 @@ export function open(main) {
   heads();
   show();
   load();
+  drawing.then(([all, { flags: join }]) => { charts = all; flags = join; draw(); });
   return {
     topics,
     update(topic) {

@@ -86,7 +86,7 @@ export function open(main) {
     if (headline.textContent !== head) headline.textContent = head;
     const current = revisions?.find((of) => of.in_force);
     const from = (current?.source || '').replaceAll('_', ' ');
-    region(lead, [policy.name, policy.digest, current?.at_unix_ms], () => [`${policy.name}, `, current && ['taken ', ago(current.at_unix_ms), ' ago', from && ` from ${overview?.in_force?.policy?.source || from}`, ', '], 'digest ', h('span', { class: 'mono', title: policy.digest }, policy.digest.slice(0, 16)), '.']);
+    region(lead, [policy.name, policy.digest, current?.at_unix_ms], () => [`${policy.name}, `, current && ['taken ', ago(current.at_unix_ms), ' ago', from && [' from ', h('span', { title: overview?.in_force?.policy?.source }, overview?.in_force?.policy?.source?.split('/').pop() || from)], ', '], 'digest ', h('span', { class: 'mono', title: policy.digest }, policy.digest.slice(0, 16)), '.']);
     const bad = policy.refused;
     region(refused, bad ? [bad.faults, bad.t0] : null, () => bad && notice('warn', [`What ${fileName()} says now is refused, for `, ago(bad.t0), '.'], ['Nothing of it is in force.', h('pre', {}, bad.faults.join('\n'))],
       bad.text != null && h('button', { type: 'button', 'data-key': 'compare-refused', onclick: () => { compared.replaceChildren(h('h3', {}, `In force, and ${fileName()}`), diff(compare(policy.text, bad.text))); compared.scrollIntoView({ block: 'center' }); } }, 'Compare with what is in force')));

@@ -151,9 +151,16 @@ export async function ask() {
   isAsking = false;
 }
 
+const fetched = () => Promise.all([get('/debug/sidecar'), get('/debug/overview')]);
+// Asked for as soon as this module is there, while the others still come: the first view waits for little else.
+let first = fetched();
+first.catch(() => {});
+
 /** Fetches what every page has. */
 export async function begin() {
-  const [sidecar, overview] = await Promise.all([get('/debug/sidecar'), get('/debug/overview')]);
+  const mine = first || fetched();
+  first = null;
+  const [sidecar, overview] = await mine;
   store.sidecar = sidecar;
   heard(sidecar.now_unix_ms);
   take('overview', overview);
