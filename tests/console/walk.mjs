@@ -18,7 +18,7 @@
 import { mkdirSync } from 'node:fs';
 import { Walk, launch } from './lib.mjs';
 
-const GROUPS = ['clean', 'sizes', 'words', 'accessible', 'explain', 'links', 'keyboard', 'live', 'safe', 'doors', 'hidden', 'map', 'pictures', 'operate', 'refused', 'flips', 'same', 'breaker', 'scenes', 'empty', 'large', 'memory', 'outage'];
+const GROUPS = ['clean', 'sizes', 'words', 'accessible', 'explain', 'links', 'keyboard', 'live', 'safe', 'doors', 'hidden', 'map', 'pictures', 'operate', 'refused', 'flips', 'same', 'breaker', 'walks', 'scenes', 'empty', 'large', 'memory', 'outage'];
 
 const [base, pictures, ...rest] = process.argv.slice(2);
 if (!base || !pictures) {

@@ -156,7 +156,8 @@ function flip({ explanation }, seen) {
 
 export default async function same(walk) {
   if (!walk.has('tradewind')) return;
-  const text = bare(readFileSync(new URL('policy.yaml', EXAMPLE), 'utf8')).replace(/^spec:$/m, 'spec:\n  slow_start_window: 0ms\n  signals: { load: { max_age: 1h }, latency: { max_age: 1h }, hit: { max_age: 1h }, health: { max_age: 1h } }');
+  // More sites share than in the example, so that there are flips of that kind too.
+  const text = bare(readFileSync(new URL('policy.yaml', EXAMPLE), 'utf8')).replace('spread: 3ms', 'spread: 12ms').replace(/^spec:$/m, 'spec:\n  slow_start_window: 0ms\n  signals: { load: { max_age: 1h }, latency: { max_age: 1h }, hit: { max_age: 1h }, health: { max_age: 1h } }');
   const stage = await Stage.open(walk, { policy: text, topology: readFileSync(new URL('topology.yaml', EXAMPLE), 'utf8') });
   const pick = random(SEED);
   console.log(`  seed ${SEED}`);
