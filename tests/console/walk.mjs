@@ -1,13 +1,12 @@
 // Walks through the console of a running sidecar in Chromium and says, a line each, what holds.
 //
 //     node walk.mjs BASE_URL PICTURES_DIR [--only GROUP,GROUP] [--chromium PATH] [--questions N] [--slow FACTOR]
-//                   [--pid PID] [--policy FILE] [--restart COMMAND] [--tradewind BINARY] [--admin HOST:PORT]
+//                   [--pid PID] [--policy FILE] [--tradewind BINARY] [--admin HOST:PORT]
 //                   [--same N] [--flips N] [--minutes N] [--rate N] [--scene NAME,NAME]
 //
 // Prints `ok NAME`, `FAILED NAME: why` or `skipped NAME: why`; exits 1 if anything failed, 2 if it could not begin.
 // --pid        of the sidecar: it is stopped and let go on, to see how silence is said
 // --policy     the file that the sidecar reads: it gets a fault, and a bias, and is put back
-// --restart    a command of the shell that restarts the sidecar in place
 // --tradewind, --admin the program and its admin door: answers are compared, a node is drained and taken back; groups that
 //              cause what they want to see start sidecars of their own (stage.mjs)
 // --same, --flips      how many questions are compared with gRPC and terminal, and how many changes are made

@@ -1,8 +1,8 @@
 // 11: silence is said within 3 s, times go on, recovery and a restart are seen within 2 s, and no row stands twice.
-// Needs --pid; the restart needs --restart.
+// Needs --pid; the restart is of a sidecar of its own and needs --tradewind.
 
-import { execSync } from 'node:child_process';
 import { assert, sleep } from '../lib.mjs';
+import { Stage } from '../stage.mjs';
 
 const alert = (page) => page.evaluate(() => document.querySelector('#lost [role=alert]')?.textContent || '');
 
@@ -31,13 +31,15 @@ export default async function outage(walk) {
       await page.done();
     }
   }
-  if (!walk.has('restart')) return;
+  if (!walk.has('tradewind')) return;
+  const stage = await Stage.open(walk);
+  const page = await stage.walk.page('/');
   await walk.check('a restart is seen within 2 s of being ready', async () => {
-    const page = await walk.page('/');
-    execSync(walk.options.restart, { stdio: 'ignore' });
-    await walk.until('it is ready again', 30000, async () => (await fetch(`${walk.base}/readyz`).catch(() => null))?.ok);
+    await stage.restart();
+    await walk.until('it is ready again', 30000, async () => (await fetch(`${stage.base}/readyz`).catch(() => null))?.ok);
     await walk.until('it says restarted', 2000, async () => /restarted/.test(await page.textContent('#link')));
     assert(!(await alert(page)), 'the alert stays');
-    await page.done();
   });
+  await page.done();
+  await stage.close();
 }

@@ -93,13 +93,16 @@ function say(overview) {
     .map((answer) => `${answer.question} ${answer.answer}`).join(' ');
 }
 
+/** All that is said of a need, as sentences. */
+const whole = ({ why, becomes, back }) => [why, becomes, back && `${back[0].toUpperCase()}${back.slice(1)}.`].filter(Boolean).join(' ');
+
 /** What concerns the whole page. A refused file is no such thing: the one before serves on. */
 function notices({ ready, headline, line, needs, path }) {
   const made = [];
   if (!ready && path !== '/') made.push(notice('bad', headline, line));
   for (const need of needs) {
-    if (need.kind === 'sidecar') made.push(notice(need.mark === 'bad' ? 'bad' : 'warn', `${need.name}: ${need.state}.`, [need.why, ' ', need.becomes, ' ', need.back]));
-    if (need.kind === 'topology' && need.held) made.push(notice('warn', `${need.name}: ${need.state}.`, [need.why, ' ', need.becomes, ' ', need.back]));
+    if (need.kind === 'sidecar') made.push(notice(need.mark === 'bad' ? 'bad' : 'warn', `${need.name}: ${need.state}.`, whole(need)));
+    if (need.kind === 'topology' && need.held) made.push(notice('warn', `${need.name}: ${need.state}.`, whole(need)));
   }
   return made;
 }
