@@ -3,7 +3,8 @@
 //! while snapshots are swapped.
 //!
 //! `cargo bench --bench rpc` prints tables; `cargo bench --bench rpc -- --test` runs everything once, quickly; with one or
-//! more of `P1`, `P2`, `P6`, `P7` and `P8` after the `--`, only the tables of those goals are made. All servers stand in this process and are loaded in turn, many short rounds each, so that what else the machine does
+//! more of `P1`, `P2`, `P6`, `P7` and `P8` after the `--`, only the tables of those goals are made; `-- watched` makes the
+//! one of what it costs that people look, and only that. All servers stand in this process and are loaded in turn, many short rounds each, so that what else the machine does
 //! meets all alike. Keys and clients vary, thousands of each. Throughput is what is left of the machine once the client
 //! has taken its part; the processor time of the server's threads per decision is the steadier figure.
 
@@ -29,6 +30,8 @@ mod peer;
 mod raw;
 #[path = "rpc/servers.rs"]
 mod servers;
+#[path = "rpc/watched.rs"]
+mod watched;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -130,6 +133,12 @@ fn main() {
             },
         }
     };
+    if quick || std::env::args().any(|argument| argument == "watched") {
+        watched::watched(quick);
+        if !quick {
+            return;
+        }
+    }
     let geography = Geography::new(effort.networks, effort.requests);
     let bench = Bench::new(effort, &geography);
     let mut from_alone = std::env::args().skip_while(|argument| argument != "alone");

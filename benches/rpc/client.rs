@@ -298,7 +298,7 @@ async fn ask(channel: &Channel, path: &'static str, message: Bytes) -> Bytes {
 }
 
 /// Processor time of this process's threads whose name begins so, in nanoseconds.
-fn cpu_ns(name: &str) -> u64 {
+pub(crate) fn cpu_ns(name: &str) -> u64 {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     threads
         .map(|thread| thread.unwrap().path())
