@@ -101,7 +101,7 @@ mod tests {
             "0",
             "off",
             "info,tradewind_sidecar::writer=debug",
-            " info , tradewind = debug ",
+            " info , tradewind=debug ",
             "warn,,tradewind=trace,",
             "info,[call{id=7}]=debug",
         ] {
