@@ -45,9 +45,13 @@ pub fn read(text: &str) -> Result<EnvFilter, FilterError> {
     whole.map_err(|error| refused(text, &format!("cannot be read ({error})")))
 }
 
-/// The same for a switch.
+/// The same for a switch, and the lines of the audit log besides: whoever rewrites its file is found by them, so nobody may
+/// turn them off from outside.
 pub fn read_to_put(text: &str) -> Result<EnvFilter, SwitchError> {
-    read(text).map_err(|error| SwitchError::NoFilter(error.to_string()))
+    let refused = |error: &dyn std::fmt::Display| SwitchError::NoFilter(error.to_string());
+    let filter = read(text).map_err(|error| refused(&error))?;
+    let audit = "tradewind_sidecar::audit=info".parse();
+    Ok(filter.add_directive(audit.map_err(|error| refused(&error))?))
 }
 
 /// Begins to log what `filter` lets through on the standard error stream.

@@ -66,6 +66,9 @@ fn a_rollout_is_started_held_promoted_reversed_and_taken_back() {
     let first = "stage 1 of 2, 5 % of requests by key, at least 10 min";
     let undo = "undo with: tradewind rollout abort --why TEXT";
     says(&ran, Exit::Good, &["running", first, "key.host", undo]);
+    // It is judged once a second, and says nothing before.
+    let judged = || status().out.contains("inconclusive");
+    assert!(crate::support::soon(judged), "{}", status().out);
     says(&status(), Exit::Good, &[first, "inconclusive"]);
     let again = shop.order(&["start", &shop.other]);
     says(&again, Exit::Refused, &["is tried already"]);

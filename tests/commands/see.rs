@@ -315,6 +315,13 @@ fn tap_shows_what_is_kept_and_follows_what_comes() {
     let (_files, sidecar) = keeping();
     decide(&sidecar, "/video/old.mp4");
     decide(&sidecar, "/images/old.jpg");
+    // A decision is kept a moment after it is answered.
+    let kept = || look(&["tap", "--format", "json"], &sidecar.debug).out;
+    assert!(
+        crate::support::soon(|| kept().lines().count() == 2),
+        "{}",
+        kept()
+    );
     let ran = look(&["tap", "--rule", "video"], &sidecar.debug);
     let words = [
         "decisions are kept: every one, of those refused or degraded 16 times as many; now 2 of at most ",

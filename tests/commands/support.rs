@@ -23,6 +23,16 @@ pub(crate) struct Ran {
     pub(crate) notes: String,
 }
 
+/// Whether something comes to hold within ten seconds, looked at forty times a second.
+pub(crate) fn soon(mut holds: impl FnMut() -> bool) -> bool {
+    (0..400).any(|_| {
+        holds() || {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            false
+        }
+    })
+}
+
 /// Runs `tradewind` with these arguments on 2026-01-01, without colour.
 pub(crate) fn tradewind(args: &[&str]) -> Ran {
     tradewind_in(args, false)

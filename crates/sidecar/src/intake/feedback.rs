@@ -285,6 +285,7 @@ impl Shared {
         let name = match reporter_name(batch.reporter) {
             Ok(name) => name,
             Err(fault) => {
+                call.is_too_much = true;
                 self.refuse(call, batch.kind, (batch.items.len(), &fault), "reporter");
                 return Ok(());
             }
@@ -346,6 +347,7 @@ impl Shared {
     ) {
         let given = batch.items.len() + batch.beyond;
         if given > wanted {
+            call.is_too_much = true;
             let words = format_args!("{given} given, at most {wanted} are taken");
             let fault = Fault::new(RefusedReason::TooMany, words);
             self.refuse(call, batch.kind, (given - wanted, &fault), "message");

@@ -187,11 +187,16 @@ impl RecentDecisions {
             tokio::select! {
                 Some(sample) = waiting.samples.recv() => self.take(sample, &state),
                 Some(told) = waiting.told.recv() => {
-                    // A decision is handed over before it is answered, and told of after: so it is here by now.
-                    while let Ok(sample) = waiting.samples.try_recv() {
+                    // A decision is handed over before it is answered, and told of after: so it is among those that wait by
+                    // now. No more than wait are taken, or this would go on for as long as others come.
+                    for _ in 0..QUEUE {
+                        let Ok(sample) = waiting.samples.try_recv() else {
+                            break;
+                        };
                         self.take(sample, &state);
                     }
                     self.note(told);
+                    tokio::task::yield_now().await;
                 }
                 else => return,
             }

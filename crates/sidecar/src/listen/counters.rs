@@ -19,7 +19,7 @@ pub struct GateCounters {
     pub accepted: AtomicU64,
     /// Connections closed at once because the gate was full of busy ones ([`super::limits::GateLimits::max_connections`]).
     pub refused_cap: AtomicU64,
-    /// Connections closed because the gate was full and another came: idle ones, or of a host with nearly all.
+    /// Connections closed because the gate was full and another came: idle ones, or of a host with a quarter or more of its places.
     pub displaced: AtomicU64,
     /// Connections closed because the HTTP/2 preface was wrong, cut short or late.
     pub refused_preface: AtomicU64,

@@ -289,7 +289,10 @@ impl<S: HttpService> Host for Http1Host<S> {
         };
         if stream.speaks_http2() {
             counters::count(&counters.refused_preface);
-            return stranger::answer_http2(stream, &signpost).await;
+            return tokio::select! {
+                () = stranger::answer_http2(stream, &signpost) => {}
+                () = control.told_to_go() => {}
+            };
         }
         let terms = Terms {
             max_age: limits.max_age,

@@ -127,8 +127,9 @@ pub struct GateLimits {
     pub max_connections: usize,
     /// Calls in flight over all workers beyond those that each connection has to itself ([`Limits::own_calls`]), from the
     /// request's head until the answer has been sent; 4,096. More are answered `RESOURCE_EXHAUSTED`. Each worker gets an
-    /// equal part, so that no counter is shared between cores. It bounds what peers can make us keep that open streams and
-    /// say nothing (6 to 10 KB each), or ask and do not read (one answer each, F38).
+    /// equal part, so that no counter is shared between cores. With what
+    /// connections have to themselves it bounds what peers can make us keep that open streams and say nothing (6 to 10 KB
+    /// each), or ask and do not read (one answer each, F38): 36,096 calls at 2,000 connections.
     pub max_in_flight: usize,
     /// Pause after an accept error such as "too many open files"; 50 ms (F24).
     pub accept_backoff: Duration,

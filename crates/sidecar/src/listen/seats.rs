@@ -2,9 +2,13 @@
 //!
 //! A gate that refuses whoever comes last can be shut by anybody who opens connections and says nothing. So a newcomer gets
 //! the place of a connection that has no call in flight: of the peer that has most of them, the one that has been idle
-//! longest. Who uses its connections keeps them, however many others come; unless one host has most of the places and the
-//! newcomer's has few, then one of that host's goes although it is busy. Where there is a Unix socket, whose peers are on
-//! this host, a part of the places is kept from the network.
+//! longest; and never one of a peer that has fewer than the newcomer's. Who uses its connections keeps them, however many
+//! others come; unless its host has a quarter of all places or more, and the newcomer's far fewer: then one of them goes
+//! although it is busy. Where there is a Unix socket, whose peers are on this host, a part of the places is kept from the
+//! network.
+//!
+//! What this cannot hold off: connections of the newcomer's own host that all have calls open, and connections of many
+//! hosts that do. Whoever can open those has to be kept from the door by other means (docs/security.md).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +22,8 @@ use super::warden::{ConnectionState, Order};
 /// Which part of the places peers of the network cannot have where there is a Unix socket: an eighth.
 const KEPT_FOR_UNIX: usize = 8;
 
-/// How many times the connections of a newcomer's host another must have for its busy ones to go.
+/// How many times the connections of a newcomer's host another must have for its busy ones to go; and of all places it must
+/// have the part of one in so many.
 const FAR_MORE: usize = 4;
 
 /// The places of a gate.
@@ -110,7 +115,7 @@ impl Seats {
         let kept = self.kept.load(Ordering::Relaxed);
         let is_full = taken.seats.len() >= self.most
             || (peer.is_remote() && taken.from_network >= self.most - kept);
-        if is_full && !taken.free_one(peer) {
+        if is_full && !taken.free_one(peer, self.most) {
             return Welcome::Full;
         }
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed) + 1;
@@ -158,15 +163,20 @@ impl Taken {
 
     /// Ends one connection to make room for `newcomer`; whether there is one. What the network takes it takes from the
     /// network.
-    fn free_one(&mut self, newcomer: Peer) -> bool {
+    fn free_one(&mut self, newcomer: Peer, places: usize) -> bool {
         let may_go = |seat: &Seat| seat.peer.is_remote() || !newcomer.is_remote();
         let seats = self.seats.iter().filter(|(_, seat)| may_go(seat));
         let of = |peer: &Peer| self.of_peers.get(peer).copied().unwrap_or(0);
-        let few = of(&newcomer) + 1;
+        let own = of(&newcomer);
         let candidates = seats.filter_map(|(number, seat)| {
             let of_peer = of(&seat.peer);
             let idle_since = seat.state.idle_since();
-            let may_go = idle_since.is_some() || of_peer / FAR_MORE >= few;
+            let has_far_more = of_peer >= places / FAR_MORE && of_peer / FAR_MORE > own;
+            let may_go = if idle_since.is_some() {
+                of_peer >= own
+            } else {
+                has_far_more
+            };
             // Idle ones first, of the peer that has most, the oldest.
             let order = (idle_since.is_none(), Reverse(of_peer), idle_since, *number);
             may_go.then_some(order)
@@ -264,6 +274,41 @@ mod tests {
         assert_eq!(others.len(), 3, "a quarter of what is left to the other");
         assert!(!others.iter().any(|(_, sitting)| is_cut(sitting)));
         assert!(matches!(seats.take(stranger(1)), Welcome::Full));
+        drop(calls);
+    }
+
+    #[test]
+    fn a_busy_flood_takes_nothing_of_who_has_few_and_is_idle() {
+        let seats = Arc::new(Seats::new(16));
+        let honest = seated(&seats, stranger(2)).unwrap();
+        drop(honest.state.begin_call());
+        let flood: Vec<Sitting> = (0..15)
+            .filter_map(|_| seated(&seats, stranger(1)))
+            .collect();
+        let calls: Vec<_> = flood.iter().map(|one| one.state.begin_call()).collect();
+        for _ in 0..20 {
+            assert!(matches!(seats.take(stranger(1)), Welcome::Full));
+        }
+        assert!(!is_cut(&honest));
+        drop(calls);
+    }
+
+    #[test]
+    fn busy_connections_of_a_host_that_has_a_few_are_not_cut() {
+        let seats = Arc::new(Seats::new(64));
+        let proxy: Vec<Sitting> = (0..8)
+            .filter_map(|_| seated(&seats, stranger(200)))
+            .collect();
+        let mut calls: Vec<_> = proxy.iter().map(|one| one.state.begin_call()).collect();
+        let mut flood = Vec::new();
+        for host in 0..80 {
+            if let Some(sitting) = seated(&seats, stranger(host)) {
+                calls.push(sitting.state.begin_call());
+                flood.push(sitting);
+            }
+        }
+        assert_eq!(flood.len(), 56);
+        assert!(!proxy.iter().any(is_cut));
         drop(calls);
     }
 

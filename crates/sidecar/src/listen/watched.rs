@@ -28,7 +28,7 @@ impl Ended {
         match self {
             Self::Broken => counters::count(&counters.broken),
             Self::Cut if *phase.borrow() == Phase::Cutting => counters::count(&counters.cut),
-            // A cut at another time is a stall, which the warden has counted.
+            // A cut at another time is a stall, or made room for another: counted there.
             Self::Left | Self::Cut => {}
         }
     }

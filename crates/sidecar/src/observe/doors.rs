@@ -82,7 +82,7 @@ fn encode_connections(
         ),
         (
             "displaced",
-            "Connections closed for newcomers, over the cap: idle ones, or of a host with nearly all",
+            "Connections closed for newcomers, over the cap: idle ones, or of a host with a quarter or more of the places",
             &gate.displaced,
         ),
         (

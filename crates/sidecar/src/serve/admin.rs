@@ -37,7 +37,7 @@ use crate::wire::proto::server::topology_service_server::TopologyServiceServer;
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Most calls at once, watches among them.
+/// Most calls at once beyond those that each connection has to itself, watches among them.
 const MAX_IN_FLIGHT: usize = 128;
 
 /// Most documents taken in at once: each may have 32 MiB.
@@ -202,6 +202,7 @@ impl Service<Request<Incoming>> for Services {
             return self.small.call(request);
         }
         if path.starts_with(ADMIN_PATHS) {
+            let request = request.map(|body| Earned::new(body, MAX_ADMIN_BYTES));
             return self.admin.call(request);
         }
         let doors = self.state.doors.get();

@@ -179,7 +179,7 @@ pub async fn serve(
             streams,
             hosts: settings.debug_hosts.clone().into(),
             operates: operates(&settings),
-            desk,
+            desk: desk.apart(),
         };
         looking.push(tokio::spawn(recorder::record_all(sources.clone())));
         looking.push(tokio::spawn(stream::encode_all(sources.clone())));

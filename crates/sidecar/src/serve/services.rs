@@ -238,7 +238,10 @@ impl All {
                     let request = request.map(|body| Earned::new(body, grpc::MAX_BATCH_BYTES));
                     Answering::Other(self.batch.clone().call(request))
                 }
-                "Follow" => Answering::Other(self.follow.clone().call(request)),
+                "Follow" => {
+                    let request = request.map(|body| Earned::new(body, grpc::MAX_QUERY_BYTES));
+                    Answering::Other(self.follow.clone().call(request))
+                }
                 _ => Answering::Decide(self.single.clone().call(request)),
             };
         }

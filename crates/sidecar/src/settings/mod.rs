@@ -115,8 +115,8 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CONNECTIONS")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: Option<usize>,
-    /// Most calls in flight at once beyond 16 of each connection, 64 to 1000000: answers on their way and open streams, so as many
-    /// requests as Envoy has looked at while they last, at about 6 KB each [default: 4096]
+    /// Most calls in flight at once beyond 16 of each connection, 64 to 1000000. A stream is one for as long as it is open, and
+    /// Envoy opens one for each request that it has looked at while it lasts; it costs 6 to 10 KB [default: 4096]
     #[arg(long, value_name = "N", env = "TRADEWIND_MAX_CALLS")]
     #[schemars(range(min = 64, max = 1_000_000))]
     pub max_calls: Option<usize>,

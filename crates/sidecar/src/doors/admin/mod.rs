@@ -42,7 +42,7 @@ pub const MAX_ADMIN_BYTES: usize = 16 << 10;
 /// Most watches at once; each is a call that does not end.
 const MAX_WATCHES: usize = 64;
 
-/// Most documents looked at at once, by plans, tests and validations of both doors.
+/// Most documents of operators looked at at once; others wait.
 const MAX_LOOKS: usize = 2;
 
 const _: () = assert!(MAX_DOCUMENT_BYTES == 32 << 20, "an apply holds a document");
@@ -71,13 +71,20 @@ impl AdminDesk {
         }
     }
 
-    /// A place to look at a document, to be held until that has been done.
-    fn look_place(&self) -> Result<OwnedSemaphorePermit, Status> {
-        let place = Arc::clone(&self.looks).try_acquire_owned();
-        place.map_err(|_| {
-            let words = format!("{MAX_LOOKS} documents are being looked at already");
-            Status::resource_exhausted(words)
-        })
+    /// The same desk for a door that others reach: it has a place of its own to look at documents, so that who asks there
+    /// for one plan after the other keeps no operator waiting.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self {
+            looks: Arc::new(Semaphore::new(1)),
+            ..self
+        }
+    }
+
+    /// A place to look at a document, waited for, and to be held until that has been done.
+    async fn look_place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let place = Arc::clone(&self.looks).acquire_owned().await;
+        place.map_err(|_closed| ended())
     }
 
     /// A place for one who waits for changes.

@@ -49,7 +49,7 @@ impl AdminDesk {
             recent: self.recent.recent(usize::MAX),
         };
         let revision = told::newest(&ground.policies.revisions);
-        let place = self.look_place()?;
+        let place = self.look_place().await?;
         let planning = tokio::task::spawn_blocking(move || {
             let planned = policy_plan::plan(&ground, &document);
             drop(place);
@@ -72,7 +72,7 @@ impl AdminDesk {
             return Err(invalid(faults));
         }
         let policies = self.policies().await?;
-        let place = self.look_place()?;
+        let place = self.look_place().await?;
         let looking = tokio::task::spawn_blocking(move || {
             let looked = look(&policies, &document);
             drop(place);
