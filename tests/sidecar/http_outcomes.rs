@@ -227,8 +227,11 @@ async fn f39_both_ways_to_tell_share_a_reporters_quota() {
     let batch = [short; 1_024].join("\n");
     let mut http = server.query();
     let mut refused = 0;
-    // Three times what may be told at once.
-    for _ in 0..300 {
+    // Three times what may be told at once; more where the machine is so slow that much of it is allowed again meanwhile.
+    for told in 0.. {
+        if told >= 300 && (refused > 0 || told >= 3_000) {
+            break;
+        }
         let reply = http
             .ask(("POST", "/v1/outcomes"), &[], batch.as_bytes())
             .unwrap();
