@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::Request;
 use hyper::body::{Body, Frame, SizeHint};
 
 /// How much more than came of a message may be promised before the message is handed on.
@@ -30,6 +31,11 @@ pub struct Earned<B> {
     /// What is to be handed on before anything else is read.
     due: VecDeque<Frame<Bytes>>,
     is_over: bool,
+}
+
+/// A call whose body is handed on as it earns it, for a service that takes messages of `most_bytes`.
+pub fn earning<B>(request: Request<B>, most_bytes: usize) -> Request<Earned<B>> {
+    request.map(|body| Earned::new(body, most_bytes))
 }
 
 /// Where in the stream of messages the last byte stands that was read.

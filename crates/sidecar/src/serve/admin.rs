@@ -19,7 +19,7 @@ use tower::Service;
 use super::services::MAX_OTHER_BYTES;
 use super::signposts::signpost;
 use crate::doors::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
-use crate::doors::earned::Earned;
+use crate::doors::earned::{Earned, earning};
 use crate::listen::ListenError;
 use crate::listen::gate::{Door, Gate};
 use crate::listen::limits::{GateLimits, Limits};
@@ -189,7 +189,7 @@ impl Service<Request<Incoming>> for Services {
                 let refused = Status::resource_exhausted(words).into_http();
                 return Box::pin(async move { Ok(refused) });
             };
-            let request = request.map(|body| Earned::new(body, MAX_APPLY_BYTES));
+            let request = earning(request, MAX_APPLY_BYTES);
             let answered = self.large.call(request);
             return Box::pin(async move {
                 let answer = answered.await;
@@ -198,11 +198,11 @@ impl Service<Request<Incoming>> for Services {
             });
         }
         if Documents::serves(path) {
-            let request = request.map(|body| Earned::new(body, MAX_ADMIN_BYTES));
+            let request = earning(request, MAX_ADMIN_BYTES);
             return self.small.call(request);
         }
         if path.starts_with(ADMIN_PATHS) {
-            let request = request.map(|body| Earned::new(body, MAX_ADMIN_BYTES));
+            let request = earning(request, MAX_ADMIN_BYTES);
             return self.admin.call(request);
         }
         let doors = self.state.doors.get();
@@ -210,7 +210,7 @@ impl Service<Request<Incoming>> for Services {
             let refused = Status::unimplemented(words).into_http();
             return Box::pin(async move { Ok(refused) });
         }
-        let request = request.map(|body| Earned::new(body, MAX_OTHER_BYTES));
+        let request = earning(request, MAX_OTHER_BYTES);
         let answered = Service::call(&mut self.others, request);
         Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
     }

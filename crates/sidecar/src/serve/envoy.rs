@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use super::answering::Answering;
-use crate::doors::earned::Earned;
+use crate::doors::earned::{Earned, earning};
 use crate::doors::envoy::access_log::AccessLogs;
 use crate::doors::envoy::authorize::Authorizer;
 use crate::doors::envoy::endpoints::Endpoints;
@@ -81,7 +81,7 @@ impl EnvoyServices {
 
 /// A call of a service that streams.
 fn told(request: Request<Incoming>) -> Request<Earned<Incoming>> {
-    request.map(|body| Earned::new(body, MAX_TOLD_BYTES))
+    earning(request, MAX_TOLD_BYTES)
 }
 
 /// One of Envoy's services.

@@ -19,7 +19,7 @@ use super::answering::Answering;
 use super::envoy::{self, EnvoyService, EnvoyServices};
 use crate::clock;
 use crate::decision_log::DecisionLog;
-use crate::doors::earned::Earned;
+use crate::doors::earned::{Earned, earning};
 use crate::doors::envoy::access_log::{AccessLogCounters, AccessLogs};
 use crate::doors::envoy::authorize::Authorizer;
 use crate::doors::envoy::endpoints::Endpoints;
@@ -235,11 +235,11 @@ impl All {
         if let Some(method) = path.strip_prefix(DECISION_PATHS) {
             return match method {
                 "DecideBatch" => {
-                    let request = request.map(|body| Earned::new(body, grpc::MAX_BATCH_BYTES));
+                    let request = earning(request, grpc::MAX_BATCH_BYTES);
                     Answering::Other(self.batch.clone().call(request))
                 }
                 "Follow" => {
-                    let request = request.map(|body| Earned::new(body, grpc::MAX_QUERY_BYTES));
+                    let request = earning(request, grpc::MAX_QUERY_BYTES);
                     Answering::Other(self.follow.clone().call(request))
                 }
                 _ => Answering::Decide(self.single.clone().call(request)),
@@ -256,7 +256,7 @@ impl All {
             let refused = refused.into_http();
             Box::pin(async move { Ok(refused) })
         } else {
-            let request = request.map(|body| Earned::new(body, MAX_OTHER_BYTES));
+            let request = earning(request, MAX_OTHER_BYTES);
             let answered = Service::call(&mut self.others.clone(), request);
             Box::pin(async move { answered.await.map(|response| response.map(Body::new)) })
         })
@@ -271,7 +271,7 @@ impl All {
 
 /// A call that tells something.
 fn told(request: Request<Incoming>) -> Request<Earned<Incoming>> {
-    request.map(|body| Earned::new(body, feedback::MAX_REPORT_BYTES))
+    earning(request, feedback::MAX_REPORT_BYTES)
 }
 
 /// Health and reflection.
