@@ -12,6 +12,8 @@ export const VIEWS = { World: [-180, SOUTH, 180, NORTH], Europe: [-14, 34, 36, 6
 /** Up to so many sites every one has a disc and its clients have lines. */
 export const FEW = 60;
 const RADIUS = { least: 6, most: 15 };
+// Whether discs join goes by where they are and not by how large traffic makes them: else they would part and join each second.
+const REACH = (RADIUS.least + RADIUS.most) / 2;
 // Few discs may touch, as cities do on a chart; many join as soon as they would.
 const TOUCH_FEW = 0.5;
 const TOUCH_MANY = 1;
@@ -33,17 +35,18 @@ function projection([west, south, east, north], width, bounds) {
     land: `translate(${round((-180 - left) * k)} ${round((top - miller(NORTH)) * k)}) scale(${k / UNITS})`, left, right: left + width / k };
 }
 
-/** Joins discs that overlap by more than `touch` allows, the larger swallowing the smaller. */
+/** Joins discs that are nearer to each other than `touch` allows, in the order of their ids. */
 function join(discs, touch, isNearest) {
-  const all = discs.map((disc) => ({ ...disc, members: [disc] })).sort((a, b) => b.r - a.r);
+  const all = discs.map((disc) => ({ ...disc, reach: REACH, members: [disc] })).sort((a, b) => (a.id < b.id ? -1 : 1));
   for (let found = !isNearest; found;) {
     found = false;
     for (let i = 0; i < all.length && !found; i += 1) for (let j = i + 1; j < all.length; j += 1) {
       const [a, b] = [all[i], all[j]];
-      if (Math.hypot(a.x - b.x, a.y - b.y) >= touch * (a.r + b.r)) continue;
+      if (Math.hypot(a.x - b.x, a.y - b.y) >= touch * (a.reach + b.reach)) continue;
       const members = [...a.members, ...b.members];
       const [wa, wb] = [a.members.length, b.members.length];
-      all[i] = { x: (a.x * wa + b.x * wb) / (wa + wb), y: (a.y * wa + b.y * wb) / (wa + wb), r: Math.min(18, 9 + 2.2 * Math.sqrt(members.length)), members };
+      const r = Math.min(18, 9 + 2.2 * Math.sqrt(members.length));
+      all[i] = { x: (a.x * wa + b.x * wb) / (wa + wb), y: (a.y * wa + b.y * wb) / (wa + wb), r, reach: r, members };
       all.splice(j, 1);
       found = true;
       break;
@@ -192,7 +195,7 @@ function discs(sites, frame, most, touch) {
 
 /**
  * Draws `sites` in `width` px. `nearer` makes the link to what is chosen next: a site, or a box of degrees.
- * The discs come worst first, which is the order of the arrow keys.
+ * The discs come worst first, then from west to east, which is the order of the arrow keys.
  */
 export function atlas({ sites, flows, box, isWorld, width, chosen, nearer }) {
   const frame = projection(box, width, { least: isWorld ? 0 : Math.min(320, width * 0.8), most: Math.max(300, width * 0.62) });
@@ -227,7 +230,7 @@ export function atlas({ sites, flows, box, isWorld, width, chosen, nearer }) {
       if (disc.label) { disc.label.x += x; disc.label.y += y; }
     }
   }
-  const order = [...near, ...shown].sort((a, b) => worse(a.mark, b.mark) || b.rate - a.rate);
+  const order = [...near, ...shown].sort((a, b) => worse(a.mark, b.mark) || a.x - b.x);
   const links = order.map((disc) => draw(disc, chosen, nearer));
   const svg = s('svg', { class: 'atlas', viewBox: `0 0 ${width} ${frame.height}`, width, height: frame.height, role: 'group', 'aria-label': 'Map of sites; arrow keys go from one to the next, worst first' },
     s('defs', {}, clips), drawn, s('rect', { class: 'border', width, height: frame.height }), [...links].reverse(), written(order));
