@@ -29,10 +29,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use tradewind::sidecar::listen::entrance::{Entrance, Method};
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
-use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::{self, Workers};
 
 use echo::Echo;
@@ -150,9 +150,13 @@ fn start_gate(
     let door = Door {
         endpoint: Endpoint::Tcp(ANY),
         limits: Limits::trusted(),
-        streaming: echo::streams,
-        names_peer: |_path| false,
-        signpost: Signpost::none(),
+        entrance: Entrance {
+            methods: |path| Method {
+                is_streaming: echo::streams(path),
+                ..Method::OPEN
+            },
+            ..Entrance::open()
+        },
     };
     let opened = if routes {
         control.block_on(gate.open(door, |_worker| tonic::service::Routes::new(Echo).prepare()))

@@ -16,11 +16,11 @@ use tradewind::sidecar::doors::{envoy, grpc};
 use tradewind::sidecar::intake::counters::DecisionCounters;
 use tradewind::sidecar::intake::decider::Decider;
 use tradewind::sidecar::intake::recent::RecentDecisions;
+use tradewind::sidecar::listen::entrance::{Entrance, Method};
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::service::WorkerService;
 use tradewind::sidecar::listen::socket::Endpoint;
-use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::Workers;
 use tradewind::sidecar::state::State;
 use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionServiceServer;
@@ -240,9 +240,13 @@ fn door(endpoint: Endpoint) -> Door {
     Door {
         endpoint,
         limits: Limits::trusted(),
-        streaming: |path| path == STREAM,
-        names_peer: |_path| false,
-        signpost: Signpost::none(),
+        entrance: Entrance {
+            methods: |path| Method {
+                is_streaming: path == STREAM,
+                ..Method::OPEN
+            },
+            ..Entrance::open()
+        },
     }
 }
 

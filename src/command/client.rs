@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tonic::Status;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
+use super::keys::{Bearer, KeyArgs, KeyError, Tls};
 use crate::sidecar::wire::proto::decision_service_client::DecisionServiceClient;
 
 /// How long to wait for a connection.
@@ -34,6 +37,9 @@ pub enum ServerError {
         /// What was given.
         value: String,
     },
+    /// What is to be shown to it cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// No machinery to ask with.
     #[error("no network in this process")]
     Runtime(#[source] std::io::Error),
@@ -87,12 +93,15 @@ pub enum ServerError {
     },
 }
 
+/// The way of calls to a sidecar.
+pub(super) type Way = InterceptedService<Channel, Bearer>;
+
 /// A connection, with the machinery that drives it.
 #[derive(Debug)]
 pub(super) struct Connection {
     runtime: Runtime,
-    pub(super) channel: Channel,
-    pub(super) client: DecisionServiceClient<Channel>,
+    pub(super) way: Way,
+    pub(super) client: DecisionServiceClient<Way>,
     pub(super) server: Server,
 }
 
@@ -107,7 +116,10 @@ impl FromStr for Server {
             Some("" | "//") => return Err(bad()),
             Some(_) => text.to_owned(),
             None => {
-                let address = text.strip_prefix("http://").unwrap_or(text);
+                let bare = text.strip_prefix("http://");
+                let address = bare
+                    .or_else(|| text.strip_prefix("https://"))
+                    .unwrap_or(text);
                 let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
                 let port_is_good = port.parse::<u16>().is_ok_and(|port| port > 0);
                 if host.is_empty() || host.contains('/') || !port_is_good {
@@ -131,24 +143,38 @@ impl fmt::Display for Server {
 
 impl Connection {
     /// Connects.
-    pub(super) fn open(server: &Server) -> Result<Self, ServerError> {
-        Self::new(server, |runtime, endpoint| {
-            runtime.block_on(endpoint.connect())
+    pub(super) fn open(server: &Server, keys: &KeyArgs) -> Result<Self, ServerError> {
+        Self::new(server, keys, |runtime, endpoint, tls| {
+            runtime.block_on(async {
+                match tls {
+                    Some(tls) => endpoint.connect_with_connector(tls).await,
+                    None => endpoint.connect().await,
+                }
+            })
         })
     }
 
     /// Connects when it is first used, and again when that is lost.
-    pub(super) fn later(server: &Server) -> Result<Self, ServerError> {
-        Self::new(server, |runtime, endpoint| {
+    pub(super) fn later(server: &Server, keys: &KeyArgs) -> Result<Self, ServerError> {
+        Self::new(server, keys, |runtime, endpoint, tls| {
             let _within = runtime.enter();
-            Ok(endpoint.connect_lazy())
+            Ok(match tls {
+                Some(tls) => endpoint.connect_with_connector_lazy(tls),
+                None => endpoint.connect_lazy(),
+            })
         })
     }
 
     fn new(
         server: &Server,
-        connect: impl FnOnce(&Runtime, &Endpoint) -> Result<Channel, tonic::transport::Error>,
+        keys: &KeyArgs,
+        connect: impl FnOnce(
+            &Runtime,
+            &Endpoint,
+            Option<Tls>,
+        ) -> Result<Channel, tonic::transport::Error>,
     ) -> Result<Self, ServerError> {
+        let keys = keys.read(b"h2")?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -162,11 +188,20 @@ impl Connection {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .tcp_nodelay(true);
-        let channel = connect(&runtime, &endpoint).map_err(failed)?;
+        // Who comes by a Unix socket is known by the system, and nobody listens on the way.
+        let tls = keys.tls.filter(|_| !server.uri.starts_with("unix:"));
+        let channel = connect(&runtime, &endpoint, tls).map_err(failed)?;
+        let token = keys.authorization.as_ref().map(|value| {
+            let token = MetadataValue::<Ascii>::try_from(value.as_bytes());
+            token.map_err(|_| ServerError::Address {
+                value: "a token".to_owned(),
+            })
+        });
+        let way = InterceptedService::new(channel, Bearer(token.transpose()?));
         Ok(Self {
             runtime,
-            client: DecisionServiceClient::new(channel.clone()),
-            channel,
+            client: DecisionServiceClient::new(way.clone()),
+            way,
             server: server.clone(),
         })
     }
@@ -216,6 +251,7 @@ mod tests {
             "[::1]:7070",
             "edge.example.net:7070",
             "http://127.0.0.1:7070",
+            "https://edge.example.net:7070",
             "unix:/run/tradewind.sock",
         ] {
             assert_eq!(good.parse::<Server>().unwrap().to_string(), good);

@@ -15,6 +15,7 @@ pub mod drain;
 mod error;
 mod file;
 pub mod fmt;
+pub mod keys;
 pub mod log_filter;
 pub mod log_level;
 mod offline;

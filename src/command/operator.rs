@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use tonic::transport::Channel;
 use tonic::{Code, Response, Status, Streaming};
 
-use super::client::{Connection, Server, ServerError};
+use super::client::{Connection, Server, ServerError, Way};
+use super::keys::KeyArgs;
 use crate::sidecar::view::troubles::in_words;
 use crate::sidecar::wire::proto;
 use crate::sidecar::wire::proto::admin_service_client::AdminServiceClient;
@@ -27,6 +27,9 @@ pub struct DoorArgs {
         env = "TRADEWIND_ADMIN"
     )]
     pub server: Server,
+    /// How to be let in
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// Who asks, and why: for the log, and for whoever finds the node drained.
@@ -48,26 +51,26 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn open(args: &DoorArgs) -> Result<Self, ServerError> {
-        let connection = Connection::open(&args.server)?;
+        let connection = Connection::open(&args.server, &args.keys)?;
         Ok(Self { connection })
     }
 
-    pub(super) fn topology(&self) -> TopologyServiceClient<Channel> {
-        TopologyServiceClient::new(self.connection.channel.clone())
+    pub(super) fn topology(&self) -> TopologyServiceClient<Way> {
+        TopologyServiceClient::new(self.connection.way.clone())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
-    pub(super) fn policy(&self) -> PolicyServiceClient<Channel> {
-        PolicyServiceClient::new(self.connection.channel.clone())
+    pub(super) fn policy(&self) -> PolicyServiceClient<Way> {
+        PolicyServiceClient::new(self.connection.way.clone())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
-    pub(super) fn rollout(&self) -> RolloutServiceClient<Channel> {
-        RolloutServiceClient::new(self.connection.channel.clone())
+    pub(super) fn rollout(&self) -> RolloutServiceClient<Way> {
+        RolloutServiceClient::new(self.connection.way.clone())
     }
 
-    pub(super) fn admin(&self) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.connection.channel.clone())
+    pub(super) fn admin(&self) -> AdminServiceClient<Way> {
+        AdminServiceClient::new(self.connection.way.clone())
     }
 
     /// Waits for an answer.

@@ -104,7 +104,7 @@ export class Stage {
     const doors = Object.entries(this.ports).flatMap(([door, port]) => [`--${door}`, `127.0.0.1:${port}`]);
     const files = ['--policy', this.path('policy.yaml'), '--topology', this.path('topology.yaml'), '--geo', this.path('geo.mmdb'), '--state-dir', this.path('state'), '--poll', '1s'];
     // Settings come from the environment too: a stage has only those it gives.
-    this.child = spawn(this.walk.options.tradewind, ['serve', '--workers', '2', '--trusted-reporters', '127.0.0.1', ...doors, ...files, ...this.args], { stdio: ['ignore', log, log], env: {} });
+    this.child = spawn(this.walk.options.tradewind, ['serve', '--workers', '2', '--trusted-reporters', '127.0.0.0/8', ...doors, ...files, ...this.args], { stdio: ['ignore', log, log], env: {} });
     await this.walk.until('the stage answers', START_MS, async () => (await fetch(`${this.base}/livez`).catch(() => null))?.ok);
   }
 

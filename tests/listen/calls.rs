@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tonic::{Code, Request};
+use tradewind::sidecar::listen::entrance::{Entrance, Method};
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
-use tradewind::sidecar::listen::stranger::Signpost;
 use tradewind::sidecar::listen::worker::Workers;
 
 use crate::echo::{self, Echo};
@@ -124,9 +124,13 @@ fn tonic_routes_can_be_served() {
     let door = Door {
         endpoint: Setup::default().endpoint,
         limits: Limits::trusted(),
-        streaming: echo::streams,
-        names_peer: |_path| false,
-        signpost: Signpost::none(),
+        entrance: Entrance {
+            methods: |path| Method {
+                is_streaming: echo::streams(path),
+                ..Method::OPEN
+            },
+            ..Entrance::open()
+        },
     };
     let open = gate.open(door, |_worker| tonic::service::Routes::new(Echo).prepare());
     let Endpoint::Tcp(address) = control.block_on(open).unwrap() else {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tradewind::sidecar::listen::counters::GateCounters;
 use tradewind::sidecar::listen::drain::DrainReport;
+use tradewind::sidecar::listen::entrance::Entrance;
 use tradewind::sidecar::listen::http1::{Http1Door, Http1Limits, serve_http1};
 use tradewind::sidecar::listen::socket::{Endpoint, Listener};
 use tradewind::sidecar::listen::stranger::Signpost;
@@ -42,7 +43,10 @@ impl Http1 {
             listener,
             limits,
             counters: Arc::clone(&counters),
-            signpost: Signpost::new(|path| format!("asked for {path}")),
+            entrance: Entrance {
+                signpost: Signpost::new(|path| format!("asked for {path}")),
+                ..Entrance::open()
+            },
         };
         let (shutdown, told) = tokio::sync::oneshot::channel();
         let router = axum::Router::new()

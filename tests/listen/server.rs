@@ -13,6 +13,7 @@ use tonic::{Request, Status};
 use tradewind::sidecar::listen::ListenError;
 use tradewind::sidecar::listen::counters::GateCounters;
 use tradewind::sidecar::listen::drain::DrainReport;
+use tradewind::sidecar::listen::entrance::{Entrance, Method};
 use tradewind::sidecar::listen::gate::{Door, Gate};
 use tradewind::sidecar::listen::limits::{GateLimits, Limits};
 use tradewind::sidecar::listen::socket::Endpoint;
@@ -73,9 +74,14 @@ impl Setup {
         let door = Door {
             endpoint: self.endpoint,
             limits: self.limits,
-            streaming: echo::streams,
-            names_peer: |_path| false,
-            signpost: Signpost::new(|path| format!("asked for {path}")),
+            entrance: Entrance {
+                methods: |path| Method {
+                    is_streaming: echo::streams(path),
+                    ..Method::OPEN
+                },
+                signpost: Signpost::new(|path| format!("asked for {path}")),
+                ..Entrance::open()
+            },
         };
         let endpoint = control.block_on(gate.open(door, |_worker| Echo))?;
         Ok(Server {

@@ -15,6 +15,7 @@
 mod admin;
 mod alerting;
 mod audit;
+mod authority;
 mod blame;
 mod candidates;
 mod client;
@@ -24,6 +25,7 @@ mod debug_door;
 mod deciding;
 mod decision_log;
 mod ending;
+mod entrances;
 mod envoy_asking;
 mod envoy_endpoints;
 mod envoy_incremental;

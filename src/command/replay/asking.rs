@@ -69,7 +69,7 @@ impl<'w> Asker<'w> {
         let pipeline = match &args.server {
             None => None,
             Some(server) => Some(Pipeline {
-                connection: Connection::open(server)?,
+                connection: Connection::open(server, &args.keys)?,
                 calls: VecDeque::new(),
                 concurrency: usize::from(args.concurrency.unwrap_or(DEFAULT_CONCURRENCY)),
             }),

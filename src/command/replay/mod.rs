@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::client::Server;
+use super::keys::KeyArgs;
 use super::output::Format;
 use super::trace::{self, Account};
 use super::world::{self, World};
@@ -67,6 +68,9 @@ pub struct Args {
     /// Ask the sidecar at HOST:PORT or unix:PATH instead of deciding in this process
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_SERVER")]
     pub server: Option<Server>,
+    /// How to be let in there
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// Calls under way at once with --server, 1 to 1000 [default: 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), env = "TRADEWIND_CONCURRENCY")]
     pub concurrency: Option<u16>,

@@ -8,6 +8,7 @@ mod print;
 use std::io::Write;
 
 use super::client::{Connection, Server, ServerError};
+use super::keys::KeyArgs;
 use super::output::{self, Format};
 use super::world::{self, World};
 use super::{CommandError, Exit, offline, request};
@@ -33,6 +34,9 @@ pub struct Args {
     /// Ask the sidecar at HOST:PORT or unix:PATH instead of deciding from files
     #[arg(long, value_name = "ADDR", env = "TRADEWIND_SERVER", conflicts_with_all = ["policy", "topology", "geo", "here"])]
     pub server: Option<Server>,
+    /// How to be let in there
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// What to decide from
     #[command(flatten)]
     pub world: world::Args,
@@ -67,7 +71,7 @@ fn decide(
     let Some(server) = &args.server else {
         return offline::decide(&World::load(&args.world)?, &request);
     };
-    let connection = Connection::open(server)?;
+    let connection = Connection::open(server, &args.keys)?;
     let mut client = connection.client.clone();
     let answered = connection.wait(client.decide(request));
     let answered = answered.map_err(|status| connection.refused(status))?;
@@ -81,7 +85,7 @@ fn explain(
     let Some(server) = &args.server else {
         return offline::explain(&World::load(&args.world)?, &request);
     };
-    let connection = Connection::open(server)?;
+    let connection = Connection::open(server, &args.keys)?;
     let mut client = connection.client.clone();
     let request = proto::ExplainRequest {
         request: Some(request),

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
@@ -15,11 +15,14 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::client::TlsStream;
 
 use super::clean::clean;
 use super::fault::{Address, DoorError, words_of};
+use crate::command::keys::{KeyArgs, Keys};
 use crate::engine::model::printable;
 
 /// How long to wait for a connection.
@@ -42,6 +45,9 @@ pub struct DoorArgs {
         env = "TRADEWIND_DEBUG"
     )]
     pub address: Address,
+    /// How to be let in
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// A page of the debug door, with what it is asked.
@@ -89,6 +95,7 @@ impl Page {
 #[derive(Debug)]
 pub(super) struct Door {
     runtime: Runtime,
+    keys: Keys,
     pub(super) address: Address,
 }
 
@@ -103,6 +110,7 @@ impl Door {
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Self {
             runtime: runtime.map_err(DoorError::Runtime)?,
+            keys: args.keys.read(b"http/1.1")?,
             address: args.address.clone(),
         })
     }
@@ -193,20 +201,18 @@ impl Door {
 
     /// Asks for a page; an answer that is an error is one.
     async fn send(&self, page: &Page) -> Result<Response<Incoming>, DoorError> {
-        let connecting = TcpStream::connect(self.address.as_str());
-        let connected = tokio::time::timeout(CONNECTING, connecting).await;
+        let connected = tokio::time::timeout(CONNECTING, self.connect()).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let connected = connected.map_err(|source| DoorError::Connect {
             door: self.address.clone(),
             source,
         })?;
-        let shaken = http1::handshake(TokioIo::new(connected)).await;
-        let (mut sender, connection) = shaken.map_err(|source| self.broke(page, source))?;
-        // It ends with what is read of it.
-        tokio::spawn(async move { drop(connection.await) });
         let request = self.request(page)?;
-        let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|source| self.broke(page, source))?;
+        let answered = match connected {
+            Connected::Plain(stream) => answer(stream, request).await,
+            Connected::Tls(stream) => answer(*stream, request).await,
+        };
+        let answer = answered.map_err(|source| self.broke(page, source))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -218,6 +224,14 @@ impl Door {
             page: page.path.to_owned(),
             status,
             words: words_of(status, &body.to_bytes()),
+        })
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        let address = self.address.as_str();
+        Ok(match &self.keys.tls {
+            None => Connected::Plain(TcpStream::connect(address).await?),
+            Some(tls) => Connected::Tls(Box::new(tls.connect(address).await?)),
         })
     }
 
@@ -233,8 +247,31 @@ impl Door {
             ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
+        if let Some(token) = &self.keys.authorization {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
         Ok(request)
     }
+}
+
+/// A connection to a door.
+enum Connected {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Asks on a connection of its own.
+async fn answer<T>(
+    stream: T,
+    request: Request<Empty<Bytes>>,
+) -> Result<Response<Incoming>, hyper::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends with what is read of it.
+    tokio::spawn(async move { drop(connection.await) });
+    sender.send_request(request).await
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::clean::plain;
+use crate::command::keys::KeyError;
 use crate::engine::model::printable;
 use crate::sidecar::observe::version;
 
@@ -30,7 +31,10 @@ impl FromStr for Address {
     type Err = DoorError;
 
     fn from_str(text: &str) -> Result<Self, DoorError> {
-        let bare = text.strip_prefix("http://").unwrap_or(text);
+        let bare = text.strip_prefix("http://");
+        let bare = bare
+            .or_else(|| text.strip_prefix("https://"))
+            .unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
         let authority = bare.parse::<http::uri::Authority>().ok();
         let is_good = |authority: &http::uri::Authority| {
@@ -56,11 +60,16 @@ impl fmt::Display for Address {
 #[non_exhaustive]
 pub enum DoorError {
     /// Not an address.
-    #[error("`{value}` is not a debug door, must be HOST:PORT or http://HOST:PORT")]
+    #[error(
+        "`{value}` is not a debug door, must be HOST:PORT, http://HOST:PORT or https://HOST:PORT"
+    )]
     Address {
         /// What was given.
         value: String,
     },
+    /// What is to be shown to it cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// No machinery to ask with.
     #[error("no network in this process")]
     Runtime(#[source] io::Error),
@@ -129,7 +138,7 @@ impl DoorError {
         match self {
             Self::Connect { .. } | Self::Silent { .. } | Self::Broke { .. } => true,
             Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
-            Self::Address { .. } | Self::Runtime(_) | Self::Shape { .. } => false,
+            Self::Address { .. } | Self::Keys(_) | Self::Runtime(_) | Self::Shape { .. } => false,
         }
     }
 

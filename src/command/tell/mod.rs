@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio::sync::mpsc::Receiver;
-use tonic::transport::Channel;
 
 pub use source::{Source, SourceError};
 
-use super::client::{Connection, Server};
+use super::client::{Connection, Server, Way};
+use super::keys::KeyArgs;
 use super::output::{self, Format};
 use super::{CommandError, Context, Exit};
 use crate::sidecar::intake::feedback::{MAX_OUTCOMES, MAX_REPORT_BYTES};
@@ -62,6 +62,9 @@ pub struct Args {
         env = "TRADEWIND_SERVER"
     )]
     pub server: Server,
+    /// How to be let in there
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// Who tells, up to 64 bytes: of several behind a peer that the sidecar trusts
     #[arg(long, value_name = "NAME", default_value = "", env = "TRADEWIND_REPORTER", value_parser = reporter)]
     pub reporter: String,
@@ -84,10 +87,10 @@ pub(super) fn run(
     context: &Context,
     out: &mut impl Write,
 ) -> Result<Exit, CommandError> {
-    let connection = Connection::later(&args.server)?;
+    let connection = Connection::later(&args.server, &args.keys)?;
     let lines = args.source.open(args.from_start)?;
     let mut teller = Teller {
-        client: FeedbackServiceClient::new(connection.channel.clone()),
+        client: FeedbackServiceClient::new(connection.way.clone()),
         args,
         tally: Tally::new(context.now),
         out,
@@ -103,7 +106,7 @@ pub(super) fn run(
 
 /// Whoever reads lines and tells of them.
 struct Teller<'a, W> {
-    client: FeedbackServiceClient<Channel>,
+    client: FeedbackServiceClient<Way>,
     args: &'a Args,
     tally: Tally,
     out: &'a mut W,

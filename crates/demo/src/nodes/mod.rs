@@ -48,9 +48,9 @@ use door::{Order, Port};
 use node::Node;
 use tradewind_sidecar::listen::ListenError;
 use tradewind_sidecar::listen::counters::GateCounters;
+use tradewind_sidecar::listen::entrance::Entrance;
 use tradewind_sidecar::listen::http1::{Http1Door, Http1Limits, serve_http1};
 use tradewind_sidecar::listen::socket::{Endpoint, Listener};
-use tradewind_sidecar::listen::stranger::Signpost;
 
 /// Orders that may wait at one node.
 const MAX_ORDERS: usize = 16;
@@ -210,7 +210,7 @@ impl Nodes {
                 listener,
                 limits: Http1Limits::default(),
                 counters: Arc::new(GateCounters::new(0)),
-                signpost: Signpost::none(),
+                entrance: Entrance::open(),
             };
             let pages = control::router(shared);
             tokio::spawn(serve_http1(door, pages, std::future::pending()));

@@ -55,6 +55,8 @@ texts! {
     Endpoint "^(unix:.*|.+:[0-9]+)$"
     /// unix, uid:NUMBER, an address or a network.
     Peer "^(unix|uid:[0-9]+|[0-9A-Fa-f:.]+(/[0-9]+)?)$"
+    /// WHO=ROLES: who may do what.
+    Grant "^(anyone|loopback|unix|uid:[0-9]+|spiffe://.+|dns:.+|token:.+|[0-9A-Fa-f:.]+(/[0-9]+)?)=[a-z, ]+$"
 }
 
 /// A country, ISO 3166-1 alpha-2, in either case.

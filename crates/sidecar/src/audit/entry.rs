@@ -57,6 +57,8 @@ pub enum Kind {
     BreakerReset,
     /// What is written to the process's log.
     LogFilter,
+    /// What callers are known by.
+    Credentials,
     /// A rollout.
     Rollout,
     /// The process, at its start.
@@ -76,6 +78,7 @@ impl Kind {
         Self::Geo,
         Self::BreakerReset,
         Self::LogFilter,
+        Self::Credentials,
         Self::Rollout,
         Self::Start,
         Self::Stop,
@@ -91,6 +94,7 @@ impl Kind {
             Self::Geo => "geo",
             Self::BreakerReset => "breaker_reset",
             Self::LogFilter => "log_filter",
+            Self::Credentials => "credentials",
             Self::Rollout => "rollout",
             Self::Start => "start",
             Self::Stop => "stop",

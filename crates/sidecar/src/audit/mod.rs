@@ -104,10 +104,16 @@ impl Audit {
         self.record(notices::geo(is_applied, status));
     }
 
-    /// Records that a node's breaker was reset, if it was.
-    pub fn breaker_reset(&mut self, node: &str, is_reset: bool) {
+    /// Records other keys of TLS or tokens, or that their files are refused.
+    pub fn credentials(&mut self, source: &str, fault: Option<&str>) {
+        self.record(notices::credentials(source, fault));
+    }
+
+    /// Records that somebody had a node's breaker reset, if it was.
+    pub fn breaker_reset(&mut self, (node, who): (&str, &str), is_reset: bool) {
         if is_reset {
-            self.record(Record::new(Kind::BreakerReset, "reset").what("node", node));
+            let record = Record::new(Kind::BreakerReset, "reset").by(who, "");
+            self.record(record.what("node", node));
         }
     }
 

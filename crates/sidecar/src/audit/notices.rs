@@ -358,6 +358,20 @@ pub(super) fn geo(is_applied: bool, status: &GeoStatus) -> Record {
         .did("classes", status.classes)
 }
 
+pub(super) fn credentials(source: &str, fault: Option<&str>) -> Record {
+    let event = if fault.is_none() {
+        "applied"
+    } else {
+        "refused"
+    };
+    let record = Record::new(Kind::Credentials, event).by(BY_FILE, "");
+    let record = record.what("source", source);
+    match fault {
+        Some(fault) => record.did("fault", fault),
+        None => record,
+    }
+}
+
 /// The same record, of something that moved keys.
 pub(super) fn moving(record: Record, moved: &Disruption) -> Record {
     record

@@ -12,11 +12,11 @@ use tokio::time;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
+use crate::identity::{Caller, Peer};
 use crate::intake::handover::{Handover, Report, Reported};
 use crate::intake::recent::RecentDecisions;
 use crate::intake::reporters::{Grant, Reporters};
 use crate::intake::tally::{ReportCounters, ReportKind};
-use crate::listen::socket::Peer;
 use crate::state::{NO_POLICY, Published, State};
 use crate::wire::proto::server::feedback_service_server::FeedbackService;
 use crate::wire::proto::server::telemetry_service_server::TelemetryService;
@@ -83,7 +83,7 @@ pub struct OutcomeLine {
 /// One call: who tells, and what became of it so far.
 #[derive(Debug)]
 struct Call {
-    peer: Peer,
+    caller: Caller,
     /// The message of a stream that is being read.
     message: Option<u64>,
     /// Whether it has told too much, since that was last asked.
@@ -157,15 +157,15 @@ impl Feedback {
         }
     }
 
-    /// Takes outcomes told by `peer` as lines of text, beyond which so many more were given; `None` before the first good
+    /// Takes outcomes told by `caller` as lines of text, beyond which so many more were given; `None` before the first good
     /// policy.
     pub fn take_lines(
         &self,
-        peer: Peer,
+        caller: Caller,
         reporter: &str,
         (lines, beyond): (&[OutcomeLine], usize),
     ) -> Option<ReportResponse> {
-        let mut call = Call::of(peer);
+        let mut call = Call::of(caller);
         let batch = Batch {
             kind: ReportKind::Outcome,
             reporter,
@@ -291,7 +291,7 @@ impl Shared {
             }
         };
         let wanted = batch.items.len().min(batch.bound);
-        let who = (call.peer, name);
+        let who = (&call.caller, name);
         let grant = self.reporters.admit(clock::now(), who, wanted, batch.cost);
         self.refuse_rest(call, batch, (wanted, grant.granted));
         let of = Told {
@@ -306,7 +306,8 @@ impl Shared {
         for (at, item) in batch.items.iter().take(grant.granted).enumerate() {
             match read(&of, item) {
                 Ok(report) => {
-                    let standing = |node| standing(published, (call.peer, batch.by), grant, node);
+                    let standing =
+                        |node| standing(published, (call.caller.peer, batch.by), grant, node);
                     self.hand_over(published, (grant.reporter, standing), report);
                     call.summary.accept();
                 }
@@ -449,18 +450,13 @@ fn standing(
 impl Call {
     fn new<M>(request: &Request<M>) -> Self {
         // The gate tells of everybody; without a gate there is no address.
-        Self::of(
-            request
-                .extensions()
-                .get()
-                .copied()
-                .unwrap_or(Peer::Unix(None)),
-        )
+        let caller = request.extensions().get::<Caller>().cloned();
+        Self::of(caller.unwrap_or_else(|| Caller::from(Peer::Unix(None))))
     }
 
-    fn of(peer: Peer) -> Self {
+    fn of(caller: Caller) -> Self {
         Self {
-            peer,
+            caller,
             message: None,
             is_too_much: false,
             summary: Summary::default(),

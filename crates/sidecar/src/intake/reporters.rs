@@ -11,8 +11,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::identity::{Identity, Trusted};
-use crate::listen::socket::Peer;
+use crate::identity::Caller;
+use crate::identity::reporter::{Identity, Trusted};
 use tradewind_engine::signal::observation::Reporter;
 
 /// Reporters told apart.
@@ -95,11 +95,11 @@ impl Reporters {
     pub fn admit(
         &self,
         now: Instant,
-        (peer, name): (Peer, &str),
+        (caller, name): (&Caller, &str),
         wanted: usize,
         cost: u64,
     ) -> Grant {
-        let identity = Identity::of(peer, name, &self.trusted);
+        let identity = Identity::of(caller, name, &self.trusted);
         let is_trusted = identity.is_trusted;
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let full = Bucket::full(now, self.quota);
@@ -176,6 +176,7 @@ impl Bucket {
 mod tests {
     use super::*;
     use crate::clock;
+    use crate::identity::Peer;
 
     const QUOTA: Quota = Quota {
         per_second: 10,
@@ -186,8 +187,12 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn ip(text: &str) -> Peer {
-        Peer::Ip(text.parse().unwrap())
+    fn ip(text: &str) -> Caller {
+        Caller::from(Peer::Ip(text.parse().unwrap()))
+    }
+
+    fn user(uid: u32) -> Caller {
+        Caller::from(Peer::Unix(Some(uid)))
     }
 
     fn reporters(trusted: &[&str]) -> Reporters {
@@ -200,7 +205,8 @@ mod tests {
         let reporters = reporters(&[]);
         let start = clock::now();
         let ask = |after, wanted, cost| {
-            let grant = reporters.admit(start + after, (Peer::Unix(None), "a"), wanted, cost);
+            let anybody = Caller::from(Peer::Unix(None));
+            let grant = reporters.admit(start + after, (&anybody, "a"), wanted, cost);
             grant.granted
         };
         assert_eq!(ask(seconds(0), 70, 1), 70);
@@ -216,8 +222,8 @@ mod tests {
     fn one_that_floods_leaves_others_their_quota() {
         let reporters = reporters(&[]);
         let now = clock::now();
-        let peers = [Peer::Unix(Some(1)), Peer::Unix(Some(2)), ip("127.0.0.1")];
-        let admitted = peers.map(|peer| reporters.admit(now, (peer, ""), 1_000, 1));
+        let callers = [user(1), user(2), ip("127.0.0.1")];
+        let admitted = callers.map(|caller| reporters.admit(now, (&caller, ""), 1_000, 1));
         assert_eq!(admitted.map(|a| a.reporter.0), [1, 2, 3]);
         assert_eq!(admitted.map(|a| a.granted), [100; 3]);
     }
@@ -227,13 +233,15 @@ mod tests {
     fn a_name_makes_no_voice_unless_the_peer_is_trusted() {
         let reporters = reporters(&["uid:7", "10.0.0.0/8", "2001:db8::1"]);
         let now = clock::now();
-        let who = |peer, name| {
-            let grant = reporters.admit(now, (peer, name), 1, 1);
+        let who = |caller: Caller, name| {
+            let grant = reporters.admit(now, (&caller, name), 1, 1);
             (grant.reporter.0, grant.is_trusted)
         };
         let loopback = ip("127.0.0.1");
-        assert_eq!([who(loopback, "a"), who(loopback, "b")], [(1, false); 2]);
-        let user = |uid| Peer::Unix(Some(uid));
+        assert_eq!(
+            [who(loopback.clone(), "a"), who(loopback, "b")],
+            [(1, false); 2]
+        );
         assert_eq!([who(user(8), "a"), who(user(8), "b")], [(2, false); 2]);
         assert_eq!(
             [who(user(7), "a"), who(user(7), "b")],
@@ -244,6 +252,10 @@ mod tests {
         assert_eq!(who(ip("2001:db8::2"), "a"), (6, false));
         assert_eq!(who(ip("2001:db8::9999:2"), "b"), (6, false));
         assert_eq!(who(ip("2001:db8::1"), "b"), (7, true));
+        // A certificate's name is one voice, wherever it comes from.
+        let proven = |from: &str| ip(from).named(["spiffe://edge.example/proxy".into()]);
+        assert_eq!(who(proven("192.0.2.1"), "a"), (8, false));
+        assert_eq!(who(proven("192.0.2.2"), "b"), (8, false));
         let seated: Vec<_> = reporters.seated().iter().map(ToString::to_string).collect();
         let expected = [
             "127.0.0.1",
@@ -253,6 +265,7 @@ mod tests {
             "10.1.2.3 a",
             "2001:db8::/64",
             "2001:db8::1 b",
+            "spiffe://edge.example/proxy",
         ];
         assert_eq!(seated, expected);
     }
@@ -285,10 +298,7 @@ mod tests {
     fn those_without_a_seat_share_one_until_somebody_is_silent_for_long() {
         let reporters = reporters(&[]);
         let now = clock::now();
-        let ask = |after, user: u32| {
-            let who = (Peer::Unix(Some(user)), "");
-            reporters.admit(now + after, who, 60, 1)
-        };
+        let ask = |after, user: u32| reporters.admit(now + after, (&self::user(user), ""), 60, 1);
         for user in 1..=64 {
             assert_eq!(u32::from(ask(seconds(0), user).reporter.0), user);
         }

@@ -82,7 +82,7 @@ where
     };
     let _warden = warden::spawn(&control, watch, arrival.phase.clone(), &counters);
     let watched = Watched::new(stream, &control);
-    let guard = Guard::new(service, calls, Arc::clone(&control), arrival.peer);
+    let guard = Guard::new(service, calls, Arc::clone(&control), arrival.pass);
     let mut batch = Batch::new();
     let builder = builder(batch.executor(), &limits);
     let connection = builder.serve_connection(TokioIo::new(watched), guard);

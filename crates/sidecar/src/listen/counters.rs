@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::durations::{Counted, Durations};
 use crate::clock;
+use crate::identity::{Denied, Role};
 
 /// Counters (only ever rise) and gauges (rise and fall) of one gate and its workers.
 ///
@@ -43,6 +44,10 @@ pub struct GateCounters {
     pub shed_in_flight: AtomicU64,
     /// Panics in a service, each contained to its own call.
     pub panics: AtomicU64,
+    /// TLS handshakes that failed, or did not end in time.
+    pub failed_handshakes: AtomicU64,
+    /// Calls that their callers may not make, by the role that was missing, in the order of [`Role::ALL`].
+    pub denied: [AtomicU64; Role::ALL.len()],
     /// Per worker, by its number from 0.
     pub workers: Box<[Arc<WorkerGauges>]>,
 }
@@ -53,6 +58,14 @@ impl GateCounters {
         Self {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             ..Self::default()
+        }
+    }
+
+    /// Counts a call that may not be made.
+    pub(crate) fn count_denied(&self, denied: &Denied) {
+        tracing::debug!(caller = %denied.caller, role = %denied.role, "a call is not allowed");
+        if let Some(counter) = self.denied.get(denied.role as usize) {
+            count(counter);
         }
     }
 

@@ -13,13 +13,14 @@ use super::accept::Acceptor;
 use super::connection::Http2Host;
 use super::counters::{self, GateCounters, Timed};
 use super::drain::DrainReport;
+use super::entrance::Entrance;
 use super::guard::CallTerms;
 use super::http1::{Http1Host, Http1Limits, HttpService};
 use super::limits::{self, GateLimits, Limits};
-use super::porter::{Host, Porter, Shared};
+use super::porter::{Host, Porter, SecureDoor, Shared};
 use super::service::WorkerService;
 use super::socket::{Endpoint, Listener};
-use super::stranger::Signpost;
+use super::tls::Speaks;
 use super::warden::Phase;
 use super::worker::{WorkerIndex, Workers};
 use crate::clock;
@@ -35,14 +36,8 @@ pub struct Door {
     pub endpoint: Endpoint,
     /// Bounds of its connections and calls.
     pub limits: Limits,
-    /// Says of a request path (`/package.Service/Method`) that it streams. Such calls have no request
-    /// deadline; the keepalive bounds how long a dead peer can hold one.
-    pub streaming: fn(&str) -> bool,
-    /// Says of a request path that its service wants to know who asks: the request's extensions then hold a
-    /// [`Peer`](super::socket::Peer). Not for every path, because that costs an allocation.
-    pub names_peer: fn(&str) -> bool,
-    /// What peers that speak HTTP/1 are told.
-    pub signpost: Signpost,
+    /// Who may do what at it, and what those are told that speak HTTP/1.
+    pub entrance: Entrance,
 }
 
 /// One HTTP/1.1 surface on the workers.
@@ -53,19 +48,17 @@ pub struct PlainDoor {
     /// Bounds of its connections and requests. Those of the door as a whole (connections, pause after errors, deadline of
     /// the drain) are the gate's.
     pub limits: Http1Limits,
-    /// As of a [`Door`].
-    pub names_peer: fn(&str) -> bool,
-    /// What peers that speak HTTP/2 are told.
-    pub signpost: Signpost,
+    /// Who may do what at it, and what those are told that speak HTTP/2.
+    pub entrance: Entrance,
 }
 
 /// The accept gate. Dropping it cuts everything at once; [`Gate::drain`] is the polite way.
 ///
 /// ```
+/// use tradewind_sidecar::listen::entrance::{Entrance, Method};
 /// use tradewind_sidecar::listen::gate::{Door, Gate};
 /// use tradewind_sidecar::listen::limits::{GateLimits, Limits};
 /// use tradewind_sidecar::listen::socket::Endpoint;
-/// use tradewind_sidecar::listen::stranger::Signpost;
 /// use tradewind_sidecar::listen::worker::Workers;
 ///
 /// # let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -74,9 +67,10 @@ pub struct PlainDoor {
 /// let door = Door {
 ///     endpoint: Endpoint::Tcp(([127, 0, 0, 1], 0).into()),
 ///     limits: Limits { max_concurrent_streams: 256, ..Limits::trusted() },
-///     streaming: |path| path.ends_with("/DecideStream"),
-///     names_peer: |_path| false,
-///     signpost: Signpost::none(),
+///     entrance: Entrance {
+///         methods: |path| Method { is_streaming: path.ends_with("/DecideStream"), ..Method::OPEN },
+///         ..Entrance::open()
+///     },
 /// };
 /// // One service for each worker: a generated tonic server, or several in `tonic::service::Routes`.
 /// let listening = gate.open(door, |_worker| tonic::service::Routes::default().prepare()).await?;
@@ -169,18 +163,18 @@ impl Gate {
                 limits: door.limits,
                 calls: Arc::new(CallTerms {
                     request_deadline: door.limits.request_deadline,
-                    streaming: door.streaming,
-                    names_peer: door.names_peer,
+                    methods: door.entrance.methods,
                     own_calls: u64::from(door.limits.own_calls),
                     max_in_flight: u64::try_from(share.max(1)).unwrap_or(u64::MAX),
                     timed: self.timed,
                     counters: Arc::clone(counters),
                     gauges: Arc::clone(gauges),
                 }),
-                signpost: door.signpost.clone(),
+                signpost: door.entrance.signpost.clone(),
             });
         let hosts = hosts.collect();
-        self.receive(&door.endpoint, hosts).await
+        let way = (&door.endpoint, door.entrance, Speaks::Http2);
+        self.receive(way, hosts).await
     }
 
     /// Like [`Gate::open`], for HTTP/1.1. A worker's connections have one request in flight each, so the gate's bound on
@@ -199,19 +193,20 @@ impl Gate {
         let hosts = workers.map(|(index, gauges)| Http1Host {
             service: service(WorkerIndex(index)),
             limits: door.limits,
-            names_peer: door.names_peer,
+            methods: door.entrance.methods,
             counters: Arc::clone(counters),
             gauges: Arc::clone(gauges),
-            signpost: door.signpost.clone(),
+            signpost: door.entrance.signpost.clone(),
         });
         let hosts = hosts.collect();
-        self.receive(&door.endpoint, hosts).await
+        let way = (&door.endpoint, door.entrance, Speaks::Http1);
+        self.receive(way, hosts).await
     }
 
     /// Binds a door and starts to accept for these hosts, one for each worker.
     async fn receive<H: Host>(
         &mut self,
-        endpoint: &Endpoint,
+        (endpoint, entrance, speaks): (&Endpoint, Entrance, Speaks),
         hosts: Vec<H>,
     ) -> Result<Endpoint, ListenError> {
         let listener = Listener::bind(endpoint).await?;
@@ -222,6 +217,8 @@ impl Gate {
         let porter = Porter {
             hosts,
             shared: Arc::clone(&self.shared),
+            tls: SecureDoor::of(&entrance, speaks, &self.shared.counters),
+            access: entrance.access,
             phase: self.phase.subscribe(),
         };
         let acceptor = Acceptor::new(listener, self.shared.limits.accept_backoff);

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{self, Sleep};
@@ -19,19 +19,18 @@ use tonic::Code;
 use tower::util::Oneshot;
 
 use super::counters::{self, GateCounters, Timed, WorkerGauges};
+use super::entrance::{Method, Methods};
 use super::service::WorkerService;
-use super::socket::Peer;
 use super::warden::{Call, ConnectionState};
+use crate::identity::{Denied, Pass};
 
 /// What all calls of one door on one worker have in common.
 #[derive(Debug)]
 pub(crate) struct CallTerms {
     /// Time for a unary call to give its answer's head.
     pub(crate) request_deadline: Duration,
-    /// Which paths stream, and so have no deadline here.
-    pub(crate) streaming: fn(&str) -> bool,
-    /// Which paths are told who asks.
-    pub(crate) names_peer: fn(&str) -> bool,
+    /// What holds for which paths.
+    pub(crate) methods: Methods,
     /// Calls that each connection may have in flight, whatever others do.
     pub(crate) own_calls: u64,
     /// Calls this worker may have in flight beyond those.
@@ -50,7 +49,7 @@ pub(crate) struct Guard<S> {
     service: S,
     terms: Arc<CallTerms>,
     connection: Arc<ConnectionState>,
-    peer: Peer,
+    pass: Pass,
 }
 
 impl<S> Guard<S> {
@@ -58,15 +57,38 @@ impl<S> Guard<S> {
         service: S,
         terms: Arc<CallTerms>,
         connection: Arc<ConnectionState>,
-        peer: Peer,
+        pass: Pass,
     ) -> Self {
         Self {
             service,
             terms,
             connection,
-            peer,
+            pass,
         }
     }
+}
+
+/// Looks whether a call may be made, and tells its service who makes it where that wants to know.
+pub(super) fn admit<B>(
+    pass: &Pass,
+    method: Method,
+    request: &mut Request<B>,
+) -> Result<(), Box<Denied>> {
+    let Some(role) = method.needs else {
+        if method.names_caller {
+            request.extensions_mut().insert(pass.caller().clone());
+        }
+        return Ok(());
+    };
+    if pass.has(role) && !method.names_caller {
+        return Ok(());
+    }
+    let authorization = request.headers().get(AUTHORIZATION);
+    let caller = pass.admit(role, authorization.map(HeaderValue::as_bytes))?;
+    if method.names_caller {
+        request.extensions_mut().insert(caller);
+    }
+    Ok(())
 }
 
 impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
@@ -75,14 +97,18 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
     type Future = GuardedCall<S>;
 
     fn call(&self, mut request: Request<Incoming>) -> GuardedCall<S> {
-        let place = Place::take(&self.terms, &self.connection);
-        if place.is_none() {
+        let method = (self.terms.methods)(request.uri().path());
+        let denied = admit(&self.pass, method, &mut request).err();
+        let place = if let Some(denied) = &denied {
+            self.terms.counters.count_denied(denied);
+            None
+        } else {
+            Place::take(&self.terms, &self.connection)
+        };
+        if place.is_none() && denied.is_none() {
             counters::count(&self.terms.counters.shed_in_flight);
         }
-        let streaming = (self.terms.streaming)(request.uri().path());
-        if (self.terms.names_peer)(request.uri().path()) {
-            request.extensions_mut().insert(self.peer);
-        }
+        let streaming = method.is_streaming;
         let is_timed = place.is_some() && !streaming;
         let started = is_timed.then(|| self.terms.gauges.begin(self.terms.timed));
         GuardedCall {
@@ -93,6 +119,7 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
             }),
             call: Oneshot::new(self.service.clone(), request),
             timer: None,
+            denied,
             place,
             connection: Arc::clone(&self.connection),
         }
@@ -155,7 +182,9 @@ pub(crate) struct GuardedCall<S: WorkerService> {
     timer: Option<Pin<Box<Sleep>>>,
     /// `None` for calls that are not timed.
     started: Option<Instant>,
-    /// Passed on to the answer's body; `None` from the start for a call over the in-flight budget.
+    /// Why it may not be made, if it may not.
+    denied: Option<Box<Denied>>,
+    /// Passed on to the answer's body; `None` from the start for a call that may not be made, or is over the in-flight budget.
     place: Option<Place>,
     connection: Arc<ConnectionState>,
 }
@@ -165,6 +194,9 @@ impl<S: WorkerService> Future for GuardedCall<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Some(denied) = &this.denied {
+            return Poll::Ready(Ok(denial(denied)));
+        }
         let Some(place) = &this.place else {
             let message = "too many calls are in flight, try another server";
             return Poll::Ready(Ok(refusal(Code::ResourceExhausted, message)));
@@ -276,6 +308,20 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
     }
 }
 
+/// The answer to a call that may not be made.
+fn denial<B>(denied: &Denied) -> Response<GuardedBody<B>> {
+    let code = if denied.is_unknown_token {
+        Code::Unauthenticated
+    } else {
+        Code::PermissionDenied
+    };
+    let mut answer = refusal(code, "");
+    if let Ok(words) = HeaderValue::try_from(denied.words()) {
+        answer.headers_mut().insert(GRPC_MESSAGE, words);
+    }
+    answer
+}
+
 /// An answer of the guard's own: gRPC's "trailers only" form.
 fn refusal<B>(code: Code, message: &'static str) -> Response<GuardedBody<B>> {
     let mut answer = Response::new(GuardedBody {
@@ -290,6 +336,8 @@ fn refusal<B>(code: Code, message: &'static str) -> Response<GuardedBody<B>> {
     answer
 }
 
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
 /// `message` must be plain ASCII without `%`, which gRPC would want encoded.
 fn status_headers(code: Code, message: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(3);
@@ -297,10 +345,7 @@ fn status_headers(code: Code, message: &'static str) -> HeaderMap {
         HeaderName::from_static("grpc-status"),
         HeaderValue::from(code as i32),
     );
-    headers.insert(
-        HeaderName::from_static("grpc-message"),
-        HeaderValue::from_static(message),
-    );
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     headers
 }
 

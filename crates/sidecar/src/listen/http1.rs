@@ -29,14 +29,18 @@ use tower::{Service, ServiceExt};
 use super::accept::Acceptor;
 use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::drain::DrainReport;
-use super::porter::{Arrival, Host};
+use super::entrance::{Entrance, Methods};
+use super::guard;
+use super::porter::{Arrival, Host, SecureDoor};
 use super::preface::Opened;
 use super::seats::Seats;
 use super::socket::{Accepted, Listener};
 use super::stranger::{self, Signpost};
+use super::tls::Speaks;
 use super::warden::{self, Call, Phase, Terms};
 use super::watched::{self, Watched};
 use crate::clock;
+use crate::identity::{Caller, Denied};
 
 /// Bounds of an HTTP/1.1 door. The first number is that of the debug door, the second that of the query door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +111,8 @@ pub struct Http1Door {
     pub limits: Http1Limits,
     /// Where to count; `shed_in_flight` stays at zero, and of workers there is one.
     pub counters: Arc<GateCounters>,
-    /// What peers that speak HTTP/2 are told.
-    pub signpost: Signpost,
+    /// Who may do what at it, and what those are told that speak HTTP/2.
+    pub entrance: Entrance,
 }
 
 /// Serves until `shutdown` completes, then lets requests in flight finish up to the drain deadline.
@@ -123,8 +127,9 @@ where
         listener,
         limits,
         counters,
-        signpost,
+        entrance,
     } = door;
+    let secure = SecureDoor::of(&entrance, Speaks::Http1, &counters);
     let mut acceptor = Acceptor::new(listener, limits.accept_backoff);
     let phase = watch::Sender::new(Phase::Serving);
     let pristine = phase.subscribe();
@@ -150,7 +155,7 @@ where
                 };
                 counters::count(&counters.open);
                 let arrival = Arrival {
-                    peer,
+                    pass: entrance.access.pass(Caller::from(peer)),
                     serial: 0,
                     phase: pristine.clone(),
                     state: Arc::clone(&sitting.state),
@@ -158,17 +163,21 @@ where
                 let host = Http1Host {
                     service: service.clone(),
                     limits,
-                    names_peer: |_path| false,
+                    methods: entrance.methods,
                     counters: Arc::clone(&counters),
                     gauges: Arc::clone(&gauges),
-                    signpost: signpost.clone(),
+                    signpost: entrance.signpost.clone(),
                 };
+                let (secure, access) = (secure.clone(), Arc::clone(&entrance.access));
                 open.spawn(async move {
                     match accepted {
                         // Without Nagle's delay where the socket allows it; a gone peer shows at the first read.
                         Accepted::Tcp(stream) => {
                             drop(stream.set_nodelay(true));
-                            host.serve(stream, arrival).await;
+                            match secure {
+                                None => host.serve(stream, arrival).await,
+                                Some(secure) => secure.serve(host, stream, (arrival, &access)).await,
+                            }
                         }
                         Accepted::Unix(stream) => host.serve(stream, arrival).await,
                     }
@@ -247,8 +256,8 @@ pub(crate) struct Http1Host<S> {
     pub(crate) service: S,
     /// The door's limits.
     pub(crate) limits: Http1Limits,
-    /// Which paths are told who asks.
-    pub(crate) names_peer: fn(&str) -> bool,
+    /// What holds for which paths.
+    pub(crate) methods: Methods,
     /// Where faults are counted.
     pub(crate) counters: Arc<GateCounters>,
     /// Where this worker counts its requests.
@@ -265,13 +274,13 @@ impl<S: HttpService> Host for Http1Host<S> {
         let Self {
             service,
             limits,
-            names_peer,
+            methods,
             counters,
             gauges,
             signpost,
         } = self;
         let Arrival {
-            peer,
+            pass,
             mut phase,
             state: control,
             ..
@@ -303,12 +312,20 @@ impl<S: HttpService> Host for Http1Host<S> {
             let counters = Arc::clone(&counters);
             let control = Arc::clone(&control);
             service_fn(move |mut request: Request<Incoming>| {
-                if names_peer(request.uri().path()) {
-                    request.extensions_mut().insert(peer);
+                let method = methods(request.uri().path());
+                let denied = guard::admit(&pass, method, &mut request).err();
+                if let Some(denied) = &denied {
+                    counters.count_denied(denied);
                 }
                 let began = gauges.begin(Timed::All);
                 let call = control.begin_call();
-                let answer = answer(service.clone(), request, limits, Arc::clone(&counters));
+                let (service, counters) = (service.clone(), Arc::clone(&counters));
+                let answer = async move {
+                    match denied {
+                        Some(denied) => Ok(denial(&denied)),
+                        None => answer(service, request, limits, counters).await,
+                    }
+                };
                 let gauges = Arc::clone(&gauges);
                 async move {
                     let answer = answer.await;
@@ -412,6 +429,26 @@ async fn answer<S: HttpService>(
             )
         }
     })
+}
+
+/// The answer to a request that its caller may not make.
+fn denial(denied: &Denied) -> Response<Body> {
+    // A browser or a tool that could show a token is asked for one.
+    let may_show = denied.caller.name().is_none();
+    let status = if may_show || denied.is_unknown_token {
+        StatusCode::UNAUTHORIZED
+    } else {
+        StatusCode::FORBIDDEN
+    };
+    let words = denied.words().replace(['"', '\\'], "'");
+    let mut answer = refusal(status, format_args!("{words}"));
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        answer
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    answer
 }
 
 /// An answer of the door's own, of the form that its pages' faults have, after which the connection closes: its request

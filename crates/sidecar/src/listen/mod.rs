@@ -15,12 +15,14 @@
 //! caller says which paths stream, see [`gate::Door::streaming`].
 
 pub mod counters;
+pub mod entrance;
 pub mod gate;
 pub mod http1;
 pub mod limits;
 pub mod service;
 pub mod socket;
 pub mod stranger;
+pub mod tls;
 pub mod worker;
 
 mod accept;

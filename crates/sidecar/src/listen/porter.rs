@@ -12,10 +12,14 @@ use tokio::sync::{Notify, watch};
 
 use super::accept::Acceptor;
 use super::counters::{self, GateCounters, WorkerGauges};
+use super::entrance::Entrance;
 use super::limits::GateLimits;
 use super::seats::{Seats, Sitting};
-use super::socket::{Accepted, Peer};
+use super::socket::Accepted;
+use super::stranger::{self, Signpost};
+use super::tls::{Begun, DoorTls, Speaks};
 use super::warden::{ConnectionState, Phase};
+use crate::identity::{Access, Caller, Pass, Peer};
 
 /// What the doors of a gate share.
 #[derive(Debug)]
@@ -71,8 +75,8 @@ impl Shared {
 /// A connection that has just come.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    /// Who is at the other end.
-    pub(crate) peer: Peer,
+    /// Who is at the other end, and what they may do.
+    pub(crate) pass: Pass,
     /// Numbers the gate's connections.
     pub(crate) serial: u64,
     /// The gate's life.
@@ -95,6 +99,10 @@ pub(crate) struct Porter<H> {
     /// By worker.
     pub(crate) hosts: Vec<H>,
     pub(crate) shared: Arc<Shared>,
+    /// Who may do what at this door.
+    pub(crate) access: Arc<Access>,
+    /// TLS for those that come by TCP, where the door has it.
+    pub(crate) tls: Option<SecureDoor>,
     /// Never marked as seen beyond [`Phase::Serving`], so that each connection's copy sees the change.
     pub(crate) phase: watch::Receiver<Phase>,
 }
@@ -130,7 +138,7 @@ impl<H: Host> Porter<H> {
             return;
         };
         let arrival = Arrival {
-            peer,
+            pass: self.access.pass(Caller::from(peer)),
             serial: self.shared.serial.fetch_add(1, Ordering::Relaxed),
             phase: self.phase.clone(),
             state: Arc::clone(&visit.sitting.state),
@@ -139,8 +147,14 @@ impl<H: Host> Porter<H> {
         match accepted {
             Accepted::Tcp(stream) => {
                 if let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+                    let tls = self.tls.clone();
+                    let access = Arc::clone(&self.access);
                     runtime.spawn(visit.over(async move {
-                        host.serve(TcpStream::from_std(stream)?, arrival).await;
+                        let stream = TcpStream::from_std(stream)?;
+                        match tls {
+                            None => host.serve(stream, arrival).await,
+                            Some(tls) => tls.serve(host, stream, (arrival, &access)).await,
+                        }
                         Ok(())
                     }));
                 }
@@ -154,6 +168,65 @@ impl<H: Host> Porter<H> {
                     }));
                 }
             }
+        }
+    }
+}
+
+/// What whoever comes without TLS is told.
+const WITH_TLS: &str =
+    "this door speaks TLS: ask with https, with --tls-ca in the commands of tradewind";
+
+/// A door with TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct SecureDoor {
+    pub(crate) tls: DoorTls,
+    pub(crate) counters: Arc<GateCounters>,
+    /// What those are told who come without it.
+    pub(crate) signpost: Signpost,
+}
+
+impl SecureDoor {
+    /// TLS of a door, where it has it.
+    pub(crate) fn of(
+        entrance: &Entrance,
+        speaks: Speaks,
+        counters: &Arc<GateCounters>,
+    ) -> Option<Self> {
+        let keys = entrance.keys.as_ref()?;
+        Some(Self {
+            tls: DoorTls {
+                keys: Arc::clone(keys),
+                speaks,
+            },
+            counters: Arc::clone(counters),
+            signpost: Signpost::new(|_path| WITH_TLS.to_owned()),
+        })
+    }
+
+    /// Shakes hands and serves what is inside.
+    pub(crate) async fn serve<H: Host>(
+        self,
+        host: H,
+        stream: TcpStream,
+        (mut arrival, access): (Arrival, &Arc<Access>),
+    ) {
+        let begun = tokio::select! {
+            begun = self.tls.begin(stream) => begun,
+            // Who has not said a word when the drain begins has no call in flight.
+            _ = arrival.phase.wait_for(|phase| *phase >= Phase::Draining) => return,
+            () = arrival.state.told_to_go() => return,
+        };
+        match begun {
+            Begun::Shaken(stream, names) => {
+                let caller = arrival.pass.caller().clone();
+                arrival.pass = access.pass(caller.named(names));
+                host.serve(*stream, arrival).await;
+            }
+            Begun::Plain(stream) => {
+                counters::count(&self.counters.refused_preface);
+                stranger::answer(stream, &self.signpost).await;
+            }
+            Begun::Failed => counters::count(&self.counters.failed_handshakes),
         }
     }
 }

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::{self, GateCounters};
-use super::socket::Peer;
 use super::warden::{ConnectionState, Order};
+use crate::identity::Peer;
 
 /// Which part of the places peers of the network cannot have where there is a Unix socket: an eighth.
 const KEPT_FOR_UNIX: usize = 8;

@@ -59,6 +59,21 @@ impl fmt::Debug for Signpost {
     }
 }
 
+/// Answers whoever speaks without TLS, in the words of what they speak.
+pub(crate) async fn answer<T>(stream: T, signpost: &Signpost)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Ok(Ok(opened)) = time::timeout(PATIENCE, Opened::read(stream)).await else {
+        return;
+    };
+    if opened.speaks_http2() {
+        answer_http2(opened, signpost).await;
+    } else {
+        answer_http1(opened, signpost).await;
+    }
+}
+
 /// Answers what begins like HTTP/1 and ends the connection.
 pub(crate) async fn answer_http1<T>(mut stream: Opened<T>, signpost: &Signpost)
 where

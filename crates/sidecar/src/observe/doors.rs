@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::identity::Role;
 use crate::listen::counters::GateCounters;
 use crate::listen::durations::BOUNDS_US;
 use tradewind_engine::number::from_u64;
@@ -63,6 +64,15 @@ impl Doors<'_> {
             let labels = [("door", door)];
             let mut series = family.encode_family(&labels)?;
             series.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)?;
+        }
+        let help = "Calls refused since their callers lack a role, by door and role";
+        let mut family = encoder.encode_descriptor("denied", help, None, MetricType::Counter)?;
+        for (door, gate) in doors {
+            for (role, denied) in Role::ALL.into_iter().zip(&gate.denied) {
+                let labels = [("door", door), ("role", role.name())];
+                ConstCounter::new(denied.load(Ordering::Relaxed))
+                    .encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
@@ -121,6 +131,11 @@ fn encode_connections(
             &gate.shed_in_flight,
         ),
         ("panics", "Panics in handlers, contained", &gate.panics),
+        (
+            "failed_handshakes",
+            "TLS handshakes that failed or took too long",
+            &gate.failed_handshakes,
+        ),
     ];
     for (name, help, counter) in counters {
         let name = format!("{prefix}_{name}");

@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::doors::admin::AdminDesk;
 use crate::doors::envoy::metrics::EnvoySources;
+use crate::identity::Access;
 use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters};
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
@@ -65,8 +66,8 @@ pub struct Sources {
     pub streams: Arc<Streams>,
     /// Names that the debug door is asked by, beside addresses and those of this machine.
     pub hosts: Arc<[String]>,
-    /// Whether whoever reaches the debug door may operate by it.
-    pub operates: bool,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Where operators' calls are answered.
     pub desk: AdminDesk,
 }
@@ -248,9 +249,24 @@ impl Sources {
             ("topology", status.topology.state.is_degraded()),
             ("geo", status.geo.state == "degraded"),
         ];
-        for (source, is_degraded) in degraded {
+        let credentials = self.state.credentials.load();
+        let tls = credentials.tls.as_ref();
+        let tokens = credentials.tokens.as_ref();
+        let configured = [
+            tls.map(|tls| ("tls", tls.fault.is_some())),
+            tokens.map(|tokens| ("tokens", tokens.fault.is_some())),
+        ];
+        for (source, is_degraded) in degraded.into_iter().chain(configured.into_iter().flatten()) {
             ConstGauge::new(i64::from(is_degraded))
                 .encode(family.encode_family(&[("source", source)])?)?;
+        }
+        if let Some(tls) = tls {
+            let help = "When the certificate that doors show ends, seconds since 1970";
+            let name = "tls_certificate_end_timestamp";
+            let unit = Some(&Unit::Seconds);
+            let family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            let end = i64::try_from(tls.ends_epoch_s).unwrap_or(i64::MAX);
+            ConstGauge::new(end).encode(family)?;
         }
         let help = "When each geo file says it was built, seconds since 1970";
         let mut family = encoder.encode_descriptor(

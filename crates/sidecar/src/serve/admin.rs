@@ -17,10 +17,10 @@ use tonic::service::Routes;
 use tower::Service;
 
 use super::services::MAX_OTHER_BYTES;
-use super::signposts::signpost;
 use crate::doors::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
 use crate::doors::earned::{Earned, earning};
 use crate::listen::ListenError;
+use crate::listen::entrance::Entrance;
 use crate::listen::gate::{Door, Gate};
 use crate::listen::limits::{GateLimits, Limits};
 use crate::listen::socket::Endpoint;
@@ -66,13 +66,9 @@ const ADMIN_PATHS: &str = "/tradewind.v1.AdminService/";
 pub(super) async fn open(
     settings: &Settings,
     desk: AdminDesk,
+    entrance: Entrance,
     state: &Arc<State>,
 ) -> Result<(Gate, Endpoint), ListenError> {
-    if let Endpoint::Tcp(address) = &settings.admin
-        && !address.ip().is_loopback()
-    {
-        tracing::warn!(%address, "the admin door is open to the network, it has no access control");
-    }
     let limits = GateLimits {
         max_connections: MAX_CONNECTIONS,
         max_in_flight: MAX_IN_FLIGHT,
@@ -86,23 +82,11 @@ pub(super) async fn open(
             request_deadline: REQUEST_DEADLINE,
             ..Limits::network()
         },
-        streaming: is_streaming,
-        names_peer: |_path| false,
-        signpost: signpost(state, doors::Door::Admin),
+        entrance,
     };
     let services = Services::new(&desk, Arc::clone(state));
     let endpoint = gate.open(door, |_worker| services.clone()).await?;
     Ok((gate, endpoint))
-}
-
-fn is_streaming(path: &str) -> bool {
-    matches!(
-        path,
-        "/tradewind.v1.TopologyService/Watch"
-            | "/tradewind.v1.PolicyService/WatchStatus"
-            | "/tradewind.v1.RolloutService/Watch"
-            | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-    )
 }
 
 /// The services of the admin door.

@@ -85,7 +85,7 @@ fn told(request: Request<Incoming>) -> Request<Earned<Incoming>> {
 }
 
 /// One of Envoy's services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum EnvoyService {
     Authorize,
     Process,
@@ -114,15 +114,5 @@ impl EnvoyService {
         }
         let found = NAMES.iter().position(|name| *name == service)?;
         Self::ALL.get(found).copied()
-    }
-
-    /// Whether its calls live as long as their streams.
-    pub(super) fn is_streaming(self) -> bool {
-        self != Self::Authorize
-    }
-
-    /// Whether it wants to know who calls.
-    pub(super) fn is_told(self) -> bool {
-        matches!(self, Self::Process | Self::AccessLogs | Self::LoadStats)
     }
 }

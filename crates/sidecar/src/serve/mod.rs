@@ -2,7 +2,9 @@
 
 mod admin;
 mod answering;
+mod entrances;
 mod envoy;
+pub mod methods;
 mod outlets;
 mod services;
 mod signalled;
@@ -19,19 +21,19 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::entrances::Entrances;
 use self::outlets::Outlets;
-use self::services::{Desk, Desks, is_streaming, is_told, report_health};
+use self::services::{Desk, Desks, report_health};
 use self::signalled::Signalled;
-use self::signposts::signpost;
 use crate::clock;
 use crate::doors::admin::AdminDesk;
-use crate::doors::http;
 use crate::intake::handover::Intake;
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::ListenError;
 use crate::listen::counters::GateCounters;
 use crate::listen::drain::DrainReport;
+use crate::listen::entrance::Entrance;
 use crate::listen::gate::{Door, Gate, PlainDoor};
 use crate::listen::http1::{self, Http1Door, Http1Limits};
 use crate::listen::limits::{self, GateLimits, Limits};
@@ -50,7 +52,7 @@ use crate::settings::here::UnknownSite;
 use crate::state::State;
 use crate::state::doors::{self, Doors};
 use crate::writer::watch::Watch;
-use crate::writer::{Mailbox, Writer};
+use crate::writer::{CredentialsError, Mailbox, Writer};
 
 /// Why serving could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,9 @@ pub enum ServeError {
     /// The site that the sidecar is said to be at does not exist.
     #[error(transparent)]
     Here(#[from] UnknownSite),
+    /// What callers are known by cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
@@ -136,6 +141,8 @@ pub async fn serve(
     let watch = Watch::start(&files(&settings), mailbox.clone());
     writer.load();
     writer.check_here()?;
+    let entrances = Entrances::of_settings(&settings)?;
+    writer.keep_credentials(entrances.credentials());
     let (recent, samples) = RecentDecisions::new(settings.decisions_kept);
     let trusted = settings.trusted_reporters.clone();
     let mut desks = Desks::new(settings.workers, (&state, &recent), trusted);
@@ -152,13 +159,20 @@ pub async fn serve(
     let reloader = tokio::spawn(signalled.serve((watch.bell(), mailbox.clone()), poll));
 
     let mut queries = Queries::start(&settings)?;
-    let endpoints = queries.open_grpc(&settings, &desks).await?;
-    let http = queries.open_http(&settings, &desks).await?;
+    let way = |door| entrances.of(door, &state);
+    let endpoints = queries
+        .open_grpc(&settings, (&desks, &way(doors::Door::Grpc)))
+        .await?;
+    let http = queries
+        .open_http(&settings, (&desks, way(doors::Door::Http)))
+        .await?;
     let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state), Arc::clone(&recent));
-    let (admin_gate, admin) = admin::open(&settings, desk.clone(), &state).await?;
+    let (admin_gate, admin) =
+        admin::open(&settings, desk.clone(), way(doors::Door::Admin), &state).await?;
     let streams = Arc::new(Streams::default());
     let mut looking = Vec::new();
-    let debug_door = DebugDoor::open(&settings, |counters| {
+    let debug_way = way(doors::Door::Debug);
+    let debug_door = DebugDoor::open(&settings, debug_way, |counters| {
         let sources = Sources {
             state: Arc::clone(&state),
             workers: desks.decisions,
@@ -178,7 +192,7 @@ pub async fn serve(
             moves: Arc::default(),
             streams,
             hosts: settings.debug_hosts.clone().into(),
-            operates: operates(&settings),
+            access: Arc::clone(&entrances.access),
             desk: desk.apart(),
         };
         looking.push(tokio::spawn(recorder::record_all(sources.clone())));
@@ -218,17 +232,17 @@ pub async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether whoever reaches the debug door may operate by it.
-fn operates(settings: &Settings) -> bool {
-    let is_here = settings.debug.ip().is_loopback();
-    settings.debug_actions.unwrap_or(is_here)
-}
-
 /// Every file that the settings name.
 fn files(settings: &Settings) -> Vec<PathBuf> {
     let documents = [&settings.policy, &settings.topology];
     let documents = documents.into_iter().flatten();
-    documents.chain(&settings.geo).cloned().collect()
+    let tls = settings.tls.iter().flat_map(|tls| tls.files.all());
+    let secrets = tls.chain(&settings.tokens);
+    documents
+        .chain(&settings.geo)
+        .chain(secrets)
+        .cloned()
+        .collect()
 }
 
 /// The debug door, served by a task of the control runtime.
@@ -241,22 +255,19 @@ struct DebugDoor {
 impl DebugDoor {
     async fn open(
         settings: &Settings,
+        entrance: Entrance,
         sources: impl FnOnce(Arc<GateCounters>) -> Sources,
     ) -> Result<Self, ListenError> {
-        if !settings.debug.ip().is_loopback() {
-            tracing::warn!(address = %settings.debug, actions = operates(settings), "the debug door is open to the network, it has no access control");
-        }
         let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
         let endpoint = listener.endpoint().clone();
         let counters = Arc::new(GateCounters::new(1));
         let sources = sources(Arc::clone(&counters));
-        let signpost = signpost(&sources.state, doors::Door::Debug);
         let pages = debug::router(sources);
         let door = Http1Door {
             listener,
             limits: Http1Limits::default(),
             counters,
-            signpost,
+            entrance,
         };
         let (close, closed) = oneshot::channel::<()>();
         let task = tokio::spawn(http1::serve_http1(door, pages, async move {
@@ -328,7 +339,7 @@ impl Queries {
     async fn open_grpc(
         &mut self,
         settings: &Settings,
-        desks: &Desks,
+        (desks, entrance): (&Desks, &Entrance),
     ) -> Result<Vec<Endpoint>, ListenError> {
         let (reporter, health) = tonic_health::server::health_reporter();
         tokio::spawn(report_health(reporter, desks.state.ready.subscribe()));
@@ -340,9 +351,7 @@ impl Queries {
                     Endpoint::Tcp(_) => Limits::network(),
                     Endpoint::Unix(_) => Limits::trusted(),
                 },
-                streaming: is_streaming,
-                names_peer: is_told,
-                signpost: signpost(&desks.state, doors::Door::Grpc),
+                entrance: entrance.clone(),
             };
             let workers = &mut self.workers;
             let opened = self.grpc.open(door, |worker| {
@@ -358,13 +367,12 @@ impl Queries {
     async fn open_http(
         &mut self,
         settings: &Settings,
-        desks: &Desks,
+        (desks, entrance): (&Desks, Entrance),
     ) -> Result<Endpoint, ListenError> {
         let door = PlainDoor {
             endpoint: settings.http.clone(),
             limits: Http1Limits::query(),
-            names_peer: http::names_peer,
-            signpost: signpost(&desks.state, doors::Door::Http),
+            entrance,
         };
         let workers = &mut self.workers;
         let opened = self.http.open_http1(door, |worker| {

@@ -30,7 +30,7 @@ use crate::doors::envoy::subscribers::Subscribers;
 use crate::doors::grpc;
 use crate::doors::http::HttpDesk;
 use crate::doors::unary::{AnswerBody, Shortcut};
-use crate::identity::Trusted;
+use crate::identity::reporter::Trusted;
 use crate::intake::counters::DecisionCounters;
 use crate::intake::decider::Decider;
 use crate::intake::feedback::{self, Feedback};
@@ -352,24 +352,3 @@ const DECISION_PATHS: &str = "/tradewind.v1.DecisionService/";
 /// What the paths of the services that are told something begin with.
 const FEEDBACK_PATHS: &str = "/tradewind.v1.FeedbackService/";
 const TELEMETRY_PATHS: &str = "/tradewind.v1.TelemetryService/";
-
-/// Whether the service of this path wants to know who calls.
-pub(super) fn is_told(path: &str) -> bool {
-    path.starts_with(FEEDBACK_PATHS)
-        || path.starts_with(TELEMETRY_PATHS)
-        || EnvoyService::of(path).is_some_and(EnvoyService::is_told)
-}
-
-/// Whether calls of this path live as long as their streams.
-pub(super) fn is_streaming(path: &str) -> bool {
-    matches!(
-        path,
-        "/tradewind.v1.DecisionService/DecideStream"
-            | "/tradewind.v1.DecisionService/Follow"
-            | "/tradewind.v1.FeedbackService/Report"
-            | "/tradewind.v1.TelemetryService/ReportLoad"
-            | "/grpc.health.v1.Health/Watch"
-            | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-            | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-    ) || EnvoyService::of(path).is_some_and(EnvoyService::is_streaming)
-}

@@ -3,6 +3,7 @@
 //! A setting is taken from the command line, else the environment (`TRADEWIND_*`), else the settings file, else its
 //! default.
 
+pub mod access;
 pub mod here;
 pub mod otlp;
 
@@ -15,10 +16,12 @@ use clap::{Args as ClapArgs, ValueEnum};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::identity::Trusted;
+use crate::identity::Grant;
+use crate::identity::reporter::Trusted;
 use crate::listen::limits::GateLimits;
 use crate::listen::socket::Endpoint;
 use crate::listen::worker;
+use crate::settings::access::{DoorName, Listening, Tls};
 use crate::settings::here::Here;
 use crate::settings::otlp::{Otlp, Standard};
 use tradewind_engine::document::grammar;
@@ -144,17 +147,37 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub debug_hosts: Vec<String>,
-    /// Let whoever reaches the debug door operate by it (drain, reset breakers, order rollouts); it has no access control
-    /// [default: only while it is on loopback]
+    /// What somebody may do, WHO=ROLES; may be given several times. WHO: anyone, loopback, unix, uid:N, an address or a network,
+    /// spiffe://ID, dns:NAME, token:NAME. ROLES: ask, tell, observe, operate, publish, all, none
+    /// [default: loopback=all unix=all]
     #[arg(
         long,
-        value_name = "BOOL",
-        env = "TRADEWIND_DEBUG_ACTIONS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
+        value_name = "WHO=ROLES",
+        env = "TRADEWIND_ALLOW",
+        value_delimiter = ' '
     )]
-    pub debug_actions: Option<bool>,
+    #[schemars(with = "Vec<grammar::Grant>")]
+    pub allow: Vec<String>,
+    /// File of bearer tokens, a line `NAME TOKEN` each; `token:NAME` is who shows it
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_TOKENS")]
+    pub tokens: Option<PathBuf>,
+    /// Certificate that doors show, its issuers behind it (PEM); with it they speak TLS
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// Whose certificates of clients are believed (PEM)
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_TLS_CLIENTS")]
+    pub tls_clients: Option<PathBuf>,
+    /// Doors that speak TLS on TCP; may be given several times [default: those that listen beyond loopback]
+    #[arg(
+        long,
+        value_name = "DOOR",
+        env = "TRADEWIND_TLS_DOORS",
+        value_delimiter = ','
+    )]
+    pub tls_doors: Vec<DoorName>,
     /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
     #[schemars(range(min = 0, max = 100_000))]
@@ -221,8 +244,12 @@ pub struct Settings {
     pub trusted_reporters: Vec<Trusted>,
     /// Names that the debug door is asked by, beside addresses and those of this machine.
     pub debug_hosts: Vec<String>,
-    /// Whether whoever reaches the debug door may operate by it; `None` for where it is on loopback.
-    pub debug_actions: Option<bool>,
+    /// What is granted to whom, beside what goes without saying.
+    pub allow: Vec<Grant>,
+    /// File of bearer tokens.
+    pub tokens: Option<PathBuf>,
+    /// TLS at doors.
+    pub tls: Option<Tls>,
     /// Recent decisions kept for the debug door.
     pub decisions_kept: usize,
     /// Where decisions are written down; `None` for nowhere.
@@ -324,7 +351,12 @@ impl Args {
             poll: self.poll.or(file.poll),
             trusted_reporters: longer(self.trusted_reporters, file.trusted_reporters),
             debug_hosts: longer(self.debug_hosts, file.debug_hosts),
-            debug_actions: self.debug_actions.or(file.debug_actions),
+            allow: longer(self.allow, file.allow),
+            tokens: self.tokens.or(file.tokens),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            tls_clients: self.tls_clients.or(file.tls_clients),
+            tls_doors: longer(self.tls_doors, file.tls_doors),
             decisions_kept: self.decisions_kept.or(file.decisions_kept),
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),
@@ -391,21 +423,34 @@ impl Args {
                 None
             }
         });
+        let listen: Vec<Endpoint> = listen
+            .iter()
+            .filter_map(|text| endpoint("listen", text, faults))
+            .collect();
+        let debug = self.debug.unwrap_or(DEFAULT_DEBUG);
+        let given = access::Given {
+            certificate: self.tls_cert,
+            key: self.tls_key,
+            clients: self.tls_clients,
+            doors: self.tls_doors,
+            tokens: self.tokens,
+            allow: self.allow,
+        };
+        let listening = Listening {
+            grpc: &listen,
+            http: &http,
+            debug,
+            admin: &admin,
+        };
         Settings {
             here,
-            listen: listen
-                .iter()
-                .filter_map(|text| endpoint("listen", text, faults))
-                .collect(),
             state_dir: self.state_dir.or(state_dir),
             example: self.example,
             policy: self.policy,
             topology: self.topology,
             geo: self.geo,
             geo_optional: self.geo_optional.unwrap_or_default(),
-            debug: self.debug.unwrap_or(DEFAULT_DEBUG),
-            admin,
-            http,
+            debug,
             workers: numbers.workers,
             max_connections: numbers.connections,
             max_calls: numbers.calls,
@@ -413,10 +458,15 @@ impl Args {
             poll,
             trusted_reporters: trusted(&self.trusted_reporters, faults),
             debug_hosts: self.debug_hosts,
-            debug_actions: self.debug_actions,
+            allow: access::grants(&given, &listening, faults),
+            tls: access::tls(&given, &listening, faults),
+            tokens: given.tokens,
             decisions_kept: numbers.decisions_kept,
             decision_log: self.decision_log,
             decision_log_max_bytes: numbers.log_bytes,
+            listen,
+            admin,
+            http,
             otlp: otlp(self.otlp_endpoint.as_deref(), &self.standard, faults),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),

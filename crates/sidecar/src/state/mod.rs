@@ -136,6 +136,8 @@ pub struct State {
     pub doors: OnceLock<Doors>,
     /// What is written to the log.
     pub log_filter: ArcSwap<log_filter::Status>,
+    /// How what callers are known by fares.
+    pub credentials: ArcSwap<CredentialsStatus>,
 }
 
 /// A candidate beside the policy in force, and how the last one ended.
@@ -297,6 +299,41 @@ pub struct HereStatus {
     /// What an operator should look at: the topology does not have that site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// How what callers are known by fares: keys of TLS, and tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CredentialsStatus {
+    /// The keys of TLS; absent where no door speaks it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsStatus>,
+    /// The tokens; absent where no file of them is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokensStatus>,
+}
+
+/// The certificate that doors show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TlsStatus {
+    /// The names that it is for.
+    pub names: Vec<String>,
+    /// When it ends, as RFC 3339 has it.
+    pub ends: String,
+    /// The same in seconds since 1970.
+    pub ends_epoch_s: u64,
+    /// Why newer files are refused; absent while what is in force is what the files hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// The tokens in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokensStatus {
+    /// How many there are.
+    pub known: usize,
+    /// Why a newer file is refused; absent while what is in force is what the file holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// How the geo files fare.

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
-use crate::identity::Identity;
+use crate::identity::reporter::Identity;
 use tradewind_engine::control::Control;
 use tradewind_engine::control::event::Event;
 use tradewind_engine::control::heard::{Disagreement, ReporterNotes, Topic, Unbelieved, Where};

@@ -49,8 +49,8 @@ pub(super) enum Event {
     Stopped(Stopped),
     /// A probe came back.
     Probed(Probed),
-    /// Forget what this node's breaker holds against it; answers whether there is such a node.
-    ResetBreaker(String, oneshot::Sender<bool>),
+    /// Forget what this node's breaker holds against it, as somebody wants; answers whether there is such a node.
+    ResetBreaker((String, String), oneshot::Sender<bool>),
     /// Write other lines to the log for a while, or those that are configured.
     SetLogFilter(Wish, oneshot::Sender<Result<FilterSet, SwitchError>>),
     /// Shutdown has begun.
@@ -205,8 +205,9 @@ impl Mailbox {
     }
 
     /// Forgets what a node's breaker holds against it; whether there is such a node, `None` when the writer has ended.
-    pub async fn reset_breaker(&self, node: String) -> Option<bool> {
-        self.ask(|reply| Event::ResetBreaker(node, reply)).await
+    pub async fn reset_breaker(&self, (node, who): (String, String)) -> Option<bool> {
+        let asked = (node, who);
+        self.ask(|reply| Event::ResetBreaker(asked, reply)).await
     }
 
     /// Writes other lines to the log for a while, or those that are configured; `None` when the writer has ended.

@@ -4,6 +4,7 @@
 //! is in force and why is decided there, without a file or a clock. It runs on a thread of its own, because compiling a
 //! large fleet takes milliseconds that no request should wait for. Everybody else sends it events over a bounded channel.
 
+mod credentials;
 mod files;
 mod geo;
 mod history;
@@ -47,6 +48,7 @@ use tradewind_engine::control::Next;
 use tradewind_engine::lifecycle::{self, Reply, RolloutError, Start, Steward};
 use tradewind_engine::rollout::Seen;
 
+pub use credentials::{Credentials, CredentialsError};
 pub use mailbox::{InForce, Mailbox, Policies, PolicySet, RolloutSet, StateSet};
 
 /// After a sign of change, how long it must be quiet before files are read, and how long that may take at most.
@@ -64,6 +66,7 @@ pub struct Writer {
     audit: Audit,
     place: Place,
     log_filter: LogFilter,
+    credentials: Option<Credentials>,
     is_draining: bool,
     steward: Steward,
     pulse: Pulse,
@@ -97,6 +100,7 @@ impl Writer {
             audit,
             place,
             log_filter: LogFilter::default(),
+            credentials: None,
             is_draining: false,
             steward,
             pulse: Pulse::new(),
@@ -224,7 +228,7 @@ impl Writer {
                     self.pulse.probed(&probed, &published.snapshot);
                 }
             }
-            Event::ResetBreaker(node, reply) => drop(reply.send(self.reset_breaker(&node))),
+            Event::ResetBreaker(asked, reply) => drop(reply.send(self.reset_breaker(&asked))),
             Event::SetLogFilter(wish, reply) => drop(reply.send(self.set_log_filter(&wish))),
             Event::Draining => {
                 self.is_draining = true;
@@ -251,6 +255,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             }
         }
+        self.look_at_credentials();
         let wanted = self.files.read_steady(&self.steward);
         self.step(lifecycle::Event::Read(wanted));
         let changed = self.geo.reload();
@@ -302,7 +307,7 @@ impl Writer {
     }
 
     /// Forgets what a node's breaker holds against it; whether there is such a node. Decisions see it at the next tick.
-    fn reset_breaker(&mut self, node: &str) -> bool {
+    fn reset_breaker(&mut self, (node, who): &(String, String)) -> bool {
         let Some(published) = self.state.published.load_full() else {
             return false;
         };
@@ -313,7 +318,7 @@ impl Writer {
         let now = self.pulse.now();
         let next = Next::after(snapshot);
         let is_reset = self.pulse.control.reset_breaker(now, index, next);
-        self.audit.breaker_reset(node, is_reset);
+        self.audit.breaker_reset((node, who), is_reset);
         is_reset
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::log::Log;
 use crate::clock;
-use crate::identity::Identity;
+use crate::identity::reporter::Identity;
 use crate::intake::handover::{Dispatched, Intake, Report, Reported};
 use crate::intake::reporters::Reporters;
 use crate::probe::Probed;

@@ -1,7 +1,7 @@
 //! The topology, the policy, the rollout and the admin service: what operators ask, on its way to the writer.
 //!
 //! They read requests, hand them to the writer, which alone changes anything, and put its word into messages. They are
-//! served on the admin door only, which has no access control of its own: it is on loopback unless told otherwise.
+//! served on the admin door only, whose gate lets through who may; what changes something is recorded with who it was.
 
 mod log_filter;
 mod messages;
@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::in_words;
 use crate::clock;
+use crate::identity::{Caller, Peer};
 use crate::intake::recent::RecentDecisions;
 use crate::state::{Fleet, State};
 use crate::wire::proto;
@@ -117,7 +118,9 @@ impl TopologyService for AdminDesk {
         &self,
         request: Request<proto::ApplyTopologyRequest>,
     ) -> Result<Response<proto::ApplyTopologyResponse>, Status> {
-        let update = messages::update(request.into_inner()).map_err(invalid)?;
+        let caller = caller_of(&request);
+        let mut update = messages::update(request.into_inner()).map_err(invalid)?;
+        update.who = caller.signature(&update.who);
         let answered = self.mailbox.apply_topology(update).await;
         let applied = answered.ok_or_else(ended)?;
         let applied = applied.map_err(|error| refused(&error))?;
@@ -150,7 +153,9 @@ impl TopologyService for AdminDesk {
         &self,
         request: Request<proto::SetAdminStateRequest>,
     ) -> Result<Response<proto::SetAdminStateResponse>, Status> {
-        let change = messages::state_change(request.into_inner()).map_err(invalid)?;
+        let caller = caller_of(&request);
+        let mut change = messages::state_change(request.into_inner()).map_err(invalid)?;
+        change.who = caller.signature(&change.who);
         let answered = self.mailbox.set_admin_state(change).await;
         let changed = answered.ok_or_else(ended)?.map_err(|error| {
             let words = error.to_string();
@@ -170,10 +175,11 @@ impl AdminService for AdminDesk {
         &self,
         request: Request<proto::ResetBreakerRequest>,
     ) -> Result<Response<proto::ResetBreakerResponse>, Status> {
+        let who = caller_of(&request).signature("");
         let node = messages::breaker(request.into_inner()).map_err(invalid)?;
         let unknown = Status::not_found(format!("the fleet has no node `{node}`"));
         let before = self.health_of(&node);
-        match self.mailbox.reset_breaker(node).await {
+        match self.mailbox.reset_breaker((node, who)).await {
             Some(true) => Ok(Response::new(proto::ResetBreakerResponse { before })),
             Some(false) => Err(unknown),
             None => Err(ended()),
@@ -184,7 +190,9 @@ impl AdminService for AdminDesk {
         &self,
         request: Request<proto::SetLogFilterRequest>,
     ) -> Result<Response<proto::SetLogFilterResponse>, Status> {
-        let wish = log_filter::wish(request.into_inner()).map_err(invalid)?;
+        let caller = caller_of(&request);
+        let mut wish = log_filter::wish(request.into_inner()).map_err(invalid)?;
+        wish.who = caller.signature(&wish.who);
         let answered = self.mailbox.set_log_filter(wish).await;
         let set = answered.ok_or_else(ended)?;
         let set = set.map_err(|error| log_filter::refused(&error))?;
@@ -199,6 +207,12 @@ impl AdminService for AdminDesk {
         let now = Some(log_filter::in_force(&status, clock::unix_ms()));
         Ok(Response::new(proto::GetLogFilterResponse { now }))
     }
+}
+
+/// Who makes a call, as the gate tells.
+fn caller_of<M>(request: &Request<M>) -> Caller {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.unwrap_or_else(|| Caller::from(Peer::Unix(None)))
 }
 
 /// Where changes are told to, and where the watcher reads them.

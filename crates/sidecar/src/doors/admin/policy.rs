@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::messages::{self, Faults};
 use super::policy_messages as told;
 use super::policy_plan::{self, Ground, Planned};
-use super::{AdminDesk, Events, ended, invalid, refused};
+use super::{AdminDesk, Events, caller_of, ended, invalid, refused};
 use crate::audit::Stopped;
 use crate::state::{Sources, State};
 use crate::wire::proto;
@@ -29,9 +29,9 @@ impl AdminDesk {
     /// Has the writer put a policy in force.
     async fn put_in_force(
         &self,
-        update: Result<PolicyUpdate, Faults>,
+        update: PolicyUpdate,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        let answered = self.mailbox.apply_policy(update.map_err(invalid)?).await;
+        let answered = self.mailbox.apply_policy(update).await;
         let set = answered.ok_or_else(ended)?;
         let set = set.map_err(|error| refused(&error))?;
         Ok(Response::new(told::applied(&set)))
@@ -123,9 +123,11 @@ impl PolicyService for AdminDesk {
         &self,
         request: Request<proto::ApplyPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
         let force = request.force;
         let mut update = told::update(request).map_err(invalid)?;
+        update.who = caller.signature(&update.who);
         let PolicyDocument::Text(document) = &update.document else {
             return Err(Status::internal("an apply has a text"));
         };
@@ -149,7 +151,7 @@ impl PolicyService for AdminDesk {
             let gates: Vec<&str> = breaches.iter().map(|it| it.gate).collect();
             update.why = format!("{} (forced past {})", update.why, gates.join(", "));
         }
-        let mut answer = self.put_in_force(Ok(update)).await?;
+        let mut answer = self.put_in_force(update).await?;
         answer.get_mut().breaches = told::breaches(&breaches);
         Ok(answer)
     }
@@ -176,8 +178,10 @@ impl PolicyService for AdminDesk {
         &self,
         request: Request<proto::RollbackPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        self.put_in_force(told::rollback(request.into_inner()))
-            .await
+        let caller = caller_of(&request);
+        let mut update = told::rollback(request.into_inner()).map_err(invalid)?;
+        update.who = caller.signature(&update.who);
+        self.put_in_force(update).await
     }
 
     type WatchStatusStream = Events<proto::PolicyStatus>;

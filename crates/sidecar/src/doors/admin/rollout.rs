@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
-use super::messages::Faults;
 use super::rollout_messages as told;
-use super::{AdminDesk, Events, ended, invalid, refused};
+use super::{AdminDesk, Events, caller_of, ended, invalid, refused};
 use crate::clock;
 use crate::state::{Rollouts, State};
 use crate::wire::proto;
@@ -22,7 +21,9 @@ impl RolloutService for AdminDesk {
         &self,
         request: Request<proto::StartRolloutRequest>,
     ) -> Result<Response<proto::RolloutResponse>, Status> {
+        let caller = caller_of(&request);
         let mut request = told::request(request.into_inner(), jitter()).map_err(invalid)?;
+        request.who = caller.signature(&request.who);
         // A rollout has guards, so gates do not stop it; but nobody shall pass them unseen.
         let (planned, _) = self.planned(request.document.to_string()).await?;
         let breaches = planned.map_or_else(|_faults| Vec::new(), |planned| planned.breaches);
@@ -44,8 +45,10 @@ impl RolloutService for AdminDesk {
         &self,
         request: Request<proto::OrderRolloutRequest>,
     ) -> Result<Response<proto::RolloutResponse>, Status> {
-        let order: Result<_, Faults> = told::order(request.into_inner());
-        let answered = self.mailbox.order_rollout(order.map_err(invalid)?).await;
+        let caller = caller_of(&request);
+        let mut order = told::order(request.into_inner()).map_err(invalid)?;
+        order.who = caller.signature(&order.who);
+        let answered = self.mailbox.order_rollout(order).await;
         self.answer(answered)
     }
 

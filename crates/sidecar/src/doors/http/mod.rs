@@ -35,11 +35,6 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Whether what is asked at this path depends on who asks.
-pub fn names_peer(path: &str) -> bool {
-    path == OUTCOMES
-}
-
 /// Answers plain HTTP on one worker.
 #[derive(Debug, Clone)]
 pub struct HttpDesk {

@@ -11,8 +11,8 @@ use axum::extract::Query;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 
 use super::{fault, json, no_policy, read_body};
+use crate::identity::{Caller, Peer};
 use crate::intake::feedback::{Feedback, MAX_OUTCOMES, MAX_REPORT_BYTES, OutcomeLine};
-use crate::listen::socket::Peer;
 use crate::wire;
 
 /// Takes the lines of the body.
@@ -27,11 +27,8 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         Err(words) => return fault(StatusCode::BAD_REQUEST, &words),
     };
     // The gate tells of everybody who comes to this path.
-    let peer = request
-        .extensions()
-        .get()
-        .copied()
-        .unwrap_or(Peer::Unix(None));
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = caller.unwrap_or_else(|| Caller::from(Peer::Unix(None)));
     let body = match read_body(request.into_body(), MAX_REPORT_BYTES).await {
         Ok(body) => body,
         Err(answer) => return *answer,
@@ -64,7 +61,7 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         let words = "no outcome is given; a JSON object a line is expected";
         return fault(StatusCode::BAD_REQUEST, words);
     }
-    let Some(summary) = feedback.take_lines(peer, &reporter, (&outcomes, beyond)) else {
+    let Some(summary) = feedback.take_lines(caller, &reporter, (&outcomes, beyond)) else {
         return no_policy();
     };
     let status = if readable {

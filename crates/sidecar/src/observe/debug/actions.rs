@@ -3,15 +3,16 @@
 //! Nothing here is done by a GET. Whoever acts says which revision they looked at (`If-Match`), so that nobody acts on a
 //! page that is out of date.
 
-use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
 
 use super::answer::{Shown, fault, refuse};
 use super::{Parameters, SharedSources, published, unknown};
+use crate::identity::Caller;
 use crate::intake::recent::Kept;
 use crate::observe::metrics::Sources;
 use crate::view::words;
@@ -118,6 +119,15 @@ fn may_act((sources, headers): (&Sources, &HeaderMap), target: &Target) -> Resul
     target.is_one()
 }
 
+/// A call of whoever asks for the action.
+fn asked<M>(message: M, caller: Option<Extension<Caller>>) -> Request<M> {
+    let mut request = Request::new(message);
+    if let Some(Extension(caller)) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    request
+}
+
 /// What a call was refused for.
 pub(super) fn refused(status: &Status) -> Response {
     let code = match status.code() {
@@ -137,6 +147,7 @@ fn done(done: &str, undo: &str) -> Response {
 /// Lets a node or a site take no new traffic.
 pub(super) async fn drain(
     sources: SharedSources,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     Json(target): Json<Target>,
 ) -> Response {
@@ -144,7 +155,7 @@ pub(super) async fn drain(
         return response;
     }
     let message = target.message(proto::AdminState::Drain);
-    match sources.desk.set_admin_state(Request::new(message)).await {
+    match sources.desk.set_admin_state(asked(message, caller)).await {
         Ok(set) => {
             let nodes = set.into_inner().nodes_changed as usize;
             let name = target.name();
@@ -165,6 +176,7 @@ pub(super) async fn drain(
 /// Lets it take traffic again.
 pub(super) async fn undrain(
     sources: SharedSources,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     Json(mut target): Json<Target>,
 ) -> Response {
@@ -176,7 +188,7 @@ pub(super) async fn undrain(
         "taken back in the console".clone_into(&mut target.reason);
     }
     let message = target.message(proto::AdminState::Ready);
-    match sources.desk.set_admin_state(Request::new(message)).await {
+    match sources.desk.set_admin_state(asked(message, caller)).await {
         Ok(_set) => {
             let name = target.name();
             done(
@@ -191,6 +203,7 @@ pub(super) async fn undrain(
 /// Forgets what a node's breaker holds against it.
 pub(super) async fn reset_breaker(
     sources: SharedSources,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     Json(target): Json<Target>,
 ) -> Response {
@@ -199,7 +212,7 @@ pub(super) async fn reset_breaker(
     }
     let node = target.node.clone().unwrap_or_default();
     let message = proto::ResetBreakerRequest { node };
-    match sources.desk.reset_breaker(Request::new(message)).await {
+    match sources.desk.reset_breaker(asked(message, caller)).await {
         Ok(_before) => done(
             &format!("{}'s breaker is closed.", target.name()),
             "It opens by itself if the node still fails.",
@@ -211,6 +224,7 @@ pub(super) async fn reset_breaker(
 /// Pauses a rollout, lets it go on, takes its next stage, or takes it back.
 pub(super) async fn rollout(
     sources: SharedSources,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     Json(order): Json<Order>,
 ) -> Response {
@@ -247,7 +261,7 @@ pub(super) async fn rollout(
         why,
         ..proto::OrderRolloutRequest::default()
     };
-    match sources.desk.order(Request::new(message)).await {
+    match sources.desk.order(asked(message, caller)).await {
         Ok(_status) => done(&format!("The rollout is {did}."), undo),
         Err(status) => refused(&status),
     }

@@ -1,4 +1,4 @@
-//! Who may ask: no page of another site through a person's browser, whatever name it gives this address.
+//! Who may ask through a browser: no page of another site through a person's browser, whatever name it gives this address.
 //!
 //! A page that a browser shows may make it send requests here. Two things tell those apart: `Sec-Fetch-Site`, which no
 //! script can forge, and `Host`, which names the attacker's own domain when it has been pointed at this address (DNS
@@ -34,32 +34,16 @@ const HEADERS: [(&str, &str); 5] = [
     ("cross-origin-opener-policy", "same-origin"),
 ];
 
-/// Where something is changed.
-const ACTIONS: &str = "/debug/actions/";
-
-/// What is said at a door that may not.
-const LOOKS_ONLY: &str = "this door is open to the network and knows nobody, so it changes nothing: use the terminal \
-     (`tradewind drain`, `reset-breaker`, `rollout`) at the operators' door, or start with --debug-actions if whoever reaches \
-     this one may operate";
-
-/// Who may ask what.
-#[derive(Debug, Clone)]
-pub(super) struct Terms {
-    /// Names of this door, beside this machine's own.
-    pub(super) hosts: Arc<[String]>,
-    /// Whether something may be changed by it.
-    pub(super) operates: bool,
-}
-
 /// Lets through who may ask, and sets the headers of every answer.
-pub(super) async fn guard(State(terms): State<Terms>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(hosts): State<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let is_private = !OPEN.contains(&path);
-    let hosts = is_private.then_some(&*terms.hosts);
-    let refusal = refusal(request.method(), request.headers(), hosts).or_else(|| {
-        let is_beyond = !terms.operates && path.starts_with(ACTIONS);
-        is_beyond.then(|| LOOKS_ONLY.to_owned())
-    });
+    let hosts = is_private.then_some(&*hosts);
+    let refusal = refusal(request.method(), request.headers(), hosts);
     let mut response = match refusal {
         None => next.run(request).await,
         Some(why) => fault(StatusCode::FORBIDDEN, &[&why]),

@@ -16,23 +16,24 @@ pub mod stream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRequestParts, Query as UrlQuery, State as Shared};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::answer::{Shown, fault, refuse};
+use crate::identity::{Caller, Role};
 use crate::intake::decider;
 use crate::observe::exposition::Exposition;
 use crate::observe::metrics::Sources;
 use crate::observe::overview::overview;
 use crate::state::doors::Door;
-use crate::state::{Published, Status};
+use crate::state::{CredentialsStatus, Published, Status};
 use crate::view::FleetView;
 use crate::view::in_use;
 use crate::wire;
@@ -46,10 +47,7 @@ const VIEWS: [&str; 6] = ["/", "/map", "/explain", "/policy", "/live", "/states"
 
 /// All pages of the debug door.
 pub fn router(sources: Sources) -> Router {
-    let terms = guard::Terms {
-        hosts: Arc::clone(&sources.hosts),
-        operates: sources.operates,
-    };
+    let hosts = Arc::clone(&sources.hosts);
     let mut router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -89,7 +87,7 @@ pub fn router(sources: Sources) -> Router {
     router
         .fallback(no_such_page)
         .with_state(Arc::new(sources))
-        .layer(from_fn_with_state(terms, guard::guard))
+        .layer(from_fn_with_state(hosts, guard::guard))
         .layer(from_fn(answer::present))
 }
 
@@ -175,29 +173,44 @@ struct Readiness<'a> {
     snapshot_generation: u64,
     #[serde(flatten)]
     status: &'a Status,
+    #[serde(flatten)]
+    credentials: &'a CredentialsStatus,
     /// What of the fleet decisions use; absent before there is one. It does not count towards `ready`, because this
     /// sidecar cannot mend a fleet by taking no requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     fleet: Option<in_use::Readiness>,
 }
 
-async fn readyz(Shared(sources): SharedSources) -> Response {
+/// What everybody may know.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+}
+
+async fn readyz(Shared(sources): SharedSources, caller: Option<Extension<Caller>>) -> Response {
     let status = sources.state.status.load();
     let published = sources.state.published.load();
     let ready = *sources.state.ready.borrow();
+    let code = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let sees_all = caller
+        .is_none_or(|Extension(caller)| sources.access.roles_of(&caller).contains(Role::Observe));
+    if !sees_all {
+        return (code, Shown::of(Ready { ready })).into_response();
+    }
+    let credentials = sources.state.credentials.load();
     let body = Readiness {
         ready,
         revision: published.as_ref().map_or(0, |p| p.revision),
         snapshot_generation: published.as_ref().map_or(0, |p| p.snapshot.generation()),
         status: &status,
+        credentials: &credentials,
         fleet: published
             .as_ref()
             .map(|p| in_use::Readiness::of(&p.snapshot)),
-    };
-    let code = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
     };
     (code, Shown::of(body)).into_response()
 }

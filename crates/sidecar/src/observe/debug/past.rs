@@ -1,11 +1,13 @@
 //! What was: the last hours in numbers, what happened, and who this is.
 
+use axum::Extension;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Shown, refuse};
 use super::{MAX_LISTED, Parameters, Plain, SharedSources, unknown};
 use crate::clock;
+use crate::identity::{Caller, Role, Roles};
 use crate::observe::metrics::Sources;
 use crate::observe::process::Process;
 use crate::observe::version;
@@ -78,12 +80,17 @@ pub(super) async fn events(sources: SharedSources, parameters: Parameters) -> Re
 }
 
 /// Who this is, since when, and what it takes.
-pub(super) async fn sidecar(sources: SharedSources, _plain: Plain) -> Response {
-    Shown::of(identity(&sources.0))
+pub(super) async fn sidecar(
+    sources: SharedSources,
+    caller: Option<Extension<Caller>>,
+    _plain: Plain,
+) -> Response {
+    let caller = caller.map(|Extension(caller)| caller);
+    Shown::of(identity(&sources.0, caller.as_ref()))
 }
 
 /// What a page says of the sidecar that it is of.
-pub(super) fn identity(sources: &Sources) -> Value {
+pub(super) fn identity(sources: &Sources, caller: Option<&Caller>) -> Value {
     let doors = sources.state.doors.get();
     let doors = doors.map(|doors| {
         let grpc: Vec<String> = doors.grpc.iter().map(ToString::to_string).collect();
@@ -93,15 +100,14 @@ pub(super) fn identity(sources: &Sources) -> Value {
         })
     });
     let history = &sources.state.history;
-    let roles: &[&str] = if sources.operates {
-        &["observe", "operate"]
-    } else {
-        &["observe"]
-    };
+    let roles = caller.map_or(Roles::NONE, |caller| sources.access.roles_of(caller));
+    let roles = Role::ALL.into_iter().filter(|role| roles.contains(*role));
+    let roles: Vec<&str> = roles.map(Role::name).collect();
     json!({
         "id": Process::host(), "version": version::VERSION, "commit": version::COMMIT,
         "started_unix_ms": sources.process.started_unix_ms, "now_unix_ms": clock::unix_ms(),
         "ready": *sources.state.ready.borrow(), "roles": roles, "doors": doors,
+        "credentials": &**sources.state.credentials.load(),
         "log": &**sources.state.log_filter.load(),
         "decide_p50_us": history.newest(Column::DecideP50),
         "decide_p99_us": history.newest(Column::DecideP99),

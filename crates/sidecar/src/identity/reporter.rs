@@ -1,13 +1,15 @@
-//! Who a peer is, and whether the operator trusts it.
+//! Who a reporter is, and whether the operator trusts it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use tradewind_engine::model::printable;
 
-use crate::listen::socket::{HOST_BITS, Peer};
+use super::caller::Caller;
+use super::peer::Peer;
 use crate::wire::report::MAX_REPORTER_BYTES;
 
 /// Peers whom the operator trusts.
@@ -58,40 +60,46 @@ impl Trusted {
 /// Who a reporter is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    peer: Peer,
-    /// Only of those who are trusted.
+    caller: Caller,
+    /// What it calls itself; only of those who are trusted.
     name: String,
     /// Whether the operator trusts it.
     pub is_trusted: bool,
 }
 
 impl Identity {
-    /// Who `peer` is that gives its name as `name`: the name counts if the operator trusts it.
-    pub fn of(peer: Peer, name: &str, trusted: &[Trusted]) -> Self {
-        if trusted.iter().any(|trusted| trusted.is(peer)) {
-            return Self {
-                peer,
-                name: printable(name, MAX_REPORTER_BYTES),
-                is_trusted: true,
-            };
-        }
+    /// Who `caller` is that calls itself `name`, which counts if the operator trusts it. Who has proven a name is that one,
+    /// wherever it comes from; of others only the host counts.
+    pub fn of(caller: &Caller, name: &str, trusted: &[Trusted]) -> Self {
+        let is_trusted = trusted.iter().any(|trusted| trusted.is(caller.peer));
+        let name = if is_trusted {
+            printable(name, MAX_REPORTER_BYTES)
+        } else {
+            String::new()
+        };
+        let peer = if caller.name().is_some() {
+            Peer::Unix(None)
+        } else if is_trusted {
+            caller.peer
+        } else {
+            caller.peer.host()
+        };
         Self {
-            peer: peer.host(),
-            name: String::new(),
-            is_trusted: false,
+            caller: Caller {
+                peer,
+                names: Arc::clone(&caller.names),
+            },
+            name,
+            is_trusted,
         }
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.peer {
-            Peer::Ip(IpAddr::V6(address)) if !self.is_trusted && !address.is_loopback() => {
-                write!(f, "{address}/{HOST_BITS}")
-            }
-            Peer::Ip(address) => write!(f, "{address}"),
-            Peer::Unix(Some(uid)) => write!(f, "uid:{uid}"),
-            Peer::Unix(None) => f.write_str("unix"),
+        match self.caller.peer {
+            Peer::Ip(address) if self.is_trusted => write!(f, "{address}"),
+            _ => write!(f, "{}", self.caller),
         }?;
         if self.name.is_empty() {
             return Ok(());

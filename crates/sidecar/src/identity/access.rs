@@ -1,0 +1,192 @@
+//! Access: whether a call may be answered.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::caller::Caller;
+use super::grant::{self, Grant};
+use super::role::{Role, Roles};
+use super::tokens::Tokens;
+
+/// Who may do what, for as long as the process lives; only the tokens may change.
+#[derive(Debug)]
+pub struct Access {
+    grants: Vec<Grant>,
+    tokens: ArcSwap<Tokens>,
+}
+
+/// Why a call is not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The role that is missing.
+    pub role: Role,
+    /// Who calls.
+    pub caller: Caller,
+    /// Whether a token was shown that nobody knows.
+    pub is_unknown_token: bool,
+}
+
+impl Denied {
+    /// What is said to the caller: plain ASCII, no `%`.
+    pub fn words(&self) -> String {
+        let words = if self.is_unknown_token {
+            format!(
+                "this token is not known here, and the call needs the role `{}`",
+                self.role
+            )
+        } else {
+            format!(
+                "{} may not do this, it needs the role `{}`; the operator grants it (--allow)",
+                self.caller, self.role
+            )
+        };
+        let is_plain = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '%';
+        words
+            .chars()
+            .map(|c| if is_plain(c) { c } else { '?' })
+            .collect()
+    }
+}
+
+impl Access {
+    /// What is granted, defaults included.
+    pub fn new(grants: Vec<Grant>, tokens: Tokens) -> Arc<Self> {
+        Arc::new(Self {
+            grants,
+            tokens: ArcSwap::from_pointee(tokens),
+        })
+    }
+
+    /// Everybody may do everything, as far as doors go that ask nobody.
+    pub fn open() -> Arc<Self> {
+        let anyone = Grant {
+            to: grant::Grantee::Anyone,
+            roles: Roles::ALL,
+        };
+        Self::new(vec![anyone], Tokens::default())
+    }
+
+    /// Puts other tokens in force.
+    pub fn set_tokens(&self, tokens: Tokens) {
+        self.tokens.store(Arc::new(tokens));
+    }
+
+    /// The tokens in force.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.load_full()
+    }
+
+    /// What is granted.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// The roles of somebody.
+    pub fn roles_of(&self, caller: &Caller) -> Roles {
+        grant::roles_of(&self.grants, caller)
+    }
+
+    /// The pass of somebody who has just come.
+    pub fn pass(self: &Arc<Self>, caller: Caller) -> Pass {
+        Pass {
+            roles: grant::roles_of(&self.grants, &caller),
+            access: Arc::clone(self),
+            caller,
+        }
+    }
+}
+
+/// What a connection may do. Looked at by each of its calls, so what is granted to it is worked out once.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    caller: Caller,
+    roles: Roles,
+    access: Arc<Access>,
+}
+
+impl Pass {
+    /// Who is at the other end.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether it has a role without showing a token.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(role)
+    }
+
+    /// Who calls, if they have `role`: by the connection, or by the token in the call's `authorization`.
+    pub fn admit(&self, role: Role, authorization: Option<&[u8]>) -> Result<Caller, Denied> {
+        let shown = authorization.and_then(bearer);
+        let known = shown.and_then(|token| {
+            let tokens = self.access.tokens.load();
+            let name = tokens.name(token)?;
+            Some(self.caller.clone().named([format!("token:{name}").into()]))
+        });
+        if let Some(caller) = known {
+            let roles = self
+                .roles
+                .and(grant::roles_of(&self.access.grants, &caller));
+            if roles.contains(role) {
+                return Ok(caller);
+            }
+            return Err(Denied {
+                role,
+                caller,
+                is_unknown_token: false,
+            });
+        }
+        if self.roles.contains(role) {
+            return Ok(self.caller.clone());
+        }
+        Err(Denied {
+            role,
+            caller: self.caller.clone(),
+            is_unknown_token: shown.is_some(),
+        })
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case is nobody's business (RFC 9110, section 11.1).
+fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked(b"bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::Peer;
+    use super::*;
+
+    const SECRET: &str = "Zm9yLXRlc3RzLW9ubHktMDEyMw";
+
+    #[test]
+    fn a_token_gives_what_is_granted_to_its_name_and_no_more() {
+        let grants = ["token:ci=publish", "10.0.0.0/8=ask"].map(|text| text.parse().unwrap());
+        let tokens = Tokens::read(&format!("ci {SECRET}")).unwrap();
+        let access = Access::new(grant::with_defaults(grants.to_vec()), tokens);
+        let pass = access.pass(Caller::from(Peer::Ip("10.0.0.7".parse().unwrap())));
+        let shown = format!("bearer {SECRET}");
+        let admitted = pass.admit(Role::Publish, Some(shown.as_bytes())).unwrap();
+        assert_eq!(admitted.to_string(), "token:ci");
+        assert!(pass.admit(Role::Operate, Some(shown.as_bytes())).is_err());
+        assert_eq!(pass.admit(Role::Ask, None).unwrap().to_string(), "10.0.0.7");
+        let denied = pass.admit(Role::Publish, None).unwrap_err();
+        assert_eq!(
+            denied.words(),
+            "10.0.0.7 may not do this, it needs the role `publish`; the operator grants it (--allow)"
+        );
+        let wrong = pass
+            .admit(Role::Publish, Some(b"Bearer wrong"))
+            .unwrap_err();
+        assert!(wrong.is_unknown_token && !wrong.words().contains("wrong"));
+        access.set_tokens(Tokens::default());
+        assert!(
+            pass.admit(Role::Publish, Some(shown.as_bytes())).is_err(),
+            "taken away"
+        );
+    }
+}

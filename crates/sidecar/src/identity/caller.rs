@@ -1,0 +1,92 @@
+//! Callers: where a call comes from, and the names that it has proven.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tradewind_engine::model::printable;
+
+use super::peer::{HOST_BITS, Peer};
+
+/// Longest name that is kept of a certificate or a token, in bytes; SPIFFE allows its ids 2,048.
+pub const MAX_NAME_BYTES: usize = 2_048;
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// Where it comes from.
+    pub peer: Peer,
+    /// What it has proven to be, the most telling first: `spiffe://…`, `dns:…` by its certificate, `token:…` by what it knows.
+    /// Empty for who has proven nothing.
+    pub names: Arc<[Box<str>]>,
+}
+
+impl Caller {
+    /// Somebody who has shown no name.
+    pub fn from(peer: Peer) -> Self {
+        Self {
+            peer,
+            names: Arc::default(),
+        }
+    }
+
+    /// The same, which has proven these names.
+    #[must_use]
+    pub fn named(self, names: impl IntoIterator<Item = Box<str>>) -> Self {
+        Self {
+            names: names.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// The name it goes by; `None` for who has proven none.
+    pub fn name(&self) -> Option<&str> {
+        self.names.first().map(|name| &**name)
+    }
+
+    /// Who is recorded as having changed something: what it has proven to be, and the name it gives itself.
+    ///
+    /// Of this host's own loopback nothing is known but that it is one of all processes there, so its word is all there is.
+    pub fn signature(&self, says: &str) -> String {
+        let is_anybody = self.names.is_empty()
+            && match self.peer {
+                Peer::Ip(address) => address.is_loopback(),
+                Peer::Unix(user) => user.is_none(),
+            };
+        match (is_anybody, says.is_empty()) {
+            (true, _) => says.to_owned(),
+            (false, true) => self.to_string(),
+            (false, false) => format!("{self}, says {says}"),
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name(), self.peer) {
+            (Some(name), _) => f.write_str(&printable(name, 128)),
+            (None, Peer::Ip(IpAddr::V6(address))) if !address.is_loopback() => {
+                write!(f, "{address}/{HOST_BITS}")
+            }
+            (None, Peer::Ip(address)) => write!(f, "{address}"),
+            (None, Peer::Unix(Some(uid))) => write!(f, "uid:{uid}"),
+            (None, Peer::Unix(None)) => f.write_str("unix"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_signed_by_what_is_proven() {
+        let loopback = Caller::from(Peer::Ip(IpAddr::from([127, 0, 0, 1])));
+        assert_eq!(loopback.signature("alice"), "alice");
+        let user = Caller::from(Peer::Unix(Some(33)));
+        assert_eq!(user.signature(""), "uid:33");
+        assert_eq!(user.signature("alice"), "uid:33, says alice");
+        let certified = loopback.named(["spiffe://a/ops".into(), "dns:a".into()]);
+        assert_eq!(certified.signature("eve"), "spiffe://a/ops, says eve");
+    }
+}

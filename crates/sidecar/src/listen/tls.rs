@@ -1,0 +1,412 @@
+//! TLS at a door: the certificate that it shows, whom it takes client certificates from, and the names in them.
+//!
+//! A client certificate is taken where one is shown and never demanded in the handshake: what a caller may do is a matter of
+//! roles, and a probe or a caller with a token has none to show. One that is shown and not trusted ends the handshake.
+//!
+//! Files are read anew when they change. What cannot be used (cut short, expired, a key of another certificate) is refused, and
+//! what was in force before stays. Connections go on with what they began with; new ones get what is in force, so that a turn
+//! loses no handshake.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::time;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::clock::rfc3339;
+use crate::identity::caller::MAX_NAME_BYTES;
+
+/// Time for a handshake.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// Largest file of certificates or keys, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Most names taken of one certificate.
+const MAX_NAMES: usize = 16;
+
+/// What a TLS record begins with that begins a handshake (RFC 8446, section 5.1).
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// What the peers of a door agree on inside TLS (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/2.
+    Http2,
+    /// HTTP/1.1.
+    Http1,
+}
+
+impl Speaks {
+    const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http2 => b"h2",
+            Self::Http1 => b"http/1.1",
+        }
+    }
+}
+
+/// The files of a door's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFiles {
+    /// The certificate that is shown, its issuers behind it (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+    /// Whose certificates of clients are believed (PEM); `None` where no client's is looked at.
+    pub clients: Option<PathBuf>,
+}
+
+impl KeyFiles {
+    /// Every file.
+    pub fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.certificate, &self.key]
+            .into_iter()
+            .chain(&self.clients)
+    }
+}
+
+/// Why keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file holds something else.
+    #[error("{}: {what}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// A certificate in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// SHA-256 of all files.
+    digest: [u8; 32],
+    /// When the certificate ends, in seconds since 1970.
+    pub not_after_unix_s: u64,
+    /// The names that it is for.
+    pub names: Vec<String>,
+}
+
+/// What a look at the files came to.
+#[derive(Debug)]
+pub enum Look {
+    /// Nothing has changed.
+    Same,
+    /// Others are in force.
+    Changed(Arc<InForce>),
+    /// They cannot be used, those before stay in force.
+    Refused(KeyError),
+}
+
+/// Keys in force, for all doors that have them.
+#[derive(Debug)]
+pub struct Keys {
+    files: KeyFiles,
+    now: ArcSwap<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    shown: Arc<InForce>,
+    http2: Arc<ServerConfig>,
+    http1: Arc<ServerConfig>,
+}
+
+impl Keys {
+    /// Reads the files for the first time.
+    pub fn load(files: KeyFiles, unix_s: u64) -> Result<Arc<Self>, KeyError> {
+        let texts = Texts::read(&files)?;
+        let loaded = texts.load(&files, unix_s)?;
+        Ok(Arc::new(Self {
+            files,
+            now: ArcSwap::from_pointee(loaded),
+        }))
+    }
+
+    /// What is in force.
+    pub fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.now.load().shown)
+    }
+
+    /// Looks at the files again. To be called by one thread.
+    pub fn look(&self, unix_s: u64) -> Look {
+        let texts = match Texts::read(&self.files) {
+            Ok(texts) => texts,
+            Err(error) => return Look::Refused(error),
+        };
+        if texts.digest() == self.now.load().shown.digest {
+            return Look::Same;
+        }
+        match texts.load(&self.files, unix_s) {
+            Ok(loaded) => {
+                let shown = Arc::clone(&loaded.shown);
+                self.now.store(Arc::new(loaded));
+                Look::Changed(shown)
+            }
+            Err(error) => Look::Refused(error),
+        }
+    }
+
+    fn config(&self, speaks: Speaks) -> Arc<ServerConfig> {
+        let now = self.now.load();
+        Arc::clone(match speaks {
+            Speaks::Http2 => &now.http2,
+            Speaks::Http1 => &now.http1,
+        })
+    }
+}
+
+/// What the files hold.
+struct Texts {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    clients: Option<Vec<u8>>,
+}
+
+impl Texts {
+    fn read(files: &KeyFiles) -> Result<Self, KeyError> {
+        let read = |path: &PathBuf| {
+            read_regular(path, MAX_FILE_BYTES).map_err(|source| KeyError::Unreadable {
+                path: path.clone(),
+                source,
+            })
+        };
+        Ok(Self {
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            clients: files.clients.as_ref().map(read).transpose()?,
+        })
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for text in [&self.certificate, &self.key]
+            .into_iter()
+            .chain(&self.clients)
+        {
+            digest.update(text.len().to_be_bytes());
+            digest.update(text);
+        }
+        digest.finalize().into()
+    }
+
+    fn load(&self, files: &KeyFiles, unix_s: u64) -> Result<Loaded, KeyError> {
+        let wrong = |path: &Path, what: String| KeyError::Content {
+            path: path.to_owned(),
+            what,
+        };
+        let chain = certificates(&self.certificate);
+        let chain = chain.map_err(|what| wrong(&files.certificate, what))?;
+        let shown = chain.first().map_or_else(
+            || Err("holds no certificate, must hold one or more in PEM".to_owned()),
+            |first| in_force(first, unix_s, self.digest()),
+        );
+        let shown = shown.map_err(|what| wrong(&files.certificate, what))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_error| {
+            // What is said of a key must never repeat it.
+            let what = "holds no private key that can be read, must hold one in PEM (PKCS #8, PKCS #1 or SEC 1)";
+            wrong(&files.key, what.to_owned())
+        })?;
+        let builder = ServerConfig::builder();
+        let builder = match (&files.clients, &self.clients) {
+            (Some(path), Some(text)) => {
+                let verifier = verifier(text).map_err(|what| wrong(path, what))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let config = builder.with_single_cert(chain, key);
+        let mut config = config.map_err(|error| {
+            let of = files.certificate.display();
+            wrong(
+                &files.key,
+                format!("is not the key of {of}, or of a kind that is not taken: {error}"),
+            )
+        })?;
+        // Sessions are resumed by their own configuration only: what a turn takes away is not given back by an old ticket.
+        config.max_early_data_size = 0;
+        let speaking = |speaks: Speaks| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![speaks.alpn().to_vec()];
+            Arc::new(config)
+        };
+        Ok(Loaded {
+            shown: Arc::new(shown),
+            http2: speaking(Speaks::Http2),
+            http1: speaking(Speaks::Http1),
+        })
+    }
+}
+
+/// Reads a file, within the bound: what stands in its place must not hold up who reads.
+fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "is not a regular file",
+        ));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > most) {
+        let message = format!("has more than the {most} bytes that are allowed");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+    read.map_err(|error| format!("is not PEM to its end: {error}"))
+}
+
+fn verifier(text: &[u8]) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(text)? {
+        let added = roots.add(certificate);
+        added.map_err(|error| {
+            format!("holds a certificate that nobody can be verified by: {error}")
+        })?;
+    }
+    if roots.is_empty() {
+        return Err("holds no certificate, must hold one or more in PEM".to_owned());
+    }
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+    let verifier = verifier.allow_unauthenticated().build();
+    verifier.map_err(|error| error.to_string())
+}
+
+fn in_force(
+    certificate: &CertificateDer<'_>,
+    unix_s: u64,
+    digest: [u8; 32],
+) -> Result<InForce, String> {
+    let read = Certificate::from_der(certificate)
+        .map_err(|error| format!("is no X.509 certificate: {error}"))?;
+    let validity = read.tbs_certificate().validity();
+    let [from, to] =
+        [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
+    if to < unix_s {
+        return Err(format!(
+            "its certificate ended {}",
+            rfc3339(to.saturating_mul(1_000))
+        ));
+    }
+    if from > unix_s {
+        return Err(format!(
+            "its certificate begins {}",
+            rfc3339(from.saturating_mul(1_000))
+        ));
+    }
+    Ok(InForce {
+        digest,
+        not_after_unix_s: to,
+        names: names_in(&read).map(String::from).collect(),
+    })
+}
+
+/// The names of a certificate, `spiffe://…` first, then `dns:…`.
+fn names_in(certificate: &Certificate) -> impl Iterator<Item = Box<str>> {
+    let found = certificate
+        .tbs_certificate()
+        .get_extension::<SubjectAltName>();
+    let all = found.ok().flatten().map(|(_is_critical, names)| names.0);
+    let all = all.unwrap_or_default();
+    let ids = all.iter().filter_map(|name| match name {
+        GeneralName::UniformResourceIdentifier(uri) if uri.as_str().starts_with("spiffe://") => {
+            Some(uri.as_str().into())
+        }
+        _ => None,
+    });
+    let hosts = all.iter().filter_map(|name| match name {
+        GeneralName::DnsName(host) => {
+            Some(format!("dns:{}", host.as_str().to_ascii_lowercase()).into())
+        }
+        _ => None,
+    });
+    let names: Vec<Box<str>> = ids
+        .chain(hosts)
+        .filter(|name: &Box<str>| name.len() <= MAX_NAME_BYTES)
+        .collect();
+    names.into_iter().take(MAX_NAMES)
+}
+
+/// The names that a client has proven by the certificate that it has shown.
+fn names_of(stream: &TlsStream<TcpStream>) -> Vec<Box<str>> {
+    let (_socket, session) = stream.get_ref();
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let read = shown.and_then(|certificate| Certificate::from_der(certificate).ok());
+    read.as_ref()
+        .map_or_else(Vec::new, |certificate| names_in(certificate).collect())
+}
+
+/// How a connection begins at a door with TLS.
+pub(crate) enum Begun {
+    /// By a handshake, after which the client has proven these names.
+    Shaken(Box<TlsStream<TcpStream>>, Vec<Box<str>>),
+    /// By something else: whoever speaks without TLS may be told so.
+    Plain(TcpStream),
+    /// By nothing that could go on.
+    Failed,
+}
+
+/// TLS as one door has it.
+#[derive(Debug, Clone)]
+pub struct DoorTls {
+    /// The keys.
+    pub keys: Arc<Keys>,
+    /// What is agreed on inside.
+    pub speaks: Speaks,
+}
+
+impl DoorTls {
+    /// Shakes hands, within the time for it.
+    pub(crate) async fn begin(&self, stream: TcpStream) -> Begun {
+        let begun = time::timeout(HANDSHAKE, async {
+            let mut first = [0];
+            match stream.peek(&mut first).await {
+                Ok(1) if first == [HANDSHAKE_RECORD] => {}
+                Ok(1) => return Begun::Plain(stream),
+                _ => return Begun::Failed,
+            }
+            let acceptor = TlsAcceptor::from(self.keys.config(self.speaks));
+            match acceptor.accept(stream).await {
+                Ok(stream) => {
+                    let names = names_of(&stream);
+                    Begun::Shaken(Box::new(stream), names)
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a TLS handshake failed");
+                    Begun::Failed
+                }
+            }
+        });
+        begun.await.unwrap_or(Begun::Failed)
+    }
+}

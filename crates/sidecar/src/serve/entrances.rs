@@ -1,0 +1,69 @@
+//! The ways in at all doors, as the settings have them.
+
+use std::sync::Arc;
+
+use super::{methods, signposts};
+use crate::identity::{Access, grant};
+use crate::listen::entrance::Entrance;
+use crate::listen::tls::Keys;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::state::doors::Door;
+use crate::writer::{Credentials, CredentialsError};
+
+/// Who may come in where.
+#[derive(Debug)]
+pub(super) struct Entrances {
+    pub(super) access: Arc<Access>,
+    keys: Option<Arc<Keys>>,
+    credentials: Credentials,
+    /// The doors that speak TLS.
+    secure: Vec<Door>,
+}
+
+impl Entrances {
+    /// Reads keys and tokens for the first time.
+    pub(super) fn of_settings(settings: &Settings) -> Result<Self, CredentialsError> {
+        let grants = grant::with_defaults(settings.allow.clone());
+        for grant in grants
+            .iter()
+            .filter(|grant| grant.to.is_beyond() && !grant.to.is_proven())
+        {
+            if grant.roles.change() {
+                tracing::warn!(%grant, "whoever reaches a door from there may change what is in force, without proof of who it is");
+            }
+        }
+        let tls = settings.tls.as_ref();
+        let credentials = Credentials::load(
+            tls.map(|tls| tls.files.clone()),
+            settings.tokens.clone(),
+            grants,
+        )?;
+        Ok(Self {
+            access: credentials.access(),
+            keys: credentials.keys(),
+            credentials,
+            secure: tls.map_or_else(Vec::new, |tls| tls.doors.clone()),
+        })
+    }
+
+    /// For whoever looks at the files again.
+    pub(super) fn credentials(&self) -> Credentials {
+        self.credentials.clone()
+    }
+
+    /// The way in at a door.
+    pub(super) fn of(&self, door: Door, state: &Arc<State>) -> Entrance {
+        Entrance {
+            methods: match door {
+                Door::Grpc => methods::grpc,
+                Door::Http => methods::http,
+                Door::Debug => methods::debug,
+                Door::Admin => methods::admin,
+            },
+            access: Arc::clone(&self.access),
+            keys: self.keys.clone().filter(|_| self.secure.contains(&door)),
+            signpost: signposts::signpost(state, door),
+        }
+    }
+}

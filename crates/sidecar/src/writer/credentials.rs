@@ -1,0 +1,244 @@
+//! What callers are known by: the keys of TLS and the tokens, read from files and looked at again with all others.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Writer;
+use super::store::read_regular;
+use crate::clock;
+use crate::identity::tokens::Tokens;
+use crate::identity::{Access, Grant};
+use crate::listen::tls::{KeyError, KeyFiles, Keys, Look};
+use crate::state::{CredentialsStatus, TlsStatus, TokensStatus};
+
+/// Why credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// Not those of TLS.
+    #[error("tls: {0}")]
+    Keys(#[source] KeyError),
+    /// Not the tokens.
+    #[error("tokens: {0}")]
+    Tokens(String),
+}
+
+/// The credentials in force, and the files that they come from.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    access: Arc<Access>,
+    keys: Option<Arc<Keys>>,
+    tokens: Option<PathBuf>,
+    /// Why files were refused when they were looked at last.
+    keys_fault: Option<String>,
+    tokens_fault: Option<String>,
+}
+
+/// What became of files that had changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// `tls` or `tokens`.
+    pub(crate) source: &'static str,
+    /// Why they were refused; `None` where they are in force now.
+    pub(crate) fault: Option<String>,
+}
+
+impl Credentials {
+    /// Reads the files for the first time; without sound ones nothing is served.
+    pub fn load(
+        keys: Option<KeyFiles>,
+        tokens: Option<PathBuf>,
+        grants: Vec<Grant>,
+    ) -> Result<Self, CredentialsError> {
+        let keys = keys.map(|files| Keys::load(files, unix_s()));
+        let keys = keys.transpose().map_err(CredentialsError::Keys)?;
+        let known = tokens.as_deref().map(read_tokens).transpose();
+        let known = known.map_err(CredentialsError::Tokens)?;
+        Ok(Self {
+            access: Access::new(grants, known.unwrap_or_default()),
+            keys,
+            tokens,
+            keys_fault: None,
+            tokens_fault: None,
+        })
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access)
+    }
+
+    /// The keys of TLS, where there are any.
+    pub fn keys(&self) -> Option<Arc<Keys>> {
+        self.keys.clone()
+    }
+
+    /// Looks at the files again. What cannot be used changes nothing, and is told once.
+    fn look(&mut self) -> Vec<Turn> {
+        let turns = [self.look_at_keys(), self.look_at_tokens()];
+        turns.into_iter().flatten().collect()
+    }
+
+    fn look_at_keys(&mut self) -> Option<Turn> {
+        let fault = match self.keys.as_ref()?.look(unix_s()) {
+            // The files of what is in force are there, so whatever was wrong is mended.
+            Look::Same if self.keys_fault.is_none() => return None,
+            Look::Same | Look::Changed(_) => None,
+            Look::Refused(error) => Some(with_causes(&error)),
+        };
+        turn("tls", fault, &mut self.keys_fault)
+    }
+
+    fn look_at_tokens(&mut self) -> Option<Turn> {
+        let fault = match read_tokens(self.tokens.as_ref()?) {
+            Ok(tokens) if tokens == *self.access.tokens() && self.tokens_fault.is_none() => {
+                return None;
+            }
+            Ok(tokens) => {
+                self.access.set_tokens(tokens);
+                None
+            }
+            Err(fault) => Some(fault),
+        };
+        turn("tokens", fault, &mut self.tokens_fault)
+    }
+
+    fn status(&self) -> CredentialsStatus {
+        CredentialsStatus {
+            tls: self.keys.as_ref().map(|keys| {
+                let shown = keys.in_force();
+                TlsStatus {
+                    names: shown.names.clone(),
+                    ends: clock::rfc3339(shown.not_after_unix_s.saturating_mul(1_000)),
+                    ends_epoch_s: shown.not_after_unix_s,
+                    fault: self.keys_fault.clone(),
+                }
+            }),
+            tokens: self.tokens.as_ref().map(|_path| TokensStatus {
+                known: self.access.tokens().len(),
+                fault: self.tokens_fault.clone(),
+            }),
+        }
+    }
+}
+
+/// A turn that is to be told, unless it is the same fault as before.
+fn turn(source: &'static str, fault: Option<String>, last: &mut Option<String>) -> Option<Turn> {
+    if fault.is_some() && fault == *last {
+        return None;
+    }
+    last.clone_from(&fault);
+    Some(Turn { source, fault })
+}
+
+fn read_tokens(path: impl AsRef<Path>) -> Result<Tokens, String> {
+    let path = path.as_ref();
+    let text = read_regular(path);
+    let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    Tokens::read(&text).map_err(|faults| format!("{}: {}", path.display(), faults.join("; ")))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn unix_s() -> u64 {
+    clock::unix_ms() / 1_000
+}
+
+impl Writer {
+    /// Looks after these from now on.
+    pub fn keep_credentials(&mut self, credentials: Credentials) {
+        self.state.credentials.store(credentials.status().into());
+        self.credentials = Some(credentials);
+    }
+
+    /// Looks whether the files have changed, and tells what became of those that have.
+    pub(super) fn look_at_credentials(&mut self) {
+        let Some(credentials) = &mut self.credentials else {
+            return;
+        };
+        let turns = credentials.look();
+        if turns.is_empty() {
+            return;
+        }
+        self.state.credentials.store(credentials.status().into());
+        for turn in &turns {
+            let source = turn.source;
+            match &turn.fault {
+                None => tracing::info!(source, "credentials are in force as their files have them"),
+                Some(fault) => tracing::error!(
+                    source,
+                    fault,
+                    "credentials are refused, those before stay in force"
+                ),
+            }
+            self.audit.credentials(source, turn.fault.as_deref());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const SECRET: &str = "Zm9yLXRlc3RzLW9ubHktMDEyMw";
+
+    #[test]
+    fn tokens_turn_and_a_bad_file_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens");
+        fs::write(&path, format!("ci {SECRET}\n")).unwrap();
+        let mut credentials = Credentials::load(None, Some(path.clone()), Vec::new()).unwrap();
+        assert_eq!(credentials.look(), []);
+        fs::write(&path, "ci short\n").unwrap();
+        let turns = credentials.look();
+        let fault = turns[0].fault.as_deref().unwrap();
+        assert!(
+            fault.contains("line 1: the token of `ci` has 5 characters"),
+            "{fault}"
+        );
+        assert_eq!(credentials.look(), [], "told once");
+        assert_eq!(
+            credentials.access().tokens().len(),
+            1,
+            "the one before stays"
+        );
+        assert!(credentials.status().tokens.unwrap().fault.is_some());
+        fs::write(&path, format!("ci {SECRET}\nprometheus {SECRET}2\n")).unwrap();
+        assert_eq!(
+            credentials.look(),
+            [Turn {
+                source: "tokens",
+                fault: None
+            }]
+        );
+        assert_eq!(
+            credentials.status().tokens.unwrap(),
+            TokensStatus {
+                known: 2,
+                fault: None
+            }
+        );
+    }
+
+    #[test]
+    fn nothing_is_served_with_credentials_that_cannot_be_read() {
+        let error =
+            Credentials::load(None, Some("/nowhere/tokens".into()), Vec::new()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("tokens: /nowhere/tokens cannot be read"),
+            "{error}"
+        );
+    }
+}
