@@ -345,6 +345,8 @@ fn settings_are_taken_and_refused_alike() {
         "debug": "127.0.0.1:2", "admin": "unix:/a", "http": "[::1]:3", "state_dir": "/state", "workers": 2,
         "max_connections": 10, "max_calls": 64, "drain_deadline": "1s", "poll": "1s", "decisions_kept": 5, "log": "info",
         "log_format": "json", "trusted_reporters": ["unix", "10.0.0.0/8"],
+        "allow": ["loopback=ask,tell", "uid:33=ask", "spiffe://a/b=operate", "token:ci=publish"], "tokens": "tokens",
+        "tls_cert": "c.pem", "tls_key": "k.pem", "tls_clients": "ca.pem", "tls_doors": ["grpc"],
     });
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("settings.yaml");

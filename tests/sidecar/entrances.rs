@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time;
 use tradewind::sidecar::identity::Role;
@@ -240,6 +240,25 @@ async fn who_comes_without_tls_is_told_to_and_who_shows_a_foreign_certificate_is
         };
         assert!(refused, "{door}");
     }
+}
+
+#[tokio::test]
+async fn f28_a_handshake_that_stalls_is_ended() {
+    let world = World::new();
+    let server = world.setup("grpc,debug").start_unready().await;
+    for at in [server.grpc[0], server.debug] {
+        // Nothing at all, and the beginning of a handshake.
+        for said in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+            let mut stalled = TcpStream::connect(at).await.unwrap();
+            stalled.write_all(said).await.unwrap();
+            let mut rest = Vec::new();
+            let ended = stalled.read_to_end(&mut rest);
+            let ended = time::timeout(crate::server::PATIENCE, ended).await;
+            assert!(ended.is_ok(), "{at} still waits after {said:?}");
+        }
+    }
+    let stalled = server_certificate(&world.authority.peer(None, b"h2"), server.grpc[0]).await;
+    assert!(!stalled.is_empty(), "others are served");
 }
 
 #[tokio::test]
@@ -504,4 +523,53 @@ async fn server_certificate(peer: &Peer, at: SocketAddr) -> Vec<u8> {
     let stream = peer.connect(at).await.unwrap();
     let (_socket, session) = stream.get_ref();
     session.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// The table of docs/access.md: the methods, by the role that they need.
+fn table_of_methods() -> String {
+    let doors = [
+        ("gRPC for proxies", methods::GRPC),
+        ("plain HTTP", methods::HTTP),
+        ("gRPC for operators", methods::ADMIN),
+        ("debug", methods::DEBUG),
+    ];
+    let needs = Role::ALL.into_iter().map(Some).chain([None]);
+    let mut table = "| role | door | methods |\n|---|---|---|\n".to_owned();
+    for role in needs {
+        for (door, rows) in doors {
+            let of_role = rows.iter().filter(|(_, method)| method.needs == role);
+            let names: Vec<String> = of_role
+                .map(|(path, _)| {
+                    let name = path.strip_prefix('/').filter(|name| name.contains('.'));
+                    let short = name
+                        .and_then(|name| name.rsplit_once('.'))
+                        .map(|(_, name)| name);
+                    format!("`{}`", short.unwrap_or(path))
+                })
+                .collect();
+            if !names.is_empty() {
+                let role = role.map_or("everybody", Role::name);
+                table += &format!("| {role} | {door} | {} |\n", names.join(", "));
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn the_table_of_methods_is_that_of_the_documentation() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (begins, ends) = ("table_of_methods -->\n", "<!-- end of methods -->");
+    let (before, rest) = text.split_once(begins).unwrap();
+    let (_, after) = rest.split_once(ends).unwrap();
+    let expected = format!("{before}{begins}{}{ends}{after}", table_of_methods());
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, &expected).unwrap();
+    }
+    assert_eq!(
+        fs::read_to_string(path).unwrap(),
+        expected,
+        "UPDATE=1 makes it anew"
+    );
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::book::Book;
 use super::scene::Scene;
 use super::{ask, filled, get};
+use crate::authority::Authority;
 use crate::server::{Files, PATIENCE, Server, Setup};
 use tradewind::sidecar::clock::timer_now;
 
@@ -167,6 +168,26 @@ fn unseen(book: &Book) -> Vec<String> {
         .collect()
 }
 
+/// Keys of TLS and tokens, while they are good and while newer ones are refused.
+async fn take_credentials(book: &mut Book) {
+    let files = Files::new();
+    let own = Authority::new("edge").certify("localhost", 2_099);
+    own.write(&files.config(), "own");
+    files.write("tokens", "ci a-token-with-enough-letters\n");
+    let setup = files.setup().with("tokens", files.path("tokens"));
+    let setup = setup.with("tls-cert", files.path("own.pem"));
+    let setup = setup.with("tls-key", files.path("own.key"));
+    let server = setup.with("tls-doors", "admin").start().await;
+    files.replace("tokens", "ci short\n");
+    files.replace("own.key", "none");
+    let both = ["TlsKeys.fault", "KnownTokens.fault"];
+    let give_up = timer_now() + PATIENCE;
+    while !both.iter().all(|field| book.seen.contains(*field)) {
+        take_all(book, &server);
+        assert!(timer_now() < give_up, "{}", server.log());
+    }
+}
+
 #[tokio::test]
 async fn every_page_is_as_documented_and_every_field_is_seen() {
     let mut book = Book::open();
@@ -184,6 +205,7 @@ async fn every_page_is_as_documented_and_every_field_is_seen() {
     let example = Setup::example().with("here", "50.1,8.7").start().await;
     take_all(&mut book, &example);
     drop(example);
+    take_credentials(&mut book).await;
     // Who is not trusted is heard, and not believed.
     let mut untrusted = Scene::open("192.0.2.1").await;
     while !book.seen.contains("Hearsay.node") {

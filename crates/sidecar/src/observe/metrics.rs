@@ -260,11 +260,11 @@ impl Sources {
             ConstGauge::new(i64::from(is_degraded))
                 .encode(family.encode_family(&[("source", source)])?)?;
         }
+        let help = "When the certificate that doors show ends, seconds since 1970; absent where no door speaks TLS";
+        let name = "tls_certificate_end_timestamp";
+        let unit = Some(&Unit::Seconds);
+        let family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         if let Some(tls) = tls {
-            let help = "When the certificate that doors show ends, seconds since 1970";
-            let name = "tls_certificate_end_timestamp";
-            let unit = Some(&Unit::Seconds);
-            let family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
             let end = i64::try_from(tls.ends_epoch_s).unwrap_or(i64::MAX);
             ConstGauge::new(end).encode(family)?;
         }

@@ -317,9 +317,7 @@ pub struct CredentialsStatus {
 pub struct TlsStatus {
     /// The names that it is for.
     pub names: Vec<String>,
-    /// When it ends, as RFC 3339 has it.
-    pub ends: String,
-    /// The same in seconds since 1970.
+    /// When it ends, in seconds since 1970.
     pub ends_epoch_s: u64,
     /// Why newer files are refused; absent while what is in force is what the files hold.
     #[serde(skip_serializing_if = "Option::is_none")]

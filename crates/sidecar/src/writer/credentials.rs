@@ -108,7 +108,6 @@ impl Credentials {
                 let shown = keys.in_force();
                 TlsStatus {
                     names: shown.names.clone(),
-                    ends: clock::rfc3339(shown.not_after_unix_s.saturating_mul(1_000)),
                     ends_epoch_s: shown.not_after_unix_s,
                     fault: self.keys_fault.clone(),
                 }

@@ -1,6 +1,7 @@
 //! What needs a look, worst first: each with why, since when, what becomes of its requests and what brings it back.
 
 use super::{Ground, Need};
+use crate::clock;
 use crate::view::journal::{Mark, rung_words};
 use crate::view::standing::{SiteTrouble, Standing};
 use crate::view::words;
@@ -18,6 +19,9 @@ const OLD_DAYS: u64 = 45;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// How long before its end a certificate is worth a look, in ms.
+const ENDS_SOON_MS: u64 = 7 * DAY_MS;
+
 /// How long the end of a rollout is worth a look, in ms.
 const RECENT_MS: u64 = 3_600_000;
 
@@ -27,6 +31,7 @@ pub(super) fn all(ground: &Ground<'_>) -> Vec<Need> {
     needs.extend(of_sidecar(ground));
     needs.extend(of_documents(ground));
     needs.extend(of_geo(ground));
+    needs.extend(of_credentials(ground));
     needs.extend(of_rollout(ground));
     needs.extend(of_rungs(ground));
     needs.extend(of_sites(ground));
@@ -138,6 +143,52 @@ fn of_refused(
         since_ms: Some(ground.now_unix_ms.saturating_sub(since_unix_ms)),
         back: back.to_owned(),
     }
+}
+
+fn of_credentials(ground: &Ground<'_>) -> Vec<Need> {
+    let credentials = ground.sources.state.credentials.load();
+    let (tls, tokens) = (&credentials.tls, &credentials.tokens);
+    let refused = [
+        ("TLS keys", tls.as_ref().and_then(|tls| tls.fault.as_ref())),
+        ("tokens", tokens.as_ref().and_then(|it| it.fault.as_ref())),
+    ];
+    let needs = refused.into_iter().filter_map(|(name, fault)| {
+        Some(Need {
+            mark: Mark::Warn,
+            kind: "credentials",
+            name: name.to_owned(),
+            site: None,
+            state: "newer file refused".to_owned(),
+            why: fault?.clone(),
+            becomes: "Those before stay in force.".to_owned(),
+            since_ms: None,
+            back: "when the files are good; they are read at once".to_owned(),
+        })
+    });
+    let ends = tls.as_ref().and_then(|tls| {
+        let ends_unix_ms = tls.ends_epoch_s.saturating_mul(1_000);
+        let left_ms = ends_unix_ms.checked_sub(ground.now_unix_ms);
+        let is_soon = left_ms.is_none_or(|left_ms| left_ms < ENDS_SOON_MS);
+        is_soon.then(|| Need {
+            mark: if left_ms.is_none() {
+                Mark::Bad
+            } else {
+                Mark::Warn
+            },
+            kind: "credentials",
+            name: "certificate".to_owned(),
+            site: None,
+            state: left_ms.map_or_else(
+                || "has ended".to_owned(),
+                |left_ms| format!("ends in {}", words::lasting(left_ms)),
+            ),
+            why: format!("It is good until {}.", clock::rfc3339(ends_unix_ms)),
+            becomes: "Callers that look at it refuse to go on from then.".to_owned(),
+            since_ms: None,
+            back: "when a newer one is in its place; it is read at once".to_owned(),
+        })
+    });
+    needs.chain(ends).collect()
 }
 
 fn of_geo(ground: &Ground<'_>) -> Vec<Need> {
