@@ -47,6 +47,7 @@ mod kills;
 mod large_geo;
 mod log_filter;
 mod loopback;
+mod manager;
 mod metrics;
 mod metrics_page;
 mod misuse;

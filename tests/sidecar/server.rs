@@ -92,6 +92,7 @@ impl Files {
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     options: Vec<(String, OsString)>,
+    variables: Vec<(String, OsString)>,
 }
 
 impl Setup {
@@ -99,6 +100,7 @@ impl Setup {
     pub(crate) fn example() -> Self {
         Self {
             options: Vec::new(),
+            variables: Vec::new(),
         }
         .with("listen", "127.0.0.1:0")
         .with("debug", "127.0.0.1:0")
@@ -118,6 +120,12 @@ impl Setup {
     /// Gives an option once more.
     pub(crate) fn also(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.options.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sets a variable of its environment, which has no others.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -235,7 +243,9 @@ impl Setup {
         {
             args.push(OsString::from("--example"));
         }
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
         let mut child = command(args)
+            .envs(variables)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -10,7 +10,7 @@ pub mod frames;
 pub mod metrics;
 pub mod moves;
 mod nodes;
-mod overview;
+pub(crate) mod overview;
 pub mod process;
 pub mod recorder;
 mod rollouts;

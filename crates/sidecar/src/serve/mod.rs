@@ -4,6 +4,7 @@ mod admin;
 mod answering;
 mod entrances;
 mod envoy;
+mod manager;
 pub mod methods;
 mod outlets;
 mod services;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::entrances::Entrances;
+use self::manager::Manager;
 use self::outlets::Outlets;
 use self::services::{Desk, Desks, report_health};
 use self::signalled::Signalled;
@@ -117,16 +119,29 @@ pub fn run(
         .map_err(ServeError::Start)?;
     runtime.block_on(async {
         let shutdown = signalled::shutdown()?;
-        serve(settings, log, announce, shutdown).await
+        let manager = Arc::new(Manager::of_environment());
+        serve_for(&manager, settings, log, announce, shutdown).await
     })
 }
 
 /// Serves until `shutdown` completes.
+pub async fn serve(
+    settings: Settings,
+    log: Box<dyn Switch>,
+    announce: impl FnOnce(&Running),
+    shutdown: impl Future<Output = ()>,
+) -> Result<ExitCode, ServeError> {
+    let nobody = Arc::default();
+    serve_for(&nobody, settings, log, announce, shutdown).await
+}
+
+/// Serves until `shutdown` completes, and tells whoever manages the process how that goes.
 #[expect(
     clippy::too_many_lines,
     reason = "starts every part and ends every part, in an order that is to be seen at once"
 )]
-pub async fn serve(
+async fn serve_for(
+    manager: &Arc<Manager>,
     settings: Settings,
     log: Box<dyn Switch>,
     announce: impl FnOnce(&Running),
@@ -156,7 +171,8 @@ pub async fn serve(
     let prober = prober.map_err(ServeError::Start)?;
     let keeper = tokio::spawn(Arc::clone(&recent).keep_all(samples, Arc::clone(&state)));
     let poll = Duration::from_millis(settings.poll.as_ms());
-    let reloader = tokio::spawn(signalled.serve((watch.bell(), mailbox.clone()), poll));
+    let told = (watch.bell(), mailbox.clone(), Arc::clone(manager));
+    let reloader = tokio::spawn(signalled.serve(told, poll));
 
     let mut queries = Queries::start(&settings)?;
     let way = |door| entrances.of(door, &state);
@@ -197,6 +213,7 @@ pub async fn serve(
         };
         looking.push(tokio::spawn(recorder::record_all(sources.clone())));
         looking.push(tokio::spawn(stream::encode_all(sources.clone())));
+        looking.push(tokio::spawn(Arc::clone(manager).keep_told(sources.clone())));
         sources
     })
     .await?;
@@ -213,9 +230,11 @@ pub async fn serve(
     // Set once: this is the only place, and the state is new.
     drop(state.doors.set(running.doors()));
     announce(&running);
+    manager.ready().await;
     shutdown.await;
 
     tracing::info!("draining");
+    manager.stopping().await;
     mailbox.draining();
     tokio::join!(queries.drain(), admin_gate.drain());
     debug_door.close().await;

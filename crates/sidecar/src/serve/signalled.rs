@@ -10,11 +10,13 @@
 //! Handlers stay for as long as the process lives, so none of these signals ever gets its default action back.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ServeError;
+use super::manager::Manager;
 use crate::writer::Mailbox;
 use crate::writer::watch::Bell;
 
@@ -37,8 +39,13 @@ impl Signalled {
         })
     }
 
-    /// Asks the watch and the writer to look again on SIGHUP and every `poll`, for ever.
-    pub(super) async fn serve(mut self, (watch, mailbox): (Bell, Mailbox), poll: Duration) {
+    /// Asks the watch and the writer to look again on SIGHUP and every `poll`, for ever. Until they have, after SIGHUP, the service
+    /// manager takes it for a reload.
+    pub(super) async fn serve(
+        mut self,
+        (watch, mailbox, manager): (Bell, Mailbox, Arc<Manager>),
+        poll: Duration,
+    ) {
         loop {
             let mut pause = pin!(tokio::time::sleep(poll));
             loop {
@@ -47,14 +54,21 @@ impl Signalled {
                     _ = self.user_2.recv() => note("SIGUSR2"),
                     _ = self.hangup.recv() => {
                         tracing::info!("told to look at the files again");
+                        manager.reloading().await;
+                        watch.ring();
+                        // Answered when they were read, or the writer has ended.
+                        let _ended: Option<()> = mailbox.look().await;
+                        manager.ready().await;
                         break;
                     }
-                    () = &mut pause => break,
+                    () = &mut pause => {
+                        watch.ring();
+                        // Told directly too: whatever becomes of the watch, the poll finds what has changed.
+                        mailbox.look_again();
+                        break;
+                    }
                 }
             }
-            watch.ring();
-            // Told directly too: whatever becomes of the watch, the poll finds what has changed.
-            mailbox.look_again();
         }
     }
 }

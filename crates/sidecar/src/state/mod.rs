@@ -104,6 +104,8 @@ pub struct State {
     pub fleet: watch::Sender<Fleet>,
     /// How policy and topology fare and what took effect, for those who wait for a change.
     pub sources: watch::Sender<Sources>,
+    /// Turns of the writer, at least ten a second: they stand still while it hangs.
+    pub turns: AtomicU64,
     /// What reloads came to.
     pub reloads: ReloadCounters,
     /// What became of entries of the audit log.

@@ -25,6 +25,8 @@ const MAILBOX_CAPACITY: usize = 256;
 pub(super) enum Event {
     /// A file may have changed.
     LookAgain,
+    /// The same, for somebody who waits until all have been read.
+    Look(oneshot::Sender<()>),
     /// Put a policy in force.
     ApplyPolicy(PolicyUpdate, oneshot::Sender<Result<PolicySet, ApplyError>>),
     /// Put a topology in force.
@@ -149,6 +151,11 @@ impl Mailbox {
         {
             self.look_pending.store(false, Ordering::Release);
         }
+    }
+
+    /// Has the writer read its sources again, and waits until it has; `None` when the writer has ended.
+    pub async fn look(&self) -> Option<()> {
+        self.ask(Event::Look).await
     }
 
     /// Puts a policy in force with the topology that is, without writing it to its file; `None` when the writer has ended.

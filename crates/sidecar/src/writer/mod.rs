@@ -140,6 +140,7 @@ impl Writer {
 
     /// Waits for an event or the next tick, and does what is due; breaks when it is to end.
     fn turn(&mut self) -> ControlFlow<()> {
+        self.state.turns.fetch_add(1, Ordering::Relaxed);
         match self.inbox.events.recv_timeout(self.pulse.left()) {
             Ok(event) => self.handle(event)?,
             Err(RecvTimeoutError::Timeout) => {}
@@ -193,7 +194,8 @@ impl Writer {
     /// Does what an event asks for; breaks when it is to end. Whoever asked may have gone; what was asked for is done.
     fn handle(&mut self, event: Event) -> ControlFlow<()> {
         match event {
-            Event::LookAgain => return self.look_again(),
+            Event::LookAgain => return self.look_again(Vec::new()),
+            Event::Look(reply) => return self.look_again(vec![reply]),
             Event::ApplyPolicy(update, reply) => {
                 let done = self.step(lifecycle::Event::ApplyPolicy(update));
                 if let Some(Reply::Policy(answer)) = done.reply {
@@ -239,8 +241,9 @@ impl Writer {
         ControlFlow::Continue(())
     }
 
-    /// Waits until it is quiet, then reads what has changed. Other events are not kept waiting meanwhile.
-    fn look_again(&mut self) -> ControlFlow<()> {
+    /// Waits until it is quiet, then reads what has changed, and tells who waits for that. Other events are not kept waiting
+    /// meanwhile.
+    fn look_again(&mut self, mut waiting: Vec<oneshot::Sender<()>>) -> ControlFlow<()> {
         let deadline = clock::now() + QUIET_AT_MOST;
         loop {
             self.inbox.looking();
@@ -250,6 +253,7 @@ impl Writer {
             }
             match self.inbox.events.recv_timeout(QUIET.min(left)) {
                 Ok(Event::LookAgain) => {}
+                Ok(Event::Look(reply)) => waiting.push(reply),
                 Ok(event) => self.handle(event)?,
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
@@ -260,6 +264,10 @@ impl Writer {
         self.step(lifecycle::Event::Read(wanted));
         let changed = self.geo.reload();
         self.take_geo(changed);
+        for reply in waiting {
+            // Whoever asked may have gone.
+            let _gone: Result<(), ()> = reply.send(());
+        }
         ControlFlow::Continue(())
     }
 

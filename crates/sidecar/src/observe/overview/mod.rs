@@ -276,6 +276,12 @@ pub(super) fn overview(sources: &Sources) -> Overview {
     }
 }
 
+/// What `tradewind status` says first: the worst of all, and how much is decided.
+pub(crate) fn first_line(sources: &Sources) -> String {
+    let told = overview(sources);
+    format!("{} {}", told.headline, told.line)
+}
+
 /// The worst of all in one sentence.
 fn headline(ground: &Ground<'_>) -> String {
     if ground.fleet.is_none() {
