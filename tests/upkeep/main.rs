@@ -7,6 +7,10 @@ mod examples;
 mod figures;
 mod hardening;
 mod layering;
+#[path = "../support/programs.rs"]
+mod programs;
+mod sbom;
+mod supply;
 #[expect(
     clippy::expect_used,
     reason = "a source that cannot be read is a failure"
