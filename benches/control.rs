@@ -23,7 +23,7 @@ use tradewind::engine::geo::group::Group;
 use tradewind::engine::geo::ranges::Ranges;
 use tradewind::engine::hash::KeyHash;
 use tradewind::engine::model::NodeIndex;
-use tradewind::engine::policy::{self, Affinity, ClassNumber, SetNumber};
+use tradewind::engine::policy::{self, Affinity, ClassNumber, Priority, SetNumber};
 use tradewind::engine::publication;
 use tradewind::engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, Dispatch, LoadReport, Named, Outcome, ProbeResult,
@@ -155,6 +155,7 @@ impl Bench {
                 node,
                 group: self.group,
                 class: ClassNumber(0),
+                priority: Priority::Normal,
                 hot: false,
                 named: Named::new([node]),
                 is_reusable: false,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tradewind::engine::hash::KeyHash;
 use tradewind::engine::model::{LaneIndex, NodeIndex, SiteIndex};
-use tradewind::engine::policy::{Affinity, ClassNumber, SetNumber};
+use tradewind::engine::policy::{Affinity, ClassNumber, Priority, SetNumber};
 use tradewind::engine::signal::observation::{DecisionNumber, Dispatch, Named};
 use tradewind::sidecar::intake::handover::{Dispatched, Handover, Intake};
 
@@ -97,6 +97,7 @@ fn push(handover: &Handover, count: u64) {
                 node: NodeIndex(2),
                 group: None,
                 class: ClassNumber(0),
+                priority: Priority::Normal,
                 hot: false,
                 named: Named::new([2, 3, 4].map(NodeIndex)),
                 is_reusable: false,

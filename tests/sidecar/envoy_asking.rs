@@ -140,7 +140,7 @@ pub(crate) fn allowed(answer: CheckResponse) -> BTreeMap<String, String> {
     }
 }
 
-fn denied(answer: CheckResponse) -> (i32, BTreeMap<String, String>) {
+pub(crate) fn denied(answer: CheckResponse) -> (i32, BTreeMap<String, String>) {
     assert_ne!(answer.status.unwrap().code, 0);
     match answer.http_response.unwrap() {
         HttpResponse::DeniedResponse(denied) => {
@@ -384,6 +384,15 @@ pub(crate) fn decision_id(answer: ProcessingResponse) -> String {
     };
     let set = answer.response.unwrap().header_mutation.unwrap();
     by_name(set.set_headers)[DECISION_ID].clone()
+}
+
+/// What a client is answered at once: the status and the headers.
+pub(crate) fn immediate(answer: ProcessingResponse) -> (i32, BTreeMap<String, String>) {
+    let Some(Answer::ImmediateResponse(answer)) = answer.response else {
+        panic!("{answer:?}");
+    };
+    let set = answer.headers.unwrap().set_headers;
+    (answer.status.unwrap().code, by_name(set))
 }
 
 /// The nodes named, which header and metadata must name alike.

@@ -13,6 +13,7 @@
 )]
 
 mod admin;
+mod admission;
 mod alerting;
 mod audit;
 mod authority;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tradewind::engine::decision::Decision;
-use tradewind::engine::evaluate::evaluate;
+use tradewind::engine::evaluate::{Evaluation, Reason, Shed, evaluate};
 use tradewind::engine::geo::Location;
 use tradewind::engine::geo::place::{Place, Source};
 use tradewind::engine::geo::ranges::Ranges;
@@ -37,8 +37,20 @@ fn snapshot(geo_state: GeoState) -> Snapshot {
 }
 
 fn assert_same_bytes(snapshot: &Snapshot, query: &Query<'_>, envelope: &Envelope<'_>) {
-    let evaluation = evaluate(snapshot, query);
-    let decision = Decision::new(snapshot, &evaluation);
+    let mut evaluation = evaluate(snapshot, query);
+    assert_same(snapshot, &evaluation, envelope);
+    evaluation.is_tried_once = true;
+    assert_same(snapshot, &evaluation, envelope);
+    let shed = Shed {
+        node: None,
+        retry_after_s: 13,
+    };
+    evaluation.turn_away(Reason::RateLimited, shed);
+    assert_same(snapshot, &evaluation, envelope);
+}
+
+fn assert_same(snapshot: &Snapshot, evaluation: &Evaluation, envelope: &Envelope<'_>) {
+    let decision = Decision::new(snapshot, evaluation);
     let nodes = EncodedNodes::new(snapshot.topology());
     let answer = Answer::single(&decision, envelope, &nodes);
     let message = message(&decision, envelope);

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AttemptResult, Outcome};
+use tradewind_engine::hash;
 use tradewind_wire::proto;
+
+/// The longest wait before the first retry, in microseconds; before each further one it is twice as long.
+const RETRY_BASE_US: u64 = 25_000;
 
 /// An answer: a decision, and where it comes from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +40,11 @@ pub struct Decided {
     pub decision_id: String,
     /// Whether to serve the request elsewhere or not at all. Then there are no candidates, and `reason` says why.
     pub is_refused: bool,
+    /// How long to wait before asking again, where the request is refused because there is too much to do (over HTTP it is
+    /// 429): differs between callers, so that they do not come back at once. `None` for every other answer.
+    pub retry_after: Option<Duration>,
+    /// How many of the candidates may be tried: further attempts have a budget. All of them, most often.
+    pub max_attempts: usize,
     /// The nodes to use, in order; up to 8.
     pub candidates: Vec<Candidate>,
     /// The rule that decided; empty when the caller named a pool or nothing matched.
@@ -99,6 +108,19 @@ impl Deref for Answer {
 }
 
 impl Decided {
+    /// The candidates that may be tried, in order, each with how long to wait before it: nothing before the first, then up to
+    /// 25 ms, 50 ms and so on, by a lot of the decision, so that retries of one failure do not come at once.
+    pub fn attempts(&self) -> impl Iterator<Item = (&Candidate, Duration)> {
+        let lot = hash::key(&[self.decision_id.as_bytes()]).0;
+        let candidates = self.candidates.iter().take(self.max_attempts);
+        candidates.zip(0_u32..).map(move |(candidate, retry)| {
+            let most_us = RETRY_BASE_US << retry >> 1;
+            let drawn = lot.rotate_left(16 * retry) & 0xffff;
+            let wait_us = if retry == 0 { 0 } else { most_us * drawn >> 16 };
+            (candidate, Duration::from_micros(wait_us))
+        })
+    }
+
     /// The outcome of an attempt, the `attempt`-th of its request from 1, at one of the candidates. Status, times and
     /// bytes may be added to it.
     pub fn outcome(&self, candidate: &Candidate, attempt: u32, result: AttemptResult) -> Outcome {
@@ -124,6 +146,11 @@ impl Decided {
         Self {
             decision_id: response.decision_id,
             is_refused: response.verdict != i32::from(proto::Verdict::Route),
+            retry_after: response.retry_after.map(duration),
+            max_attempts: match usize::try_from(response.max_attempts) {
+                Ok(0) | Err(_) => response.candidates.len(),
+                Ok(most) => most.min(response.candidates.len()),
+            },
             candidates: response.candidates.into_iter().map(candidate).collect(),
             rule: response.rule,
             reason: response.reason,

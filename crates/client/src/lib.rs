@@ -31,7 +31,8 @@
 //! if answer.source == Source::Nothing {
 //!     // No sidecar was ever reached: do what a proxy without one would do.
 //! }
-//! for (candidate, attempt) in answer.candidates.iter().zip(1..) {
+//! for ((candidate, wait), attempt) in answer.attempts().zip(1..) {
+//!     tokio::time::sleep(wait).await;
 //!     // Connect to candidate.address, for candidate.attempt_timeout at most.
 //!     let went_well = true;
 //!     let result = if went_well { AttemptResult::Ok } else { AttemptResult::Error };

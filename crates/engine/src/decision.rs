@@ -2,8 +2,11 @@
 
 use super::evaluate::{Evaluation, MatchedBy, Pick, Reason, Role, Rung, Verdict};
 use super::geo::place::{Confidence, Source};
+use super::hash::KeyHash;
 use super::model::names;
-use super::policy::{Affinity, Plan, PlanTier, Routing};
+use super::policy::{Affinity, Plan, PlanTier, RateLimit, Routing};
+use super::query::Query;
+use super::request::host::{HostRoom, normal_host};
 use super::signal::observation::{DecisionNumber, Dispatch, Named};
 use super::snapshot::{GeoState, Lane, Snapshot};
 use super::topology::{Node, Site};
@@ -123,7 +126,7 @@ impl<'a> Decision<'a> {
         self.snapshot
     }
 
-    /// The nodes to use, in order; empty when the verdict is to refuse.
+    /// The nodes to use, in order; empty unless the verdict is to route.
     pub fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
         let snapshot = self.snapshot;
         let attempt_timeout_ms = self.plan().map_or(0, |plan| plan.attempt_timeout_ms);
@@ -192,6 +195,7 @@ impl<'a> Decision<'a> {
             node: evaluation.picks.first()?.node,
             group: evaluation.located.group(),
             class: lane.class(plan.class_index),
+            priority: plan.priority,
             hot: evaluation.reason == Reason::HotCopy,
             named: Named::new(evaluation.picks.iter().map(|pick| pick.node)),
             is_reusable: plan.ttl_ms > 0,
@@ -215,7 +219,7 @@ impl<'a> Decision<'a> {
         let evaluation = self.evaluation;
         let guessed = evaluation.located.place.source.is_guess();
         let blind = guessed && self.snapshot.geo_state() == GeoState::Degraded;
-        if evaluation.rung == Rung::Refuse || blind || self.snapshot.signals().isolated {
+        if evaluation.rung >= Rung::Shed || blind || self.snapshot.signals().isolated {
             return Purity::Degraded;
         }
         let first = evaluation.picks.first().map(|pick| pick.node);
@@ -255,6 +259,23 @@ impl<'a> Decision<'a> {
             .into_iter()
             .filter(|(holds, _)| *holds)
             .map(|(_, note)| note)
+    }
+
+    /// How many of the nodes may be tried; `None` for all of them.
+    pub fn max_attempts(&self) -> Option<u8> {
+        self.evaluation.is_tried_once.then_some(1)
+    }
+
+    /// The limits that the request counts for, and what it is counted by. `query` is what was decided.
+    pub fn limits(&self, query: &Query<'_>) -> Vec<(&'a RateLimit, KeyHash)> {
+        let mut room = HostRoom::new();
+        let host = normal_host(query.host, &mut room);
+        let routing = self.routing();
+        let plans = self.plan().into_iter();
+        let limits = plans.flat_map(|plan| routing.limits_of(plan));
+        limits
+            .map(|limit| (limit, limit.key(query, host)))
+            .collect()
     }
 
     /// How long the answer may be reused, in ms.

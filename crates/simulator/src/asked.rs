@@ -11,6 +11,8 @@ pub(super) struct Asked {
     /// The path, of which the policy makes the key; `None` where the proxy has made it.
     path: Option<String>,
     request_id: [u8; 8],
+    /// The content class, as the proxy tells it.
+    class: Option<&'static str>,
 }
 
 impl Asked {
@@ -20,7 +22,13 @@ impl Asked {
             key: key.to_le_bytes(),
             path: has_path.then(|| format!("/{key}")),
             request_id: number.to_le_bytes(),
+            class: None,
         }
+    }
+
+    /// The same, of a content class.
+    pub(super) fn of_class(self, class: Option<&'static str>) -> Self {
+        Self { class, ..self }
     }
 
     /// By a client there, in the network of that operator.
@@ -31,6 +39,7 @@ impl Asked {
             path: path.unwrap_or("/"),
             key: path.is_none().then_some(&self.key),
             request_id: &self.request_id,
+            class: self.class,
             client: Client {
                 location,
                 asn: operator,

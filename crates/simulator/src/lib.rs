@@ -33,13 +33,13 @@ use tellers::Tellers;
 use tradewind_engine::control::event::Event;
 use tradewind_engine::control::{Control, Next};
 use tradewind_engine::decision::Decision;
-use tradewind_engine::evaluate::{Evaluation, Pick, Reason, evaluate};
+use tradewind_engine::evaluate::{Evaluation, Pick, Reason, Verdict, evaluate};
 use tradewind_engine::geo::group::Group;
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::lifecycle::Publish;
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::number::{from_u64, narrow, to_u64};
-use tradewind_engine::policy::Policy;
+use tradewind_engine::policy::{Policy, Priority};
 use tradewind_engine::publication;
 use tradewind_engine::query::MAX_CANDIDATES;
 use tradewind_engine::signal::observation::{
@@ -56,6 +56,9 @@ const TICK_MS: u64 = 100;
 
 /// How often nodes report their load, in ms.
 const LOAD_REPORT_MS: u64 = 1_000;
+
+/// The content class that some requests tell: see [`Simulation::critical_share`].
+pub const CRITICAL: &str = "critical";
 
 /// What is simulated.
 #[derive(Debug, Clone)]
@@ -111,6 +114,8 @@ pub struct Simulation {
     pub has_paths: bool,
     /// Decisions that the control loop was not told of yet.
     lanes: Lanes,
+    /// The share of requests that tell the content class [`CRITICAL`], 0 to 1; the others tell none.
+    pub critical_share: f64,
     /// How far the clock that the control loop is told is from the simulation's, in ms; may change at any time.
     pub clock_offset_ms: i64,
 }
@@ -123,6 +128,7 @@ pub type Attempts = ArrayVec<Pick, MAX_CANDIDATES>;
 struct Request {
     key: u64,
     is_limited: bool,
+    priority: Priority,
     group: Option<Group>,
     began_us: u64,
     timeout_us: u64,
@@ -202,6 +208,7 @@ impl Simulation {
             paths: None,
             has_paths: false,
             lanes: Lanes::default(),
+            critical_share: 0.0,
             clock_offset_ms: 0,
             setup,
         }
@@ -387,7 +394,9 @@ impl Simulation {
         self.requests += 1;
         let number = self.requests;
         let key = World::key(habit, usual, number);
-        let asked = Asked::new(key, number, self.has_paths);
+        let is_critical = self.critical_share > 0.0 && self.random.unit() < self.critical_share;
+        let class = is_critical.then_some(CRITICAL);
+        let asked = Asked::new(key, number, self.has_paths).of_class(class);
         let paths = self.paths.as_ref();
         let operator = paths.and_then(|paths| paths.draw_operator(&mut self.random));
         let mut evaluation = evaluate(&self.snapshot, &asked.by(client, operator));
@@ -404,14 +413,24 @@ impl Simulation {
         }
         self.dispatch(number, &evaluation);
         let decision = Decision::new(&self.snapshot, &evaluation);
+        let priority = decision.plan().map(|plan| plan.priority);
+        let priority = priority.unwrap_or_default();
+        if evaluation.verdict == Verdict::Shed {
+            self.report.shed(priority);
+            return;
+        }
         let planned_us = decision
             .plan()
             .map_or(1_000_000, |plan| u64::from(plan.attempt_timeout_ms) * 1_000);
         (self.attempts)(&mut evaluation.picks);
+        if evaluation.is_tried_once {
+            evaluation.picks.truncate(1);
+        }
         let timeout_us = self.world.patience_us.unwrap_or(planned_us);
         let request = Request {
             key,
             is_limited: habit == Some(What::Limited),
+            priority,
             group: evaluation.located.group(),
             began_us: self.now_us,
             timeout_us,
@@ -428,7 +447,8 @@ impl Simulation {
             let node = self.nodes.get_mut(pick.node.get())?;
             Some((*pick, node))
         }) else {
-            self.report.answered(false, self.now_us - request.began_us);
+            let took_us = self.now_us - request.began_us;
+            self.report.answered(request.priority, false, took_us);
             return;
         };
         let when = (self.now_us, request.timeout_us);
@@ -456,7 +476,8 @@ impl Simulation {
         // Proxies pass on that it is too much, as they pass on a good answer.
         if matches!(served.status, 200 | 429) {
             let is_answered = served.status == 200;
-            self.report.answered(is_answered, at_us - request.began_us);
+            let took_us = at_us - request.began_us;
+            self.report.answered(request.priority, is_answered, took_us);
         } else {
             request.attempt += 1;
             self.retries.insert((at_us, number), request);

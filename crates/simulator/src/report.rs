@@ -8,6 +8,7 @@ use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::evaluate::{Evaluation, Reason, Rung, Verdict};
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::number::from_u64;
+use tradewind_engine::policy::Priority;
 use tradewind_engine::rank::{self, Top};
 use tradewind_engine::signal::observation::CacheResult;
 use tradewind_engine::snapshot::Snapshot;
@@ -25,8 +26,10 @@ pub struct Report {
     pub first: Vec<u64>,
     /// Requests that no node of their list answered.
     pub unanswered: u64,
-    /// Answers without a node.
+    /// Answers without a node, those that are shed left out.
     pub empty: u64,
+    /// What became of requests, by the rank of their priority.
+    pub by_priority: [Fates; Priority::ALL.len()],
     /// Hits, of the answers that tell.
     pub hits: u64,
     /// Hits and misses.
@@ -52,13 +55,31 @@ pub struct Report {
     window_ticks: u32,
 }
 
+/// What became of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fates {
+    /// A node answered them.
+    pub answered: u64,
+    /// No node of their list did.
+    pub unanswered: u64,
+    /// They were turned away.
+    pub shed: u64,
+}
+
 impl Report {
+    /// What became of requests of a priority.
+    pub fn of(&self, priority: Priority) -> Fates {
+        let fates = self.by_priority.get(usize::from(priority.rank()));
+        fates.copied().unwrap_or_default()
+    }
+
     pub(super) fn new(capacities: Vec<u16>) -> Self {
         Self {
             requests: 0,
             first: vec![0; capacities.len()],
             unanswered: 0,
             empty: 0,
+            by_priority: [Fates::default(); Priority::ALL.len()],
             hits: 0,
             cached: 0,
             strayed: 0,
@@ -141,7 +162,18 @@ impl Report {
         }
     }
 
-    pub(super) fn answered(&mut self, is_answered: bool, took_us: u64) {
+    /// A request was turned away.
+    pub(super) fn shed(&mut self, priority: Priority) {
+        if let Some(fates) = self.by_priority.get_mut(usize::from(priority.rank())) {
+            fates.shed += 1;
+        }
+    }
+
+    pub(super) fn answered(&mut self, priority: Priority, is_answered: bool, took_us: u64) {
+        if let Some(fates) = self.by_priority.get_mut(usize::from(priority.rank())) {
+            fates.answered += u64::from(is_answered);
+            fates.unanswered += u64::from(!is_answered);
+        }
         self.unanswered += u64::from(!is_answered);
         self.took_us.push(took_us);
     }

@@ -16,7 +16,7 @@ use super::buffers::buffers;
 use super::place::place_message;
 use super::proto;
 use tradewind_engine::decision::{Candidate, Decision};
-use tradewind_engine::evaluate::{Pick, Verdict};
+use tradewind_engine::evaluate::{Pick, Shed, Verdict};
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::topology::Topology;
@@ -156,6 +156,20 @@ pub fn put(
     if let Some(place) = &envelope.known_place {
         put_place(out, place);
     }
+    if let Some(shed) = evaluation.shed {
+        put_bytes(out, 18, duration_in(&mut room, retry_after_ms(shed)));
+    }
+    put_number(out, 19, u64::from(max_attempts(decision)));
+}
+
+/// How many of the candidates may be tried; 0 for all.
+fn max_attempts(decision: &Decision<'_>) -> u32 {
+    decision.max_attempts().map_or(0, u32::from)
+}
+
+/// When a caller should come back, in ms.
+fn retry_after_ms(shed: Shed) -> u32 {
+    u32::from(shed.retry_after_s) * 1_000
 }
 
 /// Not worth a way of its own: it is asked for by few.
@@ -185,6 +199,7 @@ fn verdict_number(verdict: Verdict) -> u64 {
     match verdict {
         Verdict::Route => 1,
         Verdict::Refuse => 2,
+        Verdict::Shed => 3,
     }
 }
 
@@ -238,6 +253,7 @@ pub fn message(decision: &Decision<'_>, envelope: &Envelope<'_>) -> proto::Decid
     let verdict = match evaluation.verdict {
         Verdict::Route => proto::Verdict::Route,
         Verdict::Refuse => proto::Verdict::Refuse,
+        Verdict::Shed => proto::Verdict::Shed,
     };
     proto::DecideResponse {
         request_id: envelope.request_id.to_owned(),
@@ -263,6 +279,8 @@ pub fn message(decision: &Decision<'_>, envelope: &Envelope<'_>) -> proto::Decid
             .collect(),
         error: String::new(),
         place: envelope.known_place.as_ref().map(place_message),
+        max_attempts: max_attempts(decision),
+        retry_after: evaluation.shed.map(|shed| duration(retry_after_ms(shed))),
     }
 }
 

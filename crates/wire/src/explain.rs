@@ -287,6 +287,16 @@ fn summary(
             evaluation.reason.name()
         ));
     }
+    if let Some(shed) = evaluation.shed {
+        lines.push(format!(
+            "the request is shed: {}, come back in {} s",
+            evaluation.reason.name(),
+            shed.retry_after_s
+        ));
+    }
+    if evaluation.is_tried_once {
+        lines.push("one attempt only: further ones would be more than their budget".to_owned());
+    }
     let away = home.filter(|home| !home.why.is_empty());
     lines.extend(away.map(home_sentence));
     if let Some(second) = explanation.flips.second_node {
@@ -424,6 +434,7 @@ fn rung_words(rung: Rung) -> &'static str {
         }
         Rung::Panic => "too little is well anywhere, every node not in maintenance is used",
         Rung::Origin => "only the origin is left",
+        Rung::Shed => "nobody has room for all that is asked, the least important is shed",
         Rung::Refuse => "no node is left",
     }
 }

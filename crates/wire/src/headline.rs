@@ -1,8 +1,10 @@
 //! The answer and its reason, each in a sentence: what a person reads first.
 
+use tradewind_engine::balance::overload;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{MatchedBy, Reason};
 use tradewind_engine::explanation::{Explanation, SiteStanding};
+use tradewind_engine::model::NodeIndex;
 
 /// The answer in a sentence: who serves it and how soon, or that nobody does.
 pub(super) fn headline(decision: &Decision<'_>) -> String {
@@ -10,7 +12,13 @@ pub(super) fn headline(decision: &Decision<'_>) -> String {
     let topology = decision.snapshot().topology();
     let Some(pick) = evaluation.picks.first() else {
         let why = evaluation.reason.name().replace('_', " ");
-        return format!("Nobody serves it: {why}.");
+        return match evaluation.shed {
+            Some(shed) => format!(
+                "Nobody serves it now: {why}; come back in {} s.",
+                shed.retry_after_s
+            ),
+            None => format!("Nobody serves it: {why}."),
+        };
     };
     let node = topology.node(pick.node);
     let site = &topology.site(node.site).id;
@@ -26,7 +34,10 @@ pub(super) fn headline(decision: &Decision<'_>) -> String {
 pub(super) fn why(decision: &Decision<'_>, explanation: &Explanation) -> String {
     let evaluation = decision.evaluation();
     let Some(pick) = evaluation.picks.first() else {
-        return refused(evaluation.reason).to_owned();
+        return match evaluation.shed.and_then(|shed| shed.node) {
+            Some(node) => no_room(decision, node),
+            None => refused(evaluation.reason).to_owned(),
+        };
     };
     let topology = decision.snapshot().topology();
     let node = topology.node(pick.node);
@@ -136,10 +147,28 @@ fn to_node(reason: Reason, node: &str) -> String {
             format!("too little is well anywhere, so every node is used, and {node} owns the key")
         }
         Reason::Origin => format!("nothing but the origin is left, and {node} is of it"),
-        Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool | Reason::NoNode => {
-            refused(reason).trim_end_matches('.').to_owned()
-        }
+        Reason::RefusedByRule
+        | Reason::NoRule
+        | Reason::UnknownPool
+        | Reason::NoNode
+        | Reason::NoRoom
+        | Reason::RateLimited => refused(reason).trim_end_matches('.').to_owned(),
     }
+}
+
+/// Why the node that would be named first has no room for it.
+fn no_room(decision: &Decision<'_>, node: NodeIndex) -> String {
+    let priority = decision
+        .plan()
+        .map(|plan| plan.priority)
+        .unwrap_or_default();
+    let level = decision.snapshot().signals().node(node).shed;
+    let share = f64::from(overload::share(level, priority)) / 2.56;
+    format!(
+        "{} is asked for more than it can do, and sheds {share:.0} % of the requests of {} priority.",
+        decision.snapshot().topology().node(node).id,
+        priority.name()
+    )
 }
 
 /// Why nobody serves it.
@@ -148,6 +177,7 @@ fn refused(reason: Reason) -> &'static str {
         Reason::RefusedByRule => "The rule that matches refuses it.",
         Reason::NoRule => "No rule matches it.",
         Reason::UnknownPool => "The policy has no pool of the name that the caller gave.",
+        Reason::RateLimited => "Its limit of requests is used up.",
         _ => "No node is left that may be named.",
     }
 }

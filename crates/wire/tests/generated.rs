@@ -101,6 +101,7 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
         .build_server(false)
         .type_attribute(".tradewind", "#[derive(serde::Serialize)]")
         .field_attribute("DecideResponse.ttl", duration)
+        .field_attribute("DecideResponse.retry_after", duration)
         .field_attribute("Candidate.attempt_timeout", duration)
         .field_attribute("DecideResponse.verdict", verdict)
         .field_attribute("DecideResponse.place", if_any)

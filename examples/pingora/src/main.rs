@@ -53,6 +53,7 @@ impl ProxyHttp for Router {
             let status = match answer.reason.as_str() {
                 "refused_by_rule" => 403,
                 "no_rule" | "unknown_pool" => 404,
+                "no_room" | "rate_limited" => 429,
                 _ => 503,
             };
             session.respond_error(status).await?;

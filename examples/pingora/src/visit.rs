@@ -28,13 +28,10 @@ impl Visit {
         Some(candidate)
     }
 
-    /// Whether another node is left to try.
+    /// Whether another node may be tried.
     pub(crate) fn has_next(&self) -> bool {
-        let listed = self
-            .answer
-            .as_ref()
-            .map_or(0, |answer| answer.candidates.len());
-        self.attempts < listed
+        let most = self.answer.as_ref().map_or(0, |answer| answer.max_attempts);
+        self.attempts < most
     }
 
     /// The answer's head is here.

@@ -90,6 +90,7 @@ impl Tally {
         self.verdicts.add(match answer.verdict() {
             proto::Verdict::Route => "route",
             proto::Verdict::Refuse => "refuse",
+            proto::Verdict::Shed => "shed",
             proto::Verdict::Unspecified => "unknown",
         });
         self.rules.add(match answer.rule.as_str() {

@@ -8,6 +8,7 @@ pub(super) fn decided(answer: &proto::DecideResponse) -> String {
     let verdict = match answer.verdict() {
         proto::Verdict::Route => "route",
         proto::Verdict::Refuse => "refuse",
+        proto::Verdict::Shed => "shed",
         proto::Verdict::Unspecified => "unknown",
     };
     let rule = match answer.rule.as_str() {
@@ -46,6 +47,10 @@ pub(super) fn decided(answer: &proto::DecideResponse) -> String {
             ]);
         }
         text.lines(&trimmed(&lines));
+    }
+    if answer.retry_after.is_some() {
+        let retry_after = duration(answer.retry_after.as_ref());
+        text.line(format_args!("come back in {retry_after}"));
     }
     if !answer.notes.is_empty() {
         text.line(format_args!("notes: {}", answer.notes.join(", ")));

@@ -8,6 +8,7 @@ use super::document::{Document, Operation};
 use super::{HOST, serve};
 use crate::fleet::Fleet;
 use crate::http::{Connection, Reply, request};
+use crate::http_door::particular;
 use crate::server::{Files, Server};
 
 /// Something to ask: a method and a path, headers and a body; and the status of the answer.
@@ -129,6 +130,75 @@ fn unanswered() -> Vec<Question> {
     ]
 }
 
+/// What is answered with a node.
+fn answered() -> Vec<Question> {
+    let body = format!(r#"{{"host": "{HOST}", "path": "/a"}}"#);
+    vec![
+        about("GET", "/a", 200),
+        about("HEAD", "/a", 200),
+        Question::new("POST", "/v1/route", 200).telling(body),
+    ]
+}
+
+/// The same over a limit.
+fn turned_away() -> Vec<Question> {
+    let over = |question| Question {
+        status: 429,
+        ..question
+    };
+    answered().into_iter().map(over).collect()
+}
+
+/// A policy with another line in its `spec`.
+fn policy_with(line: &str) -> String {
+    particular().replacen("spec:\n", &format!("spec:\n  {line}\n"), 1)
+}
+
+/// Every request is tried twice, and a hundredth may be.
+async fn no_retry_is_left(files: &Files, server: &Server) {
+    let before = server.revision();
+    let retries = "retries: {budget_percent: 1, min_per_second: 0}";
+    files.replace("policy.yaml", policy_with(retries));
+    server.until_revision(before + 1).await;
+    server
+        .until("requests may be tried once only", || {
+            let mut http = server.query();
+            let mut outcomes = String::new();
+            let mut once = 0;
+            for at in 0..50 {
+                let page = format!("/v1/route?host={HOST}&path=/{at}");
+                let reply = http.get(&page, &[]).unwrap();
+                once += usize::from(reply.header("x-route-max-attempts") == Some("1"));
+                let answer = reply.json();
+                let (id, node) = (&answer["decision_id"], &answer["candidates"][1]["node"]);
+                let told = format!(
+                    r#"{{"decision_id": {id}, "node": {node}, "attempt": 2, "result": "ok"}}"#
+                );
+                outcomes.push_str(&told);
+                outcomes.push('\n');
+            }
+            let told = http.ask(("POST", "/v1/outcomes"), &[], outcomes.as_bytes());
+            assert_eq!(told.unwrap().status, 200);
+            let reply = answered()
+                .iter()
+                .all(|question| question.ask(server).header("x-route-max-attempts") == Some("1"));
+            once > 45 && reply
+        })
+        .await;
+}
+
+/// One request in a hundred seconds may be made, and was.
+async fn no_request_is_left(files: &Files, server: &Server) {
+    let before = server.revision();
+    let limits = "limits: [{name: all, requests_per_second: 0.01}]";
+    files.replace("policy.yaml", policy_with(limits));
+    server.until_revision(before + 1).await;
+    let left = about("GET", "/a", 429);
+    server
+        .until("the limit is used up", || left.ask(server).status == 429)
+        .await;
+}
+
 #[tokio::test]
 async fn every_operation_answers_what_the_document_says() {
     let document = Document::read();
@@ -143,6 +213,15 @@ async fn every_operation_answers_what_the_document_says() {
     for question in unanswered().into_iter().chain([telling]) {
         walk.note(&question, &question.ask(&unready));
     }
+    no_retry_is_left(&files, &server).await;
+    for question in answered() {
+        walk.note(&question, &question.ask(&server));
+    }
+    no_request_is_left(&files, &server).await;
+    for question in turned_away() {
+        walk.note(&question, &question.ask(&server));
+    }
+    files.replace("policy.yaml", particular());
     // Every node that the rule may name is in maintenance: there is none, and that may pass.
     let policy = std::fs::read_to_string(files.path("policy.yaml")).unwrap();
     let edge_only = policy.replace("pools: [edge, regional, origin]", "pools: [edge]");

@@ -138,6 +138,7 @@ fn node(random: &mut Random) -> NodeSignals {
         headroom: random.ratio(),
         spill: random.one_of(&[0, 0, 60, 200]),
         full: random.one_of(&[0, 0, 90, 255]),
+        shed: random.one_of(&[0, 0, 100, 300, 600]),
         is_hot: random.below(3) == 0,
         in_flight: f32::from(random.below(50)),
         latency_ms: random.ratio() * 20.0,
@@ -226,6 +227,8 @@ fn signals(random: &mut Random, parts: &Parts, hot: HotTable) -> Signals {
         network,
         hot,
         trials,
+        turn: u32::from(random.below(2)) * 7,
+        retries_withheld: random.one_of(&[0, 0, 128]),
         isolated: random.below(4) == 0,
         ..Signals::default()
     }

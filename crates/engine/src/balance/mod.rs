@@ -6,4 +6,6 @@
 
 pub mod headroom;
 pub mod hot_keys;
+pub mod overload;
+pub mod retry_budget;
 pub mod spill;

@@ -59,6 +59,19 @@ pub enum Event {
         /// How long it was, or has been so far, in ms.
         lasted_ms: u64,
     },
+    /// A node sheds requests, or none any more.
+    Shedding {
+        /// The node.
+        node: NodeIndex,
+        /// Whether it does.
+        is: bool,
+        /// The share of its requests that it sheds, 0 to 1.
+        ratio: f64,
+        /// Its utilisation, where it is known.
+        utilisation: Option<f64>,
+        /// How long it has, in ms; 0 when it begins.
+        lasted_ms: u64,
+    },
     /// A node's condition went to another level.
     Condition {
         /// The node.

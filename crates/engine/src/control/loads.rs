@@ -4,7 +4,7 @@ use super::allowance::Allowance;
 use super::event::{Event, Seen};
 use super::levels::lower_median;
 use super::node::{NodeNotes, SLOW_FROM};
-use super::{Control, Next, condition};
+use super::{Control, Next, condition, overload};
 use crate::balance::spill::{self, Pressure};
 use crate::health::breaker::State;
 use crate::model::{AdminState, NodeIndex, SiteIndex};
@@ -50,7 +50,7 @@ impl Control {
             .nodes
             .iter_mut()
             .zip(next.topology.nodes())
-            .zip(0_usize..)
+            .zip(0_u32..)
         {
             let good_times = notes.breaker.state() == State::Closed
                 && notes.condition.level() == 0
@@ -59,21 +59,28 @@ impl Control {
                 notes.learn();
             }
             let utilisation = notes.utilisation(now, operation);
-            let factor = factors.get(at).copied().flatten();
+            let factor = factors.get(NodeIndex(at).get()).copied().flatten();
             let ratio = factor.map(|factor| {
                 let mean = means.get(node.site.get()).copied().unwrap_or(0.0);
                 spill::load_ratio((notes.rate, f64::from(node.capacity)), mean, factor)
             });
             // Nodes that shed are told of in their order.
-            let shed = sheds.next_if(|(node, _)| node.get() == at);
+            let shed = sheds.next_if(|(node, _)| *node == NodeIndex(at));
             let by_shed = shed.and_then(|(_, shed)| shed.utilisation);
+            let most = |one: Option<f64>, other: Option<f64>| {
+                [one, other].into_iter().flatten().reduce(f64::max)
+            };
+            let at_site = self.sites.get(node.site.get());
+            let seen = overload::Seen {
+                utilisation: most(utilisation, by_shed),
+                others_have_room: notes.others_have_room
+                    || at_site.is_some_and(|site| site.others_have_room),
+            };
+            let demand = notes.shed(now, NodeIndex(at), seen, (next, &mut self.events));
             // A bound on the load reads as a utilisation that is over when the bound is.
             let by_load = ratio.map(|ratio| ratio * NODE_BOUNDS.0);
             let pressure = Pressure {
-                utilisation: [utilisation, by_load, by_shed]
-                    .into_iter()
-                    .flatten()
-                    .reduce(f64::max),
+                utilisation: most(demand, by_load),
                 bounds: NODE_BOUNDS,
             };
             notes.full = spill::fill(notes.full, &pressure);
@@ -100,6 +107,7 @@ impl Control {
             let at_site = with_room.get(node.site.get()).copied().unwrap_or(0);
             let others = at_site - usize::from(takes(notes, node)).min(at_site);
             notes.spill = spill::step(notes.spill, pressure, others > 0);
+            notes.others_have_room = others > 0 && !spill::is_exhausted(notes.spill);
             let over = spill::is_exhausted(notes.spill)
                 && (notes.utilisation(now, operation)).is_some_and(|u| u > NODE_BOUNDS.0);
             notes.exhausted_since = over.then(|| notes.exhausted_since.unwrap_or(now));
@@ -134,6 +142,7 @@ impl Control {
         }
         for ((site, pressure), has_room) in self.sites.iter_mut().zip(pressures).zip(relieved) {
             site.spill = spill::step(site.spill, &pressure, has_room);
+            site.others_have_room = has_room && !spill::is_exhausted(site.spill);
         }
     }
 
@@ -237,7 +246,8 @@ impl Control {
     }
 }
 
-/// The mean utilisation of a site's nodes that take traffic, by weight; `None` when none told.
+/// The mean utilisation that a site's nodes which take traffic would have if they shed nothing, by weight; `None` when none
+/// told.
 pub(super) fn utilisation_of(
     now: Moment,
     nodes: &[NodeNotes],
@@ -247,7 +257,7 @@ pub(super) fn utilisation_of(
     for (node, notes) in next.topology.nodes().iter().zip(nodes) {
         if node.site == site
             && node.state == AdminState::Ready
-            && let Some(u) = notes.utilisation(now, next.policy.operation())
+            && let Some(u) = notes.demand(now, next.policy.operation())
         {
             sum += u * f64::from(node.capacity);
             weights += f64::from(node.capacity);

@@ -29,6 +29,7 @@ pub mod meter;
 mod network;
 pub mod node;
 mod on_trial;
+mod overload;
 pub mod positions;
 mod recent;
 mod room;
@@ -46,6 +47,7 @@ mod unbelieved;
 
 use std::sync::Arc;
 
+use super::balance::retry_budget::RetryBudget;
 use super::health::blame::Blame;
 use super::health::breaker::Step;
 use super::model::NodeIndex;
@@ -105,6 +107,9 @@ pub struct Control {
     ballast: BallastNotes,
     blame: Blame,
     admission: AdmissionNotes,
+    /// Requests decided, and further attempts told of, since the last slow tick.
+    attempts: (u32, u32),
+    retries: RetryBudget,
     allowance: Option<Allowance>,
     meter: Meter,
     signals: Signals,
@@ -184,6 +189,8 @@ impl Control {
             ballast: BallastNotes::default(),
             blame: Blame::default(),
             admission: AdmissionNotes::default(),
+            attempts: (0, 0),
+            retries: RetryBudget::default(),
             allowance: None,
             meter: Meter::default(),
             signals: Signals::default(),
@@ -299,6 +306,9 @@ impl Control {
             self.last_slow_tick = now;
             let before = self.signals.standing.clone();
             self.learn_and_spill(now, next);
+            let seen = std::mem::take(&mut self.attempts);
+            let budget = next.policy.operation().retry_budget;
+            self.retries.step(seen, budget);
             self.follow_conditions(now, next);
             self.compare_reporters(now);
             terms_changed = self.follow_terms(now, next);
@@ -311,6 +321,8 @@ impl Control {
         let sites = self.site_signals(now, next);
         let readmission = self.admission.readmission();
         let isolated = self.admission.is_isolated();
+        let retries_withheld = self.retries.withheld();
+        let turn = overload::turn(now, &nodes, retries_withheld);
         let known = &mut self.signals;
         let races = |nodes: &[NodeSignals]| -> Vec<_> {
             nodes
@@ -327,6 +339,7 @@ impl Control {
             || known.sites != sites
             || known.readmission != readmission
             || known.isolated != isolated
+            || (known.turn, known.retries_withheld) != (turn, retries_withheld)
             || known.hot.keys() != hot.keys();
         if !changed {
             return None;
@@ -335,6 +348,7 @@ impl Control {
         known.terms_version += u64::from(terms_changed);
         known.ways_version += u64::from(ways_changed);
         (known.nodes, known.sites) = (nodes, sites);
+        (known.turn, known.retries_withheld) = (turn, retries_withheld);
         (known.readmission, known.isolated, known.hot) = (readmission, isolated, hot);
         Some(Arc::new(self.signals.clone()))
     }

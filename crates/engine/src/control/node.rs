@@ -3,13 +3,14 @@
 use super::condition::{self, Condition};
 use super::credit::Credit;
 use super::totals::Totals;
+use crate::balance::overload::Overload;
 use crate::health::breaker::{Breaker, Cause, State};
 use crate::health::probe::ProbeRecord;
 use crate::health::shedding::Shedding;
 use crate::health::testimony::Testimony;
 use crate::health::trials::Trials;
 use crate::number::{from_u64, us_to_ms};
-use crate::policy::Operation;
+use crate::policy::{Operation, Priority};
 use crate::signal::agreed::{AgreedCounts, AgreedTimes};
 use crate::signal::fade;
 use crate::signal::load::LoadWords;
@@ -80,6 +81,14 @@ pub struct NodeNotes {
     pub totals: Totals,
     /// Requests sent to it since the last tick.
     pub dispatched: u32,
+    /// The same since the last slow tick, by the rank of their priority.
+    pub sent: [u32; Priority::ALL.len()],
+    /// What it sheds.
+    pub overload: Overload,
+    /// Since when it sheds anything.
+    pub sheds_since: Option<Moment>,
+    /// Whether others of its site could take over what it has too much.
+    pub others_have_room: bool,
     /// Requests per second, fading over five seconds.
     pub rate: f64,
     /// When an outcome was last reported for it.
@@ -267,6 +276,12 @@ impl NodeNotes {
             .utilisation
             .map(|u| f64::from(u) * left)
             .filter(|_| left > LEAST_FADE)
+    }
+
+    /// The utilisation that it would have if it shed nothing; `None` when it is not known.
+    pub fn demand(&self, now: Moment, operation: &Operation) -> Option<f64> {
+        let utilisation = self.utilisation(now, operation)?;
+        Some(self.overload.demand().unwrap_or(utilisation))
     }
 
     /// Median service time in ms.

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
     use crate::hash::KeyHash;
     use crate::model::SiteIndex;
-    use crate::policy::SetNumber;
+    use crate::policy::{Priority, SetNumber};
 
     const WORKER: u64 = 1 << DecisionNumber::COUNT_BITS;
 
@@ -308,6 +308,7 @@ mod tests {
             node: NodeIndex(10),
             group: None,
             class: ClassNumber(0),
+            priority: Priority::Normal,
             hot: false,
             is_trial: false,
             named: Named::new([10, 20, 30].map(NodeIndex)),

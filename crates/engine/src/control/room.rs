@@ -40,7 +40,7 @@ impl Control {
     ) -> bool {
         let utilisation = |node: NodeIndex| {
             let notes = self.nodes.get(node.get())?;
-            notes.utilisation(now, next.policy.operation())
+            notes.demand(now, next.policy.operation())
         };
         let capacity = |node: NodeIndex| f64::from(next.topology.node(node).capacity);
         let Some(load) = utilisation(node).map(|u| u * capacity(node) * share) else {

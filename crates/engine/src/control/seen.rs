@@ -58,6 +58,7 @@ impl Control {
                     headroom: narrow(self.ballast.headroom_of(index)),
                     spill: notes.spill,
                     full: notes.full,
+                    shed: notes.overload.level(),
                     is_hot: has_unbound_pools && load > mean * HOT_IN_FLIGHT,
                     in_flight: narrow(load),
                     latency_ms: if has_unbound_pools {

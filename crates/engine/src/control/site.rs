@@ -52,6 +52,8 @@ pub(super) struct SiteNotes {
     pub(super) spill: u8,
     /// Of the groups of clients that other sites would give to it so, so many 256ths stay where they are.
     pub(super) full: u8,
+    /// Whether other sites could take over what it has too much.
+    pub(super) others_have_room: bool,
     /// What came of it since it joined.
     pub(super) totals: SiteTotals,
     /// Requests per second, fading over five seconds.

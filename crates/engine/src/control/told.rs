@@ -28,8 +28,12 @@ impl Control {
         self.recent.insert(self.last_tick, dispatch);
         self.ballast.dispatched(dispatch, affinity);
         self.trying.dispatched(dispatch.is_trial);
+        self.attempts.0 += 1;
         if let Some(notes) = self.nodes.get_mut(dispatch.node.get()) {
             notes.dispatched += 1;
+            if let Some(sent) = notes.sent.get_mut(usize::from(dispatch.priority.rank())) {
+                *sent += 1;
+            }
             notes.breaker.dispatched(dispatch.generation);
         }
     }
@@ -46,6 +50,7 @@ impl Control {
                 return true;
             }
         };
+        self.attempts.1 += u32::from(outcome.attempt > 1 && recent.is_some());
         let bearing = self.bearing(now, outcome, recent, next);
         if let (Some(cohorts), Some(recent)) = (&mut self.cohorts, recent) {
             cohorts.outcome(now, &recent, (outcome, bearing));

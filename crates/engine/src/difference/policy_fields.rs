@@ -87,6 +87,11 @@ pub(super) const TABLE: &[Field] = &[
     Field::new("spec.signals.hit.max_age", OPERATION),
     Field::new("spec.signals.health.max_age", OPERATION),
     Field::new("spec.change_budget.moved_percent_per_minute", OPERATION),
+    Field::new("spec.overload.max_utilisation_percent", OPERATION),
+    // Who is let through, and how often: the same nodes are named to whoever is.
+    Field::set("spec.limits", OPERATION),
+    Field::new("spec.retries.budget_percent", OPERATION),
+    Field::new("spec.retries.min_per_second", OPERATION),
     Field::new("spec.topology_guard.max_removed_percent", OPERATION),
     Field::new("spec.decision_log.sample_ratio", OPERATION),
     // What a change may do at most: asked before it takes effect, never of a request.
@@ -136,6 +141,8 @@ pub(super) const TABLE: &[Field] = &[
     Field::set("spec.rules[].match.classes", MATCHING),
     Field::new("spec.rules[].when", MATCHING),
     Field::new("spec.rules[].action", NODES),
+    // Who gives way: whether there is room, the loop finds out.
+    Field::new("spec.rules[].priority", OPERATION),
     // The order in which pools are tried.
     Field::new("spec.rules[].pools", NODES),
     Field::new("spec.rules[].key.host", PLACEMENT),

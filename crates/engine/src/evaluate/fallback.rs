@@ -119,6 +119,8 @@ pub(super) fn list(request: &Request<'_, '_>, stage: Stage<'_>, matched: Matched
         sites: reach.sites,
         picks,
         expected_gb: request.expected_gb,
+        is_tried_once: false,
+        shed: None,
         when_failures: WhenFailures::default(),
     }
 }

@@ -29,6 +29,13 @@ impl Keys<'_> {
         }
     }
 
+    /// What an object is to a client in one turn of those in which the same requests are shed.
+    #[cold]
+    pub(super) fn lot(&self, located: &Located, turn: u32) -> KeyHash {
+        let asked = KeyHash(self.object.0 ^ self.client(located).0.rotate_left(32));
+        asked.then(&turn.to_le_bytes())
+    }
+
     fn client(&self, located: &Located) -> KeyHash {
         match self.query.client.ip.map(|ip| ip.to_canonical()) {
             Some(std::net::IpAddr::V4(ip)) => hash::key(&[&ip.octets()]),

@@ -14,7 +14,7 @@ use super::{Reason, Request, Stage};
 use crate::balance::spill;
 use crate::hash::{KeyHash, NodeSeed};
 use crate::model::NodeIndex;
-use crate::policy::Affinity;
+use crate::policy::{Affinity, Priority};
 use crate::rank::{self, Segment, Top};
 use crate::signal::hot::MAX_COPIES;
 use crate::signal::{Admission, Signals};
@@ -60,7 +60,8 @@ pub(super) fn lead(
         return Lead::OWNER;
     };
     let spill = signals.node(owner).spill;
-    if spill > 0 {
+    // Critical requests keep their node: what it has too much of others give way.
+    if spill > 0 && request.plan.priority != Priority::Critical {
         let seed = |node| request.snapshot.topology().node(node).seed;
         let is_given = slice_of(key, seed(owner)) >> 8 < u16::from(spill);
         let has_room = |next: &NodeIndex| {

@@ -10,6 +10,7 @@ mod keys;
 mod later;
 mod lead;
 mod order;
+mod overload;
 mod parent;
 mod reach;
 mod restriction;
@@ -72,8 +73,21 @@ pub struct Evaluation {
     pub picks: ArrayVec<Pick, MAX_CANDIDATES>,
     /// The size the cost term was taken for, in gigabytes.
     pub expected_gb: f32,
+    /// Whether only the first node may be tried: the others would be more than the budget of retries.
+    pub is_tried_once: bool,
+    /// What the caller is told whose request is shed; `None` for every other.
+    pub shed: Option<Shed>,
     /// The rules before the one that matched whose `when` could not be answered.
     pub when_failures: WhenFailures,
+}
+
+/// What the caller is told whose request is shed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shed {
+    /// The node that had no room for it; `None` where that is not why.
+    pub node: Option<NodeIndex>,
+    /// In how many seconds it should come back.
+    pub retry_after_s: u8,
 }
 
 /// Whether nodes are named.
@@ -81,6 +95,8 @@ pub struct Evaluation {
 pub enum Verdict {
     /// Use the nodes listed.
     Route,
+    /// There is too much to do: come back later.
+    Shed,
     /// Serve the request elsewhere or not at all.
     Refuse,
 }
@@ -130,6 +146,10 @@ pub enum Reason {
     UnknownPool,
     /// No node is left.
     NoNode,
+    /// The node that would be named first has no room for requests of this priority.
+    NoRoom,
+    /// A limit of the policy is used up.
+    RateLimited,
 }
 
 /// How far down the ladder of degradation an answer comes from; later is worse.
@@ -149,6 +169,8 @@ pub enum Rung {
     Panic,
     /// Only the origin is left.
     Origin,
+    /// Requests are shed, the least important first.
+    Shed,
     /// Nothing is left.
     Refuse,
 }
@@ -197,7 +219,7 @@ pub enum Role {
     Origin,
 }
 
-names! { Verdict { Route = "route", Refuse = "refuse", } }
+names! { Verdict { Route = "route", Shed = "shed", Refuse = "refuse", } }
 names! { Reason {
     Owner = "owner",
     HotCopy = "hot_copy",
@@ -220,6 +242,8 @@ names! { Reason {
     NoRule = "no_rule",
     UnknownPool = "unknown_pool",
     NoNode = "no_node",
+    NoRoom = "no_room",
+    RateLimited = "rate_limited",
 } }
 names! { Rung {
     Normal = "normal",
@@ -229,6 +253,7 @@ names! { Rung {
     NextTier = "next_tier",
     Panic = "panic",
     Origin = "origin",
+    Shed = "shed",
     Refuse = "refuse",
 } }
 names! { Role {
@@ -325,6 +350,9 @@ fn decide(
     if !query.only.is_empty() {
         restriction::restrict(&request, query.only, &mut evaluation);
     }
+    if snapshot.signals().turn > 0 {
+        overload::admit(&request, &mut evaluation);
+    }
     tell_estimates(&request, &mut evaluation);
     evaluation.when_failures = failures;
     evaluation
@@ -397,8 +425,26 @@ impl Evaluation {
             shared: None,
             picks: ArrayVec::new(),
             expected_gb: 0.0,
+            is_tried_once: false,
+            shed: None,
             when_failures: WhenFailures::default(),
         }
+    }
+
+    /// The node named first, or the one that would be if it had room.
+    pub fn first_node(&self) -> Option<NodeIndex> {
+        let named = self.picks.first().map(|pick| pick.node);
+        named.or_else(|| self.shed?.node)
+    }
+
+    /// Turns the request away: no node is named, and the caller is told when to come back.
+    pub fn turn_away(&mut self, reason: Reason, shed: Shed) {
+        self.verdict = Verdict::Shed;
+        self.reason = reason;
+        self.rung = Rung::Shed;
+        self.shed = Some(shed);
+        self.is_tried_once = false;
+        self.picks.clear();
     }
 
     /// The sites whose nodes the key was ranked over.

@@ -7,6 +7,7 @@ use super::share::Shared;
 use super::{Request, parent};
 use crate::balance::spill;
 use crate::hash;
+use crate::policy::Priority;
 
 /// How many of the sites, best first, share the key.
 pub(super) fn scope_of(request: &Request<'_, '_>, sites: &[ScoredSite]) -> usize {
@@ -72,7 +73,9 @@ impl Reach {
     }
 
     fn of(request: &Request<'_, '_>, mut sites: ArrayVec<ScoredSite, MAX_SCORED_SITES>) -> Self {
-        let site_spilled = is_given_away(request, &sites);
+        // Critical requests keep their site too.
+        let may_spill = request.plan.priority != Priority::Critical;
+        let site_spilled = may_spill && is_given_away(request, &sites);
         let usable = sites.get(usize::from(site_spilled)..).unwrap_or_default();
         let scope = scope_of(request, usable);
         if site_spilled && let Some(better) = sites.get_mut(..=scope) {

@@ -2,6 +2,7 @@
 
 use super::document::{PolicySpec, RuleDocument};
 use super::expectation::{MAX_EXPECTATIONS, MAX_RULE_EXPECTATIONS};
+use super::rate_limit::MAX_LIMITS;
 use crate::document::{Checker, Code, Path};
 use crate::topology::MAX_SITES;
 
@@ -54,6 +55,7 @@ pub(super) fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpe
         (score.field("bias"), spec.score.bias.len(), MAX_SITES),
         (path.field("pools"), spec.pools.len(), MAX_POOLS),
         (path.field("classes"), spec.classes.len(), MAX_CLASSES),
+        (path.field("limits"), spec.limits.len(), MAX_LIMITS),
         (path.field("rules"), spec.rules.len(), MAX_RULES),
     ];
     let mut fit = true;

@@ -20,6 +20,7 @@ mod origin;
 mod overlap;
 mod overrides;
 mod plan;
+mod rate_limit;
 mod rollout;
 mod routing;
 mod scoring;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 pub use compile::{Compiled, check_alone, compile};
 pub use document::{
     Action, Affinity, CohortDocument, GuardDocument, MetricDocument, PanicMode, PolicyDocument,
-    RolloutDocument, StageDocument, WhenInconclusiveDocument,
+    Priority, RolloutDocument, StageDocument, WhenInconclusiveDocument,
 };
 pub use example::{Example, List, Request, Then};
 pub use expectation::{Area, Claim, Expectation, MAX_EXPECTATIONS, MAX_RULE_EXPECTATIONS, Whose};
@@ -50,6 +51,7 @@ pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
 pub use numbers::{ClassNumber, Numbered, Numbers, SetNumber};
 pub use operation::{LOAD_REPORT_PERIOD_MS, Operation};
 pub use plan::{Class, Plan, PlanTier, Pool, Rule};
+pub use rate_limit::RateLimit;
 pub use rollout::MAX_WINDOW_MS;
 pub use routing::{Known, Matched, Routing};
 pub use set_name::SetName;

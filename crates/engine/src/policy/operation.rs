@@ -5,6 +5,7 @@
 use super::document::{
     BreakerDocument, PolicySpec, ProbeDocument, ProbeKind, SignalDocument, WeightsDocument,
 };
+use crate::balance::retry_budget::Budget;
 use crate::document::{Checker, Code, DurationMs, Path};
 use crate::number::narrow;
 
@@ -40,6 +41,10 @@ pub struct Operation {
     pub moved_ratio_per_minute: f64,
     /// Share of a pool's weight that must be healthy, 0 to 1.
     pub min_healthy_ratio: f64,
+    /// The utilisation that nodes are kept at by shedding requests, above 0 and at most 1; without it nothing is shed.
+    pub max_utilisation: Option<f64>,
+    /// What may be tried again; without it everything may be.
+    pub retry_budget: Option<Budget>,
     /// Share of the fleet's weight that a topology may take away unconfirmed, 0 to 1.
     pub max_removed_ratio: f64,
 }
@@ -64,6 +69,11 @@ impl Operation {
             switch_dwell_ms: margin.dwell.as_ms(),
             moved_ratio_per_minute: spec.change_budget.moved_percent_per_minute / 100.0,
             min_healthy_ratio: spec.panic.min_healthy_percent / 100.0,
+            max_utilisation: (spec.overload.max_utilisation_percent).map(|percent| percent / 100.0),
+            retry_budget: spec.retries.budget_percent.map(|percent| Budget {
+                ratio: percent / 100.0,
+                min_per_second: spec.retries.min_per_second,
+            }),
             max_removed_ratio: spec.topology_guard.max_removed_percent / 100.0,
         }
     }
@@ -158,6 +168,23 @@ fn check(checker: &mut Checker<'_>, path: &Path<'_>, spec: &PolicySpec) {
             &allowed,
         );
     }
+    if let Some(percent) = spec.overload.max_utilisation_percent {
+        let overload = path.field("overload");
+        let path = overload.field("max_utilisation_percent");
+        checker.in_range(Code::P006, &path, percent, &(50.0..=100.0));
+    }
+    let retries = path.field("retries");
+    if let Some(percent) = spec.retries.budget_percent {
+        let path = retries.field("budget_percent");
+        checker.in_range(Code::P006, &path, percent, &(1.0..=100.0));
+    }
+    let least = retries.field("min_per_second");
+    checker.in_range(
+        Code::P006,
+        &least,
+        spec.retries.min_per_second,
+        &(0.0..=10_000.0),
+    );
     check_durations(checker, path, spec);
     check_probe(checker, &path.field("probe"), spec);
     check_load_age(checker, &path.field("signals"), spec);

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use super::matcher::{Conditions, Matcher, WhenFailures};
 use super::origin::Origin;
 use super::overrides::Overrides;
-use super::{Class, NodeSet, PanicMode, Pool, Rule, SetIndex};
+use super::{Class, NodeSet, PanicMode, Plan, Pool, RateLimit, Rule, SetIndex};
 use crate::date::Date;
 use crate::geo::Location;
 use crate::geo::place::{Asn, Country};
@@ -27,6 +27,7 @@ pub struct Routing {
     pub(super) pools: Vec<Pool>,
     pub(super) classes: Vec<Class>,
     pub(super) rules: Vec<Rule>,
+    pub(super) limits: Vec<RateLimit>,
     pub(super) matcher: Matcher,
     pub(super) node_sets: Vec<NodeSet>,
     /// By set: most nodes that carry one hot key.
@@ -88,6 +89,12 @@ impl Routing {
     /// All rules, first match first.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The limits that requests of a plan count for.
+    pub fn limits_of(&self, plan: &Plan) -> impl Iterator<Item = &RateLimit> {
+        let positions = plan.limits.iter();
+        positions.filter_map(|at| self.limits.get(usize::from(*at)))
     }
 
     /// Whether any rule was to end before `today`.

@@ -47,6 +47,10 @@ pub struct Signals {
     pub hot: HotTable,
     /// Sites that are tried with a slice of keys.
     pub trials: Trials,
+    /// Of all requests, so many 256ths may be tried once only.
+    pub retries_withheld: u8,
+    /// Which turn it is, of those in which the same requests are shed, or may be tried once only; 0 while none are.
+    pub turn: u32,
     /// Whether this sidecar seems cut off: verdicts are frozen.
     pub isolated: bool,
     /// Changes whenever a node's admission or weight does: tables are made anew then.
@@ -70,6 +74,8 @@ pub struct NodeSignals {
     pub spill: u8,
     /// Of the keys that would come to it so, so many 256ths stay where they are, for it has no room; 255 is all.
     pub full: u8,
+    /// What it sheds: its level, see [`overload`](crate::balance::overload).
+    pub shed: u16,
     /// Whether it has more requests in flight than most.
     pub is_hot: bool,
     /// Requests in flight.
@@ -86,6 +92,7 @@ impl Default for NodeSignals {
             headroom: 1.0,
             spill: 0,
             full: 0,
+            shed: 0,
             is_hot: false,
             in_flight: 0.0,
             latency_ms: 0.0,

@@ -5,7 +5,7 @@
 use crate::geo::group::Group;
 use crate::hash::KeyHash;
 use crate::model::{LaneIndex, NodeIndex, SiteIndex};
-use crate::policy::{ClassNumber, SetNumber};
+use crate::policy::{ClassNumber, Priority, SetNumber};
 use crate::query::MAX_CANDIDATES;
 
 /// Longest time that is believed, in microseconds: ten minutes.
@@ -119,6 +119,8 @@ pub struct Dispatch {
     pub group: Option<Group>,
     /// The content class.
     pub class: ClassNumber,
+    /// Who is served when there is not room for all.
+    pub priority: Priority,
     /// Whether the node was chosen among the copies of a hot key.
     pub hot: bool,
     /// All nodes that were named.

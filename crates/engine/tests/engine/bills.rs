@@ -18,7 +18,7 @@ use tradewind_engine::geo::Location;
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::hash::KeyHash;
 use tradewind_engine::model::{NodeIndex, SiteIndex};
-use tradewind_engine::policy::{self, Affinity, ClassNumber, SetNumber};
+use tradewind_engine::policy::{self, Affinity, ClassNumber, Priority, SetNumber};
 use tradewind_engine::query::{Client, Query};
 use tradewind_engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, Dispatch, LoadReport, Named, Outcome, Reporter,
@@ -228,6 +228,7 @@ impl Engine {
             node,
             group: None,
             class: ClassNumber(0),
+            priority: Priority::Normal,
             hot: false,
             named: Named::new([node]),
             is_reusable: false,

@@ -21,7 +21,7 @@ use tradewind_engine::health::breaker::{Breaker, Cause, State, Step, Transition}
 use tradewind_engine::health::trials::{Finding, Trials};
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::policy::document::BreakerDocument;
-use tradewind_engine::policy::{self, Affinity, ClassNumber, SetNumber};
+use tradewind_engine::policy::{self, Affinity, ClassNumber, Priority, SetNumber};
 use tradewind_engine::query::Query;
 use tradewind_engine::signal::observation::{
     AttemptResult, CacheResult, DecisionNumber, Dispatch, Named, Outcome, Reporter,
@@ -574,6 +574,7 @@ impl Run {
             node,
             group: None,
             class: ClassNumber(0),
+            priority: Priority::Normal,
             hot: false,
             named: Named::new(std::iter::once(node).chain(others)),
             is_reusable: false,

@@ -1,5 +1,6 @@
 //! The engine by its calls: golden scenarios and vectors, properties of everything generated, oracles in plain arithmetic.
 
+mod admission;
 mod bills;
 mod breaker_properties;
 #[expect(

@@ -125,7 +125,7 @@ prop_compose! {
         (spill, full) in (prop_oneof![Just(0_u8), any::<u8>()], prop_oneof![Just(0_u8), any::<u8>()]),
         (is_hot, in_flight, latency_ms) in (any::<bool>(), 0.0..1e9_f32, 0.0..6e5_f32),
     ) -> NodeSignals {
-        NodeSignals { admission, weight_factor, headroom, spill, full, is_hot, in_flight, latency_ms }
+        NodeSignals { admission, weight_factor, headroom, spill, full, shed: 0, is_hot, in_flight, latency_ms }
     }
 }
 

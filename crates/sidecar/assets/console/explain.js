@@ -68,7 +68,7 @@ const prose = (lines) => lines.map((line) => line.trim().replace(/^[a-z]+(?=[ ,]
 export function answer(told, { policy, query, kept }) {
   const { decision, explanation } = told;
   const first = decision.candidates?.[0];
-  const isRefused = decision.verdict === 'VERDICT_REFUSE';
+  const isRefused = decision.verdict !== 'VERDICT_ROUTE';
   const headline = explanation.headline || (isRefused || !first ? `Refused: ${decision.reason.replaceAll('_', ' ')}.`
     : `${first.node} at ${first.site} serves it${first.expected_ms == null ? '' : `, expected ${fmt.ms(first.expected_ms)}`}.`);
   const scored = bill(told);

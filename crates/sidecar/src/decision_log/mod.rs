@@ -94,11 +94,11 @@ impl DecisionLog {
         Ok(Running { log, thread })
     }
 
-    /// Whether a decision goes into the log: every one that is refused, degraded or spilled, and of the others those that are
+    /// Whether a decision goes into the log: every one that is refused, shed, degraded or spilled, and of the others those that are
     /// sampled. One that finds no room is counted here, so that nothing is made ready for it.
     pub fn wants(&self, is_sampled: bool, verdict: Verdict, purity: Purity) -> bool {
         let is_notable =
-            verdict == Verdict::Refuse || matches!(purity, Purity::Degraded | Purity::Spilled);
+            verdict != Verdict::Route || matches!(purity, Purity::Degraded | Purity::Spilled);
         if !is_sampled && !is_notable {
             return false;
         }

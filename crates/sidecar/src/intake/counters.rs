@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use crate::state::rows::{MAX_ROWS, NONE, OTHER, Rows};
 use tradewind_engine::decision::{Decision, Purity};
-use tradewind_engine::evaluate::{MatchedBy, Reason};
+use tradewind_engine::evaluate::{MatchedBy, Reason, Verdict};
 use tradewind_engine::geo::place::{Precision, Source};
+use tradewind_engine::policy::Priority;
 
 /// Upper bounds of the duration histogram, in nanoseconds.
 pub const DURATION_BOUNDS_NS: [u64; 14] = [
     100, 200, 300, 400, 500, 750, 1_000, 1_500, 2_000, 5_000, 10_000, 50_000, 100_000, 1_000_000,
 ];
+
+/// What requests are shed for.
+pub const SHED_FOR: [Reason; 2] = [Reason::NoRoom, Reason::RateLimited];
 
 /// Every how many decisions one is timed: reading the clock twice costs a fifth of a decision.
 pub const TIMED_EVERY: u64 = 64;
@@ -26,6 +30,8 @@ pub struct DecisionCounters {
     when_errors: Box<[AtomicU64]>,
     /// By the row of the rule that decided; those that no rule decided stand at [`NONE`].
     by_rule: Box<[AtomicU64]>,
+    /// By the row of the rule, then priority, then why.
+    shed: Box<[AtomicU64]>,
     rejected: AtomicU64,
     durations: [AtomicU64; DURATION_BOUNDS_NS.len() + 1],
     duration_sum_ns: AtomicU64,
@@ -39,6 +45,9 @@ impl Default for DecisionCounters {
             places: std::array::from_fn(|_| AtomicU64::new(0)),
             when_errors: (0..MAX_ROWS).map(|_| AtomicU64::new(0)).collect(),
             by_rule: (0..MAX_ROWS).map(|_| AtomicU64::new(0)).collect(),
+            shed: (0..MAX_ROWS * Priority::ALL.len() * SHED_FOR.len())
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             rejected: AtomicU64::new(0),
             durations: std::array::from_fn(|_| AtomicU64::new(0)),
             duration_sum_ns: AtomicU64::new(0),
@@ -64,6 +73,13 @@ impl DecisionCounters {
         };
         if let Some(counter) = self.by_rule.get(rule) {
             bump(counter, 1);
+        }
+        if evaluation.verdict == Verdict::Shed {
+            let priority = decision.plan().map(|plan| plan.priority);
+            let cell = shed_cell(rule, priority.unwrap_or_default(), evaluation.reason);
+            if let Some(counter) = self.shed.get(cell) {
+                bump(counter, 1);
+            }
         }
         let place = &evaluation.located.place;
         if let Some(counter) = self.places.get(place_cell(place.source, place.precision())) {
@@ -118,6 +134,11 @@ impl DecisionCounters {
         read(self.by_rule.get(row))
     }
 
+    /// Decisions by the rule with this row that were shed for this reason, one of [`SHED_FOR`].
+    pub fn shed(&self, row: usize, priority: Priority, reason: Reason) -> u64 {
+        read(self.shed.get(shed_cell(row, priority, reason)))
+    }
+
     /// Requests that could not be read.
     pub fn rejected(&self) -> u64 {
         read(Some(&self.rejected))
@@ -136,6 +157,11 @@ impl DecisionCounters {
 
 fn read(counter: Option<&AtomicU64>) -> u64 {
     counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+}
+
+fn shed_cell(row: usize, priority: Priority, reason: Reason) -> usize {
+    let why = SHED_FOR.iter().position(|it| *it == reason).unwrap_or(0);
+    (row * Priority::ALL.len() + usize::from(priority.rank())) * SHED_FOR.len() + why
 }
 
 fn place_cell(source: Source, precision: Precision) -> usize {

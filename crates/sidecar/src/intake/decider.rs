@@ -9,6 +9,7 @@ use crate::decision_log::{DecisionLog, Logged};
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
+use crate::state::limiter::Limiter;
 use crate::state::shadow::COMPARED_EVERY;
 use crate::state::{Published, State};
 use crate::trace::context::{Caller, TraceContext};
@@ -149,7 +150,9 @@ impl Decider {
         let started = (is_timed || watch.is_timed).then(clock::now);
         let id_number = shared.id_prefix | (number & (DecisionNumber::COPY - 1));
         let id = shared.state.receipts.key().id(id_number);
-        let decided = decide(published, question, id.as_str(), answer);
+        // A dry run uses nothing up.
+        let limiter = (!question.dry_run).then_some(&shared.state.limiter);
+        let decided = decide((published, limiter), question, id.as_str(), answer);
         let (evaluation, answer) = match decided {
             Ok(decided) => decided,
             Err(error) => {
@@ -293,7 +296,7 @@ impl Made<'_> {
 }
 
 fn decide<A>(
-    published: &Published,
+    (published, limiter): (&Published, Option<&Limiter>),
     question: &Question<'_>,
     id: &str,
     answer: impl FnOnce(&Ruling<'_>) -> A,
@@ -301,7 +304,10 @@ fn decide<A>(
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
     let reading = published.snapshot.reading();
     let query = buffer.read_question(question, &mut room, reading)?;
-    let evaluation = evaluate(&published.snapshot, &query);
+    let mut evaluation = evaluate(&published.snapshot, &query);
+    if let Some(limiter) = limiter {
+        limiter.check(clock::now, (&published.snapshot, &query), &mut evaluation);
+    }
     let mut envelope = envelope(published, (question, evaluation.lane), id);
     if question.want_place {
         envelope.known_place = known_place(&published.snapshot, &query);

@@ -375,10 +375,10 @@ fn explained(
     Some(Explanation::new(&published.snapshot, &query, evaluation))
 }
 
-/// Whether a decision is one that people look for: refused or degraded. What is not pure for other reasons is in the
+/// Whether a decision is one that people look for: without a node, or degraded. What is not pure for other reasons is in the
 /// ordinary course of things, such as the many requests for hot keys, and would fill the ring.
 pub fn is_notable(verdict: Verdict, purity: Purity) -> bool {
-    verdict == Verdict::Refuse || purity == Purity::Degraded
+    verdict != Verdict::Route || purity == Purity::Degraded
 }
 
 /// Whether the decision with this number is sampled: the same numbers always, spread evenly.
@@ -406,6 +406,7 @@ mod tests {
             let notable = is_notable(Verdict::Route, *purity);
             assert_eq!(notable, *purity == Purity::Degraded, "{purity:?}");
             assert!(is_notable(Verdict::Refuse, *purity));
+            assert!(is_notable(Verdict::Shed, *purity));
         }
     }
 

@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::doors::admin::AdminDesk;
 use crate::doors::envoy::metrics::EnvoySources;
 use crate::identity::Access;
-use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters};
+use crate::intake::counters::{DURATION_BOUNDS_NS, DecisionCounters, SHED_FOR};
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::counters::GateCounters;
@@ -32,6 +32,7 @@ use tradewind_engine::decision::Purity;
 use tradewind_engine::evaluate::{Reason, Verdict};
 use tradewind_engine::geo::place::{Precision, Source};
 use tradewind_engine::lifecycle::DocumentState;
+use tradewind_engine::policy::Priority;
 
 /// Everything that is shown under `/metrics`.
 #[derive(Debug, Clone)]
@@ -121,6 +122,7 @@ impl Sources {
             }
         }
         self.encode_rules(encoder)?;
+        self.encode_shed(encoder)?;
         self.encode_places(encoder)?;
         self.encode_when_errors(encoder)?;
         let help = "Requests that could not be read";
@@ -139,6 +141,28 @@ impl Sources {
             if row > rows::OTHER || count > 0 {
                 ConstCounter::new(count)
                     .encode(family.encode_family(&[("rule", name.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_shed(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that were turned away because there is too much to do, by rule, its priority, and why";
+        let mut family = encoder.encode_descriptor("shed", help, None, MetricType::Counter)?;
+        for (row, name) in self.state.row_names.decided.load().iter().enumerate() {
+            for (priority, reason) in Priority::ALL.iter().flat_map(|priority| {
+                let reasons = SHED_FOR.iter();
+                reasons.map(move |reason| (*priority, *reason))
+            }) {
+                let count = self.sum(|worker| worker.shed(row, priority, reason));
+                if count > 0 {
+                    let labels = [
+                        ("rule", name.as_str()),
+                        ("priority", priority.name()),
+                        ("reason", reason.name()),
+                    ];
+                    ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                }
             }
         }
         Ok(())
@@ -446,9 +470,13 @@ fn is_alarming(row: usize, reason: Reason, purity: Purity) -> bool {
         Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool => {
             row == rows::NONE && purity == Purity::Pure
         }
-        Reason::NoNode | Reason::Readmitted | Reason::NextTier | Reason::Panic | Reason::Origin => {
-            row > rows::OTHER && purity == Purity::Degraded
-        }
+        Reason::NoNode
+        | Reason::NoRoom
+        | Reason::RateLimited
+        | Reason::Readmitted
+        | Reason::NextTier
+        | Reason::Panic
+        | Reason::Origin => row > rows::OTHER && purity == Purity::Degraded,
         _ => false,
     }
 }
@@ -458,6 +486,7 @@ pub(super) fn verdict_of(reason: Reason) -> Verdict {
         Reason::RefusedByRule | Reason::NoRule | Reason::UnknownPool | Reason::NoNode => {
             Verdict::Refuse
         }
+        Reason::NoRoom | Reason::RateLimited => Verdict::Shed,
         _ => Verdict::Route,
     }
 }

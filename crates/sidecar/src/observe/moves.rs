@@ -109,7 +109,7 @@ fn ask<T>(published: &Published, kept: &Kept, look: impl FnOnce(&Evaluation) -> 
 
 fn first(published: &Published, evaluation: &Evaluation) -> First {
     let topology = published.snapshot.topology();
-    let node: NodeIndex = evaluation.picks.first()?.node;
+    let node: NodeIndex = evaluation.first_node()?;
     let site: SiteIndex = topology.site_of(node);
     Some((
         topology.node(node).id.clone(),

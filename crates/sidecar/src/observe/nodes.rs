@@ -12,14 +12,14 @@ use tradewind_engine::signal::observation::AttemptResult;
 use tradewind_engine::topology::{Node, Topology};
 
 /// Nodes with metrics of their own; of larger fleets the first so many by id. Metrics of sites count the others too, and
-/// `/debug/nodes?site=` shows them. Each has ten series, of some 70 bytes a scrape.
+/// `/debug/nodes?site=` shows them. Each has eleven series, of some 70 bytes a scrape.
 const MAX_NODES: usize = 2_000;
 
 /// A gauge of a node: its name, what it says, and where that is read.
 type Gauge = (&'static str, &'static str, fn(&NodeView) -> f64);
 
 /// All gauges.
-const GAUGES: [Gauge; 4] = [
+const GAUGES: [Gauge; 5] = [
     (
         "node_weight_ratio",
         "Share of its capacity that a node races with: condition times ramp; 0 while it is not used for all of its keys",
@@ -39,6 +39,11 @@ const GAUGES: [Gauge; 4] = [
         "node_spill_ratio",
         "Share of a node's keys that go to the next in their order",
         |node| node.spill_ratio,
+    ),
+    (
+        "node_shed_ratio",
+        "Share of the requests for a node that are turned away because it cannot do all of them",
+        |node| node.shed_ratio,
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 pub mod doors;
 pub mod followers;
+pub mod limiter;
 pub mod receipts;
 pub mod rows;
 pub mod shadow;
@@ -24,6 +25,7 @@ use crate::view::journal::Journal;
 use crate::view::rule_hits::RuleHits;
 use crate::wire::answer::EncodedNodes;
 use followers::Followers;
+use limiter::Limiter;
 use rows::{RowNames, Rows};
 use shadow::Shadow;
 use tradewind_engine::edition::Texts;
@@ -130,6 +132,8 @@ pub struct State {
     pub rollouts: watch::Sender<Rollouts>,
     /// The names of all that was ever counted by name.
     pub row_names: RowNames,
+    /// What limits of the policy have let through.
+    pub limiter: Limiter,
     /// Places for followers.
     pub followers: Followers,
     /// What ids of decisions are tagged with.

@@ -74,6 +74,7 @@ fn about(event: Event, snapshot: &Snapshot) -> Option<Box<str>> {
         | Event::EjectionDenied { node }
         | Event::Probe { node, .. }
         | Event::Overloaded { node, .. }
+        | Event::Shedding { node, .. }
         | Event::Condition { node, .. } => Some(topology.node(node).id.clone()),
         Event::SiteTerms { site, .. } | Event::SiteTrial { site, .. } => {
             Some(topology.site(site).id.clone())

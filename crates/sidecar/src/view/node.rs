@@ -49,6 +49,8 @@ pub struct NodeView {
     pub headroom: f32,
     /// Share of its keys that spill, 0 to 1.
     pub spill_ratio: f64,
+    /// Share of the requests for it that are shed, 0 to 1.
+    pub shed_ratio: f64,
     /// Requests per second sent to it by this sidecar.
     pub requests_per_second: f64,
     /// Median service time in ms.
@@ -138,6 +140,11 @@ pub(super) fn node_view(
         ramp_ratio: notes.ramp(now, operation.slow_start_ms),
         headroom: report.signals.headroom,
         spill_ratio: f64::from(report.signals.spill) / 256.0,
+        shed_ratio: if report.signals.shed > 0 {
+            notes.overload.shed_ratio()
+        } else {
+            0.0
+        },
         requests_per_second: notes.rate,
         service_p50_ms: notes.median_ms(),
         service_p90_ms: p90_us.map(|us| us_to_ms(to_u64(us))),

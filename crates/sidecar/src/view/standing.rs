@@ -103,6 +103,15 @@ pub fn of_node(
     };
     let out = by_admission(view);
     out.or_else(|| by_weight(view)).unwrap_or_else(|| {
+        if view.shed_ratio > 0.0 {
+            let share = words::share(view.shed_ratio);
+            return Standing::new(Mark::Bad, format!("turns away {share}"))
+                .because(format!(
+                    "{} Nobody has room for {share} of the requests for it.",
+                    busy(view.utilisation.map(f64::from))
+                ))
+                .until("when it is asked for what it can do, or others have room");
+        }
         if view.spill_ratio > 0.0 {
             let share = words::share(view.spill_ratio);
             return Standing::new(Mark::Warn, format!("sheds {share}"))

@@ -118,6 +118,7 @@ fn kind(event: &Event) -> &'static str {
         Event::EjectionDenied { .. } => "ejections_denied",
         Event::Probe { .. } => "probes",
         Event::Overloaded { .. } => "overloads",
+        Event::Shedding { .. } => "shedding",
         Event::Condition { .. } => "conditions",
         Event::Readmission { .. } => "readmissions",
         Event::SiteTerms { .. } => "site_terms",
@@ -159,6 +160,13 @@ fn write(event: &Event, snapshot: &Snapshot) {
             utilisation,
             lasted_ms,
         } => overloaded(name(node), is, utilisation, lasted_ms),
+        Event::Shedding {
+            node,
+            is,
+            ratio,
+            utilisation,
+            lasted_ms,
+        } => shedding((name(node), is), ratio, utilisation, lasted_ms),
         Event::Condition {
             node,
             level,
@@ -264,6 +272,24 @@ fn overloaded(node: &str, is: bool, utilisation: Option<f64>, lasted_ms: u64) {
             utilisation,
             lasted_ms,
             "a node's load is not too high any more"
+        );
+    }
+}
+
+fn shedding((node, is): (&str, bool), ratio: f64, utilisation: Option<f64>, lasted_ms: u64) {
+    if is {
+        tracing::warn!(
+            node,
+            ratio,
+            utilisation,
+            "a node is asked for more than it can do, the least important requests are shed"
+        );
+    } else {
+        tracing::info!(
+            node,
+            utilisation,
+            lasted_ms,
+            "a node can do all that it is asked for, nothing is shed any more"
         );
     }
 }

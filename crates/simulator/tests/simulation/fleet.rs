@@ -35,6 +35,8 @@ pub(crate) struct Fleet {
     pub(crate) has_regional: bool,
     pub(crate) candidates: u8,
     pub(crate) spec: &'static str,
+    /// Rules before the one that takes everything.
+    pub(crate) rules: &'static str,
 }
 
 impl Default for Fleet {
@@ -46,6 +48,7 @@ impl Default for Fleet {
             has_regional: false,
             candidates: 3,
             spec: "",
+            rules: "",
         }
     }
 }
@@ -111,8 +114,8 @@ impl Fleet {
         };
         let text = format!(
             "apiVersion: tradewind/v1\nkind: Policy\nspec:\n{}  pools:\n  - {{name: edge, select: {{tier: edge}}}}\n{}  \
-             rules:\n  - {{name: all, owner: test, rollback: none, candidates: {}, pools: [{}]}}\n",
-            self.spec, regional.0, self.candidates, regional.1
+             rules:\n{}  - {{name: all, owner: test, rollback: none, candidates: {}, pools: [{}]}}\n",
+            self.spec, regional.0, self.rules, self.candidates, regional.1
         );
         let compiled = policy::compile("policy.yaml", &text, topology);
         Arc::new(

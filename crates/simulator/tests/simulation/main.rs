@@ -11,6 +11,7 @@
     reason = "a fleet that cannot be made is a failure; counts are small; figures and seeds are told"
 )]
 
+mod admission;
 mod balance;
 mod blame;
 mod failures;

@@ -9,6 +9,7 @@ pub mod rebuild;
 use std::sync::Arc;
 
 use super::proto;
+use tradewind_engine::balance::overload;
 use tradewind_engine::geo::Location;
 use tradewind_engine::hash::KeyHash;
 use tradewind_engine::model::{AdminState, SiteIndex, printable};
@@ -84,6 +85,9 @@ pub fn state_message(snapshot: &Snapshot, revision: u64) -> proto::FollowedState
         busy_nodes: nodes.iter().map(|n| u8::from(n.is_hot)).collect(),
         in_flight: nodes.iter().map(|n| n.in_flight).collect(),
         latency_ms: nodes.iter().map(|n| n.latency_ms).collect(),
+        node_sheds: sheds_message(nodes),
+        turn: signals.turn,
+        retries_withheld: u32::from(signals.retries_withheld),
         site_spills: signals.sites.iter().map(|s| s.spill).collect(),
         node_fullness: nodes.iter().map(|n| n.full).collect(),
         site_fullness: signals.sites.iter().map(|s| s.full).collect(),
@@ -140,6 +144,11 @@ pub fn read_state(message: &proto::FollowedState) -> Result<SidecarState, StateF
             hot: hot(message)?,
             trials: paths::trials(message)?,
             numbers: Arc::default(),
+            turn: message.turn,
+            retries_withheld: u8::try_from(message.retries_withheld).map_err(|_| {
+                let told = message.retries_withheld;
+                fault("retries_withheld", format!("is {told}, must be 0 to 255"))
+            })?,
             isolated: message.isolated,
             weights_version: 0,
             terms_version: 0,
@@ -251,10 +260,13 @@ fn nodes(message: &proto::FollowedState) -> Result<Vec<NodeSignals>, StateFault>
     let numbers = (message.weight_factors.iter().zip(&message.headrooms))
         .zip(message.in_flight.iter().zip(&message.latency_ms));
     let fullness = fullness("node_fullness", &message.node_fullness, count)?;
-    let spills = message.node_spills.iter().zip(fullness);
+    let spills = (message.node_spills.iter().zip(fullness)).zip(sheds(message, count)?);
     let bytes = (message.admissions.iter().zip(spills)).zip(&message.busy_nodes);
     let read = bytes.zip(numbers).map(
-        |(((admission, (spill, full)), busy), ((weight, headroom), (in_flight, latency)))| {
+        |(
+            ((admission, ((spill, full), shed)), busy),
+            ((weight, headroom), (in_flight, latency)),
+        )| {
             let admission = match admission {
                 0 => Admission::Admitted,
                 1 => {
@@ -279,6 +291,7 @@ fn nodes(message: &proto::FollowedState) -> Result<Vec<NodeSignals>, StateFault>
                 headroom: amount("headrooms", *headroom)?,
                 spill: *spill,
                 full,
+                shed,
                 is_hot: *busy != 0,
                 in_flight: amount("in_flight", *in_flight)?,
                 latency_ms: amount("latency_ms", *latency)?,
@@ -298,6 +311,33 @@ fn fullness<'m>(
         same_length(field, told.len(), count)?;
     }
     Ok(told.iter().copied().chain(std::iter::repeat(0)))
+}
+
+/// What nodes shed; nothing while none does.
+fn sheds_message(nodes: &[NodeSignals]) -> Vec<u32> {
+    if nodes.iter().all(|node| node.shed == 0) {
+        return Vec::new();
+    }
+    nodes.iter().map(|node| u32::from(node.shed)).collect()
+}
+
+/// What each of `count` nodes sheds; an empty list stands for nothing.
+fn sheds(message: &proto::FollowedState, count: usize) -> Result<Vec<u16>, StateFault> {
+    let told = &message.node_sheds;
+    if told.is_empty() {
+        return Ok(vec![0; count]);
+    }
+    same_length("node_sheds", told.len(), count)?;
+    let level = |told: &u32| {
+        let level = u16::try_from(*told).ok();
+        level
+            .filter(|it| *it <= overload::MAX_LEVEL)
+            .ok_or_else(|| {
+                let problem = format!("holds {told}, must be 0 to {}", overload::MAX_LEVEL);
+                fault("node_sheds", problem)
+            })
+    };
+    told.iter().map(level).collect()
 }
 
 fn sites(message: &proto::FollowedState) -> Result<Vec<SiteSignals>, StateFault> {

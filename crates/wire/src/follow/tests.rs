@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tradewind_engine::balance::overload;
 use tradewind_engine::geo::Location;
 use tradewind_engine::geo::cell::Cell;
 use tradewind_engine::geo::group::Group;
@@ -32,15 +33,21 @@ fn admission() -> impl Strategy<Value = Admission> {
 
 fn node() -> impl Strategy<Value = NodeSignals> {
     let numbers = (0.001..=1.0_f32, 0.0..9.0_f32, 0.0..99.0_f32, 0.0..99.0_f32);
-    let spills = (any::<u8>(), any::<u8>());
+    let spills = (any::<u8>(), any::<u8>(), 0..=overload::MAX_LEVEL);
     (admission(), spills, any::<bool>(), numbers).prop_map(
-        |(admission, (spill, full), is_hot, (weight_factor, headroom, in_flight, latency_ms))| {
+        |(
+            admission,
+            (spill, full, shed),
+            is_hot,
+            (weight_factor, headroom, in_flight, latency_ms),
+        )| {
             NodeSignals {
                 admission,
                 weight_factor,
                 headroom,
                 spill,
                 full,
+                shed,
                 is_hot,
                 in_flight,
                 latency_ms,
@@ -133,6 +140,8 @@ fn signals() -> impl Strategy<Value = Signals> {
                 network: NetworkTable::lending(groups),
                 hot: HotTable::new(hot.collect()),
                 trials: Trials::new(trials.collect()),
+                turn: u32::from(isolated),
+                retries_withheld: 7 * u8::from(isolated),
                 isolated,
                 ..Signals::default()
             }
@@ -200,6 +209,7 @@ proptest! {
             weight_factors: floats.clone(),
             headrooms: floats.clone(),
             node_spills: bytes.clone(),
+            node_sheds: numbers.clone(),
             busy_nodes: bytes.clone(),
             in_flight: floats.clone(),
             latency_ms: floats.clone(),

@@ -915,7 +915,7 @@ pub struct DecideResponse {
     pub rule: ::prost::alloc::string::String,
     /// Why the verdict, or the first node, is what it is (docs/reasons.md): owner, hot_copy, spilled, site_spilled, probe,
     /// trial, less_loaded, owner_tried, site_tried, owner_out, outweighed, steered, restricted, readmitted, next_tier, panic,
-    /// origin, refused_by_rule, no_rule, unknown_pool, no_node.
+    /// origin, refused_by_rule, no_rule, unknown_pool, no_node, no_room, rate_limited.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
     /// Whether the first node is the one an undisturbed fleet would give: pure, spilled, hot, restricted, moved, steered or
@@ -923,7 +923,7 @@ pub struct DecideResponse {
     #[prost(string, tag = "7")]
     pub purity: ::prost::alloc::string::String,
     /// How far down the ladder of degradation the answer comes from: normal, unknown, overloaded, half_open, next_tier,
-    /// panic, origin, refuse.
+    /// panic, origin, shed, refuse.
     #[prost(string, tag = "8")]
     pub rung: ::prost::alloc::string::String,
     /// How long the answer may be reused for the same request; absent for not at all.
@@ -958,6 +958,15 @@ pub struct DecideResponse {
     #[prost(message, optional, tag = "17")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: ::core::option::Option<ClientPlace>,
+    /// Only with the verdict VERDICT_SHED: how long to wait before asking again, whole seconds. It differs between callers,
+    /// so that they do not come back at once.
+    #[prost(message, optional, tag = "18")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub retry_after: ::core::option::Option<::prost_types::Duration>,
+    /// How many of the candidates may be tried, 0 for all: further attempts have a budget (`spec.retries` of the policy), and a
+    /// failure that concerns most requests must not become several times the load.
+    #[prost(uint32, tag = "19")]
+    pub max_attempts: u32,
 }
 /// A node to use.
 #[derive(serde::Serialize)]
@@ -1469,6 +1478,16 @@ pub struct FollowedState {
     /// One byte a site: the same of groups of clients.
     #[prost(bytes = "vec", tag = "41")]
     pub site_fullness: ::prost::alloc::vec::Vec<u8>,
+    /// One a node: what it sheds, 0 to 768: the share of low requests in 256ths, beyond 256 that of normal ones, beyond 512 that
+    /// of critical ones. Empty for 0 everywhere.
+    #[prost(uint32, repeated, tag = "43")]
+    pub node_sheds: ::prost::alloc::vec::Vec<u32>,
+    /// Which turn it is, of those in which the same requests are shed, or may be tried once only; 0 while none are.
+    #[prost(uint32, tag = "44")]
+    pub turn: u32,
+    /// Of all requests, so many 256ths may be tried once only.
+    #[prost(uint32, tag = "45")]
+    pub retries_withheld: u32,
     /// Groups of clients with paths that are not what their distance says, by cell and operator; up to 16384.
     #[prost(message, repeated, tag = "28")]
     pub groups: ::prost::alloc::vec::Vec<FollowedGroup>,
@@ -1518,6 +1537,8 @@ pub enum Verdict {
     Route = 1,
     /// Serve the request elsewhere or not at all.
     Refuse = 2,
+    /// There is too much to do: no node is named, and the caller should come back after `retry_after`.
+    Shed = 3,
 }
 impl Verdict {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1529,6 +1550,7 @@ impl Verdict {
             Self::Unspecified => "VERDICT_UNSPECIFIED",
             Self::Route => "VERDICT_ROUTE",
             Self::Refuse => "VERDICT_REFUSE",
+            Self::Shed => "VERDICT_SHED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1537,6 +1559,7 @@ impl Verdict {
             "VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
             "VERDICT_ROUTE" => Some(Self::Route),
             "VERDICT_REFUSE" => Some(Self::Refuse),
+            "VERDICT_SHED" => Some(Self::Shed),
             _ => None,
         }
     }

@@ -49,9 +49,10 @@ impl Probe {
             ..Query::default()
         };
         let evaluation = evaluate(snapshot, &query);
-        let first = evaluation.picks.first();
+        // A key whose requests are shed for a while keeps its node.
+        let first = evaluation.first_node();
         Owner {
-            named: first.map(|pick| (pick.node, snapshot.topology().site_of(pick.node))),
+            named: first.map(|node| (node, snapshot.topology().site_of(node))),
             cell: evaluation.located.spot.map(|spot| spot.cell),
         }
     }

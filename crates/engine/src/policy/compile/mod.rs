@@ -19,14 +19,14 @@ use super::limits;
 use super::matcher::{Conditions, Matcher};
 use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
-use super::rollout;
 use super::{
     Class, Example, Expectation, Known, Operation, Plan, PlanTier, Policy, Routing, Rule,
     conditions, scoring, when,
 };
+use super::{rate_limit, rollout};
 use crate::document::{Checker, Code, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::geo::Location;
-use crate::model::{ClassIndex, Digest, NodeIndex};
+use crate::model::{ClassIndex, Digest, NodeIndex, RuleIndex};
 use crate::request::Reading;
 use crate::topology::{API_VERSION, Topology};
 
@@ -133,7 +133,11 @@ impl<'a, 's> Compiler<'a, 's> {
         let overrides = self.overrides(&spec_path.field("geo"));
         let default_place = self.default_place(&spec_path.field("geo"), &spec.geo);
         let pools = self.pools(&spec_path.field("pools"));
-        let (rules, conditions) = self.rules(&spec_path, &classes);
+        let (mut rules, conditions) = self.rules(&spec_path, &classes);
+        let (limits, of_rules) = rate_limit::compile(self.checker, &spec_path, spec);
+        for (rule, at) in rules.iter_mut().zip((0_u16..).map(RuleIndex)) {
+            rule.plan.limits = rate_limit::of_rule(&of_rules, at);
+        }
         self.lint(&spec_path);
         let topology = self.topology.filter(|_| self.checker.is_clean())?;
         self.check_default_place(&spec_path.field("geo"), (default_place, topology));
@@ -154,6 +158,7 @@ impl<'a, 's> Compiler<'a, 's> {
                 paths: spec.paths,
             },
             rules,
+            limits,
             matcher: Matcher::new(conditions),
             max_copies: self.max_copies(),
             node_sets: self.sets,
@@ -345,6 +350,8 @@ fn plan(
         attempt_timeout_ms: rule.attempt_timeout.map_or(1_000, whole_ms),
         sets_attempt_timeout: rule.attempt_timeout.is_some(),
         ttl_ms: rule.ttl.map_or(0, whole_ms),
+        priority: rule.priority,
+        limits: Box::default(),
         demands,
     }
 }

@@ -6,6 +6,7 @@
 mod example;
 mod expect;
 mod gates;
+mod limit;
 mod operation;
 mod rollout;
 mod rule;
@@ -28,9 +29,10 @@ pub use expect::{
     WhoseDocument,
 };
 pub use gates::GatesDocument;
+pub use limit::{LimitDocument, LimitPer, RetriesDocument};
 pub use operation::{
-    BreakerDocument, ChangeBudgetDocument, ProbeDocument, ProbeKind, SignalDocument,
-    SignalsDocument, SwitchMarginDocument, TopologyGuardDocument, WeightsDocument,
+    BreakerDocument, ChangeBudgetDocument, OverloadDocument, ProbeDocument, ProbeKind,
+    SignalDocument, SignalsDocument, SwitchMarginDocument, TopologyGuardDocument, WeightsDocument,
 };
 pub use rollout::{
     CohortDocument, GuardDocument, MetricDocument, RolloutDocument, StageDocument,
@@ -38,7 +40,7 @@ pub use rollout::{
 };
 pub use rule::{
     Action, KeyDocument, MatchDocument, NameMatchDocument, PathMatchDocument, PathMatchKind,
-    RuleDocument,
+    Priority, RuleDocument,
 };
 pub use score::{
     BiasDocument, CostTermDocument, MissTermDocument, NetworkTermDocument, ScoreDocument,
@@ -104,6 +106,16 @@ pub struct PolicySpec {
     /// How many keys may change their node without need.
     #[serde(default)]
     pub change_budget: ChangeBudgetDocument,
+    /// What becomes of requests when no node has room for them.
+    #[serde(default)]
+    pub overload: OverloadDocument,
+    /// How many requests are let through, of all or of each who asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 64)))]
+    pub limits: Vec<LimitDocument>,
+    /// How often requests may be tried again.
+    #[serde(default)]
+    pub retries: RetriesDocument,
     /// What is left for operators to confirm.
     #[serde(default)]
     pub topology_guard: TopologyGuardDocument,
@@ -154,6 +166,9 @@ impl Default for PolicySpec {
             slow_start_window: default_slow_start(),
             signals: SignalsDocument::default(),
             change_budget: ChangeBudgetDocument::default(),
+            overload: OverloadDocument::default(),
+            limits: Vec::new(),
+            retries: RetriesDocument::default(),
             topology_guard: TopologyGuardDocument::default(),
             decision_log: DecisionLogDocument::default(),
             plan: GatesDocument::default(),

@@ -152,6 +152,18 @@ pub struct ChangeBudgetDocument {
     pub moved_percent_per_minute: f64,
 }
 
+/// What becomes of requests when no node has room for them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct OverloadDocument {
+    /// Nodes are kept at this utilisation by shedding requests that are not critical, low ones first, where no other node has
+    /// room for them; what is above is a reserve for critical ones. 50 to 100; default: nothing is shed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 50, max = 100)))]
+    pub max_utilisation_percent: Option<f64>,
+}
+
 /// What is left for operators to confirm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]

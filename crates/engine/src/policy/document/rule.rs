@@ -44,6 +44,9 @@ pub struct RuleDocument {
     /// What to do with them.
     #[serde(default)]
     pub action: Action,
+    /// Who is served when there is not room for all.
+    #[serde(default)]
+    pub priority: Priority,
     /// Pools in the order they are tried, nearest tier first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
@@ -103,6 +106,35 @@ pub enum Action {
     Route,
     /// Name none.
     Refuse,
+}
+
+/// Who is served when there is not room for all, the least important first in order.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Shed before all others.
+    Low,
+    /// Shed once everything low is.
+    #[default]
+    Normal,
+    /// Keeps its node when others spill, and is shed once everything else is.
+    Critical,
+}
+
+crate::model::names! { Priority {
+    Low = "low",
+    Normal = "normal",
+    Critical = "critical",
+} }
+
+impl Priority {
+    /// Its place among all of them, from 0, which is shed first.
+    pub const fn rank(self) -> u8 {
+        self as u8
+    }
 }
 
 /// Conditions on a request. Each list holds when one of its entries does.

@@ -458,6 +458,8 @@ fn answer(snapshot: &Snapshot, query: &Query<'_>) -> String {
             "rule {rule}, pool {pool_name}, cache {}",
             decision.cache_hint().name()
         )
+    } else if let Some(shed) = evaluation.shed {
+        format!("rule {rule}, come back in {} s", shed.retry_after_s)
     } else {
         format!("rule {rule}")
     };

@@ -115,7 +115,7 @@ impl Maker<'_> {
             .map(|(_, index)| index)
     }
 
-    /// `breaker open`, `probing 1%`, `weight 0.25`, `in flight 12` and so on.
+    /// `breaker open`, `probing 1%`, `weight 0.25`, `sheds 384`, `in flight 12` and so on.
     fn at_node(&mut self, node: NodeIndex, what: &str) -> Option<()> {
         let signals = self.signals.nodes.get_mut(node.get())?;
         match what {
@@ -136,6 +136,10 @@ impl Maker<'_> {
                     }
                     "full" => {
                         signals.full = tradewind_engine::number::share_of_u8(percent(value)?);
+                    }
+                    "sheds" => {
+                        signals.shed = value.parse().ok()?;
+                        self.signals.turn = 1;
                     }
                     "weight" => signals.weight_factor = value.parse().ok()?,
                     "headroom" => signals.headroom = value.parse().ok()?,

@@ -201,6 +201,7 @@ fn node_signals(of: &Value) -> NodeSignals {
         headroom: single(&of["headroom"], 1.0),
         spill: small(&of["spill"]),
         full: small(&of["full"]),
+        shed: 0,
         is_hot: of["busy"].as_bool().unwrap_or_default(),
         in_flight: single(&of["in_flight"], 0.0),
         latency_ms: single(&of["latency_ms"], 0.0),

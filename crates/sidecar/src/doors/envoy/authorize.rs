@@ -120,7 +120,11 @@ fn answer(told: Instruction, with_metadata: bool) -> CheckResponse {
                 headers_to_remove: Vec::new(),
             })),
         },
-        Instruction::Refuse { status, reason } => CheckResponse {
+        Instruction::Refuse {
+            status,
+            reason,
+            retry_after_s,
+        } => CheckResponse {
             status: Some(rpc::Status {
                 code: tonic::Code::PermissionDenied.into(),
                 message: reason.to_owned(),
@@ -130,7 +134,7 @@ fn answer(told: Instruction, with_metadata: bool) -> CheckResponse {
                 status: Some(HttpStatus {
                     code: i32::from(status),
                 }),
-                headers: vec![instruction::reason_header(reason, Form::Text)],
+                headers: instruction::refusal_headers(reason, retry_after_s, Form::Text),
                 body: String::new(),
             })),
         },

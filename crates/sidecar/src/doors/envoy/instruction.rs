@@ -12,10 +12,16 @@ use super::{DECISION_ID, DESTINATION};
 use crate::intake::decider::Ruling;
 use crate::wire::names::REASON;
 use crate::wire::{WireError, refusal_status};
-use tradewind_engine::evaluate::Verdict;
+use tradewind_engine::evaluate::{Reason, Shed, Verdict};
 
 /// The header by which Envoy's router takes the time it waits for one node, in ms.
 const ATTEMPT_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+
+/// The header by which Envoy's router takes how often it may try again; it goes before `num_retries` of the route.
+const MAX_RETRIES: &str = "x-envoy-max-retries";
+
+/// The header that says in how many seconds to come back.
+const RETRY_AFTER: &str = "retry-after";
 
 /// Why a request was refused that could not be read.
 const UNREADABLE: &str = "unreadable";
@@ -31,6 +37,8 @@ pub(super) enum Instruction {
         status: u16,
         /// Why, in one word.
         reason: &'static str,
+        /// In how many seconds the client should come back, if that may help.
+        retry_after_s: Option<u8>,
     },
 }
 
@@ -42,17 +50,16 @@ pub(super) struct Route {
     pub(super) decision_id: String,
     /// How long to wait for each, in ms, if the rule says so. Else Envoy's own `per_try_timeout` counts, or none.
     pub(super) attempt_timeout_ms: Option<u32>,
+    /// How many of them may be tried, where that is not all. Else Envoy's own `num_retries` counts.
+    pub(super) max_attempts: Option<u8>,
 }
 
 impl Instruction {
     /// What a ruling comes to.
     pub(super) fn of(ruling: &Ruling<'_>) -> Self {
         let evaluation = ruling.decision.evaluation();
-        if evaluation.verdict == Verdict::Refuse {
-            return Self::Refuse {
-                status: refusal_status(evaluation.reason).as_u16(),
-                reason: evaluation.reason.name(),
-            };
+        if evaluation.verdict != Verdict::Route {
+            return Self::refusal(evaluation.reason, evaluation.shed);
         }
         let addresses = ruling.published.nodes.addresses();
         let mut nodes = String::with_capacity(24 * evaluation.picks.len());
@@ -70,7 +77,17 @@ impl Instruction {
                 .plan()
                 .filter(|plan| plan.sets_attempt_timeout)
                 .map(|plan| plan.attempt_timeout_ms),
+            max_attempts: ruling.decision.max_attempts(),
         })
+    }
+
+    /// What a request comes to for which no node is named.
+    pub(super) fn refusal(reason: Reason, shed: Option<Shed>) -> Self {
+        Self::Refuse {
+            status: refusal_status(reason).as_u16(),
+            reason: reason.name(),
+            retry_after_s: shed.map(|shed| shed.retry_after_s),
+        }
     }
 }
 
@@ -80,6 +97,7 @@ pub(super) fn unreadable(error: &WireError) -> Result<Instruction, Status> {
         Some(status) => Ok(Instruction::Refuse {
             status: status.as_u16(),
             reason: UNREADABLE,
+            retry_after_s: None,
         }),
         None => Err(Status::invalid_argument(error.to_string())),
     }
@@ -94,6 +112,10 @@ impl Route {
         ];
         if let Some(timeout_ms) = self.attempt_timeout_ms {
             headers.push(header(ATTEMPT_TIMEOUT, timeout_ms.to_string(), form));
+        }
+        if let Some(attempts) = self.max_attempts {
+            let retries = attempts.saturating_sub(1).to_string();
+            headers.push(header(MAX_RETRIES, retries, form));
         }
         headers
     }
@@ -121,9 +143,15 @@ pub(super) enum Form {
     Raw,
 }
 
-/// The header that tells a client why its request was refused.
-pub(super) fn reason_header(reason: &str, form: Form) -> HeaderValueOption {
-    header(REASON, reason.to_owned(), form)
+/// The headers that tell a client why its request was refused, and when to come back.
+pub(super) fn refusal_headers(
+    reason: &str,
+    retry_after_s: Option<u8>,
+    form: Form,
+) -> Vec<HeaderValueOption> {
+    let mut headers = vec![header(REASON, reason.to_owned(), form)];
+    headers.extend(retry_after_s.map(|seconds| header(RETRY_AFTER, seconds.to_string(), form)));
+    headers
 }
 
 /// A header to set, whatever was there.

@@ -309,29 +309,27 @@ fn answer(told: Instruction, with_metadata: bool) -> ProcessingResponse {
                 })),
             }
         }
-        Instruction::Refuse { status, reason } => {
-            bare(Answer::ImmediateResponse(ImmediateResponse {
-                status: Some(HttpStatus {
-                    code: i32::from(status),
-                }),
-                headers: Some(HeaderMutation {
-                    set_headers: vec![instruction::reason_header(reason, Form::Raw)],
-                    remove_headers: Vec::new(),
-                }),
-                body: Vec::new(),
-                details: format!("tradewind_{reason}"),
-            }))
-        }
+        Instruction::Refuse {
+            status,
+            reason,
+            retry_after_s,
+        } => bare(Answer::ImmediateResponse(ImmediateResponse {
+            status: Some(HttpStatus {
+                code: i32::from(status),
+            }),
+            headers: Some(HeaderMutation {
+                set_headers: instruction::refusal_headers(reason, retry_after_s, Form::Raw),
+                remove_headers: Vec::new(),
+            }),
+            body: Vec::new(),
+            details: format!("tradewind_{reason}"),
+        })),
     }
 }
 
 /// The nodes of a hint are none of ours.
 fn no_node_of_subset() -> Instruction {
-    let reason = tradewind_engine::evaluate::Reason::NoNode;
-    Instruction::Refuse {
-        status: crate::wire::refusal_status(reason).as_u16(),
-        reason: reason.name(),
-    }
+    Instruction::refusal(tradewind_engine::evaluate::Reason::NoNode, None)
 }
 
 /// The addresses of the subset that Envoy hints at; `None` without a hint.

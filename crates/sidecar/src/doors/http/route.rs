@@ -23,6 +23,8 @@ static NODE: HeaderName = HeaderName::from_static("x-route-node");
 static NODE_ID: HeaderName = HeaderName::from_static("x-route-node-id");
 /// The path and query as rules saw them, for proxies that hand nodes just that.
 static PATH: HeaderName = HeaderName::from_static("x-route-path");
+/// How many of the nodes may be tried, where that is not all.
+static MAX_ATTEMPTS: HeaderName = HeaderName::from_static("x-route-max-attempts");
 static REASON: HeaderName = HeaderName::from_static(names::REASON);
 static DECISION_ID: HeaderName = HeaderName::from_static(names::DECISION_ID);
 static DESTINATION: HeaderName = HeaderName::from_static(names::DESTINATION);
@@ -118,6 +120,10 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER);
     }
+    if let Some(shed) = ruling.decision.evaluation().shed {
+        let seconds = HeaderValue::from(u16::from(shed.retry_after_s));
+        headers.insert(header::RETRY_AFTER, seconds);
+    }
     headers.insert(&REASON, HeaderValue::from_static(reason.name()));
     let mut put = |name: &HeaderName, value: String| {
         // Ids, addresses and normal paths are of strict grammars without control bytes, so that they always fit into a header.
@@ -126,6 +132,9 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
         }
     };
     put(&DECISION_ID, message.decision_id);
+    if message.max_attempts > 0 {
+        put(&MAX_ATTEMPTS, message.max_attempts.to_string());
+    }
     if ruling.decision.evaluation().verdict == Verdict::Route && !ruling.query.path.is_empty() {
         put(&PATH, target_of(ruling.query));
     }

@@ -82,10 +82,10 @@ impl<'k> Row<'k> {
             reason: &decided.reason,
             purity: &decided.purity,
             rung: &decided.rung,
-            verdict: if decided.verdict == proto::Verdict::Route as i32 {
-                "route"
-            } else {
-                "refuse"
+            verdict: match decided.verdict() {
+                proto::Verdict::Route => "route",
+                proto::Verdict::Shed => "shed",
+                proto::Verdict::Refuse | proto::Verdict::Unspecified => "refuse",
             },
             words: decided.reason.replace('_', " "),
             key_hash: &kept.explanation.key_hash,

@@ -42,6 +42,13 @@ pub fn of_event(event: &Event, snapshot: &Snapshot) -> Option<Note> {
             utilisation,
             ..
         } => overload(Place::of(node, snapshot), is, utilisation),
+        Event::Shedding {
+            node,
+            is,
+            ratio,
+            utilisation,
+            ..
+        } => shedding(Place::of(node, snapshot), (is, ratio), utilisation),
         Event::Condition {
             node,
             level,
@@ -169,6 +176,22 @@ fn overload(place: Place, is: bool, utilisation: Option<f64>) -> Note {
     } else {
         let sentence = format!("Its load is not too high any more.{busy}");
         place.note(Kind::Overload, (Mark::Well, "takes load again"), sentence)
+    }
+}
+
+fn shedding(place: Place, (is, ratio): (bool, f64), utilisation: Option<f64>) -> Note {
+    let busy = utilisation.map_or_else(String::new, |ratio| {
+        format!(" It says it is {} busy.", words::share(ratio))
+    });
+    if is {
+        let sentence = format!(
+            "It is asked for more than it can do: {} of its requests are shed, the least important first.{busy}",
+            words::share(ratio)
+        );
+        place.note(Kind::Shedding, (Mark::Bad, "sheds requests"), sentence)
+    } else {
+        let sentence = format!("It can do all that it is asked for.{busy}");
+        place.note(Kind::Shedding, (Mark::Well, "sheds no requests"), sentence)
     }
 }
 

@@ -66,6 +66,8 @@ pub enum Kind {
     Probe,
     /// A node's load is too high, or is not any more.
     Overload,
+    /// A node sheds requests, or none any more.
+    Shedding,
     /// A node's weight changed.
     Condition,
     /// Nodes of a pool are readmitted, or not any more.

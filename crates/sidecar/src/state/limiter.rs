@@ -1,0 +1,235 @@
+//! The limits of the policy, enforced: who asks more than a limit lets through is turned away.
+//!
+//! A decision stays a pure function: it is made first, because which limits count depends on the rule, and this stands behind
+//! it. What is counted is a sidecar's own and is gone when it ends; a policy that takes effect keeps what limits of the
+//! same name have counted.
+//!
+//! Memory is bounded: one table for all limits, of 65,536 keys in buckets of eight. In a full bucket the key goes whose next
+//! request is due first: most often it is due already, so that nothing is known of it. Whoever asks under more names
+//! than fit gets a burst for each name; a limit `per: all` beside it bounds them together.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::clock;
+use tradewind_engine::decision::Decision;
+use tradewind_engine::evaluate::{Evaluation, Reason, Shed, Verdict};
+use tradewind_engine::policy::RateLimit;
+use tradewind_engine::query::Query;
+use tradewind_engine::snapshot::Snapshot;
+
+/// Buckets; a power of two.
+const BUCKETS: usize = 8_192;
+
+/// Keys of a bucket.
+const KEYS: usize = 8;
+
+/// Nanoseconds of a second.
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The longest that a caller is told to stay away, in seconds.
+const MAX_RETRY_S: u64 = 60;
+
+/// When the next request of a key is due.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    key: u64,
+    /// In nanoseconds since the table was made; 0 where there is no key.
+    due_ns: u64,
+}
+
+/// What was let through of late, by limit and key.
+#[derive(Debug)]
+pub struct Limiter {
+    began: Instant,
+    buckets: Box<[Mutex<[Slot; KEYS]>]>,
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self {
+            began: clock::now(),
+            buckets: (0..BUCKETS).map(|_| Mutex::default()).collect(),
+        }
+    }
+}
+
+impl Limiter {
+    /// Turns a request away that is more than a limit lets through at `now`.
+    #[inline]
+    pub fn check(
+        &self,
+        now: impl FnOnce() -> Instant,
+        (snapshot, query): (&Snapshot, &Query<'_>),
+        evaluation: &mut Evaluation,
+    ) {
+        let decision = Decision::new(snapshot, evaluation);
+        let is_limited = decision.plan().is_some_and(|plan| !plan.limits.is_empty());
+        if is_limited && evaluation.verdict == Verdict::Route {
+            self.count(now(), (snapshot, query), evaluation);
+        }
+    }
+
+    #[cold]
+    fn count(
+        &self,
+        now: Instant,
+        (snapshot, query): (&Snapshot, &Query<'_>),
+        evaluation: &mut Evaluation,
+    ) {
+        let passed = now.saturating_duration_since(self.began);
+        // From 1 on, for 0 says that there is no key.
+        let now_ns = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let limits = Decision::new(snapshot, evaluation).limits(query);
+        let mut wait_ns = 0;
+        for (limit, key) in limits {
+            if let Err(more_ns) = self.admit(limit, key.0, now_ns) {
+                wait_ns = wait_ns.max(more_ns);
+                break;
+            }
+        }
+        if wait_ns > 0 {
+            let shed = Shed {
+                node: None,
+                retry_after_s: retry_after_s(wait_ns, evaluation.key.0),
+            };
+            evaluation.turn_away(Reason::RateLimited, shed);
+        }
+    }
+
+    /// Lets a request of a key through, or says in how many nanoseconds one will be.
+    fn admit(&self, limit: &RateLimit, key: u64, now_ns: u64) -> Result<(), u64> {
+        let at = usize::try_from(key % (BUCKETS as u64)).unwrap_or(0);
+        let Some(bucket) = self.buckets.get(at) else {
+            return Ok(());
+        };
+        let mut slots = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = slots
+            .iter()
+            .position(|slot| slot.key == key && slot.due_ns > 0);
+        let due_ns = known
+            .and_then(|at| slots.get(at))
+            .map_or(0, |slot| slot.due_ns);
+        let due_ns = limit.admit(due_ns, now_ns)?;
+        let slot = match known {
+            Some(at) => slots.get_mut(at),
+            None => slots.iter_mut().min_by_key(|slot| slot.due_ns),
+        };
+        if let Some(slot) = slot {
+            *slot = Slot { key, due_ns };
+        }
+        Ok(())
+    }
+}
+
+/// When to come back, in whole seconds: once a request is let through again, and up to as long after it, by a lot, so that not
+/// all come back at once.
+fn retry_after_s(wait_ns: u64, lot: u64) -> u8 {
+    let wait_s = wait_ns.div_ceil(SECOND_NS).clamp(1, MAX_RETRY_S);
+    let later_s = lot % (wait_s + 1);
+    u8::try_from(wait_s + later_s).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use tradewind_engine::evaluate::evaluate;
+    use tradewind_engine::geo::ranges::Ranges;
+    use tradewind_engine::query::Client;
+    use tradewind_engine::snapshot::{GeoState, Parts};
+    use tradewind_engine::{policy, topology};
+
+    const TOPOLOGY: &str = "apiVersion: tradewind/v1\nkind: Topology\nspec:\n  tiers: [edge]\n  \
+        sites: [{id: a, tier: edge, lat: 50, lon: 8}]\n  \
+        nodes: [{id: n, site: a, address: '192.0.2.1:80'}]\n";
+
+    fn snapshot(limits: &str) -> Snapshot {
+        let topology = topology::compile("t", TOPOLOGY).topology.unwrap();
+        let text = format!(
+            "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  limits: [{limits}]\n  pools: [{{name: edge}}]\n  \
+             rules: [{{name: all, owner: us, rollback: none, pools: [edge]}}]\n"
+        );
+        let policy = policy::compile("p", &text, &topology);
+        let found = format!("{:?}", policy.diagnostics);
+        let parts = Parts {
+            topology: Arc::new(topology),
+            policy: Arc::new(policy.policy.expect(&found)),
+            candidate: None,
+            geo: Arc::new(Ranges::default()),
+            geo_state: GeoState::NotConfigured,
+            here: None,
+            signals: Arc::default(),
+        };
+        Snapshot::build(1, parts, None)
+    }
+
+    /// Asks for a path, `after_ms` after the limiter began.
+    fn ask(
+        limiter: &Limiter,
+        snapshot: &Snapshot,
+        (host, ip): (&str, &str),
+        after_ms: u64,
+    ) -> Evaluation {
+        let query = Query {
+            host,
+            path: "/a",
+            client: Client {
+                ip: Some(ip.parse().unwrap()),
+                ..Client::default()
+            },
+            ..Query::default()
+        };
+        let mut evaluation = evaluate(snapshot, &query);
+        let now = limiter.began + Duration::from_millis(after_ms);
+        limiter.check(|| now, (snapshot, &query), &mut evaluation);
+        evaluation
+    }
+
+    #[test]
+    fn a_tenant_over_its_limit_is_turned_away_and_no_other() {
+        let limiter = Limiter::default();
+        let made = snapshot("{name: tenants, per: host, requests_per_second: 1, burst: 2}");
+        let asks = |host, after_ms| ask(&limiter, &made, (host, "198.51.100.1"), after_ms);
+        assert!(asks("a.example", 0).shed.is_none() && asks("A.example:443", 0).shed.is_none());
+        let away = asks("a.example", 10);
+        let shed = away.shed.unwrap();
+        assert_eq!(
+            (away.verdict, away.reason),
+            (Verdict::Shed, Reason::RateLimited)
+        );
+        assert!(away.picks.is_empty() && (1..=2).contains(&shed.retry_after_s));
+        assert!(asks("b.example", 10).shed.is_none(), "another tenant");
+        assert!(asks("a.example", 1_000).shed.is_none(), "a second later");
+        let again = snapshot("{name: tenants, per: host, requests_per_second: 2}");
+        let other = ask(&limiter, &again, ("a.example", "198.51.100.1"), 1_001);
+        assert!(other.shed.is_some(), "another policy, the same limit");
+    }
+
+    #[test]
+    fn clients_of_one_network_count_together_where_the_limit_says_so() {
+        let made = snapshot("{name: nets, per: network, requests_per_second: 1}");
+        let limiter = Limiter::default();
+        let ask = |ip| ask(&limiter, &made, ("a.example", ip), 0).shed.is_some();
+        assert!(!ask("198.51.100.1") && ask("198.51.100.2") && !ask("198.51.101.1"));
+        assert!(!ask("2001:db8::1") && ask("2001:db8:0:1::1") && !ask("2001:db8:1::1"));
+    }
+
+    #[test]
+    fn a_million_names_take_no_more_memory_and_forget_nobody_who_asks_too_much() {
+        let made = snapshot("{name: clients, per: client, requests_per_second: 1, burst: 1000}");
+        let limiter = Limiter::default();
+        let busy = |after_ms| ask(&limiter, &made, ("a.example", "203.0.113.1"), after_ms).shed;
+        for _ in 0..1_000 {
+            assert!(busy(0).is_none());
+        }
+        assert!(busy(0).is_some());
+        for name in 0..200_000_u32 {
+            let ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 | name).to_string();
+            assert!(ask(&limiter, &made, ("a.example", &ip), 1).shed.is_none());
+        }
+        assert!(busy(2).is_some(), "its next request is due last of all");
+    }
+}
