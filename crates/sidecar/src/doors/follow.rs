@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::state::followers::MAX_FOLLOWERS;
+use crate::identity::Caller;
+use crate::state::followers::{MAX_FOLLOWERS, Place};
 use crate::state::{NO_POLICY, Published, State};
 use crate::wire::follow;
 use crate::wire::proto::followed::Part;
@@ -28,13 +29,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most bytes of a text in one message.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Lets somebody follow who holds what `request` says. `instance` names this process in the ids of decisions.
-pub fn open(state: &Arc<State>, instance: u16, request: FollowRequest) -> Result<Parts, Status> {
+/// Lets `caller` follow, who holds what `request` says. `instance` names this process in the ids of decisions.
+pub fn open(
+    state: &Arc<State>,
+    (instance, caller): (u16, &Caller),
+    request: FollowRequest,
+) -> Result<Parts, Status> {
     if state.published.load().is_none() {
         return Err(Status::failed_precondition(NO_POLICY));
     }
-    let place = state.followers.place().ok_or_else(|| {
-        Status::resource_exhausted(format!("{MAX_FOLLOWERS} followers are here already"))
+    let place = state.followers.place(caller).ok_or_else(|| {
+        tracing::warn!(%caller, "a follower is turned away, its caller has as many places as are left");
+        Status::resource_exhausted(format!(
+            "of the {MAX_FOLLOWERS} places for followers {caller} has its part"
+        ))
     })?;
     // One message waits at most.
     let (parts, queue) = mpsc::channel(1);
@@ -61,7 +69,7 @@ pub fn open(state: &Arc<State>, instance: u16, request: FollowRequest) -> Result
 pub struct Parts {
     queue: mpsc::Receiver<Followed>,
     /// Its place among the followers, given back on drop.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Stream for Parts {

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::doors::follow::{self, Parts};
 use crate::doors::unary;
+use crate::identity::{self, Peer};
 use crate::intake::decider::{self, Decider, Ruling};
 use crate::state::NO_POLICY;
 use crate::trace::context::Caller;
@@ -125,7 +126,10 @@ impl DecisionService for Decider {
     type FollowStream = Parts;
 
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Parts>, Status> {
-        follow::open(self.state(), self.instance(), request.into_inner()).map(Response::new)
+        let caller = request.extensions().get::<identity::Caller>().cloned();
+        let caller = caller.unwrap_or_else(|| identity::Caller::from(Peer::Unix(None)));
+        let who = (self.instance(), &caller);
+        follow::open(self.state(), who, request.into_inner()).map(Response::new)
     }
 
     type DecideStreamStream = Decisions;

@@ -39,6 +39,19 @@ impl Caller {
         }
     }
 
+    /// The same as one of all that count as one: a proven name wherever it comes from, otherwise a host or a user.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        let peer = match self.name() {
+            Some(_) => Peer::Unix(None),
+            None => self.peer.host(),
+        };
+        Self {
+            peer,
+            names: Arc::clone(&self.names),
+        }
+    }
+
     /// The name it goes by; `None` for who has proven none.
     pub fn name(&self) -> Option<&str> {
         self.names.first().map(|name| &**name)

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use tradewind_engine::model::printable;
@@ -77,18 +76,14 @@ impl Identity {
         } else {
             String::new()
         };
-        let peer = if caller.name().is_some() {
-            Peer::Unix(None)
-        } else if is_trusted {
-            caller.peer
+        // Where several come from one host, the operator may tell them apart by their addresses too.
+        let caller = if is_trusted && caller.name().is_none() {
+            caller.clone()
         } else {
-            caller.peer.host()
+            caller.whole()
         };
         Self {
-            caller: Caller {
-                peer,
-                names: Arc::clone(&caller.names),
-            },
+            caller,
             name,
             is_trusted,
         }

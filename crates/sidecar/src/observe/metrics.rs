@@ -405,6 +405,10 @@ impl Sources {
         let family = encoder.encode_descriptor("followers", help, None, MetricType::Gauge)?;
         let followers = i64::try_from(self.state.followers.count());
         ConstGauge::new(followers.unwrap_or(i64::MAX)).encode(family)?;
+        let help = "Followers turned away: all places taken, or their caller has its part";
+        let name = "followers_refused";
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(self.state.followers.refused()).encode(family)?;
         let generation = published
             .as_deref()
             .map_or(0, |published| published.snapshot.generation());

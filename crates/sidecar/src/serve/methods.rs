@@ -82,7 +82,7 @@ table! {
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources" ASK, Stream;
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources" ASK, Stream;
     // The texts, the state of the fleet, and a key that makes receipts.
-    "/tradewind.v1.DecisionService/Follow" TELL, Stream;
+    "/tradewind.v1.DecisionService/Follow" TELL, StreamNamed;
     // Fifty times as dear as a decision, and it shows what the fleet looks like.
     "/tradewind.v1.DecisionService/Explain" OBSERVE, Unary;
     "/grpc.health.v1.Health/Check" ANYBODY, Unary;

@@ -1,30 +1,107 @@
 //! Places for those who keep a copy of what decisions are made from.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::identity::Caller;
 
-/// Most followers at once, of all workers.
-pub const MAX_FOLLOWERS: usize = 16;
+/// Most followers at once, of all workers. Each is looked after once a second.
+pub const MAX_FOLLOWERS: usize = 64;
 
-/// Places for followers.
-#[derive(Debug, Clone)]
-pub struct Followers(Arc<Semaphore>);
+/// How many places each caller may have whatever others do.
+const OWN: usize = 4;
 
-impl Default for Followers {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_FOLLOWERS)))
-    }
+/// Places for followers. Nobody gets as many as are left: one caller alone has half of all at the most, and others find some
+/// (dynamic thresholds: Choudhury and Hahne, 1998).
+#[derive(Debug, Clone, Default)]
+pub struct Followers(Arc<Places>);
+
+#[derive(Debug, Default)]
+struct Places {
+    taken: Mutex<HashMap<Caller, usize>>,
+    refused: AtomicU64,
+}
+
+/// A place, given back on drop.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Places>,
+    of: Caller,
 }
 
 impl Followers {
     /// How many there are.
     pub fn count(&self) -> usize {
-        MAX_FOLLOWERS.saturating_sub(self.0.available_permits())
+        self.0.taken().values().sum()
     }
 
-    /// A place, given back when it is dropped; `None` when all are taken.
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+    /// How many were turned away.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// A place for a caller; `None` when all are taken, or it has its part of them.
+    pub fn place(&self, caller: &Caller) -> Option<Place> {
+        let of = caller.whole();
+        let mut taken = self.0.taken();
+        let free = MAX_FOLLOWERS.saturating_sub(taken.values().sum());
+        let own = taken.get(&of).copied().unwrap_or(0);
+        if free == 0 || own >= free.max(OWN) {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        *taken.entry(of.clone()).or_default() += 1;
+        let places = Arc::clone(&self.0);
+        Some(Place { places, of })
+    }
+}
+
+impl Places {
+    fn taken(&self) -> MutexGuard<'_, HashMap<Caller, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        if let Some(count) = taken.get_mut(&self.of) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.of);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Peer;
+
+    fn user(uid: u32) -> Caller {
+        Caller::from(Peer::Unix(Some(uid)))
+    }
+
+    /// One caller held all sixteen places there were, and clients of others had no copy to go on with.
+    #[test]
+    fn one_caller_leaves_places_to_others() {
+        let followers = Followers::default();
+        let all_of = |caller: &Caller| -> Vec<Place> {
+            std::iter::from_fn(|| followers.place(caller)).collect()
+        };
+        let first = all_of(&user(1));
+        assert_eq!(first.len(), 32);
+        let second = all_of(&user(2));
+        assert_eq!(second.len(), 16);
+        let many: Vec<Place> = (3..).map_while(|uid| followers.place(&user(uid))).collect();
+        assert_eq!(
+            (many.len(), followers.count(), followers.refused()),
+            (16, 64, 3)
+        );
+        drop(first);
+        assert_eq!(followers.count(), 32);
+        assert!(followers.place(&user(99)).is_some());
     }
 }
