@@ -16,15 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use clap::Parser;
-use serde_json::Value;
 use tradewind::command::{Cli, Command as Asked, Tool};
 use tradewind::engine::{policy, topology};
 use tradewind::sidecar::settings::Settings;
 
 /// The program that units and manifests start, as these name it.
-const INSTALLED: &str = "/usr/bin/tradewind";
+pub(crate) const INSTALLED: &str = "/usr/bin/tradewind";
 
-fn examples() -> PathBuf {
+pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
@@ -46,7 +45,7 @@ fn texts() -> BTreeMap<PathBuf, String> {
 }
 
 /// What a program did, or `None` after the line that says why the test called `test` is skipped.
-fn run(command: &mut Command, test: &str) -> Option<Output> {
+pub(crate) fn run(command: &mut Command, test: &str) -> Option<Output> {
     let error = match command.stdin(Stdio::null()).output() {
         Ok(output) => return Some(output),
         Err(error) => error,
@@ -60,7 +59,7 @@ fn run(command: &mut Command, test: &str) -> Option<Output> {
 
 /// That a program ended well and complained of nothing; what it printed.
 #[track_caller]
-fn quiet(output: &Output) -> String {
+pub(crate) fn quiet(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(
@@ -72,7 +71,7 @@ fn quiet(output: &Output) -> String {
 
 /// That a fleet and the policies for it have no finding, not even a warning.
 #[track_caller]
-fn compile(name: &str, fleet: &str, policies: &[&str]) {
+pub(crate) fn compile(name: &str, fleet: &str, policies: &[&str]) {
     let compiled = topology::compile(name, fleet);
     assert_eq!(compiled.diagnostics.to_lines(), Vec::<String>::new());
     let topology = compiled.topology.unwrap();
@@ -84,7 +83,7 @@ fn compile(name: &str, fleet: &str, policies: &[&str]) {
 }
 
 /// Settings of `tradewind` started with these arguments.
-fn settings<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Settings {
+pub(crate) fn settings<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Settings {
     let cli = Cli::try_parse_from(["tradewind"].into_iter().chain(arguments)).unwrap();
     let Asked::Serve(args) = cli.command else {
         panic!("another command than `serve`");
@@ -209,6 +208,15 @@ fn the_service_is_one_that_systemd_takes() {
         return;
     };
     quiet(&verified);
+    // What older ones do not know is a file of its own.
+    let version = analyze(&["--version"]).unwrap();
+    let version = quiet(&version);
+    let version = version.split(' ').nth(1).unwrap().parse::<u32>().unwrap();
+    if version >= 253 {
+        let drop_in = "tradewind.service.d/reload.conf";
+        place(drop_in, &read(drop_in));
+        quiet(&analyze(&verify).unwrap());
+    }
     // The exposure may come to 1.2 of 10 at most.
     for service in ours {
         let service = units.path().join(service);
@@ -262,67 +270,4 @@ fn the_service_says_what_the_program_understands() {
         .map(|(key, _)| key)
         .collect();
     assert_eq!(keys, ["Wants", "After"]);
-}
-
-#[test]
-fn kubernetes_gets_what_the_pages_say() {
-    let mut command = Command::new("kubectl");
-    command.arg("kustomize").arg(examples().join("kubernetes"));
-    let Some(made) = run(&mut command, "kubernetes_gets_what_the_pages_say") else {
-        return;
-    };
-    let made: Vec<Value> = serde_saphyr::from_multiple(&quiet(&made)).unwrap();
-    let of_kind = |kind: &'static str| made.iter().filter(move |object| object["kind"] == kind);
-    let maps: BTreeMap<&str, &Value> = of_kind("ConfigMap")
-        .map(|map| (map["metadata"]["name"].as_str().unwrap(), &map["data"]))
-        .collect();
-    // A policy that changes must not restart pods, so its name stays; Envoy's file is read once, so its name does not.
-    let files = maps["tradewind"];
-    assert!(
-        maps.keys().any(|name| name.starts_with("envoy-")),
-        "{maps:?}"
-    );
-    let text = |name: &str| files[name].as_str().unwrap();
-    compile("tradewind", text("topology.yaml"), &[text("policy.yaml")]);
-
-    let pod = &of_kind("Deployment").next().unwrap()["spec"]["template"]["spec"];
-    let sidecar = &pod["initContainers"][0];
-    assert_eq!(
-        sidecar["restartPolicy"], "Always",
-        "it goes on beside Envoy"
-    );
-    let arguments = sidecar["args"].as_array().unwrap().iter();
-    let settled = settings(arguments.map(|argument| argument.as_str().unwrap()));
-    // The kubelet reaches no loopback; nobody else than the kubelet and Envoy reaches what is on it.
-    assert!(settled.debug.ip().is_unspecified());
-    assert_eq!(settled.listen.len(), 1);
-    assert!(settled.listen[0].to_string().starts_with("127.0.0.1:"));
-    let port = settled.debug.port();
-    assert_eq!(sidecar["ports"][0]["containerPort"], port);
-    for (probe, page) in [
-        ("startupProbe", "/readyz"),
-        ("readinessProbe", "/readyz"),
-        ("livenessProbe", "/livez"),
-    ] {
-        assert_eq!(sidecar[probe]["httpGet"]["path"], page, "{probe}");
-    }
-    // Files are where the sidecar looks for them, in directories: what is mounted by subPath is never updated.
-    let mounts = sidecar["volumeMounts"].as_array().unwrap();
-    assert!(mounts.iter().all(|mount| mount.get("subPath").is_none()));
-    let folder =
-        |file: &Option<PathBuf>| file.as_deref().and_then(Path::parent).map(Path::to_owned);
-    for wanted in [
-        folder(&settled.policy),
-        folder(&settled.topology),
-        settled.state_dir.clone(),
-    ] {
-        let wanted = wanted.unwrap();
-        assert!(
-            mounts
-                .iter()
-                .any(|mount| mount["mountPath"] == *wanted.to_str().unwrap()),
-            "{wanted:?}"
-        );
-    }
-    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
 }

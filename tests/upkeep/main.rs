@@ -6,6 +6,7 @@ mod envoy_protos;
 mod examples;
 mod figures;
 mod hardening;
+mod kubernetes;
 mod layering;
 #[path = "../support/programs.rs"]
 mod programs;
