@@ -11,6 +11,7 @@ mod event;
 mod given;
 mod held;
 pub mod notice;
+mod now;
 mod operators;
 mod overlay;
 mod revisions;
@@ -27,6 +28,7 @@ pub use given::{
 };
 pub use held::Held;
 pub use overlay::{
+pub use now::Now;
     Entries, Entry, Full, MAX_ENTRIES, MAX_WORDS, StateChange, StateChanged, StateError, Target,
 };
 pub use revisions::{MAX_REVISIONS, NoRevision, Origin, Over, Revision, Revisions};
@@ -136,10 +138,13 @@ impl Steward {
         }
     }
 
-    /// Takes in what happened. `now_unix_ms` is the wall clock's time, because ends of states must hold over a restart.
-    pub fn step(&mut self, now_unix_ms: u64, event: Event) -> Effects {
+    /// Takes in what happened. The wall clock's time is asked for because ends of states must hold over a restart; the other
+    /// clock's because somebody may set that one meanwhile.
+    pub fn step(&mut self, now: impl Into<Now>, event: Event) -> Effects {
+        let now: Now = now.into();
+        let now_unix_ms = now.unix_ms;
         let is_quiet = matches!(event, Event::Tick | Event::Kept(_));
-        let mut effects = self.handle(now_unix_ms, event);
+        let mut effects = self.handle(now, event);
         effects.say.append(&mut self.pending);
         effects
             .keep
@@ -147,7 +152,8 @@ impl Steward {
         effects
     }
 
-    fn handle(&mut self, now_unix_ms: u64, event: Event) -> Effects {
+    fn handle(&mut self, now: Now, event: Event) -> Effects {
+        let now_unix_ms = now.unix_ms;
         match event {
             Event::Read(wanted) => self.read(now_unix_ms, wanted),
             Event::Geo(geo) => {
@@ -162,8 +168,8 @@ impl Steward {
             Event::StartRollout(request) => self.start_rollout(now_unix_ms, *request),
             Event::OrderRollout(order) => self.order_rollout(now_unix_ms, order),
             Event::Seen(seen) => self.seen(now_unix_ms, seen),
-            Event::SetState(change) => self.set_state(now_unix_ms, change),
-            Event::Tick => self.end_states(now_unix_ms),
+            Event::SetState(change) => self.set_state(now, change),
+            Event::Tick => self.end_states(now),
             Event::Kept(keep) => {
                 match keep {
                     Keep::Revision(revision) => self.revisions.is_kept(&revision),

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use super::notice::Notice;
 use super::overlay::{Entry, StateChange, StateChanged, StateError};
-use super::{Effects, Keep, Reply, Steward};
+use super::{Effects, Keep, Now, Reply, Steward};
 use crate::edition::Edition;
 use crate::model::AdminState;
 use crate::topology::States;
 
 impl Steward {
     /// Sets the state of a node or site, or takes it away.
-    pub(super) fn set_state(&mut self, now_unix_ms: u64, change: StateChange) -> Effects {
+    pub(super) fn set_state(&mut self, now: Now, change: StateChange) -> Effects {
+        let now_unix_ms = now.unix_ms;
+        self.overlay.follow_clock(now);
         let before = self.states();
         let changed = match self.change(now_unix_ms, &change) {
             Ok(changed) => changed,
@@ -60,10 +62,15 @@ impl Steward {
     }
 
     /// Ends the states whose time has come.
-    pub(super) fn end_states(&mut self, now_unix_ms: u64) -> Effects {
+    pub(super) fn end_states(&mut self, now: Now) -> Effects {
+        let now_unix_ms = now.unix_ms;
+        let has_moved = self.overlay.follow_clock(now);
         let over = self.overlay.end(now_unix_ms);
         if over.is_empty() {
-            return Effects::default();
+            return Effects {
+                keep: has_moved.then(|| self.keep_states()).into_iter().collect(),
+                ..Effects::default()
+            };
         }
         let say = over.into_iter().map(|(target, entry)| Notice::StateEnded {
             lasted_ms: now_unix_ms.saturating_sub(entry.since_unix_ms),

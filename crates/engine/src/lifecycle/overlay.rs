@@ -1,7 +1,7 @@
 //! Admin states set at run time: an overlay over what the topology says.
 //!
 //! An entry is of a node or of a whole site, and may end by itself. Ends are wall-clock times, because they must hold over
-//! a restart. What is not in the fleet is kept: a node that is drained stays drained when it comes back.
+//! a restart; where that clock is set meanwhile they move along. What is not in the fleet is kept: a node that is drained stays drained when it comes back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Now;
 use crate::model::AdminState;
 use crate::topology::{States, Topology};
 
@@ -70,6 +71,9 @@ pub struct Entry {
     pub since_unix_ms: u64,
 }
 
+/// From this on, in ms, a wall clock that differs from the monotonic one was set.
+const CLOCK_STEP_MS: u64 = 1_000;
+
 /// All entries, by what they are for.
 pub type Entries = BTreeMap<Target, Entry>;
 
@@ -122,13 +126,35 @@ pub enum StateError {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Overlay {
     entries: Arc<Entries>,
+    /// When the wall clock that ends are written by was looked at first, or had been set.
+    clock: Option<Now>,
 }
 
 impl Overlay {
     pub(super) fn new(entries: Entries) -> Self {
         Self {
             entries: Arc::new(entries),
+            clock: None,
         }
+    }
+
+    /// Moves the times of entries along where somebody has set the wall clock, so that each lasts as long as it was to; whether any
+    /// has moved. A clock that is slewed is followed by the second.
+    pub(super) fn follow_clock(&mut self, now: Now) -> bool {
+        let set_ms = now.set_since(*self.clock.get_or_insert(now));
+        if set_ms.unsigned_abs() < CLOCK_STEP_MS {
+            return false;
+        }
+        self.clock = Some(now);
+        if self.entries.is_empty() {
+            return false;
+        }
+        let moved = |time: u64| time.saturating_add_signed(set_ms);
+        for entry in Arc::make_mut(&mut self.entries).values_mut() {
+            entry.since_unix_ms = moved(entry.since_unix_ms);
+            entry.until_unix_ms = entry.until_unix_ms.map(moved);
+        }
+        true
     }
 
     /// All entries.

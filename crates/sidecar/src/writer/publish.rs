@@ -10,7 +10,7 @@ use crate::state::rows::Rows;
 use crate::state::{Fleet, Published, PublishedCandidate, Rollouts, Sources, Status};
 use crate::view::journal;
 use crate::wire::answer::EncodedNodes;
-use tradewind_engine::lifecycle::{Effects, Event, Keep, Publish, Reply};
+use tradewind_engine::lifecycle::{Effects, Event, Keep, Now, Publish, Reply};
 use tradewind_engine::snapshot::{Candidate, Parts, Snapshot};
 
 /// What came of an event.
@@ -25,7 +25,7 @@ impl Writer {
     /// Tells the steward what happened, and does what it says, in its order.
     pub(super) fn step(&mut self, event: Event) -> Done {
         let asked = self.audit.asked(&event);
-        let effects = self.steward.step(clock::unix_ms(), event);
+        let effects = self.steward.step(self.now(), event);
         let has_effects = !effects.is_nothing();
         let Effects {
             keep,
@@ -61,11 +61,19 @@ impl Writer {
         Done { reply, is_kept }
     }
 
+    /// The time by both clocks.
+    fn now(&self) -> Now {
+        Now {
+            unix_ms: clock::unix_ms(),
+            steady_ms: self.pulse.now().0,
+        }
+    }
+
     /// Keeps something on disk, where there is a directory for that; whether it is there now.
     fn keep(&mut self, keep: Keep) -> bool {
         let is_kept = self.write(&keep);
         if is_kept {
-            let effects = self.steward.step(clock::unix_ms(), Event::Kept(keep));
+            let effects = self.steward.step(self.now(), Event::Kept(keep));
             debug_assert!(effects.is_nothing(), "what is kept needs nothing more");
         }
         is_kept

@@ -1,5 +1,6 @@
 //! The steward by itself: every transition, every short sequence of events, every moment at which its host may die.
 
+mod clock;
 mod crashes;
 mod examples;
 mod explorer;
