@@ -38,6 +38,7 @@ mod fleet;
 mod fleet_changes;
 mod floods;
 mod geo;
+mod geo_loads;
 mod handover;
 #[path = "../support/http.rs"]
 mod http;
@@ -52,6 +53,12 @@ mod manager;
 mod metrics;
 mod metrics_page;
 mod misuse;
+#[path = "../../examples/fixtures/mmdb.rs"]
+#[expect(
+    dead_code,
+    reason = "the writer knows more kinds of values than are needed here"
+)]
+mod mmdb;
 mod openapi;
 mod openapi_debug;
 mod openmetrics;

@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::clock;
 use crate::doors::admin::AdminDesk;
 use crate::doors::envoy::metrics::EnvoySources;
 use crate::identity::Access;
@@ -228,6 +229,19 @@ impl Sources {
         bounds.chain([f64::INFINITY]).zip(counts).collect()
     }
 
+    fn encode_writer(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How long ago the one task that changes what is served went on; a tenth of a second where all is well";
+        let family = encoder.encode_descriptor(
+            "writer_tick_age",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        let age = self.state.writer_ticks.age(clock::now());
+        ConstGauge::new(age.unwrap_or_default().as_secs_f64()).encode(family)?;
+        Ok(())
+    }
+
     fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let reloads = &self.state.reloads;
         let families = [
@@ -262,6 +276,7 @@ impl Sources {
         let family =
             encoder.encode_descriptor("store_failures", help, None, MetricType::Counter)?;
         ConstCounter::new(reloads.store_failed.load(Ordering::Relaxed)).encode(family)?;
+        self.encode_writer(encoder)?;
         self.encode_audit(encoder)?;
         self.encode_decision_log(encoder)?;
         let status = self.state.status.load();

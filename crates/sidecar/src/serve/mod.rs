@@ -16,6 +16,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -55,6 +56,10 @@ use crate::state::State;
 use crate::state::doors::{self, Doors};
 use crate::writer::watch::Watch;
 use crate::writer::{CredentialsError, Mailbox, Writer};
+
+/// How long the writer may take to end, and how often it is looked whether it has.
+const WRITER_ENDS_WITHIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Why serving could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -246,9 +251,22 @@ async fn serve_for(
     }
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     drop(tokio::task::spawn_blocking(|| outlets.stop()).await);
-    mailbox.stop();
-    drop(tokio::task::spawn_blocking(move || writer.join()).await);
+    end_writer(&mailbox, &writer).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the writer to end and waits, but not for ever: a file system that hangs may hold it.
+async fn end_writer(mailbox: &Mailbox, writer: &thread::JoinHandle<()>) {
+    let deadline = clock::now() + WRITER_ENDS_WITHIN;
+    let mut is_told = false;
+    while !writer.is_finished() {
+        is_told = is_told || mailbox.stop();
+        if clock::now() >= deadline {
+            tracing::error!("the writer does not end, and is left behind");
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Every file that the settings name.

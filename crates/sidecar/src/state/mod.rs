@@ -9,6 +9,7 @@ pub mod shadow;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
@@ -145,6 +146,32 @@ pub struct State {
     /// How what callers are known by fares.
     pub credentials: ArcSwap<CredentialsStatus>,
 }
+    /// That the writer goes on.
+    pub writer_ticks: Heartbeat,
+}
+
+/// When something that goes on all the time did so last.
+#[derive(Debug, Default)]
+pub struct Heartbeat {
+    began: OnceLock<Instant>,
+    /// Since then, in ms.
+    last_ms: AtomicU64,
+}
+
+impl Heartbeat {
+    /// It goes on at `now`.
+    pub fn note(&self, now: Instant) {
+        let since = now.saturating_duration_since(*self.began.get_or_init(|| now));
+        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// How long ago that was; `None` where it has not begun.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(*self.began.get()?);
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        Some(since.saturating_sub(last))
+    }
 
 /// A candidate beside the policy in force, and how the last one ended.
 #[derive(Debug, Clone, Default)]

@@ -15,26 +15,22 @@ use crate::state::State;
 use tradewind_engine::geo::ranges::Ranges;
 
 /// The tables on disk, where a directory for them is known.
+#[derive(Debug, Clone)]
+pub(super) struct Kept(Option<Keep>);
+
+/// Puts tables there.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    keep: Option<Keep>,
+    kept: Kept,
     state: Arc<State>,
     /// The thread that wrote last, or still does.
     writing: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
-    pub(super) fn new(dir: Option<PathBuf>, state: Arc<State>) -> Self {
-        Self {
-            keep: dir.map(Keep::new),
-            state,
-            writing: None,
-        }
-    }
-
+impl Kept {
     /// The tables kept of just these files, if the sums beside the files agree.
     pub(super) fn made_of(&self, paths: &[PathBuf], limits: &Limits) -> Option<Tables> {
-        let keep = self.keep.as_ref().filter(|keep| keep.path().exists())?;
+        let keep = self.0.as_ref().filter(|keep| keep.path().exists())?;
         let digests = paths
             .iter()
             .map(|path| source::content_digest(path, limits));
@@ -50,26 +46,44 @@ impl Keeper {
 
     /// The tables kept last, whatever they were made of.
     pub(super) fn last_good(&self) -> Option<Tables> {
-        let keep = self.keep.as_ref()?;
+        let keep = self.0.as_ref()?;
         got(keep, keep.last_good())
+    }
+}
+
+impl Keeper {
+    pub(super) fn new(dir: Option<PathBuf>, state: Arc<State>) -> Self {
+        Self {
+            kept: Kept(dir.map(Keep::new)),
+            state,
+            writing: None,
+        }
+    }
+
+    /// What is on disk.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Keeps tables in place of those before, in the background.
     pub(super) fn keep(&mut self, ranges: &Arc<Ranges>, files: &[FileInfo]) {
-        let Some(keep) = self.keep.clone() else {
+        let Some(keep) = self.kept.0.clone() else {
             return;
         };
-        // Two would write the same file. Tables do not change twice within a second, so there is nothing to wait for.
-        if let Some(writing) = self.writing.take() {
-            drop(writing.join());
-        }
+        // Two would write the same file, so the second waits for the first.
+        let earlier = self.writing.take();
         let (ranges, files) = (Arc::clone(ranges), files.to_vec());
         let state = Arc::clone(&self.state);
         let started = thread::Builder::new()
             .name("tradewind-keep".to_owned())
-            .spawn(move || match keep.save(&ranges, &files) {
-                Ok(()) => tracing::debug!(path = %keep.path().display(), "geo tables are kept"),
-                Err(error) => failed(&state, &keep.path(), &error),
+            .spawn(move || {
+                if let Some(earlier) = earlier {
+                    drop(earlier.join());
+                }
+                match keep.save(&ranges, &files) {
+                    Ok(()) => tracing::debug!(path = %keep.path().display(), "geo tables are kept"),
+                    Err(error) => failed(&state, &keep.path(), &error),
+                }
             });
         match started {
             Ok(writing) => self.writing = Some(writing),
@@ -79,7 +93,7 @@ impl Keeper {
 
     /// Forgets what is kept.
     pub(super) fn clear(&self) {
-        if let Some(keep) = &self.keep
+        if let Some(keep) = &self.kept.0
             && let Err(error) = keep.clear()
         {
             tracing::warn!(path = %keep.path().display(), %error, "geo tables that nobody needs cannot be removed");

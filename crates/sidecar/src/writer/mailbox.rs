@@ -250,8 +250,11 @@ impl Mailbox {
         drop(self.events.try_send(Event::Draining));
     }
 
-    /// Ends the writer after the events already sent.
-    pub fn stop(&self) {
-        drop(self.events.send(Event::Stop));
+    /// Ends the writer after the events already sent; `false` where there are too many of them, to be tried again.
+    pub fn stop(&self) -> bool {
+        !matches!(
+            self.events.try_send(Event::Stop),
+            Err(TrySendError::Full(_))
+        )
     }
 }

@@ -146,6 +146,8 @@ impl Writer {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
         }
+        let changed = self.geo.take_loaded();
+        self.take_geo(changed);
         self.step(lifecycle::Event::Tick);
         self.end_log_filter_if_over();
         self.tick_if_due();
@@ -180,6 +182,7 @@ impl Writer {
         let Some(published) = self.state.published.load_full() else {
             return;
         };
+        self.state.writer_ticks.note(clock::now());
         if let Some(snapshot) =
             self.pulse
                 .tick(&published.snapshot, published.revision, &self.state)
@@ -262,8 +265,7 @@ impl Writer {
         self.look_at_credentials();
         let wanted = self.files.read_steady(&self.steward);
         self.step(lifecycle::Event::Read(wanted));
-        let changed = self.geo.reload();
-        self.take_geo(changed);
+        self.geo.look();
         for reply in waiting {
             // Whoever asked may have gone.
             let _gone: Result<(), ()> = reply.send(());

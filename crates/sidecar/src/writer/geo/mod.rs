@@ -1,16 +1,18 @@
 //! The geo files as the writer sees them: loaded at the start, loaded again when they change, kept when they are bad.
+//!
+//! Only the first load is waited for. Later ones take their time on a thread of their own: operators and the control loop go on.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+mod load;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
+use self::load::{Found, Instead, Job, Stamp};
 use super::keeper::Keeper;
 use crate::clock;
 use crate::example;
-use crate::geoip::error::GeoFaults;
 use crate::geoip::kept::Tables;
-use crate::geoip::probe::ProbePolicy;
 use crate::geoip::{self, FileInfo, Limits, Loaded, Reach};
 use crate::settings::Settings;
 use crate::state::{GeoFileStatus, GeoStatus, State};
@@ -60,6 +62,8 @@ pub(super) struct GeoSource {
     degraded: Option<Degraded>,
     age: Age,
     keeper: Keeper,
+    /// The load under way.
+    loading: Option<JoinHandle<Found>>,
 }
 
 /// Which files the tables in force were made of.
@@ -69,29 +73,6 @@ enum Age {
     Present,
     /// Files of an earlier run; those of now are refused.
     Past,
-}
-
-/// What changes whenever a file's content does. The time of change is set by the system alone, so a file swapped for
-/// one with the same size and age is noticed too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        let changed = (meta.ctime(), meta.ctime_nsec());
-        Some(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            changed,
-        })
-    }
 }
 
 impl GeoSource {
@@ -108,6 +89,7 @@ impl GeoSource {
             degraded: None,
             age: Age::Present,
             keeper: Keeper::new(settings.state_dir.clone(), state),
+            loading: None,
         }
     }
 
@@ -140,74 +122,100 @@ impl GeoSource {
     pub(super) fn load_first(&mut self) -> Option<bool> {
         if self.use_example {
             let loaded = geoip::decode_and_compile(example::GEO.to_vec(), &self.limits);
-            return Some(self.take(loaded.map_err(GeoFaults::from)));
+            return Some(self.take(match loaded {
+                Ok(loaded) => Found::Sound(Box::new(loaded)),
+                Err(fault) => Found::Refused {
+                    faults: fault.into(),
+                    instead: None,
+                },
+            }));
         }
         if self.paths.is_empty() {
             self.keeper.clear();
             return None;
         }
-        self.stamps = self.stamps_now();
-        if let Some(tables) = self.keeper.made_of(&self.paths, &self.limits) {
+        self.stamps = load::stamps(&self.paths);
+        let kept = self.keeper.kept();
+        if let Some(tables) = kept.made_of(&self.paths, &self.limits) {
             self.adopt(tables, "geo tables kept of these files took effect");
             return Some(true);
         }
-        Some(self.load_anew())
+        let found = self.job().run();
+        Some(self.take(found))
     }
 
-    /// Loads all files, else takes the last good tables, else loads those files that are sound. Whether all were.
-    fn load_anew(&mut self) -> bool {
-        let (sound, faults) = geoip::load_sound(&self.paths, &self.limits);
-        let sound = match sound {
-            Some(loaded) if faults.0.is_empty() => return self.take(Ok(loaded)),
-            sound => sound,
+    /// Begins to load the files on a thread of its own if any has changed, one load at a time.
+    pub(super) fn look(&mut self) {
+        if self.paths.is_empty() || self.loading.is_some() {
+            // What changes meanwhile is seen when that load is over.
+            return;
+        }
+        let stamps = load::stamps(&self.paths);
+        if stamps == self.stamps {
+            return;
+        }
+        match self.job().begin() {
+            Ok(loading) => {
+                self.stamps = stamps;
+                self.loading = Some(loading);
+            }
+            // They are looked at again with the next change, or by the poll.
+            Err(error) => {
+                tracing::error!(%error, "geo files cannot be loaded, no thread can be started");
+            }
+        }
+    }
+
+    /// Takes over what a load came to, once it is over. `Some(true)` when new tables took effect, `Some(false)` when the files are
+    /// refused and the old tables stay. Files that have changed since are loaded again: a refusal of what is gone is passed over.
+    pub(super) fn take_loaded(&mut self) -> Option<bool> {
+        let loading = self.loading.take_if(|loading| loading.is_finished())?;
+        let found = loading.join();
+        let has_changed = load::stamps(&self.paths) != self.stamps;
+        let taken = match found {
+            Ok(Found::Refused { .. }) if has_changed => None,
+            Ok(found) => Some(self.take(found)),
+            Err(_) => {
+                self.refuse(vec!["loading the geo files ended in a panic".to_owned()]);
+                Some(false)
+            }
         };
-        if let Some(tables) = self.keeper.last_good() {
-            self.adopt(tables, "the last good geo tables took effect");
-            self.age = Age::Past;
-        } else if let Some(Loaded { ranges, files, .. }) = sound {
-            let tables = Tables { ranges, files };
-            self.adopt(tables, "geo tables of some files took effect");
-        }
-        self.refuse(&faults);
-        false
+        self.look();
+        taken
     }
 
-    /// Loads the files again if any has changed. `Some(true)` when new tables took effect, `Some(false)` when the files
-    /// are refused and the old tables stay.
-    pub(super) fn reload(&mut self) -> Option<bool> {
-        let stamps = self.stamps_now();
-        if self.paths.is_empty() || stamps == self.stamps {
-            return None;
+    fn job(&self) -> Job {
+        Job {
+            paths: self.paths.clone(),
+            limits: self.limits.clone(),
+            in_force: (!self.files.is_empty()).then(|| Arc::clone(&self.ranges)),
+            kept: self.keeper.kept().clone(),
         }
-        self.stamps = stamps;
-        // Where there is nothing to lose, some files are better than none.
-        if self.files.is_empty() {
-            return Some(self.load_anew());
-        }
-        let loaded = geoip::reload(
-            &self.paths,
-            &self.limits,
-            &self.ranges,
-            ProbePolicy::Enforce,
-        );
-        Some(self.take(loaded))
     }
 
-    fn stamps_now(&self) -> Vec<Option<Stamp>> {
-        self.paths.iter().map(|path| Stamp::of(path)).collect()
-    }
-
-    fn take(&mut self, loaded: Result<Loaded, GeoFaults>) -> bool {
-        match loaded {
-            Ok(Loaded { ranges, files, .. }) => {
+    /// Takes over what came of the files; whether all are sound.
+    fn take(&mut self, found: Found) -> bool {
+        match found {
+            Found::Sound(loaded) => {
+                let Loaded { ranges, files, .. } = *loaded;
                 self.adopt(Tables { ranges, files }, "geo tables took effect");
                 if !self.use_example {
                     self.keeper.keep(&self.ranges, &self.files);
                 }
                 true
             }
-            Err(faults) => {
-                self.refuse(&faults);
+            Found::Refused { faults, instead } => {
+                match instead.map(|instead| *instead) {
+                    Some(Instead::Past(tables)) => {
+                        self.adopt(tables, "the last good geo tables took effect");
+                        self.age = Age::Past;
+                    }
+                    Some(Instead::Some(tables)) => {
+                        self.adopt(tables, "geo tables of some files took effect");
+                    }
+                    None => {}
+                }
+                self.refuse(faults.lines());
                 false
             }
         }
@@ -244,8 +252,8 @@ impl GeoSource {
     }
 
     /// Notes what is wrong with the files; the tables in force stay.
-    fn refuse(&mut self, faults: &GeoFaults) {
-        self.faults = faults.lines();
+    fn refuse(&mut self, faults: Vec<String>) {
+        self.faults = faults;
         let first = self.faults.first().cloned().unwrap_or_default();
         Degraded::note(&mut self.degraded, clock::unix_ms(), || first);
         let serving = if self.files.is_empty() {
