@@ -2,6 +2,7 @@
 
 mod differences;
 mod documents;
+mod ends;
 mod geo;
 mod geo_hostile;
 mod geo_oracle;

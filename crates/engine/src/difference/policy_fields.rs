@@ -25,6 +25,7 @@ pub(super) const TABLE: &[Field] = &[
     Field::new("metadata.name", WORDS),
     Field::new("metadata.owner", WORDS),
     Field::new("metadata.description", WORDS),
+    Field::new("end", WORDS),
     // Addresses decide whether a topology is taken, not who goes where.
     Field::set("spec.addresses.allow", OPERATION),
     Field::set("spec.addresses.only", OPERATION),

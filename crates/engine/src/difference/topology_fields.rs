@@ -17,6 +17,7 @@ pub(super) const TABLE: &[Field] = &[
     Field::new("metadata.name", WORDS),
     Field::new("metadata.owner", WORDS),
     Field::new("metadata.description", WORDS),
+    Field::new("end", WORDS),
     // In the order in which a miss flows.
     Field::new("spec.tiers", NODES),
     Field::entries("spec.sites", NODES, Kind::Site, "id"),

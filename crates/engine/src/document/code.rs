@@ -67,6 +67,7 @@ codes! {
     D010 Error "nothing in the file"
     D011 Error "another `apiVersion` or `kind`"
     D012 Error "a file that cannot be read"
+    D015 Error "`end` is not the last field, or not true"
 
     P001 Error "a list over its limit"
     P002 Error "no pool or no rule"

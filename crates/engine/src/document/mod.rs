@@ -17,6 +17,7 @@ mod diagnostic;
 mod doubt;
 mod doubts;
 mod duration;
+mod end;
 #[cfg(feature = "schema")]
 pub mod grammar;
 mod mark;
@@ -36,6 +37,7 @@ pub use code::{Code, Severity};
 pub use decode::Decoded;
 pub use diagnostic::{Also, Diagnostic, Diagnostics};
 pub use duration::{DurationError, DurationMs};
+pub use end::has_end;
 pub use mark::Mark;
 pub use metadata::Metadata;
 pub use names::Names;

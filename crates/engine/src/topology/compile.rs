@@ -76,6 +76,7 @@ type Placed = (Node, Mark);
 
 fn check(checker: &mut Checker<'_>, document: &TopologyDocument) -> (Vec<Site>, Vec<Placed>) {
     checker.envelope((&document.api_version, &document.kind), (API_VERSION, KIND));
+    checker.end(document.end);
     let spec_path = Path::Root.field("spec");
     let spec = &document.spec;
     let tiers_path = spec_path.field("tiers");

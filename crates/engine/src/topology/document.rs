@@ -33,6 +33,10 @@ pub struct TopologyDocument {
     pub metadata: Metadata,
     /// The fleet.
     pub spec: TopologySpec,
+    /// Says, as the last field, that nothing is missing behind it: true, or left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>", extend("const" = true)))]
+    pub end: Option<bool>,
 }
 
 /// The fleet itself.

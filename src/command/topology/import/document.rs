@@ -91,6 +91,7 @@ pub(super) fn document(
             ..Metadata::default()
         },
         spec,
+        end: None,
     })
 }
 

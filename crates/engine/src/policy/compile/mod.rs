@@ -108,6 +108,7 @@ impl<'a, 's> Compiler<'a, 's> {
         let spec_path = Path::Root.field("spec");
         self.checker
             .envelope((&document.api_version, &document.kind), (API_VERSION, KIND));
+        self.checker.end(document.end);
         if !limits::check(self.checker, &spec_path, spec) {
             return None;
         }

@@ -66,6 +66,10 @@ pub struct PolicyDocument {
     pub metadata: Metadata,
     /// The policy.
     pub spec: PolicySpec,
+    /// Says, as the last field, that nothing is missing behind it: true, or left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>", extend("const" = true)))]
+    pub end: Option<bool>,
 }
 
 /// The policy itself.

@@ -147,6 +147,7 @@ fn fleet() -> impl Strategy<Value = TopologyDocument> {
             api_version: "tradewind/v1".to_owned(),
             kind: "Topology".to_owned(),
             metadata: Metadata::default(),
+            end: None,
             spec: TopologySpec {
                 tiers: TIERS.map(str::to_owned).to_vec(),
                 sites,
@@ -233,6 +234,7 @@ fn policy_of(score: ScoreDocument, pools: Vec<PoolDocument>, rule: RuleDocument)
         api_version: "tradewind/v1".to_owned(),
         kind: "Policy".to_owned(),
         metadata: Metadata::default(),
+        end: None,
         spec: PolicySpec {
             score,
             pools,
@@ -989,6 +991,7 @@ fn one_site(capacities: &BTreeMap<u8, u16>) -> World {
         api_version: "tradewind/v1".to_owned(),
         kind: "Topology".to_owned(),
         metadata: Metadata::default(),
+        end: None,
         spec: TopologySpec {
             tiers: vec!["edge".to_owned()],
             sites: vec![site],
@@ -1157,6 +1160,7 @@ fn shared_by_all(nodes: &[String], homes: &[u8], parents: bool) -> World {
             api_version: "tradewind/v1".to_owned(),
             kind: "Topology".to_owned(),
             metadata: Metadata::default(),
+            end: None,
             spec: TopologySpec {
                 tiers: TIERS.map(str::to_owned).to_vec(),
                 sites,
