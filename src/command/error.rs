@@ -11,12 +11,14 @@ use super::fmt::FormatError;
 use super::output::counted;
 use super::request::RequestError;
 use super::see::DoorError;
+use super::sign::SignError;
 use super::tell::SourceError;
 use super::topology::{ImportError, SiteFaults};
 use crate::engine::difference::KindsDiffer;
 use crate::engine::document::Diagnostics;
 use crate::sidecar::geoip::error::GeoFaults;
 use crate::sidecar::settings::here::UnknownSite;
+use crate::sidecar::signing::KeyError;
 use tradewind_demo::nodes::NodesError;
 use tradewind_demo::show::DemoError;
 
@@ -152,6 +154,12 @@ pub enum CommandError {
         "a decision log says what it was decided on; only --policy, --limit, --top and --format go with it"
     )]
     NotForDecisionLogs,
+    /// A key that cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Nothing that could be signed with.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// A list of sites with faulty rows.
     #[error("the list of sites is refused, {}", .0.summary())]
     Sites(SiteFaults),

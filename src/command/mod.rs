@@ -31,10 +31,12 @@ pub mod route;
 pub mod schema;
 pub mod see;
 pub mod serve;
+pub mod sign;
 pub mod tell;
 pub mod test;
 pub mod topology;
 pub mod trace;
+pub mod verify;
 pub mod world;
 
 use std::io::Write;
@@ -125,6 +127,10 @@ pub enum Tool {
     Drain(Box<drain::Args>),
     /// Tell a sidecar how attempts went, from a proxy's log
     Tell(Box<tell::Args>),
+    /// Sign policy and topology files, or make a key for that
+    Sign(sign::Args),
+    /// Say whether policy and topology files are signed by one of some keys
+    Verify(verify::Args),
     /// Show who changed what is served, and whether that log is as it was written
     Audit(audit::Args),
     /// Forget what a node's breaker holds against it
@@ -217,6 +223,8 @@ pub fn run(
         Tool::Demo(args) => demo::run(args, context, out),
         Tool::Drain(args) => drain::run(args, out),
         Tool::Tell(args) => tell::run(args, context, out),
+        Tool::Sign(args) => sign::run(args, out),
+        Tool::Verify(args) => verify::run(args, out),
         Tool::Audit(args) => audit::run(args, out),
         Tool::ResetBreaker(args) => reset_breaker::run(args, out),
         Tool::LogLevel(args) => log_level::run(args, out),

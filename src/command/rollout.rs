@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::operator::{Door, DoorArgs, WordsArgs};
 use super::output::{self, Format, Text, counted};
-use super::policy::words::{at, document, short};
+use super::policy::words::{at, document, short, signature};
 use super::{CommandError, Exit};
 use crate::engine::document::DurationMs;
 use crate::sidecar::view::troubles::in_words;
@@ -208,6 +208,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
         Command::Start(args) => {
             let request = proto::StartRolloutRequest {
                 document: document(&args.file)?,
+                signature: signature(&args.file)?,
                 if_revision: args.if_revision,
                 cohort: args.cohort.clone(),
                 stages: args.stages.iter().map(Into::into).collect(),
@@ -220,6 +221,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit, CommandError> {
         Command::Shadow(args) => {
             let request = proto::StartRolloutRequest {
                 document: document(&args.file)?,
+                signature: signature(&args.file)?,
                 shadow: true,
                 who: args.words.who.clone(),
                 why: args.words.why.clone(),

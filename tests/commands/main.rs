@@ -27,6 +27,7 @@ mod replay;
 mod rollout;
 mod route;
 mod see;
+mod sign;
 mod support;
 mod tell;
 mod topology;

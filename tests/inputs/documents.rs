@@ -33,7 +33,9 @@ use crate::measuring::measured;
 /// Codes that need megabytes to show (`limits_of_size_are_kept`), no file at all (`a_missing_file_is_a_finding` in the
 /// sidecar's writer), a day (`expired_rules_are_warnings` of the commands'), another topology before
 /// (`an_example_refuses_a_new_policy_and_not_one_in_force` of editions) or another build (the engine's `when_without_cel`).
-const SHOWN_ELSEWHERE: &[&str] = &["D007", "D012", "P038", "P045", "C001"];
+const SHOWN_ELSEWHERE: &[&str] = &[
+    "D007", "D012", "D013", "D014", "D016", "P038", "P045", "C001",
+];
 
 fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -178,7 +178,7 @@ async fn f05_a_spoilt_state_file_is_as_good_as_none() {
         let newest = newest_kept(&files);
         assert!(newest.contains("name: all"), "{newest}");
         assert_eq!(files_kept(&files, "bad").len(), 1, "it is set aside");
-        server.until_said("a revision or rollout is lost").await;
+        server.until_said("what was kept is lost").await;
     }
     // With broken files beside it, there is nothing to serve and it says so.
     for path in files_kept(&files, "revision") {

@@ -39,6 +39,7 @@ mod fleet_changes;
 mod floods;
 mod geo;
 mod geo_loads;
+mod halves;
 mod handover;
 #[path = "../support/http.rs"]
 mod http;
@@ -78,6 +79,7 @@ mod reporters;
 mod rollouts;
 mod scraper;
 mod server;
+mod signing;
 mod standard_services;
 mod starting;
 mod swaps;

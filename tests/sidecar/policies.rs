@@ -65,7 +65,7 @@ fn wanted(document: String) -> ApplyPolicyRequest {
         if_revision: None,
         who: "ada".to_owned(),
         why: "tests".to_owned(),
-        force: false,
+        ..ApplyPolicyRequest::default()
     }
 }
 

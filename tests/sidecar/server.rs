@@ -370,8 +370,18 @@ impl Server {
     }
 
     /// Waits until a condition holds.
-    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let give_up = timer_now() + PATIENCE;
+    pub(crate) async fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        self.until_within(PATIENCE, what, holds).await;
+    }
+
+    /// The same of what may take this long.
+    pub(crate) async fn until_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut holds: impl FnMut() -> bool,
+    ) {
+        let give_up = timer_now() + patience;
         while !holds() {
             assert!(
                 timer_now() < give_up,

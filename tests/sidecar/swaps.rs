@@ -283,7 +283,7 @@ async fn load(running: &Running, sides: &Arc<[Side; 2]>, took: Duration, swapped
             who: String::new(),
             why: "tests".to_owned(),
         };
-        let set = running.mailbox.apply_policy(update).await;
+        let set = running.mailbox.apply_policy(update, String::new()).await;
         let applied = set.unwrap().unwrap().applied;
         assert_eq!(applied.revision, u64::from(swaps) + 2);
         swaps += 1;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::words::{document, short};
+use super::words::{document, short, signature};
 use crate::command::operator::{Door, DoorArgs, WordsArgs};
 use crate::command::output::{self, Format, Text, counted};
 use crate::command::{CommandError, Exit};
@@ -16,8 +16,8 @@ Examples:
   tradewind policy apply policy.yaml --why 'more room for video' --who ada
   tradewind policy apply policy.yaml --if-revision 12 --why 'as reviewed'
 
-It holds until the sidecar's policy file changes, over restarts too where there is a state directory. Undo: tradewind policy
-rollback. Exit status: 0 in force, 1 refused, 2 wrong usage or no sidecar.")]
+A signature in FILE.minisig is sent with it (tradewind sign). It holds until the sidecar's policy file changes, over
+restarts too where there is a state directory. Undo: tradewind policy rollback. Exit status: 0 in force, 1 refused, 2 wrong usage or no sidecar.")]
 pub struct ApplyArgs {
     /// The policy file; `-` reads the standard input
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -74,6 +74,7 @@ pub struct RollbackArgs {
 pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<Exit, CommandError> {
     let request = proto::ApplyPolicyRequest {
         document: document(&args.file)?,
+        signature: signature(&args.file)?,
         if_revision: args.if_revision,
         who: args.words.who.clone(),
         why: args.words.why.clone(),

@@ -1,10 +1,11 @@
 //! Revisions in words.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::command::CommandError;
 use crate::engine::date::Date;
+use crate::sidecar::signing;
 use crate::sidecar::wire::proto;
 use crate::sidecar::writer::store;
 
@@ -27,6 +28,18 @@ pub(in crate::command) fn document(path: &Path) -> Result<String, CommandError> 
         path: path.to_path_buf(),
         source,
     })
+}
+
+/// The signature beside a document, to be sent with it; empty where there is none.
+pub(in crate::command) fn signature(path: &Path) -> Result<String, CommandError> {
+    let beside = signing::beside(path);
+    match store::read_regular(&beside, signing::MAX_SIGNATURE_BYTES as u64) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|source| CommandError::Read {
+            path: beside,
+            source,
+        }),
+    }
 }
 
 /// A digest as people see it elsewhere.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::command::operator::{Door, DoorArgs, WordsArgs, words_on_health};
 use crate::command::output::{self, Format, Text};
-use crate::command::policy::words::short;
+use crate::command::policy::words::{short, signature};
 use crate::command::{CommandError, Exit};
 use crate::engine::topology::removal::percent;
 use crate::sidecar::wire::{admin_state, proto};
@@ -19,8 +19,8 @@ Examples:
   tradewind topology apply topology.yaml --confirm --why 'FRA closes for good'
   tradewind topology apply --held 3f1c9a64d20b7e55 --confirm --why 'the file is right'
 
-It holds until the sidecar's topology file changes or the sidecar ends. Exit status: 0 in force, 1 refused or held, 2
-wrong usage or no sidecar.")]
+A signature in FILE.minisig is sent with it (tradewind sign). It holds until the sidecar's topology file changes or the
+sidecar ends. Exit status: 0 in force, 1 refused or held, 2 wrong usage or no sidecar.")]
 pub struct ApplyArgs {
     /// The topology file
     #[arg(required_unless_present = "held", conflicts_with = "held")]
@@ -81,6 +81,12 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<Exit, Comm
     };
     let request = proto::ApplyTopologyRequest {
         document,
+        signature: args
+            .file
+            .as_deref()
+            .map(signature)
+            .transpose()?
+            .unwrap_or_default(),
         if_digest: args.if_digest.clone(),
         confirm_removal: args.confirm,
         who: args.words.who.clone(),

@@ -67,7 +67,10 @@ codes! {
     D010 Error "nothing in the file"
     D011 Error "another `apiVersion` or `kind`"
     D012 Error "a file that cannot be read"
+    D013 Error "a text without a good signature, where keys are pinned"
+    D014 Error "a text with a lower serial than the one in force"
     D015 Error "`end` is not the last field, or not true"
+    D016 Error "a text that is not known to be whole, where it must be"
 
     P001 Error "a list over its limit"
     P002 Error "no pool or no rule"

@@ -18,6 +18,7 @@ mod revisions;
 mod rollouts;
 mod settle;
 mod status;
+mod unusable;
 
 use std::sync::Arc;
 
@@ -27,8 +28,8 @@ pub use given::{
     Update,
 };
 pub use held::Held;
-pub use overlay::{
 pub use now::Now;
+pub use overlay::{
     Entries, Entry, Full, MAX_ENTRIES, MAX_WORDS, StateChange, StateChanged, StateError, Target,
 };
 pub use revisions::{MAX_REVISIONS, NoRevision, Origin, Over, Revision, Revisions};
@@ -37,6 +38,7 @@ pub use rollouts::{
 };
 pub use settle::{Fate, Outcome, Wanted};
 pub use status::{Degraded, DocumentState, DocumentStatus, Given};
+pub use unusable::Unusable;
 
 use crate::document::{Code, Diagnostic, Diagnostics};
 use crate::edition::{Edition, Known, Names, Which};
@@ -55,6 +57,8 @@ pub struct Start {
     pub names: Names,
     /// The revisions that an earlier run kept, in any order.
     pub kept: Vec<Revision>,
+    /// The largest number that an earlier run gave a revision, as far as is known: what was kept under it may be lost.
+    pub last_number: u64,
     /// The rollout that an earlier run kept.
     pub rollout: Option<RolloutRecord>,
     /// The states that an earlier run kept.
@@ -89,6 +93,8 @@ pub struct Steward {
     names: Names,
     knows_its_place: bool,
     current: Option<Edition>,
+    /// The largest number that an earlier run gave a revision.
+    last_number: u64,
     revisions: Revisions,
     /// What the sources said last.
     tried: Option<Wanted>,
@@ -122,6 +128,7 @@ impl Steward {
             names: start.names,
             knows_its_place: start.knows_its_place,
             current: None,
+            last_number: start.last_number,
             revisions: Revisions::kept(start.kept),
             tried: None,
             over: Over::default(),
@@ -322,7 +329,7 @@ impl Steward {
         if !is_known {
             let parent = newest.map(|it| it.number);
             self.revisions.add(Revision {
-                number: parent.unwrap_or(0) + 1,
+                number: parent.unwrap_or(0).max(self.last_number).saturating_add(1),
                 parent,
                 texts,
                 origin: change.origin,

@@ -7,19 +7,20 @@
 use std::sync::Arc;
 
 use super::held::{Held, too_much};
+use super::unusable::Unusable;
 use crate::date::Date;
-use crate::document::{Code, Diagnostics, Limits, Path, Source};
+use crate::document::Diagnostics;
 use crate::edition::{Edition, Ground, Known, Names};
 use crate::policy;
 use crate::topology::removal::Removal;
 
-/// What the sources say; an error is why a source could not be read.
+/// What the sources say; an error is why the text of a source is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The policy's text.
-    pub policy: Result<Arc<str>, String>,
+    pub policy: Result<Arc<str>, Unusable>,
     /// The topology's text.
-    pub topology: Result<Arc<str>, String>,
+    pub topology: Result<Arc<str>, Unusable>,
 }
 
 /// What became of one document.
@@ -109,7 +110,7 @@ impl Ask<'_> {
     fn ground(self, outcome: &mut Outcome) -> Option<Ground> {
         let found = match &self.wanted.topology {
             Ok(text) => Ground::compile(&self.names.topology, Arc::clone(text), self.last_good),
-            Err(error) => Err(unreadable(&self.names.topology, error)),
+            Err(unusable) => Err(unusable.faults(&self.names.topology)),
         };
         match found {
             Ok(ground) => Some(self.unless_held(ground, outcome)),
@@ -148,7 +149,7 @@ impl Ask<'_> {
     fn edition(self, ground: &Ground, settled: &mut Settled) -> Option<Edition> {
         let found = match &self.wanted.policy {
             Ok(text) => ground.with_policy(&self.names.policy, Arc::clone(text), self.known()),
-            Err(error) => Err(unreadable(&self.names.policy, error)),
+            Err(unusable) => Err(unusable.faults(&self.names.policy)),
         };
         let findings = match found {
             Ok(edition) => {
@@ -194,7 +195,7 @@ impl Ask<'_> {
     fn policy_alone(self) -> Outcome {
         let findings = match &self.wanted.policy {
             Ok(text) => policy::check_alone(&self.names.policy, text),
-            Err(error) => unreadable(&self.names.policy, error),
+            Err(unusable) => unusable.faults(&self.names.policy),
         };
         let mut outcome = Outcome::default();
         if findings.has_errors() {
@@ -232,16 +233,4 @@ impl Outcome {
             Fate::Missing
         };
     }
-}
-
-/// A source that cannot be read, as a fault of the document.
-fn unreadable(name: &str, error: &str) -> Diagnostics {
-    let (source, _) = Source::read(name, "", &Limits::default());
-    let mut faults = Diagnostics::default();
-    let said = (
-        format!("the file cannot be read: {error}"),
-        "check the path and who may read it",
-    );
-    faults.push(source.fault(Code::D012, &Path::Root, said));
-    faults
 }

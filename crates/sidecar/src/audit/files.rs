@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::verify::{Head, Part};
+use crate::regular;
 
 /// The file that is written to.
 pub const LOG: &str = "audit.log";
@@ -31,13 +32,13 @@ pub fn find(dir: &Path) -> Vec<PathBuf> {
 pub fn read(path: &Path) -> io::Result<Part> {
     Ok(Part {
         name: path.display().to_string(),
-        bytes: fs::read(path)?,
+        bytes: regular::read(path)?,
     })
 }
 
 /// The head in a directory; `None` where there is none.
 pub fn read_head(dir: &Path) -> io::Result<Option<Head>> {
-    match fs::read(dir.join(HEAD)) {
+    match regular::read(&dir.join(HEAD)) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -94,6 +94,11 @@ impl Audit {
         }
     }
 
+    /// Records that what an earlier run kept in a file cannot be used, and why.
+    pub fn lost(&mut self, file: &str, why: &str) {
+        self.record(notices::lost(file, why));
+    }
+
     /// Records a policy that gates kept from coming into force.
     pub fn stopped(&mut self, stopped: &Stopped) {
         self.record(notices::stopped(stopped));

@@ -15,7 +15,8 @@ use tradewind_engine::lifecycle::notice::{
     GivenFate, GivenNotice, Notice, RolloutFate, RolloutNotice, SourceNotice,
 };
 use tradewind_engine::lifecycle::{
-    Applied, Document, Event, Fate, PolicyDocument, Reply, StateChange, StateChanged, Wanted,
+    Applied, Document, Event, Fate, PolicyDocument, Reply, StateChange, StateChanged, Unusable,
+    Wanted,
 };
 use tradewind_engine::model::{AdminState, Digest};
 
@@ -81,7 +82,9 @@ impl Asked {
             Event::ApplyPolicy(update) => Self::Given(
                 Which::Policy,
                 match &update.document {
-                    PolicyDocument::Text(text) => Some(Digest::of(text.as_bytes())),
+                    PolicyDocument::Text(text) | PolicyDocument::Unusable(text, _) => {
+                        Some(Digest::of(text.as_bytes()))
+                    }
                     PolicyDocument::Earlier(_) => None,
                 },
                 Wish::of(&update.who, &update.why),
@@ -93,7 +96,9 @@ impl Asked {
             Event::ApplyTopology(update) => Self::Given(
                 Which::Topology,
                 match &update.document {
-                    Document::Text(text) => Some(Digest::of(text.as_bytes())),
+                    Document::Text(text) | Document::Unusable(text, _) => {
+                        Some(Digest::of(text.as_bytes()))
+                    }
                     Document::Held(_) => None,
                 },
                 Wish::of(&update.who, &update.why),
@@ -107,7 +112,7 @@ impl Asked {
         let Self::Read(wanted) = self else {
             return None;
         };
-        let text: &Result<Arc<str>, String> = match which {
+        let text: &Result<Arc<str>, Unusable> = match which {
             Which::Policy => &wanted.policy,
             Which::Topology => &wanted.topology,
         };
@@ -420,6 +425,14 @@ pub(super) fn start() -> Record {
         .what("version", env!("CARGO_PKG_VERSION"))
         .what("commit", env!("TRADEWIND_BUILT_COMMIT"))
         .what("pid", std::process::id())
+}
+
+/// What an earlier run kept in a file cannot be used.
+pub(super) fn lost(file: &str, why: &str) -> Record {
+    Record::new(Kind::Start, "lost")
+        .by(BY_PROCESS, "")
+        .what("file", file)
+        .what("because", why)
 }
 
 /// This process ends as it should.

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::source::{ContentDigest, FileDigest};
 use super::{FileInfo, MAX_FILES};
+use crate::regular;
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::geo::stored::{self, Damage};
 
@@ -181,16 +182,17 @@ impl Keep {
     }
 
     fn load(&self, wanted: impl Fn(&[FileInfo]) -> bool) -> Result<Option<Tables>, KeptError> {
-        let mut summed = match fs::metadata(self.path()) {
+        let mut summed = match regular::open(&self.path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-            Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_BYTES => {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(KeptError::Foreign);
             }
-            Ok(metadata) => {
+            Err(error) => return Err(error.into()),
+            Ok((_, metadata)) if metadata.len() > MAX_BYTES => return Err(KeptError::Foreign),
+            Ok((file, metadata)) => {
                 let left = metadata.len().checked_sub(SUM_BYTES as u64);
                 Summed {
-                    file: File::open(self.path())?,
+                    file,
                     sum: Xxh3Default::new(),
                     left: left.ok_or(KeptError::Foreign)?,
                 }

@@ -1,7 +1,7 @@
 //! The bytes of geo files: read within bounds, digested, compared with the sum beside them.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Take};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use super::Limits;
 use super::error::GeoError;
+use crate::regular;
 
 /// Most bytes read of a `.sha256` file; a sum and a name need a hundred.
 const MAX_SUM_BYTES: u64 = 4096;
@@ -85,25 +86,22 @@ pub(super) fn read_whole(path: &Path, limits: &Limits) -> Result<Vec<u8>, GeoErr
 /// Opens a regular file within the limit, and gives its length. It yields one byte more than the limit at most, so that
 /// a file that grows meanwhile is noticed.
 fn open(path: &Path, limits: &Limits) -> Result<(u64, Take<File>), GeoError> {
-    let read_error = |source| GeoError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    // Before it is opened: opening a pipe would wait for a writer.
-    let metadata = fs::metadata(path).map_err(read_error)?;
-    if !metadata.is_file() {
-        return Err(GeoError::NotAFile {
-            path: path.to_owned(),
-        });
-    }
+    let (file, metadata) = regular::open(path).map_err(|error| not_opened(path, error))?;
     if metadata.len() > limits.max_file_bytes {
         return Err(too_large(path, metadata.len(), limits));
     }
-    let file = File::open(path).map_err(read_error)?;
     Ok((
         metadata.len(),
         file.take(limits.max_file_bytes.saturating_add(1)),
     ))
+}
+
+fn not_opened(path: &Path, source: io::Error) -> GeoError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::InvalidInput => GeoError::NotAFile { path },
+        _ => GeoError::Read { path, source },
+    }
 }
 
 fn too_large(path: &Path, bytes: u64, limits: &Limits) -> GeoError {
@@ -134,26 +132,17 @@ pub fn content_digest(path: &Path, limits: &Limits) -> Result<ContentDigest, Geo
     }
 }
 
-/// Compares with `<file>.sha256`, in the form of the tool `sha256sum` or just the digits; nothing to do without one.
-pub fn check_sum_file(path: &Path, digest: FileDigest) -> Result<(), GeoError> {
+/// Compares with `<file>.sha256`, in the form of the tool `sha256sum` or just the digits; `Ok(false)` without one.
+pub fn check_sum_file(path: &Path, digest: FileDigest) -> Result<bool, GeoError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".sha256");
     let sum_path = PathBuf::from(name);
-    match fs::metadata(&sum_path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => {
-            return Err(GeoError::Read {
-                path: sum_path,
-                source,
-            });
-        }
-        Ok(metadata) if !metadata.is_file() => return Err(GeoError::NotAFile { path: sum_path }),
-        Ok(_) => {}
-    }
+    let file = match regular::open(&sum_path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(|error| not_opened(&sum_path, error))?.0,
+    };
     let mut text = Vec::new();
-    let read =
-        File::open(&sum_path).and_then(|file| file.take(MAX_SUM_BYTES).read_to_end(&mut text));
-    if let Err(source) = read {
+    if let Err(source) = file.take(MAX_SUM_BYTES).read_to_end(&mut text) {
         return Err(GeoError::Read {
             path: sum_path,
             source,
@@ -169,7 +158,7 @@ pub fn check_sum_file(path: &Path, digest: FileDigest) -> Result<(), GeoError> {
     }
     let actual = digest.to_string();
     if actual.eq_ignore_ascii_case(expected) {
-        Ok(())
+        Ok(true)
     } else {
         Err(GeoError::SumDiffers {
             path: path.to_owned(),
@@ -181,6 +170,8 @@ pub fn check_sum_file(path: &Path, digest: FileDigest) -> Result<(), GeoError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -7,8 +7,7 @@
 //! what was in force before stays. Connections go on with what they began with; new ones get what is in force, so that a turn
 //! loses no handshake.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,10 +123,14 @@ pub enum Look {
     Refused(KeyError),
 }
 
+/// Reads a file of so many bytes at most; what stands in its place must not hold up who reads.
+pub type Reader = fn(&Path, u64) -> io::Result<String>;
+
 /// Keys in force, for all doors that have them.
 #[derive(Debug)]
 pub struct Keys {
     files: KeyFiles,
+    read: Reader,
     now: ArcSwap<Loaded>,
 }
 
@@ -140,11 +143,12 @@ struct Loaded {
 
 impl Keys {
     /// Reads the files for the first time.
-    pub fn load(files: KeyFiles, unix_s: u64) -> Result<Arc<Self>, KeyError> {
-        let texts = Texts::read(&files)?;
+    pub fn load(files: KeyFiles, read: Reader, unix_s: u64) -> Result<Arc<Self>, KeyError> {
+        let texts = Texts::read(&files, read)?;
         let loaded = texts.load(&files, unix_s)?;
         Ok(Arc::new(Self {
             files,
+            read,
             now: ArcSwap::from_pointee(loaded),
         }))
     }
@@ -156,7 +160,7 @@ impl Keys {
 
     /// Looks at the files again. To be called by one thread.
     pub fn look(&self, unix_s: u64) -> Look {
-        let texts = match Texts::read(&self.files) {
+        let texts = match Texts::read(&self.files, self.read) {
             Ok(texts) => texts,
             Err(error) => return Look::Refused(error),
         };
@@ -184,15 +188,15 @@ impl Keys {
 
 /// What the files hold.
 struct Texts {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    clients: Option<Vec<u8>>,
+    certificate: String,
+    key: String,
+    clients: Option<String>,
 }
 
 impl Texts {
-    fn read(files: &KeyFiles) -> Result<Self, KeyError> {
+    fn read(files: &KeyFiles, read: Reader) -> Result<Self, KeyError> {
         let read = |path: &PathBuf| {
-            read_regular(path, MAX_FILE_BYTES).map_err(|source| KeyError::Unreadable {
+            read(path, MAX_FILE_BYTES).map_err(|source| KeyError::Unreadable {
                 path: path.clone(),
                 source,
             })
@@ -228,7 +232,7 @@ impl Texts {
             |first| in_force(first, unix_s, self.digest()),
         );
         let shown = shown.map_err(|what| wrong(&files.certificate, what))?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_error| {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_error| {
             // What is said of a key must never repeat it.
             let what = "holds no private key that can be read, must hold one in PEM (PKCS #8, PKCS #1 or SEC 1)";
             wrong(&files.key, what.to_owned())
@@ -264,29 +268,12 @@ impl Texts {
     }
 }
 
-/// Reads a file, within the bound: what stands in its place must not hold up who reads.
-fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "is not a regular file",
-        ));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > most) {
-        let message = format!("has more than the {most} bytes that are allowed");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(bytes)
-}
-
-fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
     read.map_err(|error| format!("is not PEM to its end: {error}"))
 }
 
-fn verifier(text: &[u8]) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
+fn verifier(text: &str) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(text)? {
         let added = roots.add(certificate);

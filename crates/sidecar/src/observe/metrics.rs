@@ -239,6 +239,14 @@ impl Sources {
         )?;
         let age = self.state.writer_ticks.age(clock::now());
         ConstGauge::new(age.unwrap_or_default().as_secs_f64()).encode(family)?;
+        let help =
+            "Policies and topologies not used for the want of a good signature, by the reason";
+        let mut family =
+            encoder.encode_descriptor("signature_refusals", help, None, MetricType::Counter)?;
+        for (reason, counter) in self.state.reloads.unsigned.each() {
+            let count = ConstCounter::new(counter.load(Ordering::Relaxed));
+            count.encode(family.encode_family(&[("reason", reason)])?)?;
+        }
         Ok(())
     }
 

@@ -4,12 +4,12 @@
 //! default.
 
 pub mod access;
+mod checks;
+pub mod documents;
 pub mod here;
 pub mod otlp;
 
-use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -22,8 +22,11 @@ use crate::listen::limits::GateLimits;
 use crate::listen::socket::Endpoint;
 use crate::listen::worker;
 use crate::settings::access::{DoorName, Listening, Tls};
+use crate::settings::checks::Faults;
+use crate::settings::documents::Documents;
 use crate::settings::here::Here;
 use crate::settings::otlp::{Otlp, Standard};
+use crate::signing::Keys;
 use tradewind_engine::document::grammar;
 use tradewind_engine::document::{Diagnostics, DurationMs, Limits, Source};
 
@@ -60,6 +63,18 @@ pub struct Args {
     /// Topology file
     #[arg(long, value_name = "FILE", env = "TRADEWIND_TOPOLOGY")]
     pub topology: Option<PathBuf>,
+    /// What must tell that a policy or topology file is whole [default: any]
+    #[arg(long, value_name = "HOW", env = "TRADEWIND_DOCUMENTS")]
+    pub documents: Option<Documents>,
+    /// Use only policies and topologies signed by this key of minisign, `RW…` or a file with it, of a file and by a call alike; may
+    /// be given several times [default: none, and nothing needs a signature]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "TRADEWIND_SIGNED_BY",
+        value_delimiter = ','
+    )]
+    pub signed_by: Vec<String>,
     /// Geo database (MMDB: city, country or ASN); may be given several times, the first that knows a client wins
     #[arg(
         long,
@@ -214,6 +229,10 @@ pub struct Settings {
     pub policy: Option<PathBuf>,
     /// Topology file; `None` for the embedded example.
     pub topology: Option<PathBuf>,
+    /// What must tell that a policy or topology file is whole.
+    pub documents: Documents,
+    /// Keys that policies and topologies must be signed by; none where they need no signature.
+    pub signed_by: Keys,
     /// Geo databases; empty with an embedded policy means the embedded example too.
     pub geo: Vec<PathBuf>,
     /// Where this sidecar is; `None` where nobody said so.
@@ -336,6 +355,8 @@ impl Args {
             example: self.example || file.example,
             policy: self.policy.or(file.policy),
             topology: self.topology.or(file.topology),
+            documents: self.documents.or(file.documents),
+            signed_by: longer(self.signed_by, file.signed_by),
             geo: longer(self.geo, file.geo),
             here: self.here.or(file.here),
             geo_optional: self.geo_optional.or(file.geo_optional),
@@ -409,7 +430,7 @@ impl Args {
         faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
         faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
         let mut one = |name, given: Option<&str>, default| {
-            let read = endpoint(name, given.unwrap_or(default), faults);
+            let read = checks::endpoint(name, given.unwrap_or(default), faults);
             // Where it cannot be read, the fault keeps these settings from being used.
             read.unwrap_or(Endpoint::Tcp(DEFAULT_DEBUG))
         };
@@ -425,7 +446,7 @@ impl Args {
         });
         let listen: Vec<Endpoint> = listen
             .iter()
-            .filter_map(|text| endpoint("listen", text, faults))
+            .filter_map(|text| checks::endpoint("listen", text, faults))
             .collect();
         let debug = self.debug.unwrap_or(DEFAULT_DEBUG);
         let given = access::Given {
@@ -442,8 +463,11 @@ impl Args {
             debug,
             admin: &admin,
         };
+        let signed_by = checks::keys(&self.signed_by, self.policy.is_some(), faults);
         Settings {
             here,
+            documents: self.documents.unwrap_or_default(),
+            signed_by,
             state_dir: self.state_dir.or(state_dir),
             example: self.example,
             policy: self.policy,
@@ -456,7 +480,7 @@ impl Args {
             max_calls: numbers.calls,
             drain_deadline,
             poll,
-            trusted_reporters: trusted(&self.trusted_reporters, faults),
+            trusted_reporters: checks::trusted(&self.trusted_reporters, faults),
             debug_hosts: self.debug_hosts,
             allow: access::grants(&given, &listening, faults),
             tls: access::tls(&given, &listening, faults),
@@ -467,31 +491,9 @@ impl Args {
             listen,
             admin,
             http,
-            otlp: otlp(self.otlp_endpoint.as_deref(), &self.standard, faults),
+            otlp: checks::otlp(self.otlp_endpoint.as_deref(), &self.standard, faults),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
-        }
-    }
-}
-
-/// Everything that is wrong with the settings.
-#[derive(Default)]
-struct Faults(Vec<String>);
-
-impl Faults {
-    fn add(&mut self, fault: String) {
-        self.0.push(fault);
-    }
-
-    fn check<T: PartialOrd + Display>(
-        &mut self,
-        name: &str,
-        value: &T,
-        allowed: &RangeInclusive<T>,
-    ) {
-        if !allowed.contains(value) {
-            let (least, most) = (allowed.start(), allowed.end());
-            self.add(format!("{name} is {value}, must be {least} to {most}"));
         }
     }
 }
@@ -512,37 +514,6 @@ fn read_file(path: &Path) -> Result<Args, SettingsError> {
         Some(settings) if !faults.has_errors() => Ok(settings),
         _ => Err(SettingsError::Faulty(faults)),
     }
-}
-
-fn trusted(given: &[String], faults: &mut Faults) -> Vec<Trusted> {
-    let read = given.iter().filter_map(|text| match text.parse() {
-        Ok(peer) => Some(peer),
-        Err(error) => {
-            faults.add(format!("trusted_reporters: {error}"));
-            None
-        }
-    });
-    read.collect()
-}
-
-fn otlp(own: Option<&str>, standard: &Standard, faults: &mut Faults) -> Otlp {
-    Otlp::settle(own, standard).unwrap_or_else(|fault| {
-        faults.add(fault);
-        Otlp::default()
-    })
-}
-
-fn endpoint(name: &str, text: &str, faults: &mut Faults) -> Option<Endpoint> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return Some(Endpoint::Unix(PathBuf::from(path)));
-    }
-    let address = text.parse().ok();
-    if address.is_none() {
-        faults.add(format!(
-            "{name} is `{text}`, must be ADDRESS:PORT or unix:PATH"
-        ));
-    }
-    address.map(Endpoint::Tcp)
 }
 
 #[cfg(test)]

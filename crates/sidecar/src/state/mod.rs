@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::log_filter;
+use crate::signing::SealError;
 use crate::state::doors::Doors;
 use crate::state::receipts::Receipts;
 use crate::view::FleetView;
@@ -145,7 +146,6 @@ pub struct State {
     pub log_filter: ArcSwap<log_filter::Status>,
     /// How what callers are known by fares.
     pub credentials: ArcSwap<CredentialsStatus>,
-}
     /// That the writer goes on.
     pub writer_ticks: Heartbeat,
 }
@@ -172,6 +172,7 @@ impl Heartbeat {
         let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
         Some(since.saturating_sub(last))
     }
+}
 
 /// A candidate beside the policy in force, and how the last one ended.
 #[derive(Debug, Clone, Default)]
@@ -259,6 +260,26 @@ pub struct ReloadCounters {
     pub store_failed: AtomicU64,
     /// What became of rollouts.
     pub rollouts: RolloutCounters,
+    /// Texts that were not used for the want of a good signature.
+    pub unsigned: UnsignedCounters,
+}
+
+/// Texts that were not used for the want of a good signature, counted by the reason.
+#[derive(Debug, Default)]
+pub struct UnsignedCounters([AtomicU64; SealError::REASONS.len()]);
+
+impl UnsignedCounters {
+    /// Counts one, for a [reason](SealError::reason).
+    pub fn count(&self, reason: &str) {
+        for (_, counter) in self.each().filter(|(known, _)| *known == reason) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Each reason, with its counter.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, &AtomicU64)> {
+        SealError::REASONS.into_iter().zip(&self.0)
+    }
 }
 
 /// What became of rollouts, counted.

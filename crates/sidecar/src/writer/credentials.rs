@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Writer;
 use super::store::read_regular;
 use crate::clock;
-use crate::identity::tokens::Tokens;
+use crate::identity::tokens::{MAX_FILE_BYTES, Tokens};
 use crate::identity::{Access, Grant};
 use crate::listen::tls::{KeyError, KeyFiles, Keys, Look};
 use crate::state::{CredentialsStatus, TlsStatus, TokensStatus};
@@ -49,7 +49,7 @@ impl Credentials {
         tokens: Option<PathBuf>,
         grants: Vec<Grant>,
     ) -> Result<Self, CredentialsError> {
-        let keys = keys.map(|files| Keys::load(files, unix_s()));
+        let keys = keys.map(|files| Keys::load(files, read_regular, unix_s()));
         let keys = keys.transpose().map_err(CredentialsError::Keys)?;
         let known = tokens.as_deref().map(read_tokens).transpose();
         let known = known.map_err(CredentialsError::Tokens)?;
@@ -131,7 +131,7 @@ fn turn(source: &'static str, fault: Option<String>, last: &mut Option<String>) 
 
 fn read_tokens(path: impl AsRef<Path>) -> Result<Tokens, String> {
     let path = path.as_ref();
-    let text = read_regular(path);
+    let text = read_regular(path, MAX_FILE_BYTES);
     let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     Tokens::read(&text).map_err(|faults| format!("{}: {}", path.display(), faults.join("; ")))
 }

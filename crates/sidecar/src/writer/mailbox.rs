@@ -1,5 +1,6 @@
 //! How everybody else reaches the writer: events over a bounded channel, and answers.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -7,7 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::writing::Writing;
 use crate::audit::Stopped;
+use crate::clock;
 use crate::log_filter::{FilterSet, SwitchError, Wish};
 use crate::probe::Probed;
 use crate::state::Fleet;
@@ -27,13 +30,18 @@ pub(super) enum Event {
     LookAgain,
     /// The same, for somebody who waits until all have been read.
     Look(oneshot::Sender<()>),
-    /// Put a policy in force.
-    ApplyPolicy(PolicyUpdate, oneshot::Sender<Result<PolicySet, ApplyError>>),
-    /// Put a topology in force.
-    ApplyTopology(Update, oneshot::Sender<Result<Applied, ApplyError>>),
-    /// Begin to roll out a candidate, or to look at it.
+    /// Put a policy in force, given with a signature.
+    ApplyPolicy(
+        PolicyUpdate,
+        String,
+        oneshot::Sender<Result<PolicySet, ApplyError>>,
+    ),
+    /// Put a topology in force, given with a signature.
+    ApplyTopology(Update, String, oneshot::Sender<Result<Applied, ApplyError>>),
+    /// Begin to roll out a candidate, given with a signature, or to look at it.
     StartRollout(
         Box<RolloutRequest>,
+        String,
         oneshot::Sender<Result<RolloutSet, RolloutError>>,
     ),
     /// Do something with the rollout that there is.
@@ -113,6 +121,7 @@ pub struct InForce {
 pub struct Mailbox {
     events: SyncSender<Event>,
     look_pending: Arc<AtomicBool>,
+    writing: Arc<Writing>,
 }
 
 /// The other end.
@@ -120,6 +129,8 @@ pub struct Mailbox {
 pub(super) struct Inbox {
     pub(super) events: Receiver<Event>,
     look_pending: Arc<AtomicBool>,
+    /// Which files somebody is writing.
+    pub(super) writing: Arc<Writing>,
 }
 
 impl Inbox {
@@ -130,18 +141,32 @@ impl Inbox {
 }
 
 impl Mailbox {
-    pub(super) fn new() -> (Self, Inbox) {
+    /// For files of which those that `writing` names may be written in place.
+    pub(super) fn new(writing: Writing) -> (Self, Inbox) {
         let (sender, events) = sync_channel(MAILBOX_CAPACITY);
         let look_pending = Arc::new(AtomicBool::new(false));
+        let writing = Arc::new(writing);
         let mailbox = Self {
             events: sender,
             look_pending: Arc::clone(&look_pending),
+            writing: Arc::clone(&writing),
         };
         let inbox = Inbox {
             events,
             look_pending,
+            writing,
         };
         (mailbox, inbox)
+    }
+
+    /// Tells that somebody writes to a file in place.
+    pub(super) fn written(&self, path: &Path) {
+        self.writing.written(path, clock::now());
+    }
+
+    /// Tells that a file was closed after it was written to, or that another one has taken its place.
+    pub(super) fn closed(&self, path: &Path) {
+        self.writing.closed(path);
     }
 
     /// Asks the writer to read its sources again; many such calls become one.
@@ -159,16 +184,25 @@ impl Mailbox {
     }
 
     /// Puts a policy in force with the topology that is, without writing it to its file; `None` when the writer has ended.
+    /// Where keys are pinned its text needs a `signature`; empty for none.
     pub async fn apply_policy(
         &self,
         update: PolicyUpdate,
+        signature: String,
     ) -> Option<Result<PolicySet, ApplyError>> {
-        self.ask(|reply| Event::ApplyPolicy(update, reply)).await
+        self.ask(|reply| Event::ApplyPolicy(update, signature, reply))
+            .await
     }
 
-    /// Puts a topology in force, without writing it to its file; `None` when the writer has ended.
-    pub async fn apply_topology(&self, update: Update) -> Option<Result<Applied, ApplyError>> {
-        self.ask(|reply| Event::ApplyTopology(update, reply)).await
+    /// Puts a topology in force, without writing it to its file; `None` when the writer has ended. As for the signature, see
+    /// [`Self::apply_policy`].
+    pub async fn apply_topology(
+        &self,
+        update: Update,
+        signature: String,
+    ) -> Option<Result<Applied, ApplyError>> {
+        self.ask(|reply| Event::ApplyTopology(update, signature, reply))
+            .await
     }
 
     /// Has it recorded that gates kept a policy from coming into force. Where the writer is far behind it is not.
@@ -176,13 +210,16 @@ impl Mailbox {
         drop(self.events.try_send(Event::Stopped(stopped)));
     }
 
-    /// Begins to roll out a candidate, or to look at it; `None` when the writer has ended.
+    /// Begins to roll out a candidate, or to look at it; `None` when the writer has ended. As for the signature, see
+    /// [`Self::apply_policy`].
     pub async fn start_rollout(
         &self,
         request: RolloutRequest,
+        signature: String,
     ) -> Option<Result<RolloutSet, RolloutError>> {
         let request = Box::new(request);
-        self.ask(|reply| Event::StartRollout(request, reply)).await
+        self.ask(|reply| Event::StartRollout(request, signature, reply))
+            .await
     }
 
     /// Does something with the rollout that there is; `None` when the writer has ended.

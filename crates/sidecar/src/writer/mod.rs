@@ -9,6 +9,7 @@ mod files;
 mod geo;
 mod history;
 mod keeper;
+mod kept;
 mod log;
 mod log_filter;
 mod mailbox;
@@ -17,15 +18,17 @@ mod place;
 mod publish;
 mod pulse;
 mod say;
+mod seals;
 pub mod store;
 pub mod watch;
+mod writing;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -40,13 +43,16 @@ use crate::state::State;
 use crate::writer::overlay::Overlay;
 use files::Files;
 use geo::GeoSource;
-use history::History;
+use history::{History, Kept};
 use mailbox::{Event, Inbox};
 use place::Place;
 use pulse::Pulse;
+use seals::Seals;
 use tradewind_engine::control::Next;
+use tradewind_engine::edition::Which;
 use tradewind_engine::lifecycle::{self, Reply, RolloutError, Start, Steward};
 use tradewind_engine::rollout::Seen;
+use writing::Writing;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use mailbox::{InForce, Mailbox, Policies, PolicySet, RolloutSet, StateSet};
@@ -55,11 +61,17 @@ pub use mailbox::{InForce, Mailbox, Policies, PolicySet, RolloutSet, StateSet};
 const QUIET: Duration = Duration::from_millis(50);
 const QUIET_AT_MOST: Duration = Duration::from_millis(200);
 
+/// How long a file that is being written is waited for, at most.
+const WRITTEN_AT_MOST: Duration = Duration::from_secs(30);
+
 /// The writer; see the module.
 #[derive(Debug)]
 pub struct Writer {
     inbox: Inbox,
+    /// Since when reading is put off, because a file is being written.
+    put_off_since: Option<Instant>,
     files: Files,
+    seals: Seals,
     geo: GeoSource,
     history: Option<History>,
     states: Overlay,
@@ -76,24 +88,36 @@ pub struct Writer {
 impl Writer {
     /// A writer for these settings, which has read nothing yet but what an earlier run kept.
     pub fn new(settings: &Settings, state: Arc<State>) -> (Self, Mailbox) {
-        let (mailbox, inbox) = Mailbox::new();
+        let documents = [settings.policy.as_deref(), settings.topology.as_deref()];
+        let (mailbox, inbox) = Mailbox::new(Writing::new(documents));
         let files = Files::new(settings);
+        let mut seals = Seals::new(settings.signed_by.clone(), Arc::clone(&state));
         let geo = GeoSource::new(settings, Arc::clone(&state));
         let history = settings.state_dir.as_deref().map(History::new);
         let states = Overlay::new(settings.state_dir.clone());
-        let audit = Audit::open(settings.state_dir.clone(), &state.audit);
+        let mut audit = Audit::open(settings.state_dir.clone(), &state.audit);
+        let kept = history
+            .as_ref()
+            .map_or_else(Kept::default, |it| it.load(&mut seals));
+        let (states_set, states_lost) = states.load();
+        for lost in kept.lost.iter().chain(&states_lost) {
+            audit.lost(&lost.file, &lost.why);
+        }
         let place = Place::new(settings.here.clone());
         let steward = Steward::new(Start {
             names: files.names(),
-            kept: history.as_ref().map_or_else(Vec::new, History::load),
-            rollout: history.as_ref().and_then(History::load_rollout),
-            states: states.load(),
+            kept: kept.revisions,
+            last_number: kept.last_number,
+            rollout: kept.rollout,
+            states: states_set,
             geo: geo.in_force(),
             knows_its_place: place.is_set(),
         });
         let writer = Self {
             inbox,
+            put_off_since: None,
             files,
+            seals,
             geo,
             history,
             states,
@@ -119,7 +143,8 @@ impl Writer {
         self.step(lifecycle::Event::Tick);
         let changed = self.geo.load_first();
         self.take_geo(changed);
-        self.step(lifecycle::Event::Read(self.files.read()));
+        let wanted = self.files.read(&mut self.seals, &self.steward);
+        self.step(lifecycle::Event::Read(wanted));
     }
 
     /// Whether the site that this sidecar is said to be at exists, as far as there is a topology to tell.
@@ -146,12 +171,16 @@ impl Writer {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
         }
+        if self.files.are_due() || self.put_off_since.is_some() {
+            self.look_again(Vec::new())?;
+        }
         let changed = self.geo.take_loaded();
         self.take_geo(changed);
         self.step(lifecycle::Event::Tick);
         self.end_log_filter_if_over();
         self.tick_if_due();
         self.ask_guards_if_due();
+        self.state.writer_ticks.note(clock::now());
         ControlFlow::Continue(())
     }
 
@@ -182,7 +211,6 @@ impl Writer {
         let Some(published) = self.state.published.load_full() else {
             return;
         };
-        self.state.writer_ticks.note(clock::now());
         if let Some(snapshot) =
             self.pulse
                 .tick(&published.snapshot, published.revision, &self.state)
@@ -199,20 +227,23 @@ impl Writer {
         match event {
             Event::LookAgain => return self.look_again(Vec::new()),
             Event::Look(reply) => return self.look_again(vec![reply]),
-            Event::ApplyPolicy(update, reply) => {
+            Event::ApplyPolicy(update, signature, reply) => {
+                let update = self.vouched_policy(update, &signature);
                 let done = self.step(lifecycle::Event::ApplyPolicy(update));
                 if let Some(Reply::Policy(answer)) = done.reply {
                     let is_kept = done.is_kept;
                     drop(reply.send(answer.map(|applied| PolicySet { applied, is_kept })));
                 }
             }
-            Event::ApplyTopology(update, reply) => {
+            Event::ApplyTopology(update, signature, reply) => {
+                let update = self.vouched_topology(update, &signature);
                 let done = self.step(lifecycle::Event::ApplyTopology(update));
                 if let Some(Reply::Topology(answer)) = done.reply {
                     drop(reply.send(answer));
                 }
             }
-            Event::StartRollout(request, reply) => {
+            Event::StartRollout(mut request, signature, reply) => {
+                request.unusable = self.unusable(Which::Policy, &request.document, &signature);
                 self.change_rollout(lifecycle::Event::StartRollout(request), reply);
             }
             Event::OrderRollout(order, reply) => {
@@ -247,6 +278,11 @@ impl Writer {
     /// Waits until it is quiet, then reads what has changed, and tells who waits for that. Other events are not kept waiting
     /// meanwhile.
     fn look_again(&mut self, mut waiting: Vec<oneshot::Sender<()>>) -> ControlFlow<()> {
+        if self.puts_off() {
+            self.inbox.looking();
+            tell_all(waiting);
+            return ControlFlow::Continue(());
+        }
         let deadline = clock::now() + QUIET_AT_MOST;
         loop {
             self.inbox.looking();
@@ -263,14 +299,24 @@ impl Writer {
             }
         }
         self.look_at_credentials();
-        let wanted = self.files.read_steady(&self.steward);
+        self.seals.forget_old(&self.steward);
+        let wanted = self.files.read_steady(&mut self.seals, &self.steward);
         self.step(lifecycle::Event::Read(wanted));
         self.geo.look();
-        for reply in waiting {
-            // Whoever asked may have gone.
-            let _gone: Result<(), ()> = reply.send(());
-        }
+        tell_all(waiting);
         ControlFlow::Continue(())
+    }
+
+    /// Whether files are not read yet, because somebody is writing one of them. Meanwhile everything else goes on.
+    fn puts_off(&mut self) -> bool {
+        let now = clock::now();
+        let since = *self.put_off_since.get_or_insert(now);
+        let is_long = now.saturating_duration_since(since) >= WRITTEN_AT_MOST;
+        let puts_off = self.inbox.writing.is_under_way(now) && !is_long;
+        if !puts_off {
+            self.put_off_since = None;
+        }
+        puts_off
     }
 
     /// Counts what became of geo files, if there is something new: `true` if they took effect.
@@ -330,5 +376,13 @@ impl Writer {
         let is_reset = self.pulse.control.reset_breaker(now, index, next);
         self.audit.breaker_reset((node, who), is_reset);
         is_reset
+    }
+}
+
+/// Tells who waits that it has been looked.
+fn tell_all(waiting: Vec<oneshot::Sender<()>>) {
+    for reply in waiting {
+        // Whoever asked may have gone.
+        let _gone: Result<(), ()> = reply.send(());
     }
 }

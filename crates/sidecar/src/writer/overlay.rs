@@ -1,17 +1,19 @@
 //! The states that operators set, on disk, so that a restart keeps a drain.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::store;
+use super::kept::{self, Lost};
+use super::store::MAX_DOCUMENT_BYTES;
 use tradewind_engine::lifecycle::{Entries, Entry, MAX_ENTRIES, MAX_WORDS, Target};
 use tradewind_engine::model::{AdminState, MAX_ID_BYTES};
 
-/// The file in the state directory.
+/// The file in the state directory, and how the one before it ends.
 const FILE: &str = "admin-states";
+const BEFORE: &str = "1";
 
 /// An entry as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -34,26 +36,24 @@ impl Overlay {
         Self { dir }
     }
 
-    /// The states kept last. A file that cannot be read is set aside, with an error in the log: a drain that is lost in
-    /// silence is worse than none.
-    pub(super) fn load(&self) -> Entries {
+    /// The states kept last, and what of it cannot be used: a drain that is lost in silence is worse than none. In the place of a
+    /// spoilt file the one before it is taken; only the last change is lost then.
+    pub(super) fn load(&self) -> (Entries, Vec<Lost>) {
+        let mut lost = Vec::new();
         let Some(path) = self.path() else {
-            return Entries::new();
+            return (Entries::new(), lost);
         };
-        match read(&path) {
-            Ok(entries) => return entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::error!(file = %path.display(), %error, "admin states are lost, the file is set aside");
-                if let Err(error) = fs::rename(&path, path.with_extension("bad")) {
-                    tracing::warn!(%error, "it cannot be set aside");
-                }
+        for path in [path.clone(), path.with_extension(BEFORE)] {
+            match read(&path) {
+                Ok(entries) => return (entries, lost),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => lost.push(kept::set_aside(&path, &error)),
             }
         }
-        Entries::new()
+        (Entries::new(), lost)
     }
 
-    /// Keeps states: written aside, synced, renamed. `Ok(false)` when there is nowhere to keep them.
+    /// Keeps states, and what was kept before beside them. `Ok(false)` when there is nowhere to keep them.
     pub(super) fn save(&self, entries: &Entries) -> io::Result<bool> {
         let (Some(dir), Some(path)) = (&self.dir, self.path()) else {
             return Ok(false);
@@ -62,14 +62,14 @@ impl Overlay {
             target: target.clone(),
             entry: entry.clone(),
         });
-        let bytes = serde_json::to_vec_pretty(&kept.collect::<Vec<_>>())?;
+        let body = serde_json::to_string_pretty(&kept.collect::<Vec<_>>())?;
         fs::create_dir_all(dir)?;
-        let aside = path.with_extension("new");
-        let mut file = File::create(&aside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, &path)?;
-        File::open(dir)?.sync_all()?;
+        // Copied and not renamed, so that there is a newest one at every moment; a copy that is cut is told by its digest.
+        match fs::copy(&path, path.with_extension(BEFORE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        kept::write(&path, &body)?;
         Ok(true)
     }
 
@@ -80,7 +80,7 @@ impl Overlay {
 
 /// Reads what was kept; refuses what could not have been set.
 fn read(path: &Path) -> io::Result<Entries> {
-    let kept: Vec<Kept> = serde_json::from_str(&store::read_regular(path)?)?;
+    let kept: Vec<Kept> = serde_json::from_str(&kept::read(path, MAX_DOCUMENT_BYTES)?)?;
     let is_good = |kept: &Kept| {
         kept.target.id().len() <= MAX_ID_BYTES
             && kept.entry.state != AdminState::Ready
@@ -123,11 +123,47 @@ mod tests {
             ),
         ]);
         assert!(overlay.save(&entries).unwrap());
-        assert_eq!(overlay.load(), entries);
+        assert_eq!(overlay.load(), (entries.clone(), Vec::new()));
         fs::write(state.join(FILE), "[{").unwrap();
-        assert!(overlay.load().is_empty());
+        let (none, lost) = overlay.load();
+        assert_eq!((none.len(), lost.len()), (0, 1));
         assert!(state.join("admin-states.bad").exists());
         let nowhere = Overlay::default();
-        assert!(!nowhere.save(&entries).unwrap() && nowhere.load().is_empty());
+        assert!(!nowhere.save(&entries).unwrap() && nowhere.load().0.is_empty());
+    }
+
+    #[test]
+    fn each_byte_of_the_file_counts_and_the_one_before_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let overlay = Overlay::new(Some(dir.path().to_owned()));
+        let older = Entries::from([(Target::Node("a".into()), entry(AdminState::Drain, None))]);
+        let mut newer = older.clone();
+        newer.insert(
+            Target::Site("b".into()),
+            entry(AdminState::Maintenance, Some(9)),
+        );
+        overlay.save(&older).unwrap();
+        overlay.save(&newer).unwrap();
+        let path = dir.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for bit in [1, 32, 128] {
+                let mut spoilt = whole.clone();
+                spoilt[at] ^= bit;
+                fs::write(&path, &spoilt).unwrap();
+                let (entries, lost) = overlay.load();
+                assert_eq!(
+                    (entries, lost.len()),
+                    (older.clone(), 1),
+                    "byte {at}, bit {bit}"
+                );
+            }
+        }
+        fs::write(&path, "[]").unwrap();
+        assert_eq!(
+            overlay.load(),
+            (Entries::new(), Vec::new()),
+            "the form before"
+        );
     }
 }

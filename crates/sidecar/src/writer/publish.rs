@@ -86,7 +86,7 @@ impl Writer {
                 let Some(history) = &self.history else {
                     return false;
                 };
-                let kept = history.save(revision).map(|()| true).inspect_err(|error| {
+                let kept = history.save(revision, &self.seals).map(|()| true).inspect_err(|error| {
                     let folder = history.folder().display();
                     tracing::warn!(%folder, %error, "a revision cannot be kept, a restart would not know it");
                 });
@@ -100,7 +100,9 @@ impl Writer {
                 let Some(history) = &self.history else {
                     return false;
                 };
-                let kept = history.save_rollout(record.as_deref()).map(|()| true);
+                let kept = history
+                    .save_rollout(record.as_deref(), &self.seals)
+                    .map(|()| true);
                 kept.inspect_err(|error| {
                     let is_over = record.is_none();
                     tracing::error!(%error, is_over, "what there is of a rollout cannot be kept, a restart would go on with what there was");

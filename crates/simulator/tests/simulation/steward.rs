@@ -36,6 +36,7 @@ pub(crate) fn govern(topology: &str, policy: &str, simulation: Simulation) -> Go
     let steward = Steward::new(Start {
         names: Names::new("policy.yaml", "topology.yaml"),
         kept: Vec::new(),
+        last_number: 0,
         rollout: None,
         states: Entries::new(),
         geo: Geo {

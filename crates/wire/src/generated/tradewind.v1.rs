@@ -23,6 +23,10 @@ pub struct ApplyTopologyRequest {
     /// `confirm_removal`. NOT_FOUND if no such update is held.
     #[prost(string, tag = "6")]
     pub held_digest: ::prost::alloc::string::String,
+    /// The signature of the document in minisign's form: what stands in `FILE.minisig`; up to 4 KiB. Needed where the sidecar has
+    /// pinned keys (`signed_by`), whatever `confirm_removal` says; without them it is not looked at.
+    #[prost(string, tag = "7")]
+    pub signature: ::prost::alloc::string::String,
 }
 /// What became of a topology.
 #[derive(serde::Serialize)]
@@ -2222,6 +2226,10 @@ pub struct ApplyPolicyRequest {
     /// way, which it ends. Without this the first is an ordinary answer, and the second FAILED_PRECONDITION.
     #[prost(bool, tag = "5")]
     pub force: bool,
+    /// The signature of the document in minisign's form: what stands in `FILE.minisig`; up to 4 KiB. Needed where the sidecar has
+    /// pinned keys (`signed_by`), whatever `force` says; without them it is not looked at.
+    #[prost(string, tag = "6")]
+    pub signature: ::prost::alloc::string::String,
 }
 /// What became of a policy.
 #[derive(serde::Serialize)]
@@ -2713,6 +2721,10 @@ pub struct StartRolloutRequest {
     /// Why; 1 to 256 printable characters.
     #[prost(string, tag = "7")]
     pub why: ::prost::alloc::string::String,
+    /// The signature of the document in minisign's form: what stands in `FILE.minisig`; up to 4 KiB. Needed where the sidecar has
+    /// pinned keys (`signed_by`), whatever else is asked; without them it is not looked at.
+    #[prost(string, tag = "8")]
+    pub signature: ::prost::alloc::string::String,
 }
 /// A share of the requests for a time.
 #[derive(serde::Serialize)]

@@ -13,7 +13,7 @@ use super::held::{BY_CALL, Held, too_much};
 use super::notice::{GivenFate, GivenNotice, Notice};
 use super::revisions::{NoRevision, Origin, Over};
 use super::settle::Wanted;
-use super::{Change, Effects, Reply, Steward};
+use super::{Change, Effects, Reply, Steward, Unusable};
 use crate::date::Date;
 use crate::document::Diagnostics;
 use crate::edition::{Edition, Ground, Known, Which};
@@ -43,6 +43,8 @@ pub struct Update {
 pub enum Document {
     /// The one with this text.
     Text(String),
+    /// The one with this text, which is refused for what the host found out about it.
+    Unusable(String, Unusable),
     /// The one that is held, by its digest or the first digits of that.
     Held(String),
 }
@@ -235,6 +237,10 @@ impl Steward {
             faults: Diagnostics::default(),
             warnings: Diagnostics::default(),
         };
+        if let Document::Unusable(_, unusable) = &update.document {
+            let faults = unusable.faults(Which::Topology.name());
+            return Ok((applied, Judgement::Refused(faults)));
+        }
         if text == *current.ground().text() {
             return Ok((applied, Judgement::Known));
         }
@@ -261,7 +267,7 @@ impl Steward {
 
     fn text_of(&self, document: &Document) -> Result<Arc<str>, ApplyError> {
         match document {
-            Document::Text(text) => Ok(text.as_str().into()),
+            Document::Text(text) | Document::Unusable(text, _) => Ok(text.as_str().into()),
             Document::Held(digest) => {
                 let held = self.held.as_ref();
                 let held = held.filter(|held| is_digest_of(digest, held.digest));

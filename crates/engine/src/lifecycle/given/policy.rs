@@ -7,7 +7,7 @@ use crate::document::Diagnostics;
 use crate::edition::{Edition, Known, Which};
 use crate::lifecycle::notice::{GivenFate, GivenNotice, Notice};
 use crate::lifecycle::revisions::{Origin, Revision};
-use crate::lifecycle::{Change, Effects, Reply, Steward};
+use crate::lifecycle::{Change, Effects, Reply, Steward, Unusable};
 use crate::model::Digest;
 
 /// A policy to put in force.
@@ -30,6 +30,8 @@ pub struct PolicyUpdate {
 pub enum PolicyDocument {
     /// The one with this text.
     Text(Arc<str>),
+    /// The one with this text, which is refused for what the host found out about it.
+    Unusable(Arc<str>, Unusable),
     /// That of an earlier revision; `None`: of the newest one whose policy is another than that in force.
     Earlier(Option<u64>),
 }
@@ -58,6 +60,8 @@ struct Found {
     current: Edition,
     text: Arc<str>,
     origin: Origin,
+    /// Why that policy is refused, whatever it says.
+    unusable: Option<Unusable>,
 }
 
 impl PolicyApplied {
@@ -82,6 +86,7 @@ impl Steward {
             current,
             text,
             origin,
+            unusable,
         } = match self.policy_of(&update) {
             Ok(found) => found,
             Err(error) => return Effects::reply(Reply::Policy(Err(error))),
@@ -95,13 +100,17 @@ impl Steward {
             faults: Diagnostics::default(),
             warnings: Diagnostics::default(),
         };
-        if *current.policy_text() == text {
+        if *current.policy_text() == text && unusable.is_none() {
             return Effects::reply(Reply::Policy(Ok(applied)));
         }
         let mut effects = Effects::default();
         let known = Known::of(Some(&current));
         let name = Which::Policy.name();
-        match current.ground().with_policy(name, text, known) {
+        let compiled = match unusable {
+            Some(unusable) => Err(unusable.faults(name)),
+            None => current.ground().with_policy(name, text, known),
+        };
+        match compiled {
             Ok(edition) => {
                 let change = Change {
                     origin,
@@ -157,7 +166,9 @@ impl Steward {
             return Err(ApplyError::RolloutUnderWay { candidate });
         }
         let (text, origin) = match &update.document {
-            PolicyDocument::Text(text) => (text, Origin::Policy),
+            PolicyDocument::Text(text) | PolicyDocument::Unusable(text, _) => {
+                (text, Origin::Policy)
+            }
             PolicyDocument::Earlier(number) => {
                 let earlier = self.earlier(*number)?;
                 (&earlier.texts.policy, Origin::Rollback(earlier.number))
@@ -167,6 +178,10 @@ impl Steward {
             text: Arc::clone(text),
             current,
             origin,
+            unusable: match &update.document {
+                PolicyDocument::Unusable(_, unusable) => Some(unusable.clone()),
+                PolicyDocument::Text(_) | PolicyDocument::Earlier(_) => None,
+            },
         })
     }
 

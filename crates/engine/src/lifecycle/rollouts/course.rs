@@ -41,7 +41,11 @@ impl Steward {
         };
         let (name, text) = (Which::Policy.name(), Arc::clone(&request.document));
         let known = Known::of(Some(&current));
-        let candidate = match current.ground().with_policy(name, text, known) {
+        let compiled = match &request.unusable {
+            Some(unusable) => Err(unusable.faults(name)),
+            None => current.ground().with_policy(name, text, known),
+        };
+        let candidate = match compiled {
             Ok(candidate) => candidate,
             Err(faults) => {
                 let answer = RolloutAnswer {

@@ -9,8 +9,8 @@ mod course;
 
 use std::sync::Arc;
 
-use super::ApplyError;
 use super::notice::RolloutFate;
+use super::{ApplyError, Unusable};
 use crate::document::Diagnostics;
 use crate::edition::Edition;
 use crate::model::Digest;
@@ -23,6 +23,8 @@ use crate::snapshot::{Cohort, Split};
 pub struct RolloutRequest {
     /// Its text.
     pub document: Arc<str>,
+    /// Why that is refused, whatever it says, by what the host found out about it.
+    pub unusable: Option<Unusable>,
     /// The number of the revision that must be in force; `None` for any.
     pub if_revision: Option<u64>,
     /// By what requests are told apart; `None` for what the policy in force says.

@@ -208,6 +208,7 @@ pub(super) fn steward_over(kept: Vec<Revision>, states: Entries) -> Steward {
     Steward::new(Start {
         names: Names::new("policy.yaml", "topology.yaml"),
         kept,
+        last_number: 0,
         rollout: None,
         states,
         geo: no_geo(),

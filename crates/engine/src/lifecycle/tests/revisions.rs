@@ -7,7 +7,7 @@ use super::sequences::in_force;
 use super::transitions::{fates, kept, serving};
 use crate::lifecycle::{
     ApplyError, Effects, Entries, Event, Fate, Keep, NoRevision, Origin, PolicyApplied,
-    PolicyUpdate, Reply, Revision, Steward, Wanted,
+    PolicyUpdate, Reply, Revision, Steward, Unusable, Wanted,
 };
 use crate::model::Digest;
 
@@ -181,7 +181,7 @@ fn a_file_that_cannot_be_read_for_a_while_takes_nothing_back() {
     let mut steward = serving(P::One, T::Usual);
     let _given = steward.step(0, apply(P::Two));
     let gone = Wanted {
-        policy: Err("gone".to_owned()),
+        policy: Err(Unusable::unreadable("gone")),
         ..wanted(P::One, T::Usual)
     };
     assert_eq!(

@@ -30,6 +30,7 @@ fn request(policy: P) -> RolloutRequest {
     });
     RolloutRequest {
         document: policy.text(),
+        unusable: None,
         if_revision: None,
         cohort: None,
         stages: stages.into(),
@@ -84,6 +85,7 @@ fn started(disk: &Disk, policy: P, topology: T, now: u64) -> (Steward, Effects) 
     let mut steward = Steward::new(Start {
         names: Names::new("policy.yaml", "topology.yaml"),
         kept: disk.revisions.clone(),
+        last_number: 0,
         rollout: disk.rollout.as_deref().cloned(),
         states: Entries::new(),
         geo: no_geo(),

@@ -8,7 +8,7 @@ use crate::document::Code;
 use crate::lifecycle::notice::{GivenFate, Notice, SourceNotice};
 use crate::lifecycle::{
     Applied, ApplyError, Document, DocumentState, Effects, Entries, Event, Fate, Geo, Keep, Reply,
-    StateChange, StateChanged, StateError, Steward, Target, Update, Wanted,
+    StateChange, StateChanged, StateError, Steward, Target, Unusable, Update, Wanted,
 };
 use crate::model::{AdminState, Digest};
 use crate::snapshot::GeoState;
@@ -170,7 +170,7 @@ fn a_bad_policy_leaves_the_last_good_one_in_force_and_its_end_is_told() {
 fn a_source_that_cannot_be_read_is_a_fault_of_its_document() {
     let mut steward = serving(P::One, T::Usual);
     let gone = Wanted {
-        topology: Err("no such file".to_owned()),
+        topology: Err(Unusable::unreadable("no such file")),
         ..wanted(P::Two, T::Usual)
     };
     let effects = steward.step(2_000, Event::Read(gone));

@@ -30,6 +30,7 @@ impl Rollout {
         let steward = Steward::new(Start {
             names: Names::new("policy", "topology"),
             kept: Vec::new(),
+            last_number: 0,
             rollout: None,
             states: Entries::new(),
             geo: Geo {
@@ -50,6 +51,7 @@ impl Rollout {
         };
         rollout.step(Event::StartRollout(Box::new(RolloutRequest {
             document: policy_text(edit).into(),
+            unusable: None,
             if_revision: None,
             cohort: None,
             stages: STAGES.map(with_share).into(),

@@ -1,6 +1,6 @@
 //! Writes entries: each is on disk before the next, and whatever goes wrong is told by a later one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use super::entry::{self, Kind, Line, Link, Record};
 use super::files::{self, KEPT_FILES, LOG};
 use super::verify::Head;
+use crate::regular;
 use crate::state::AuditCounters;
 use tradewind_engine::model::Digest;
 
@@ -103,11 +104,7 @@ impl Open {
         let head = head.ok().flatten();
         let path = dir.join(LOG);
         let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)?;
+        let (mut file, _) = regular::append(&path)?;
         if is_new {
             // A file whose name is lost with the power is no log.
             File::open(dir)?.sync_all()?;
@@ -230,7 +227,7 @@ fn tail(file: &mut File) -> io::Result<Vec<u8>> {
 /// The newest entry that is sound, in the newest file that has one.
 fn last_link(dir: &Path) -> io::Result<Option<Link>> {
     for path in files::find(dir).into_iter().rev() {
-        let tail = tail(&mut File::open(path)?)?;
+        let tail = tail(&mut regular::open(&path)?.0)?;
         let mut lines = tail.rsplit(|byte| *byte == b'\n');
         let sound = lines.find_map(|line| match entry::open(line) {
             Line::Sound(entry) => Some(Link {
@@ -251,7 +248,7 @@ fn first_entry(paths: &[PathBuf]) -> io::Result<Option<(u64, String)>> {
     for path in paths {
         let mut start = Vec::new();
         let most = u64::try_from(2 * entry::MAX_LINE_BYTES).unwrap_or(u64::MAX);
-        File::open(path)?.take(most).read_to_end(&mut start)?;
+        regular::open(path)?.0.take(most).read_to_end(&mut start)?;
         let line = start.split(|byte| *byte == b'\n').next();
         if let Some(Line::Sound(entry)) = line.map(entry::open) {
             return Ok(Some((entry.sequence, entry.previous)));

@@ -119,9 +119,11 @@ impl TopologyService for AdminDesk {
         request: Request<proto::ApplyTopologyRequest>,
     ) -> Result<Response<proto::ApplyTopologyResponse>, Status> {
         let caller = caller_of(&request);
-        let mut update = messages::update(request.into_inner()).map_err(invalid)?;
+        let mut request = request.into_inner();
+        let signature = std::mem::take(&mut request.signature);
+        let mut update = messages::update(request).map_err(invalid)?;
         update.who = caller.signature(&update.who);
-        let answered = self.mailbox.apply_topology(update).await;
+        let answered = self.mailbox.apply_topology(update, signature).await;
         let applied = answered.ok_or_else(ended)?;
         let applied = applied.map_err(|error| refused(&error))?;
         Ok(Response::new(messages::applied(&applied)))

@@ -30,8 +30,9 @@ impl AdminDesk {
     async fn put_in_force(
         &self,
         update: PolicyUpdate,
+        signature: String,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        let answered = self.mailbox.apply_policy(update).await;
+        let answered = self.mailbox.apply_policy(update, signature).await;
         let set = answered.ok_or_else(ended)?;
         let set = set.map_err(|error| refused(&error))?;
         Ok(Response::new(told::applied(&set)))
@@ -124,8 +125,9 @@ impl PolicyService for AdminDesk {
         request: Request<proto::ApplyPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
         let caller = caller_of(&request);
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         let force = request.force;
+        let signature = std::mem::take(&mut request.signature);
         let mut update = told::update(request).map_err(invalid)?;
         update.who = caller.signature(&update.who);
         let PolicyDocument::Text(document) = &update.document else {
@@ -151,7 +153,7 @@ impl PolicyService for AdminDesk {
             let gates: Vec<&str> = breaches.iter().map(|it| it.gate).collect();
             update.why = format!("{} (forced past {})", update.why, gates.join(", "));
         }
-        let mut answer = self.put_in_force(update).await?;
+        let mut answer = self.put_in_force(update, signature).await?;
         answer.get_mut().breaches = told::breaches(&breaches);
         Ok(answer)
     }
@@ -181,7 +183,7 @@ impl PolicyService for AdminDesk {
         let caller = caller_of(&request);
         let mut update = told::rollback(request.into_inner()).map_err(invalid)?;
         update.who = caller.signature(&update.who);
-        self.put_in_force(update).await
+        self.put_in_force(update, String::new()).await
     }
 
     type WatchStatusStream = Events<proto::PolicyStatus>;

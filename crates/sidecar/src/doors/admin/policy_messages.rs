@@ -78,7 +78,7 @@ pub(super) fn stopped(
     let in_force = policies.edition.policy().digest().to_string();
     let revision = newest(&policies.revisions);
     let given = match &update.document {
-        PolicyDocument::Text(text) => digest(text),
+        PolicyDocument::Text(text) | PolicyDocument::Unusable(text, _) => digest(text),
         PolicyDocument::Earlier(_) => in_force.clone(),
     };
     proto::ApplyPolicyResponse {

@@ -22,7 +22,9 @@ impl RolloutService for AdminDesk {
         request: Request<proto::StartRolloutRequest>,
     ) -> Result<Response<proto::RolloutResponse>, Status> {
         let caller = caller_of(&request);
-        let mut request = told::request(request.into_inner(), jitter()).map_err(invalid)?;
+        let mut request = request.into_inner();
+        let signature = std::mem::take(&mut request.signature);
+        let mut request = told::request(request, jitter()).map_err(invalid)?;
         request.who = caller.signature(&request.who);
         // A rollout has guards, so gates do not stop it; but nobody shall pass them unseen.
         let (planned, _) = self.planned(request.document.to_string()).await?;
@@ -31,7 +33,7 @@ impl RolloutService for AdminDesk {
             let gates: Vec<&str> = breaches.iter().map(|it| it.gate).collect();
             request.why = format!("{} (past {})", request.why, gates.join(", "));
         }
-        let answered = self.mailbox.start_rollout(request).await;
+        let answered = self.mailbox.start_rollout(request, signature).await;
         let mut answer = self.answer(answered)?;
         let warnings = breaches.iter().map(|it| {
             let (gate, text) = (it.gate, &it.text);

@@ -38,6 +38,7 @@ pub(super) fn request(
     let stages = stages(&mut faults, &request.stages);
     let read = RolloutRequest {
         document: request.document.into(),
+        unusable: None,
         if_revision: request.if_revision,
         cohort,
         stages,

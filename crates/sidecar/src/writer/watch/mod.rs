@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use arc_swap::ArcSwap;
-use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::event::{AccessKind, AccessMode, DataChange, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use self::way::Ways;
@@ -118,12 +118,24 @@ impl Follower {
         let ways = Arc::new(ArcSwap::from_pointee(Ways::default()));
         let is_rung = Arc::clone(&bell.is_rung);
         let (seen, writer) = (Arc::clone(&ways), mailbox.clone());
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event
-            .map_or(Told::Way, |event| told(&event, &seen.load()))
-        {
-            Told::Nothing => {}
-            Told::Content => writer.look_again(),
-            Told::Way => bell.ring(),
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            let Ok(event) = event else {
+                bell.ring();
+                return;
+            };
+            let told = told(&event, &seen.load());
+            for path in event.paths.iter().filter(|_| told != Told::Nothing) {
+                if event.kind == WRITTEN {
+                    writer.written(path);
+                } else {
+                    writer.closed(path);
+                }
+            }
+            match told {
+                Told::Nothing => {}
+                Told::Content => writer.look_again(),
+                Told::Way => bell.ring(),
+            }
         })?;
         let mut follower = Self {
             files: files.to_vec(),
@@ -199,6 +211,9 @@ enum StartError {
     Thread(#[from] io::Error),
 }
 
+/// Somebody writes to a file, and has not closed it.
+const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+
 /// What an event says, when these ways are watched.
 fn told(event: &Event, ways: &Ways) -> Told {
     // Our own reading is told of too; taken for a change, it would make us read again without end.
@@ -218,7 +233,7 @@ fn told(event: &Event, ways: &Ways) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{CreateKind, DataChange, RenameMode};
+    use notify::event::{CreateKind, RenameMode};
 
     use super::*;
 

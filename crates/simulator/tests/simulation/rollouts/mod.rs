@@ -49,6 +49,7 @@ fn governed(
 fn start(governed: &mut Governed, candidate: &str, cohort: Option<Cohort>) {
     let request = RolloutRequest {
         document: candidate.into(),
+        unusable: None,
         if_revision: None,
         cohort,
         stages: Vec::new(),
