@@ -11,6 +11,7 @@ mod geo_published;
 mod hostile;
 #[path = "../support/measuring.rs"]
 mod measuring;
+mod messages;
 #[path = "../../examples/fixtures/mmdb.rs"]
 mod mmdb;
 mod pairs;

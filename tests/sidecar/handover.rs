@@ -76,7 +76,10 @@ impl Worker {
             outcomes: vec![outcome],
             reporter: "tests".to_owned(),
         };
-        let told = Request::new(Received(Ok(batch)));
+        let told = Request::new(Received {
+            message: Ok(batch),
+            beyond: 0,
+        });
         let answer = self.feedback.report_unary(told).await.unwrap();
         assert_eq!(answer.into_inner().accepted, 1);
     }

@@ -4,7 +4,7 @@
 //! and copied. The usual way, a message of two dozen strings that are allocated, encoded and freed, costs more than the
 //! decision. [`message`] is that usual way, for people's tools, and the oracle of the fast one.
 
-use bytes::BufMut;
+use bytes::{Buf, BufMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use tonic::Status;
@@ -13,6 +13,7 @@ use tonic_prost::ProstCodec;
 
 use super::addresses::NodeAddresses;
 use super::buffers::buffers;
+use super::parts::{self, Bounded};
 use super::place::place_message;
 use super::proto;
 use tradewind_engine::decision::{Candidate, Decision};
@@ -314,7 +315,7 @@ impl<T, U> Default for AnswerCodec<T, U> {
     }
 }
 
-impl<U: Message + Default + Send + 'static> Codec for AnswerCodec<Answer, U> {
+impl<U: Bounded> Codec for AnswerCodec<Answer, U> {
     type Encode = Answer;
     type Decode = U;
     type Encoder = AnswerEncoder;
@@ -342,7 +343,7 @@ impl<T, U> Default for MessageCodec<T, U> {
 impl<T, U> Codec for MessageCodec<T, U>
 where
     T: Message + Send + 'static,
-    U: Message + Default + Send + 'static,
+    U: Bounded,
 {
     type Encode = T;
     type Decode = U;
@@ -376,17 +377,18 @@ impl Encoder for AnswerEncoder {
     }
 }
 
-/// Reads a request; a message that cannot be read is the caller's mistake, not ours.
+/// Reads a request; a message that cannot be read, or has too many parts, is the caller's mistake, not ours.
 #[derive(Debug)]
-pub struct RequestDecoder<U: Message + Default + Send + 'static>(
-    <ProstCodec<U, U> as Codec>::Decoder,
-);
+pub struct RequestDecoder<U: Bounded>(<ProstCodec<U, U> as Codec>::Decoder);
 
-impl<U: Message + Default + Send + 'static> Decoder for RequestDecoder<U> {
+impl<U: Bounded> Decoder for RequestDecoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        // It lies there in one piece.
+        parts::within::<U>(src.chunk())
+            .map_err(|too_many| Status::invalid_argument(too_many.to_string()))?;
         let read = self.0.decode(src);
         read.map_err(|status| {
             Status::invalid_argument(format!("not a readable message: {}", status.message()))

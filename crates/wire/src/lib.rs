@@ -25,6 +25,7 @@ pub mod json;
 mod mask;
 pub mod names;
 mod parameters;
+pub mod parts;
 mod place;
 mod query;
 pub mod question;

@@ -6,16 +6,32 @@
 
 use std::marker::PhantomData;
 
+use bytes::Buf;
 use prost::Message;
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstCodec;
 
 use super::buffers::buffers;
+use super::parts::{self, Bounded};
 
-/// A message as it was told: read, or why it could not be.
+/// A message as it was told.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Received<U>(pub Result<U, String>);
+pub struct Received<U> {
+    /// What was read of it, or why it could not be.
+    pub message: Result<U, String>,
+    /// How many more parts it has than are taken of one message. They were not read.
+    pub beyond: usize,
+}
+
+impl<U: Bounded> Received<U> {
+    /// Reads a message, but for the parts beyond those that are taken.
+    pub fn read(bytes: &[u8]) -> Self {
+        let (kept, beyond) = parts::cut::<U>(bytes);
+        let message = U::decode(&*kept).map_err(|error| format!("not a readable message: {error}"));
+        Self { message, beyond }
+    }
+}
 
 /// Sends messages as the usual codec does; reads them as [`Received`].
 #[derive(Debug)]
@@ -30,7 +46,7 @@ impl<T, U> Default for ReceivedCodec<T, U> {
 impl<T, U> Codec for ReceivedCodec<T, Received<U>>
 where
     T: Message + Send + 'static,
-    U: Message + Default + Send + 'static,
+    U: Bounded,
 {
     type Encode = T;
     type Decode = Received<U>;
@@ -50,15 +66,16 @@ where
 #[derive(Debug)]
 pub struct ReceivedDecoder<U>(PhantomData<U>);
 
-impl<U: Message + Default + Send + 'static> Decoder for ReceivedDecoder<U> {
+impl<U: Bounded> Decoder for ReceivedDecoder<U> {
     type Item = Received<U>;
     type Error = Status;
 
     fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Received<U>>, Status> {
-        let read = U::decode(&mut *src).map_err(|error| format!("not a readable message: {error}"));
+        // It lies there in one piece.
+        let received = Received::read(src.chunk());
         // The rest of an unreadable message must not be taken for the next one.
-        bytes::Buf::advance(src, bytes::Buf::remaining(src));
-        Ok(Some(Received(read)))
+        src.advance(src.remaining());
+        Ok(Some(received))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

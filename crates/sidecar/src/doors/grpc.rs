@@ -23,8 +23,7 @@ use crate::wire::proto::{
 };
 use crate::wire::question::Question;
 
-/// Most requests in one batch.
-pub const MAX_BATCH: usize = 128;
+pub use crate::wire::parts::MAX_BATCH;
 
 /// Largest request message but a batch, in bytes; larger ones are refused at the length prefix.
 pub const MAX_QUERY_BYTES: usize = 16 << 10;
@@ -99,11 +98,6 @@ impl DecisionService for Decider {
     ) -> Result<Response<Answer>, Status> {
         let (metadata, _, message) = request.into_parts();
         let requests = message.requests;
-        if requests.len() > MAX_BATCH {
-            let given = requests.len();
-            let message = format!("requests: {given} given, at most {MAX_BATCH} are allowed");
-            return Err(Status::invalid_argument(message));
-        }
         self.on_published(|published| {
             let caller = Caller::new(metadata.as_ref());
             let mut batch = Answer::default();

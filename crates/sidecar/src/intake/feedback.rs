@@ -28,14 +28,10 @@ use crate::wire::report::{Context, Fault, RefusedReason, Summary, reporter_name}
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::signal::observation::{Reporter, Standing};
 
+pub use crate::wire::parts::{MAX_HISTOGRAMS, MAX_OUTCOMES};
+
 /// Largest message, in bytes; larger ones are refused at the length prefix.
 pub const MAX_REPORT_BYTES: usize = 256 << 10;
-
-/// Most outcomes taken of one batch.
-pub const MAX_OUTCOMES: usize = 1_024;
-
-/// Most histograms taken of one message.
-pub const MAX_HISTOGRAMS: usize = 32;
 
 /// How long nothing more is read of a stream that has told more than its reporter's quota, or what cannot be read. So the flow
 /// control of the connection makes the sender wait, and what it sends beyond costs it and not the worker: full messages of
@@ -194,7 +190,8 @@ pub struct Telling {
 impl Telling {
     /// Takes outcomes; none before the first good policy.
     pub fn outcomes(&mut self, batch: &ReportRequest) {
-        drop(self.feedback.shared.take_outcomes(&mut self.call, batch));
+        let shared = &self.feedback.shared;
+        drop(shared.take_outcomes(&mut self.call, batch, 0));
     }
 
     /// Waits where more was told than its quota: to be called before more is read.
@@ -210,13 +207,18 @@ impl Telling {
 }
 
 impl Shared {
-    /// Takes a batch of outcomes.
-    fn take_outcomes(&self, call: &mut Call, batch: &ReportRequest) -> Result<(), NoPolicy> {
+    /// Takes a batch of outcomes, beyond which so many more were given.
+    fn take_outcomes(
+        &self,
+        call: &mut Call,
+        batch: &ReportRequest,
+        beyond: usize,
+    ) -> Result<(), NoPolicy> {
         let batch = Batch {
             kind: ReportKind::Outcome,
             reporter: &batch.reporter,
             items: &batch.outcomes,
-            beyond: 0,
+            beyond,
             bound: MAX_OUTCOMES,
             cost: 1,
             by: By::Anybody,
@@ -251,17 +253,18 @@ impl Shared {
         })
     }
 
-    /// Takes histograms.
+    /// Takes histograms, beyond which so many more were given.
     fn take_histograms(
         &self,
         call: &mut Call,
         batch: &ReportHistogramsRequest,
+        beyond: usize,
     ) -> Result<(), NoPolicy> {
         let batch = Batch {
             kind: ReportKind::Histogram,
             reporter: &batch.reporter,
             items: &batch.histograms,
-            beyond: 0,
+            beyond,
             bound: MAX_HISTOGRAMS,
             cost: HISTOGRAM_COST,
             by: By::Anybody,
@@ -392,11 +395,12 @@ impl Shared {
         &self,
         request: Request<Received<M>>,
         kind: ReportKind,
-        take: impl Fn(&mut Call, &M) -> Result<(), NoPolicy>,
+        take: impl Fn(&mut Call, &M, usize) -> Result<(), NoPolicy>,
     ) -> Result<Response<ReportResponse>, Status> {
         let mut call = Call::new(&request);
-        match request.into_inner().0 {
-            Ok(message) => take(&mut call, &message)?,
+        let Received { message, beyond } = request.into_inner();
+        match message {
+            Ok(message) => take(&mut call, &message, beyond)?,
             Err(words) => {
                 self.unreadable(&mut call, kind, &words);
                 return Err(Status::invalid_argument(words));
@@ -410,17 +414,17 @@ impl Shared {
         &self,
         request: Request<Streaming<Received<M>>>,
         kind: ReportKind,
-        take: impl Fn(&mut Call, &M) -> Result<(), NoPolicy>,
+        take: impl Fn(&mut Call, &M, usize) -> Result<(), NoPolicy>,
     ) -> Result<Response<ReportResponse>, Status> {
         if self.state.published.load().is_none() {
             return Err(NoPolicy.into());
         }
         let mut call = Call::new(&request);
         let mut messages = request.into_inner();
-        while let Some(Received(message)) = messages.message().await? {
+        while let Some(Received { message, beyond }) = messages.message().await? {
             call.message = Some(call.message.map_or(0, |last| last + 1));
             match message {
-                Ok(message) => take(&mut call, &message)?,
+                Ok(message) => take(&mut call, &message, beyond)?,
                 Err(words) => self.unreadable(&mut call, kind, &words),
             }
             call.rest().await;
@@ -478,7 +482,9 @@ impl FeedbackService for Feedback {
         request: Request<Streaming<Received<ReportRequest>>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
-        let take = |call: &mut Call, batch: &ReportRequest| shared.take_outcomes(call, batch);
+        let take = |call: &mut Call, batch: &ReportRequest, beyond| {
+            shared.take_outcomes(call, batch, beyond)
+        };
         shared.stream(request, ReportKind::Outcome, take).await
     }
 
@@ -487,8 +493,8 @@ impl FeedbackService for Feedback {
         request: Request<Received<ReportRequest>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
-        shared.once(request, ReportKind::Outcome, |call, batch| {
-            shared.take_outcomes(call, batch)
+        shared.once(request, ReportKind::Outcome, |call, batch, beyond| {
+            shared.take_outcomes(call, batch, beyond)
         })
     }
 }
@@ -500,8 +506,9 @@ impl TelemetryService for Feedback {
         request: Request<Streaming<Received<LoadReport>>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
-        let take =
-            |call: &mut Call, report: &LoadReport| shared.take_load(call, report, By::Anybody);
+        let take = |call: &mut Call, report: &LoadReport, _beyond| {
+            shared.take_load(call, report, By::Anybody)
+        };
         shared.stream(request, ReportKind::Load, take).await
     }
 
@@ -510,8 +517,8 @@ impl TelemetryService for Feedback {
         request: Request<Received<ReportHistogramsRequest>>,
     ) -> Result<Response<ReportResponse>, Status> {
         let shared = &*self.shared;
-        shared.once(request, ReportKind::Histogram, |call, batch| {
-            shared.take_histograms(call, batch)
+        shared.once(request, ReportKind::Histogram, |call, batch, beyond| {
+            shared.take_histograms(call, batch, beyond)
         })
     }
 }
