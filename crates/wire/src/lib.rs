@@ -11,6 +11,7 @@ pub mod base64;
 mod buffers;
 pub mod cache;
 pub mod clock;
+#[cfg(feature = "server")]
 mod explain;
 mod fault;
 pub mod fields;
@@ -19,6 +20,7 @@ mod forwarded;
 pub mod grpc_status;
 #[cfg(feature = "server")]
 mod headline;
+#[cfg(feature = "server")]
 mod histogram;
 #[cfg(feature = "server")]
 pub mod json;
@@ -36,6 +38,7 @@ mod refusal;
 pub mod report;
 mod serialize;
 
+#[cfg(feature = "server")]
 pub use explain::{HomeTimes, explanation};
 pub use fault::WireError;
 pub use forwarded::{FORWARDED, from_headers};
