@@ -344,7 +344,8 @@ fn settings_are_taken_and_refused_alike() {
         "policy": "p.yaml", "topology": "t.yaml", "geo": ["g.mmdb"], "listen": ["127.0.0.1:1", "unix:/s"],
         "debug": "127.0.0.1:2", "admin": "unix:/a", "http": "[::1]:3", "state_dir": "/state", "workers": 2,
         "max_connections": 10, "max_calls": 64, "drain_deadline": "1s", "poll": "1s", "decisions_kept": 5, "log": "info",
-        "log_format": "json", "trusted_reporters": ["unix", "10.0.0.0/8"],
+        "log_format": "json", "trusted_reporters": ["unix", "10.0.0.0/8"], "documents": "sha256",
+        "signed_by": ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"],
         "allow": ["loopback=ask,tell", "uid:33=ask", "spiffe://a/b=operate", "token:ci=publish"], "tokens": "tokens",
         "tls_cert": "c.pem", "tls_key": "k.pem", "tls_clients": "ca.pem", "tls_doors": ["grpc"],
     });
