@@ -386,15 +386,6 @@ pub(crate) fn decision_id(answer: ProcessingResponse) -> String {
     by_name(set.set_headers)[DECISION_ID].clone()
 }
 
-/// What a client is answered at once: the status and the headers.
-pub(crate) fn immediate(answer: ProcessingResponse) -> (i32, BTreeMap<String, String>) {
-    let Some(Answer::ImmediateResponse(answer)) = answer.response else {
-        panic!("{answer:?}");
-    };
-    let set = answer.headers.unwrap().set_headers;
-    (answer.status.unwrap().code, by_name(set))
-}
-
 /// The nodes named, which header and metadata must name alike.
 fn named(answer: ProcessingResponse) -> String {
     let metadata = answer.dynamic_metadata.unwrap();

@@ -114,9 +114,13 @@ impl Decided {
         let lot = hash::key(&[self.decision_id.as_bytes()]).0;
         let candidates = self.candidates.iter().take(self.max_attempts);
         candidates.zip(0_u32..).map(move |(candidate, retry)| {
-            let most_us = RETRY_BASE_US << retry >> 1;
+            let most_us = (RETRY_BASE_US << retry) >> 1;
             let drawn = lot.rotate_left(16 * retry) & 0xffff;
-            let wait_us = if retry == 0 { 0 } else { most_us * drawn >> 16 };
+            let wait_us = if retry == 0 {
+                0
+            } else {
+                (most_us * drawn) >> 16
+            };
             (candidate, Duration::from_micros(wait_us))
         })
     }

@@ -33,6 +33,7 @@ spec:
   panic: {{min_healthy_percent: 95}}
   change_budget: {{moved_percent_per_minute: 100}}
   rollout: {{start_jitter: 0ms, stages: [{{percent: 50, hold: 1h}}], guards: [{{metric: error_percent, limit: 95, worse_by: 50, min_samples: 10, window: 1m}}]}}
+  limits: [{{name: once, rules: [once], requests_per_second: 0.01}}]
   classes: [{{name: video, expected_bytes: 5000000}}]
   pools:
     - {{name: edge, select: {{tier: edge}}}}
@@ -41,6 +42,7 @@ spec:
   rules:
     - {{name: films, owner: tests, intent: large objects, rollback: none, expires: 2099-01-31, match: {{hosts: [films.example.com]}}, when: client.asn > 1, pools: [edge], class: video, max_detour: 80ms}}
     - {{name: fenced, owner: tests, rollback: none, match: {{hosts: [eu.example.com]}}, pools: [edge], require: {{disk: ssd}}, geofence: [DE]}}
+    - {{name: once, owner: tests, rollback: none, match: {{hosts: [once.example.com]}}, pools: [edge]}}
     - {{name: all, owner: tests, rollback: none, pools: [edge, regional, origin], ttl: 30s{other}}}
 "
     )
@@ -222,7 +224,12 @@ impl Scene {
             only_nodes: vec![["nyc-1", "nyc-2"][number % 2].to_owned()],
             ..request(&format!("/far/{}/{number}", self.turn))
         });
-        far.chain([film, seen, fenced, lost]).collect()
+        let once = DecideRequest {
+            host: "once.example.com".to_owned(),
+            ..request("/once")
+        };
+        far.chain([film, seen, fenced, lost, once.clone(), once])
+            .collect()
     }
 
     /// Tries another policy, or only looks at what it would do.

@@ -195,9 +195,15 @@ impl Overload {
         if over <= low + normal {
             return ALL + part(over - low, normal);
         }
-        // The reserve is for them.
-        let over = critical - 1.0 / demand;
-        2 * ALL + part(over, critical)
+        // The reserve is for them; and what they need is seen, not reckoned, once they are all that passes.
+        let others = 2 * ALL;
+        let wanted = others + part(critical - 1.0 / demand, critical);
+        let is_too_much = second.utilisation.is_some_and(|u| u >= 1.0);
+        if self.level >= others && is_too_much {
+            wanted
+        } else {
+            wanted.min(self.level.max(others))
+        }
     }
 }
 
@@ -242,7 +248,7 @@ mod tests {
             for ((passed, asked), priority) in self.passed.iter_mut().zip(asked).zip(Priority::ALL)
             {
                 let shed = share(level, *priority);
-                *passed = asked - (f64::from(asked) * ratio(shed)) as u32;
+                *passed = asked - asked * u32::from(shed) / u32::from(ALL);
             }
             let told = self.utilisation;
             self.utilisation = Some(f64::from(self.passed.iter().sum::<u32>()) / 100.0);

@@ -5,6 +5,7 @@
 //! told that they have one attempt only that the further attempts of the others stay within the budget.
 
 use crate::number::to_u64;
+use crate::policy::Retries;
 
 /// All requests, in 256ths.
 const ALL: f64 = 256.0;
@@ -17,15 +18,6 @@ const HORIZON_S: f64 = 5.0;
 
 /// Fewer requests than this say nothing of how often one is tried again.
 const LEAST: f64 = 8.0;
-
-/// What may be tried again.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Budget {
-    /// Further attempts as a share of requests, above 0.
-    pub ratio: f64,
-    /// Further attempts a second that are granted in any case.
-    pub min_per_second: f64,
-}
 
 /// Requests and their further attempts, fading; and how many are granted none.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -44,7 +36,7 @@ impl RetryBudget {
     }
 
     /// Looks, once a second, at what was asked and tried again in it. Without a budget everything may be.
-    pub fn step(&mut self, (asked, retried): (u32, u32), budget: Option<Budget>) {
+    pub fn step(&mut self, (asked, retried): (u32, u32), budget: Option<Retries>) {
         let keep = libm::exp(-1.0 / HORIZON_S);
         let (asked, retried) = (f64::from(asked), f64::from(retried));
         self.granted = self.granted * keep + asked * (1.0 - f64::from(self.withheld) / ALL);
@@ -54,7 +46,7 @@ impl RetryBudget {
         self.withheld = wanted.max(self.withheld.saturating_sub(RELEASE));
     }
 
-    fn wanted(&self, budget: Budget) -> u8 {
+    fn wanted(&self, budget: Retries) -> u8 {
         if self.granted < LEAST || self.retried <= 0.0 {
             return 0;
         }
@@ -70,7 +62,7 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
-    const BUDGET: Budget = Budget {
+    const BUDGET: Retries = Retries {
         ratio: 0.2,
         min_per_second: 1.0,
     };
@@ -83,7 +75,7 @@ mod tests {
         for _ in 0..seconds {
             retries.step((1_000, told), Some(BUDGET));
             let granted = 1_000.0 * (1.0 - f64::from(retries.withheld()) / ALL);
-            told = to_u64(granted * failing * 2.0) as u32;
+            told = u32::try_from(to_u64(granted * failing * 2.0)).unwrap();
             last.push(f64::from(told) / 1_000.0);
         }
         last.iter().rev().take(10).sum::<f64>() / 10.0
@@ -112,7 +104,7 @@ mod tests {
     fn few_requests_may_always_be_tried_again() {
         let mut retries = RetryBudget::default();
         for _ in 0..60 {
-            let budget = Budget {
+            let budget = Retries {
                 min_per_second: 10.0,
                 ..BUDGET
             };

@@ -18,6 +18,9 @@ use crate::time::Moment;
 /// answers nothing well is left after five of them all the same, and one object at one of three requests leaves nobody.
 const UNKNOWN_FAILURE_MS: u64 = 1_000;
 
+/// For so long after a node began to shed, requests that are late are laid to the load that it had then, in ms.
+const SURGE_MS: u64 = 10_000;
+
 impl Control {
     /// Objects that fail wherever they are asked for, and how many failures were theirs.
     pub fn blame(&self) -> &Blame {
@@ -66,6 +69,7 @@ impl Control {
                 Bearing::Good
             }
             (Finding::Busy, _) => Bearing::Busy,
+            (Finding::Late, _) if self.is_surging(now, outcome.node) => Bearing::Busy,
             (Finding::Unreached, _) => Bearing::Bad,
             // Of a term that is over: it counts nowhere, so there is nothing to lay at another's door.
             (Finding::Failed | Finding::Late, Some(case))
@@ -83,6 +87,14 @@ impl Control {
             (Finding::Late, None) if outcome.cache == CacheResult::Miss => Bearing::Excused,
             (Finding::Failed | Finding::Late, None) => self.unknown_failure(now, outcome.node),
         }
+    }
+
+    /// Whether a node has just begun to shed: what is late now waited behind what came before. To leave it for that would give
+    /// its keys to others that have no room for them either.
+    fn is_surging(&self, now: Moment, node: NodeIndex) -> bool {
+        let notes = self.nodes.get(node.get());
+        let since = notes.and_then(|notes| notes.sheds_since);
+        since.is_some_and(|since| now.since(since) <= SURGE_MS)
     }
 
     /// Whether a decision on that generation is one that a node's breaker hears of now.

@@ -95,19 +95,31 @@ impl Control {
         let operation = next.policy.operation();
         let nodes = next.topology.nodes();
         let mut with_room = vec![0_usize; self.sites.len()];
+        let mut below_bound = vec![0_usize; self.sites.len()];
         let takes = |notes: &NodeNotes, node: &Node| {
             node.state == AdminState::Ready && spill::has_room(notes.full)
+        };
+        let bound = operation.max_utilisation.unwrap_or(1.0);
+        let is_below = |notes: &NodeNotes| {
+            notes
+                .demand(now, operation)
+                .is_none_or(|demand| demand < bound)
         };
         for (notes, node) in self.nodes.iter().zip(nodes) {
             if let Some(count) = with_room.get_mut(node.site.get()) {
                 *count += usize::from(takes(notes, node));
+            }
+            if let Some(count) = below_bound.get_mut(node.site.get()) {
+                *count += usize::from(takes(notes, node) && is_below(notes));
             }
         }
         for ((notes, node), pressure) in self.nodes.iter_mut().zip(nodes).zip(pressures) {
             let at_site = with_room.get(node.site.get()).copied().unwrap_or(0);
             let others = at_site - usize::from(takes(notes, node)).min(at_site);
             notes.spill = spill::step(notes.spill, pressure, others > 0);
-            notes.others_have_room = others > 0 && !spill::is_exhausted(notes.spill);
+            let below = below_bound.get(node.site.get()).copied().unwrap_or(0);
+            let own = usize::from(takes(notes, node) && is_below(notes));
+            notes.others_have_room = below > own && !spill::is_exhausted(notes.spill);
             let over = spill::is_exhausted(notes.spill)
                 && (notes.utilisation(now, operation)).is_some_and(|u| u > NODE_BOUNDS.0);
             notes.exhausted_since = over.then(|| notes.exhausted_since.unwrap_or(now));
@@ -126,6 +138,12 @@ impl Control {
             site.full = spill::fill(site.full, &pressure);
             pressures.push(pressure);
         }
+        let bound = next.policy.operation().max_utilisation.unwrap_or(1.0);
+        let is_below = |site: SiteIndex| {
+            let pressure: Option<&Pressure> = pressures.get(site.get());
+            pressure.is_none_or(|pressure| pressure.utilisation.is_none_or(|u| u < bound))
+        };
+        let mut has_others = vec![false; self.sites.len()];
         let mut relieved = vec![false; self.sites.len()];
         for set in next.routing().node_sets() {
             let takes = |site: SiteIndex| {
@@ -133,16 +151,23 @@ impl Control {
                 known.is_some_and(|known| spill::has_room(known.full))
             };
             let with_room = set.sites().iter().filter(|entry| takes(entry.site));
-            let count = with_room.count();
+            let count = with_room.clone().count();
+            let below = with_room.filter(|entry| is_below(entry.site)).count();
             for entry in set.sites() {
+                if let Some(found) = has_others.get_mut(entry.site.get()) {
+                    *found |= below > usize::from(takes(entry.site) && is_below(entry.site));
+                }
                 if let Some(found) = relieved.get_mut(entry.site.get()) {
                     *found |= count > usize::from(takes(entry.site));
                 }
             }
         }
-        for ((site, pressure), has_room) in self.sites.iter_mut().zip(pressures).zip(relieved) {
+        let room = relieved.into_iter().zip(has_others);
+        for ((site, pressure), (has_room, has_others)) in
+            self.sites.iter_mut().zip(pressures).zip(room)
+        {
             site.spill = spill::step(site.spill, &pressure, has_room);
-            site.others_have_room = has_room && !spill::is_exhausted(site.spill);
+            site.others_have_room = has_others && !spill::is_exhausted(site.spill);
         }
     }
 

@@ -40,6 +40,10 @@ const LEARN_SHARE: f64 = 1.0 / 300.0;
 
 /// The writer's notes on a node.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they have nothing to do with each other"
+)]
 pub struct NodeNotes {
     /// Whether traffic flows.
     pub breaker: Breaker,

@@ -5,7 +5,6 @@
 
 use super::{Evaluation, Reason, Request, Shed};
 use crate::balance::overload;
-use crate::policy::Priority;
 
 /// Sheds the request if its lot is of the share that the node named first has no room for; else says whether it may be tried
 /// again.
@@ -27,7 +26,6 @@ pub(super) fn admit(request: &Request<'_, '_>, evaluation: &mut Evaluation) {
         evaluation.turn_away(Reason::NoRoom, shed);
         return;
     }
-    // Those of critical requests are of the budget too, and are granted.
-    evaluation.is_tried_once =
-        priority != Priority::Critical && attempts < signals.retries_withheld;
+    // Whatever its priority: where all that passes is critical, its retries are what keeps a node from catching up.
+    evaluation.is_tried_once = attempts < signals.retries_withheld;
 }

@@ -49,7 +49,7 @@ pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};
 pub use matcher::WhenFailures;
 pub use node_set::{Demands, NodeSet, SetIndex, SetSite};
 pub use numbers::{ClassNumber, Numbered, Numbers, SetNumber};
-pub use operation::{LOAD_REPORT_PERIOD_MS, Operation};
+pub use operation::{LOAD_REPORT_PERIOD_MS, Operation, Retries};
 pub use plan::{Class, Plan, PlanTier, Pool, Rule};
 pub use rate_limit::RateLimit;
 pub use rollout::MAX_WINDOW_MS;

@@ -5,7 +5,6 @@
 use super::document::{
     BreakerDocument, PolicySpec, ProbeDocument, ProbeKind, SignalDocument, WeightsDocument,
 };
-use crate::balance::retry_budget::Budget;
 use crate::document::{Checker, Code, DurationMs, Path};
 use crate::number::narrow;
 
@@ -44,9 +43,18 @@ pub struct Operation {
     /// The utilisation that nodes are kept at by shedding requests, above 0 and at most 1; without it nothing is shed.
     pub max_utilisation: Option<f64>,
     /// What may be tried again; without it everything may be.
-    pub retry_budget: Option<Budget>,
+    pub retry_budget: Option<Retries>,
     /// Share of the fleet's weight that a topology may take away unconfirmed, 0 to 1.
     pub max_removed_ratio: f64,
+}
+
+/// What may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retries {
+    /// Further attempts as a share of requests, above 0.
+    pub ratio: f64,
+    /// Further attempts a second that are granted in any case.
+    pub min_per_second: f64,
 }
 
 impl Operation {
@@ -70,7 +78,7 @@ impl Operation {
             moved_ratio_per_minute: spec.change_budget.moved_percent_per_minute / 100.0,
             min_healthy_ratio: spec.panic.min_healthy_percent / 100.0,
             max_utilisation: (spec.overload.max_utilisation_percent).map(|percent| percent / 100.0),
-            retry_budget: spec.retries.budget_percent.map(|percent| Budget {
+            retry_budget: spec.retries.budget_percent.map(|percent| Retries {
                 ratio: percent / 100.0,
                 min_per_second: spec.retries.min_per_second,
             }),

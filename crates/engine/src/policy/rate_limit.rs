@@ -5,7 +5,6 @@
 
 use crate::document::{Checker, Code, Names, Path};
 use crate::hash::{self, KeyHash};
-use crate::model::RuleIndex;
 use crate::number::{from_u64, to_u64};
 use crate::query::{Query, network_of};
 
@@ -116,12 +115,6 @@ fn check(checker: &mut Checker<'_>, path: &Path<'_>, document: &LimitDocument, r
             checker.unknown_name(Code::P008, &list.index(at), rules, rule);
         }
     }
-}
-
-/// The limits that a rule's requests count for.
-pub(super) fn of_rule(of_rules: &[Vec<u8>], rule: RuleIndex) -> Box<[u8]> {
-    let limits = of_rules.get(rule.get());
-    limits.map_or_else(Box::default, |limits| limits.as_slice().into())
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::cast_precision_loss,
     reason = "small numbers, and a document that does not compile is a failure"
 )]
@@ -15,7 +14,7 @@ use proptest::prelude::*;
 use tradewind_engine::balance::overload::{MAX_LEVEL, share};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Evaluation, Reason, Rung, Verdict, evaluate};
-use tradewind_engine::explanation::Explanation;
+use tradewind_engine::explanation::{Away, Explanation};
 use tradewind_engine::geo::Location;
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::policy::Priority;
@@ -66,14 +65,14 @@ fn snapshot(levels: [u16; NODES], spill: u8, turn: u32) -> Snapshot {
         here: None,
         signals: Arc::new(Signals {
             nodes: nodes.to_vec(),
-            turn: turn,
+            turn,
             ..Signals::default()
         }),
     };
     Snapshot::build(1, parts, None)
 }
 
-fn ask<'a>(path: &'a str, priority: Priority, client: u64) -> Query<'a> {
+fn ask(path: &str, priority: Priority, client: u64) -> Query<'_> {
     let near = Location::new(50.0, 8.1).expect("a place");
     Query {
         host: "www.example.com",
@@ -112,7 +111,7 @@ fn check_shed(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) {
     let home = Explanation::new(snapshot, query, evaluation)
         .home
         .expect("it has one");
-    assert_eq!(home.away.map(|away| away.name()), Some("no_room"));
+    assert_eq!(home.away.map(Away::name), Some("no_room"));
 }
 
 proptest! {

@@ -125,9 +125,9 @@ impl Limiter {
 /// When to come back, in whole seconds: once a request is let through again, and up to as long after it, by a lot, so that not
 /// all come back at once.
 fn retry_after_s(wait_ns: u64, lot: u64) -> u8 {
-    let wait_s = wait_ns.div_ceil(SECOND_NS).clamp(1, MAX_RETRY_S);
-    let later_s = lot % (wait_s + 1);
-    u8::try_from(wait_s + later_s).unwrap_or(u8::MAX)
+    let seconds = wait_ns.div_ceil(SECOND_NS).clamp(1, MAX_RETRY_S);
+    let later = lot % (seconds + 1);
+    u8::try_from(seconds + later).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]

@@ -160,13 +160,7 @@ fn write(event: &Event, snapshot: &Snapshot) {
             utilisation,
             lasted_ms,
         } => overloaded(name(node), is, utilisation, lasted_ms),
-        Event::Shedding {
-            node,
-            is,
-            ratio,
-            utilisation,
-            lasted_ms,
-        } => shedding((name(node), is), ratio, utilisation, lasted_ms),
+        Event::Shedding { node, .. } => shedding(name(node), event),
         Event::Condition {
             node,
             level,
@@ -276,7 +270,17 @@ fn overloaded(node: &str, is: bool, utilisation: Option<f64>, lasted_ms: u64) {
     }
 }
 
-fn shedding((node, is): (&str, bool), ratio: f64, utilisation: Option<f64>, lasted_ms: u64) {
+fn shedding(node: &str, event: &Event) {
+    let Event::Shedding {
+        is,
+        ratio,
+        utilisation,
+        lasted_ms,
+        ..
+    } = *event
+    else {
+        return;
+    };
     if is {
         tracing::warn!(
             node,

@@ -23,7 +23,7 @@ const SITES: Fleet = Fleet {
 
 /// The same with a bound on what nodes are used.
 const BOUNDED: Fleet = Fleet {
-    spec: "  classes: [{name: critical}]\n  overload: {max_utilisation_percent: 90}\n",
+    spec: "  classes: [{name: critical}]\n  overload: {max_utilisation_percent: 90}\n  retries: {budget_percent: 20}\n",
     ..SITES
 };
 
@@ -78,7 +78,17 @@ fn surge(simulation: &mut Simulation, load: f64, lasts_s: u64) -> Served {
     simulation.traffic().rate = load * CAPACITY;
     let from_s = simulation.now().0 / 1_000;
     simulation.run_until(seconds(from_s + lasts_s));
-    Served::of(&simulation.take_report(), lasts_s)
+    let report = simulation.take_report();
+    let kinds = |wanted: fn(&Event) -> bool| report.events.iter().filter(|it| wanted(it)).count();
+    println!(
+        "  {} changes of breakers, {} of weights, {} of readmission, {} of terms; first: {:?}",
+        kinds(|it| matches!(it, Event::Breaker { .. })),
+        kinds(|it| matches!(it, Event::Condition { .. })),
+        kinds(|it| matches!(it, Event::Readmission { .. })),
+        kinds(|it| matches!(it, Event::SiteTerms { .. })),
+        report.first,
+    );
+    Served::of(&report, lasts_s)
 }
 
 /// The most that the fleet answers in a second, whatever it is asked for.
@@ -107,7 +117,7 @@ fn at_twice_its_capacity_critical_requests_are_served_and_the_rest_is_shed() {
         "{after:?}"
     );
     let calm = surge(&mut simulation, 0.6, 30);
-    assert_eq!(calm.others_shed, 0.0, "everything passes again: {calm:?}");
+    assert!(calm.others_shed <= 0.0, "everything passes again: {calm:?}");
 }
 
 /// Below the bound nothing is shed, though load trembles.
@@ -117,7 +127,7 @@ fn nothing_is_shed_while_there_is_room() {
     simulation.traffic().rate = 0.75 * CAPACITY;
     simulation.run_until(seconds(180));
     let report = simulation.take_report();
-    assert_eq!(Served::of(&report, 120).others_shed, 0.0);
+    assert!(Served::of(&report, 120).others_shed <= 0.0);
     let begun = |event: &&Event| matches!(event, Event::Shedding { .. });
     assert_eq!(report.events.iter().filter(begun).count(), 0);
 }
@@ -127,8 +137,8 @@ fn nothing_is_shed_while_there_is_room() {
 #[ignore = "minutes: the table of docs/benchmarks.md"]
 fn table_of_admission() {
     println!("peak {:.0}/s of {CAPACITY}", peak(51));
-    for load in [0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0] {
-        for (name, fleet) in [("without", UNBOUNDED), ("with", BOUNDED)] {
+    for load in [2.0, 3.0, 5.0, 0.8, 1.0, 1.2, 1.5] {
+        for (name, fleet) in [("with", BOUNDED), ("without", UNBOUNDED)] {
             for seed in 51..54 {
                 let served = surge(&mut warm(&fleet, seed), load, 120);
                 println!("{load:.1} {name:>7}: {served:?}");

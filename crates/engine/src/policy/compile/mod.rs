@@ -20,13 +20,13 @@ use super::matcher::{Conditions, Matcher};
 use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
 use super::{
-    Class, Example, Expectation, Known, Operation, Plan, PlanTier, Policy, Routing, Rule,
-    conditions, scoring, when,
+    Class, Example, Expectation, Known, Operation, Plan, PlanTier, Policy, RateLimit, Routing,
+    Rule, conditions, scoring, when,
 };
 use super::{rate_limit, rollout};
 use crate::document::{Checker, Code, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::geo::Location;
-use crate::model::{ClassIndex, Digest, NodeIndex, RuleIndex};
+use crate::model::{ClassIndex, Digest, NodeIndex};
 use crate::request::Reading;
 use crate::topology::{API_VERSION, Topology};
 
@@ -65,6 +65,9 @@ fn compile_with(file: &str, text: &str, topology: Option<&Topology>) -> Compiled
         diagnostics: checker.finish(),
     }
 }
+
+/// Rules, and what each asks of a request.
+type Rules = (Vec<Rule>, Vec<Conditions>);
 
 /// The state of one compilation.
 struct Compiler<'a, 's> {
@@ -124,21 +127,11 @@ impl<'a, 's> Compiler<'a, 's> {
         let gates = Gates::new(self.checker, &spec_path, spec);
         rollout::check(self.checker, &spec_path, spec);
         scoring::check_panic(self.checker, &spec_path.field("panic"), &spec.panic);
-        let log_path = spec_path.field("decision_log");
-        self.checker.in_range(
-            Code::P006,
-            &log_path.field("sample_ratio"),
-            spec.decision_log.sample_ratio,
-            &(0.0..=1.0),
-        );
+        self.check_sample(&spec_path.field("decision_log"));
         let overrides = self.overrides(&spec_path.field("geo"));
         let default_place = self.default_place(&spec_path.field("geo"), &spec.geo);
         let pools = self.pools(&spec_path.field("pools"));
-        let (mut rules, conditions) = self.rules(&spec_path, &classes);
-        let (limits, of_rules) = rate_limit::compile(self.checker, &spec_path, spec);
-        for (rule, at) in rules.iter_mut().zip((0_u16..).map(RuleIndex)) {
-            rule.plan.limits = rate_limit::of_rule(&of_rules, at);
-        }
+        let ((rules, conditions), limits) = self.limited_rules(&spec_path, &classes);
         self.lint(&spec_path);
         let topology = self.topology.filter(|_| self.checker.is_clean())?;
         self.check_default_place(&spec_path.field("geo"), (default_place, topology));
@@ -178,6 +171,23 @@ impl<'a, 's> Compiler<'a, 's> {
             rollout: spec.rollout.clone(),
             sample_ratio: spec.decision_log.sample_ratio,
         })
+    }
+
+    fn check_sample(&mut self, decision_log: &Path<'_>) {
+        let path = decision_log.field("sample_ratio");
+        let ratio = self.document.spec.decision_log.sample_ratio;
+        self.checker
+            .in_range(Code::P006, &path, ratio, &(0.0..=1.0));
+    }
+
+    /// The rules, what each asks of a request, and the limits that their plans name.
+    fn limited_rules(&mut self, spec: &Path<'_>, classes: &[Class]) -> (Rules, Vec<RateLimit>) {
+        let (mut rules, conditions) = self.rules(spec, classes);
+        let (limits, of_rules) = rate_limit::compile(self.checker, spec, &self.document.spec);
+        for (rule, limits) in rules.iter_mut().zip(of_rules) {
+            rule.plan.limits = limits.into();
+        }
+        ((rules, conditions), limits)
     }
 
     /// For each set the least of the bounds of the pools it was made for.
