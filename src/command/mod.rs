@@ -83,7 +83,7 @@ pub enum Command {
     Serve(Box<settings::Args>),
     /// Anything else
     #[command(flatten)]
-    Tool(Tool),
+    Tool(Box<Tool>),
 }
 
 /// The commands that end by themselves.

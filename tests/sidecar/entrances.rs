@@ -449,7 +449,7 @@ async fn turn_keys(turns: usize) {
             .find(|asker| asker.name == "certificate ask")
             .unwrap(),
     );
-    let (is_over, shaken, asked) = (
+    let (is_over, shaken, kept) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
         Arc::new(AtomicU64::new(0)),
@@ -495,7 +495,7 @@ async fn turn_keys(turns: usize) {
             .insert("content-type", "application/grpc".parse().unwrap());
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        asked.fetch_add(1, Ordering::Relaxed);
+        kept.fetch_add(1, Ordering::Relaxed);
     }
     is_over.store(true, Ordering::Relaxed);
     for one in load {
@@ -515,7 +515,7 @@ async fn turn_keys(turns: usize) {
     println!(
         "{turns} turns, {} handshakes with a call each beside them, none failed; {} calls on a connection from before all turns",
         shaken.load(Ordering::Relaxed),
-        asked.load(Ordering::Relaxed)
+        kept.load(Ordering::Relaxed)
     );
 }
 

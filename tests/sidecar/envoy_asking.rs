@@ -408,6 +408,15 @@ fn named(answer: ProcessingResponse) -> String {
     set[DESTINATION].clone()
 }
 
+/// What a client is answered at once: the status and the headers.
+pub(crate) fn immediate(answer: ProcessingResponse) -> (i32, BTreeMap<String, String>) {
+    let Some(Answer::ImmediateResponse(answer)) = answer.response else {
+        panic!("{answer:?}");
+    };
+    let status = answer.status.unwrap().code;
+    (status, by_name(answer.headers.unwrap().set_headers))
+}
+
 #[tokio::test]
 async fn ext_proc_names_the_same_nodes_in_header_and_metadata() {
     let (_server, mut client) = start().await;

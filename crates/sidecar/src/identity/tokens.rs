@@ -69,7 +69,10 @@ impl Tokens {
     }
 }
 
-fn read_line(line: &str) -> Result<(Box<str>, [u8; 32]), String> {
+/// The SHA-256 of a token.
+type Digested = [u8; 32];
+
+fn read_line(line: &str) -> Result<(Box<str>, Digested), String> {
     let Some((name, token)) = line.split_once(char::is_whitespace) else {
         return Err("has one word, must be NAME TOKEN".to_owned());
     };
@@ -121,10 +124,7 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_digest_too() {
-        let digest: String = Sha256::digest(SECRET)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = tradewind_engine::model::Digest::of(SECRET.as_bytes()).to_string();
         for line in [
             format!("ci {SECRET}"),
             format!("# c\n\n ci\tsha256:{digest}\n"),

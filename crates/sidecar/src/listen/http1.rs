@@ -40,7 +40,7 @@ use super::tls::Speaks;
 use super::warden::{self, Call, Phase, Terms};
 use super::watched::{self, Watched};
 use crate::clock;
-use crate::identity::{Caller, Denied};
+use crate::identity::{Caller, Denied, Pass};
 
 /// Bounds of an HTTP/1.1 door. The first number is that of the debug door, the second that of the query door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,34 +308,24 @@ impl<S: HttpService> Host for Http1Host<S> {
             send_deadline: limits.send_deadline,
         };
         let _warden = warden::spawn(&control, terms, phase.clone(), &counters);
-        let service = {
-            let counters = Arc::clone(&counters);
-            let control = Arc::clone(&control);
-            service_fn(move |mut request: Request<Incoming>| {
-                let method = methods(request.uri().path());
-                let denied = guard::admit(&pass, method, &mut request).err();
-                if let Some(denied) = &denied {
-                    counters.count_denied(denied);
-                }
-                let began = gauges.begin(Timed::All);
-                let call = control.begin_call();
-                let (service, counters) = (service.clone(), Arc::clone(&counters));
-                let answer = async move {
-                    match denied {
-                        Some(denied) => Ok(denial(&denied)),
-                        None => answer(service, request, limits, counters).await,
-                    }
-                };
-                let gauges = Arc::clone(&gauges);
-                async move {
-                    let answer = answer.await;
-                    if let Some(began) = began {
-                        gauges.durations.record(began.elapsed());
-                    }
-                    answer.map(|answer| answer.map(|body| Held { body, _call: call }))
-                }
-            })
-        };
+        let desk = Arc::new(Desk {
+            service,
+            limits,
+            methods,
+            pass,
+            counters: Arc::clone(&counters),
+            gauges,
+        });
+        let answering = Arc::clone(&control);
+        let service = service_fn(move |request| {
+            let call = answering.begin_call();
+            let answer = Arc::clone(&desk).answer(request);
+            async move {
+                answer
+                    .await
+                    .map(|answer| answer.map(|body| Held { body, _call: call }))
+            }
+        });
         let stream = TokioIo::new(Watched::new(stream, &control));
         let connection = builder(&limits).serve_connection(stream, service);
         watched::drive(
@@ -346,6 +336,38 @@ impl<S: HttpService> Host for Http1Host<S> {
         )
         .await
         .count(&counters, &phase);
+    }
+}
+
+/// What all requests of a connection have in common.
+struct Desk<S> {
+    service: S,
+    limits: Http1Limits,
+    methods: Methods,
+    pass: Pass,
+    counters: Arc<GateCounters>,
+    gauges: Arc<WorkerGauges>,
+}
+
+impl<S: HttpService> Desk<S> {
+    /// Answers a request, if whoever sends it may.
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let began = self.gauges.begin(Timed::All);
+        let method = (self.methods)(request.uri().path());
+        let answer = match guard::admit(&self.pass, method, &mut request) {
+            Ok(()) => answer(self.service.clone(), request, self.limits, &self.counters).await,
+            Err(denied) => {
+                self.counters.count_denied(&denied);
+                Ok(denial(&denied))
+            }
+        };
+        if let Some(began) = began {
+            self.gauges.durations.record(began.elapsed());
+        }
+        answer
     }
 }
 
@@ -394,7 +416,7 @@ async fn answer<S: HttpService>(
     service: S,
     request: Request<Incoming>,
     limits: Http1Limits,
-    counters: Arc<GateCounters>,
+    counters: &GateCounters,
 ) -> Result<Response<Body>, Infallible> {
     let declared = request.body().size_hint().lower();
     if usize::try_from(declared).map_or(true, |bytes| bytes > limits.max_body_bytes) {

@@ -337,11 +337,10 @@ fn names_in(certificate: &Certificate) -> impl Iterator<Item = Box<str>> {
         }
         _ => None,
     });
-    let names: Vec<Box<str>> = ids
-        .chain(hosts)
-        .filter(|name: &Box<str>| name.len() <= MAX_NAME_BYTES)
-        .collect();
-    names.into_iter().take(MAX_NAMES)
+    let mut names: Vec<Box<str>> = ids.chain(hosts).collect();
+    names.retain(|name| name.len() <= MAX_NAME_BYTES);
+    names.truncate(MAX_NAMES);
+    names.into_iter()
 }
 
 /// The names that a client has proven by the certificate that it has shown.

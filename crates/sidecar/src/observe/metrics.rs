@@ -25,6 +25,7 @@ use crate::observe::moves::Moves;
 use crate::observe::process::Process;
 use crate::observe::rollouts;
 use crate::observe::signals;
+use crate::observe::sources;
 use crate::observe::version;
 use crate::probe::ProbeCounters;
 use crate::state::{State, rows};
@@ -250,92 +251,6 @@ impl Sources {
         Ok(())
     }
 
-    fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let reloads = &self.state.reloads;
-        let families = [
-            (
-                "policy_reload",
-                "policies",
-                &reloads.policy_applied,
-                &reloads.policy_refused,
-            ),
-            (
-                "topology_reload",
-                "topologies",
-                &reloads.topology_applied,
-                &reloads.topology_refused,
-            ),
-            (
-                "geo_reload",
-                "sets of geo files",
-                &reloads.geo_applied,
-                &reloads.geo_refused,
-            ),
-        ];
-        for (name, what, applied, refused) in families {
-            let help = format!("Reloads of {what} by result");
-            let mut family = encoder.encode_descriptor(name, &help, None, MetricType::Counter)?;
-            for (result, counter) in [("applied", applied), ("refused", refused)] {
-                let count = ConstCounter::new(counter.load(Ordering::Relaxed));
-                count.encode(family.encode_family(&[("result", result)])?)?;
-            }
-        }
-        let help = "Times the last good texts could not be kept on disk";
-        let family =
-            encoder.encode_descriptor("store_failures", help, None, MetricType::Counter)?;
-        ConstCounter::new(reloads.store_failed.load(Ordering::Relaxed)).encode(family)?;
-        self.encode_writer(encoder)?;
-        self.encode_audit(encoder)?;
-        self.encode_decision_log(encoder)?;
-        let status = self.state.status.load();
-        let help = "1 while what is served is not what the source says";
-        let mut family =
-            encoder.encode_descriptor("source_degraded", help, None, MetricType::Gauge)?;
-        let degraded = [
-            ("policy", status.policy.state.is_degraded()),
-            ("topology", status.topology.state.is_degraded()),
-            ("geo", status.geo.state == "degraded"),
-        ];
-        let credentials = self.state.credentials.load();
-        let tls = credentials.tls.as_ref();
-        let tokens = credentials.tokens.as_ref();
-        let configured = [
-            tls.map(|tls| ("tls", tls.fault.is_some())),
-            tokens.map(|tokens| ("tokens", tokens.fault.is_some())),
-        ];
-        for (source, is_degraded) in degraded.into_iter().chain(configured.into_iter().flatten()) {
-            ConstGauge::new(i64::from(is_degraded))
-                .encode(family.encode_family(&[("source", source)])?)?;
-        }
-        let help = "When the certificate that doors show ends, seconds since 1970; absent where no door speaks TLS";
-        let name = "tls_certificate_end_timestamp";
-        let unit = Some(&Unit::Seconds);
-        let family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        if let Some(tls) = tls {
-            let end = i64::try_from(tls.ends_epoch_s).unwrap_or(i64::MAX);
-            ConstGauge::new(end).encode(family)?;
-        }
-        let help = "When each geo file says it was built, seconds since 1970";
-        let mut family = encoder.encode_descriptor(
-            "geo_build_timestamp",
-            help,
-            Some(&Unit::Seconds),
-            MetricType::Gauge,
-        )?;
-        // 0 is what a file says that does not know.
-        let dated = status
-            .geo
-            .files
-            .iter()
-            .filter(|file| file.build_epoch_s > 0);
-        for file in dated {
-            let built = i64::try_from(file.build_epoch_s).unwrap_or(i64::MAX);
-            ConstGauge::new(built)
-                .encode(family.encode_family(&[("file", file.path.as_str())])?)?;
-        }
-        Ok(())
-    }
-
     fn encode_audit(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let audit = &self.state.audit;
         let families = [
@@ -469,7 +384,10 @@ impl Collector for Sources {
         Self::encode_build(&mut encoder)?;
         self.encode_decisions(&mut encoder)?;
         self.encode_durations(&mut encoder)?;
-        self.encode_sources(&mut encoder)?;
+        sources::encode(&self.state, &mut encoder)?;
+        self.encode_writer(&mut encoder)?;
+        self.encode_audit(&mut encoder)?;
+        self.encode_decision_log(&mut encoder)?;
         self.encode_snapshot(&mut encoder)?;
         let doors = Doors {
             grpc: &self.gate,

@@ -16,4 +16,5 @@ pub mod recorder;
 mod rollouts;
 pub mod signals;
 mod sites;
+mod sources;
 pub mod version;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::here::Here;
 use super::otlp::{Otlp, Standard};
 use crate::identity::reporter::Trusted;
 use crate::listen::socket::Endpoint;
@@ -75,4 +76,18 @@ pub(super) fn endpoint(name: &str, text: &str, faults: &mut Faults) -> Option<En
         ));
     }
     address.map(Endpoint::Tcp)
+}
+
+/// Where this sidecar is.
+pub(super) fn here(given: Option<&str>, faults: &mut Faults) -> Option<Here> {
+    given?
+        .parse()
+        .map_err(|error| faults.add(format!("here: {error}")))
+        .ok()
+}
+
+/// Several addresses.
+pub(super) fn endpoints(name: &str, given: &[String], faults: &mut Faults) -> Vec<Endpoint> {
+    let read = given.iter().filter_map(|text| endpoint(name, text, faults));
+    read.collect()
 }
