@@ -110,7 +110,7 @@ async fn of_a_large_fleet_the_page_is_bounded() {
         "{series} series, {nodes} of nodes, {sites} of sites, {} bytes",
         page.len()
     );
-    assert_eq!(nodes, 2_000 * 10);
+    assert_eq!(nodes, 2_000 * 11);
     assert!(sites <= 300 * 30, "{sites}");
     assert!(series - nodes - sites < 600, "{series}");
     assert!(page.len() < 2_500_000, "{} bytes", page.len());
