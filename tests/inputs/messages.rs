@@ -27,7 +27,7 @@ use crate::measuring::measured;
 const MOST_TIMES: usize = 100;
 
 /// Documents may be larger than is quick to try.
-const TRIED_BYTES: usize = 2 << 20;
+const TRIED_BYTES: usize = 256 << 10;
 
 /// A message that a method takes: its full name, the method's bound in bytes, and how it is read; whether it was.
 type Taken = (&'static str, usize, fn(&[u8]) -> bool);

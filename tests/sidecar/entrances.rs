@@ -1,5 +1,6 @@
 //! Who may do what: every method of every door, asked by everybody; keys and tokens that turn; and who is recorded.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time;
+use tradewind::sidecar::clock::timer_now;
 use tradewind::sidecar::identity::Role;
 use tradewind::sidecar::serve::methods::{self, Row};
 
 use crate::authority::{Authority, Certified, Peer};
-use crate::server::{Files, Server, Setup};
+use crate::server::{Files, PATIENCE, Server, Setup};
 
 /// The year in which certificates end that shall not end.
 const FAR: i32 = 2_099;
@@ -38,11 +40,8 @@ impl World {
         authority
             .certify("localhost", FAR)
             .write(&files.config(), "own");
-        let tokens: String = Role::ALL
-            .iter()
-            .map(|role| format!("{role} {}\n", token(*role)))
-            .collect();
-        files.write("tokens", tokens);
+        let lines = Role::ALL.map(|role| format!("{role} {}", token(role)));
+        files.write("tokens", lines.join("\n"));
         Self { files, authority }
     }
 
@@ -253,7 +252,7 @@ async fn f28_a_handshake_that_stalls_is_ended() {
             stalled.write_all(said).await.unwrap();
             let mut rest = Vec::new();
             let ended = stalled.read_to_end(&mut rest);
-            let ended = time::timeout(crate::server::PATIENCE, ended).await;
+            let ended = time::timeout(PATIENCE, ended).await;
             assert!(ended.is_ok(), "{at} still waits after {said:?}");
         }
     }
@@ -343,6 +342,28 @@ async fn shown(server: &Server, asker: &Asker) -> serde_json::Value {
     page["credentials"].clone()
 }
 
+fn half(text: &str) -> String {
+    text.chars().take(text.len() / 2).collect()
+}
+
+/// Waits until the sidecar says so of its keys: that they are refused for `fault`, or sound.
+async fn until_shown(server: &Server, observer: &Asker, fault: Option<&str>) {
+    let give_up = timer_now() + PATIENCE;
+    loop {
+        let now = shown(server, observer).await;
+        let said = now["tls"]["fault"].as_str();
+        let is_so = match fault {
+            Some(fault) => said.is_some_and(|said| said.contains(fault)),
+            None => said.is_none(),
+        };
+        if is_so {
+            return;
+        }
+        assert!(timer_now() < give_up, "{fault:?}: {now}\n{}", server.log());
+        time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn keys_that_cannot_be_used_are_refused_and_those_before_stay() {
     let world = World::new();
@@ -369,7 +390,7 @@ async fn keys_that_cannot_be_used_are_refused_and_those_before_stay() {
         (
             "is not PEM to its end",
             Certified {
-                certificate: good.certificate[..good.certificate.len() / 2].to_owned(),
+                certificate: half(&good.certificate),
                 ..good.clone()
             },
         ),
@@ -392,35 +413,13 @@ async fn keys_that_cannot_be_used_are_refused_and_those_before_stay() {
     for (fault, bad) in cases {
         bad.write(&config, "own");
         server.signal("HUP");
-        let mut last = serde_json::Value::Null;
-        for _ in 0..200 {
-            last = shown(&server, &observer).await;
-            if last["tls"]["fault"]
-                .as_str()
-                .is_some_and(|said| said.contains(fault))
-            {
-                break;
-            }
-            time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(
-            last["tls"]["fault"]
-                .as_str()
-                .is_some_and(|said| said.contains(fault)),
-            "{fault}: {last}"
-        );
+        until_shown(&server, &observer, Some(fault)).await;
         peer.connect(server.admin).await.unwrap();
     }
     good.write(&config, "own");
     server.signal("HUP");
-    for _ in 0..200 {
-        if shown(&server, &observer).await["tls"]["fault"].is_null() {
-            peer.connect(server.admin).await.unwrap();
-            return;
-        }
-        time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("still refused: {}", server.log());
+    until_shown(&server, &observer, None).await;
+    peer.connect(server.admin).await.unwrap();
 }
 
 /// How many turns the test makes that is run each time, and the long one.
@@ -501,22 +500,26 @@ async fn turn_keys(turns: usize) {
     for one in load {
         one.await.unwrap();
     }
-    let failed = "tradewind_connections_failed_handshakes_total";
-    let stream = TcpStream::connect(server.debug).await.unwrap();
-    let metrics = Request::get("/metrics").header("host", "localhost");
-    let metrics = metrics.header("authorization", format!("Bearer {}", token(Role::Observe)));
-    let answer = send(stream, metrics.body(Full::default()).unwrap()).await;
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    let text = String::from_utf8_lossy(&body);
-    assert!(
-        text.lines().any(|line| line == format!("{failed} 0")),
-        "{text}"
-    );
+    assert_eq!(failed_handshakes(&server).await, "0");
     println!(
         "{turns} turns, {} handshakes with a call each beside them, none failed; {} calls on a connection from before all turns",
         shaken.load(Ordering::Relaxed),
         kept.load(Ordering::Relaxed)
     );
+}
+
+/// How many handshakes failed, as the metrics say.
+async fn failed_handshakes(server: &Server) -> String {
+    let stream = TcpStream::connect(server.debug).await.unwrap();
+    let metrics = Request::get("/metrics").header("host", "localhost");
+    let shown = format!("Bearer {}", token(Role::Observe));
+    let metrics = metrics.header("authorization", shown);
+    let answer = send(stream, metrics.body(Full::default()).unwrap()).await;
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    let name = "tradewind_connections_failed_handshakes_total ";
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.unwrap().to_owned()
 }
 
 async fn server_certificate(peer: &Peer, at: SocketAddr) -> Vec<u8> {
@@ -549,7 +552,7 @@ fn table_of_methods() -> String {
                 .collect();
             if !names.is_empty() {
                 let role = role.map_or("everybody", Role::name);
-                table += &format!("| {role} | {door} | {} |\n", names.join(", "));
+                writeln!(table, "| {role} | {door} | {} |", names.join(", ")).unwrap();
             }
         }
     }

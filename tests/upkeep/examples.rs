@@ -256,7 +256,10 @@ fn the_service_says_what_the_program_understands() {
         .lines()
         .find_map(|line| line.strip_prefix("ExecStart=/usr/bin/"));
     let told = Cli::try_parse_from(start.unwrap().split_whitespace()).unwrap();
-    assert!(matches!(told.command, Asked::Tool(Tool::Tell(_))));
+    let Asked::Tool(tool) = told.command else {
+        panic!("it is a tool");
+    };
+    assert!(matches!(*tool, Tool::Tell(_)));
     for log in ["nginx/nginx.conf", "haproxy/haproxy.cfg"] {
         let config = fs::read_to_string(examples().join(log)).unwrap();
         assert!(config.contains("127.0.0.1:7074"), "{log}");
