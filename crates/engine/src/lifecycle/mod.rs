@@ -231,6 +231,7 @@ impl Steward {
             return Effects::default();
         }
         let resumed = self.resumable();
+        let before = resumed.as_ref().map(|it| it.edition.clone());
         let settled = self.settle(now_unix_ms, &wanted, resumed.as_ref());
         self.tried = Some(wanted);
         self.hold(&settled.topology);
@@ -248,7 +249,12 @@ impl Steward {
             (Which::Topology, settled.topology),
         ];
         for (which, outcome) in outcomes {
-            effects.say.extend(self.note(now_unix_ms, which, outcome));
+            let is_resumed = outcome.fate == Fate::Applied
+                && before.is_some()
+                && digest_of(before.as_ref(), which) == self.digest(which);
+            effects
+                .say
+                .extend(self.note(now_unix_ms, which, (outcome, is_resumed)));
         }
         self.show_held();
         self.show_given();
@@ -378,7 +384,12 @@ impl Steward {
     }
 
     /// Notes what became of a source, and what there is to say of it.
-    fn note(&mut self, now_unix_ms: u64, which: Which, outcome: Outcome) -> Option<Notice> {
+    fn note(
+        &mut self,
+        now_unix_ms: u64,
+        which: Which,
+        (outcome, is_resumed): (Outcome, bool),
+    ) -> Option<Notice> {
         let (serving, revision) = (self.digest(which), self.revision());
         let (source, status) = match which {
             Which::Policy => (&self.names.policy, &mut self.status.policy),
@@ -402,6 +413,7 @@ impl Steward {
                 outcome,
                 serving_digest: status.serving_digest.clone(),
                 revision,
+                is_resumed,
                 refused_for_ms: degraded.as_ref().map(|it| it.lasted_ms(now_unix_ms)),
                 first_fault: degraded.map(|it| it.first_fault),
             })
@@ -410,12 +422,17 @@ impl Steward {
 
     /// The digest of a document in force.
     fn digest(&self, which: Which) -> Option<Digest> {
-        let current = self.current.as_ref()?;
-        Some(match which {
-            Which::Policy => current.policy().digest(),
-            Which::Topology => current.topology().digest(),
-        })
+        digest_of(self.current.as_ref(), which)
     }
+}
+
+/// The digest of a document of an edition.
+fn digest_of(edition: Option<&Edition>, which: Which) -> Option<Digest> {
+    let edition = edition?;
+    Some(match which {
+        Which::Policy => edition.policy().digest(),
+        Which::Topology => edition.topology().digest(),
+    })
 }
 
 /// A kept revision that a start can go on with.

@@ -42,6 +42,8 @@ pub struct SourceNotice {
     pub serving_digest: String,
     /// Counts what took effect.
     pub revision: u64,
+    /// Whether what took effect is what the process before this one had in force: then nothing has changed.
+    pub is_resumed: bool,
     /// How long the source was refused before, in ms; `None` if it was not.
     pub refused_for_ms: Option<u64>,
     /// What it was refused for at first.

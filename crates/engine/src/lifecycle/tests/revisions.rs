@@ -5,6 +5,7 @@ use super::inputs::{
 };
 use super::sequences::in_force;
 use super::transitions::{fates, kept, serving};
+use crate::lifecycle::notice::Notice;
 use crate::lifecycle::{
     ApplyError, Effects, Entries, Event, Fate, Keep, NoRevision, Origin, PolicyApplied,
     PolicyUpdate, Reply, Revision, Steward, Unusable, Wanted,
@@ -158,6 +159,23 @@ fn a_restart_goes_on_with_the_revision_in_force() {
     let (fourth, effects) = restarted(&third, P::Bad, T::Bad);
     assert_eq!(in_force(&fourth), Some((P::Elsewhere, T::Moved)));
     assert!(effects.keep.is_empty() && fourth.revision() == 3);
+}
+
+/// A console marked each restart as another fleet, of the revision that had been in force for days.
+#[test]
+fn a_restart_over_the_same_files_changes_nothing_and_says_so() {
+    let resumed = |effects: &Effects| -> Vec<(&str, bool)> {
+        let of_source = |notice: &Notice| match notice {
+            Notice::Source(source) => Some((source.which.name(), source.is_resumed)),
+            _ => None,
+        };
+        effects.say.iter().filter_map(of_source).collect()
+    };
+    let first = serving(P::One, T::Usual);
+    let (_, effects) = restarted(&first, P::One, T::Usual);
+    assert_eq!(resumed(&effects), [("policy", true), ("topology", true)]);
+    let (_, effects) = restarted(&first, P::Two, T::Usual);
+    assert_eq!(resumed(&effects), [("policy", false), ("topology", true)]);
 }
 
 #[test]

@@ -63,6 +63,11 @@ fn of_source(notice: &SourceNotice) -> Option<Note> {
                 words,
             )
         }
+        Fate::Applied if notice.is_resumed => note(
+            kind_of(which),
+            (Mark::Well, format!("{} as before the start", which.name())),
+            format!("{file} says what was in force before the start."),
+        ),
         Fate::Applied => taken(which, notice.revision, format!("{file} took effect.")),
         Fate::Waiting => {
             let words = format!("{file} is good and waits for the other document.");
