@@ -8,6 +8,7 @@ use super::{Exit, log_filter};
 use crate::sidecar::listen::socket::Endpoint;
 use crate::sidecar::serve::{self, Running};
 use crate::sidecar::settings::{Args, Settings};
+use crate::sidecar::view::words;
 
 /// Serves until told to stop. `program` is how the command was called, for the line to paste.
 pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
@@ -76,10 +77,10 @@ fn announce(
             };
             writeln!(
                 out,
-                "tradewind {version} serves {what}: {} nodes at {} sites, {} rules",
-                topology.nodes().len(),
-                topology.sites().len(),
-                policy.routing().rules().len()
+                "tradewind {version} serves {what}: {} at {}, {}",
+                words::counted(topology.nodes().len(), "node", "nodes"),
+                words::counted(topology.sites().len(), "site", "sites"),
+                words::counted(policy.routing().rules().len(), "rule", "rules")
             )?;
         }
         None => writeln!(
@@ -87,21 +88,27 @@ fn announce(
             "tradewind {version} is NOT READY: no policy can be used yet, see /readyz"
         )?,
     }
+    let debug = &running.debug;
+    let speaks_tls = running.state.credentials.load().tls.is_some();
+    let scheme = if speaks_tls { "https" } else { "http" };
+    writeln!(out, "  console  {scheme}://{debug}/")?;
     for endpoint in &running.grpc {
-        writeln!(out, "  gRPC   {endpoint}")?;
+        writeln!(out, "  gRPC     {endpoint}")?;
     }
     match &running.http {
         Endpoint::Tcp(address) => {
-            writeln!(out, "  HTTP   http://{address}/v1/route  /v1/outcomes")?;
+            writeln!(
+                out,
+                "  HTTP     {scheme}://{address}/v1/route  /v1/outcomes"
+            )?;
         }
-        Endpoint::Unix(_) => writeln!(out, "  HTTP   {}", running.http)?,
+        Endpoint::Unix(_) => writeln!(out, "  HTTP     {}", running.http)?,
     }
-    let debug = &running.debug;
     writeln!(
         out,
-        "  debug  http://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
+        "  debug    {scheme}://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
     )?;
-    writeln!(out, "  admin  {}", running.admin)?;
+    writeln!(out, "  admin    {}", running.admin)?;
     let client = if is_example {
         "198.18.0.1"
     } else {
@@ -122,7 +129,7 @@ fn announce(
     }
     writeln!(
         out,
-        "  curl 'http://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"
+        "  curl '{scheme}://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"
     )?;
     out.flush()
 }

@@ -256,7 +256,7 @@ fn nodes_are_listed_with_why_they_are_as_they_are() {
         "◇ drained",
         node,
         "disk swap. By ada. Back: ",
-        "1 node, 0 of them well",
+        "1 of 82 nodes not well",
     ];
     says(&ran, Exit::Good, &words);
     assert_eq!(ran.out.lines().count(), 3, "{}", ran.out);
@@ -265,6 +265,8 @@ fn nodes_are_listed_with_why_they_are_as_they_are() {
     assert!(of_site.len() > 1 && of_site.iter().all(|node| node["site"] == *site));
     let ran = look(&["nodes", "--site", "NOWHERE"], &sidecar.debug);
     says(&ran, Exit::Refused, &["no node stands at a site `NOWHERE`"]);
+    let ran = look(&["tap", "--site", "NOWHERE"], &sidecar.debug);
+    assert_eq!(ran.exit, Exit::Refused);
 }
 
 #[test]

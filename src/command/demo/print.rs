@@ -61,7 +61,7 @@ impl Printer {
             begin.seed
         ));
         text.line(format_args!(
-            "look around meanwhile: {0}/debug/nodes and {0}/metrics; Ctrl-C ends it\n",
+            "look around meanwhile: {0}/ is the console, {0}/metrics has its numbers; Ctrl-C ends it\n",
             begin.debug
         ));
         text.line(format_args!(

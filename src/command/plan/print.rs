@@ -94,8 +94,15 @@ fn figures(report: &Report) -> String {
         keys.least_possible_percent
     ));
     text.line(format_args!(
-        "clients moved   {} of {} groups ({:.1} %) to another site",
-        clients.moved, clients.looked_at, clients.moved_percent
+        "clients moved   {} of {} {} ({:.1} %) to another site",
+        clients.moved,
+        clients.looked_at,
+        if clients.looked_at == 1 {
+            "group"
+        } else {
+            "groups"
+        },
+        clients.moved_percent
     ));
     text.line(format_args!(
         "requests moved  {} of {} ({:.1} %)",

@@ -9,7 +9,7 @@ use super::clean;
 use super::door::{Door, DoorArgs, Page};
 use super::fault::DoorError;
 use super::mark::Mark;
-use super::number::{counted, ms, rate, share};
+use super::number::{count, counted, ms, rate, share};
 use super::rows::Node;
 use super::table::{Cell, Holds, Paint, Table};
 use crate::command::output::{self, Format};
@@ -56,6 +56,7 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
     let page = Page::at(PATH).with_any("site", args.site.as_deref());
     let told = door.wait(all(&door, &page))?;
     let is_nowhere = told.is_empty() && args.site.is_some();
+    let total = told.len();
     let told: Vec<Value> = told
         .into_iter()
         .filter(|node| !args.not_well || node.get("mark").is_none_or(|mark| mark != "well"))
@@ -78,7 +79,10 @@ pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit,
         Format::Text if told.is_empty() => output::text(out, "every node is well\n")?,
         Format::Text => {
             let nodes: Vec<Node> = door.wait(door.take(&page, told.into()))?;
-            output::text(out, &table(&nodes, Paint(context.colour)))?;
+            output::text(
+                out,
+                &table(&nodes, (total, args.not_well), Paint(context.colour)),
+            )?;
         }
     }
     Ok(if is_nowhere {
@@ -112,7 +116,8 @@ async fn all(door: &Door, page: &Page) -> Result<Vec<Value>, DoorError> {
     Ok(nodes)
 }
 
-fn table(nodes: &[Node], paint: Paint) -> String {
+/// A line for each node, and how many of `all` they are.
+fn table(nodes: &[Node], (all, is_not_well): (usize, bool), paint: Paint) -> String {
     use Holds::{Numbers, Words};
     let mut table = Table::new(&[
         ("mark", Words),
@@ -130,10 +135,13 @@ fn table(nodes: &[Node], paint: Paint) -> String {
     for node in nodes {
         table.row(row(node));
     }
-    let well = nodes.iter().filter(|node| node.mark == Mark::Well).count() as u64;
-    let all = nodes.len() as u64;
     let lines = table.lines(paint, usize::MAX).join("\n");
-    format!("{lines}\n{}, {well} of them well\n", counted(all, "node"))
+    let all = counted(all as u64, "node");
+    if is_not_well {
+        return format!("{lines}\n{} of {all} not well\n", count(nodes.len() as u64));
+    }
+    let well = nodes.iter().filter(|node| node.mark == Mark::Well).count() as u64;
+    format!("{lines}\n{all}, {} of them well\n", count(well))
 }
 
 fn row(node: &Node) -> Vec<Cell> {

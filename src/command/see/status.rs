@@ -265,7 +265,11 @@ fn signature(who: &Sidecar, now_unix_ms: u64) -> String {
     let up = lasting(who.up_ms(now_unix_ms));
     let takes = who.decide_p50_us.zip(who.decide_p99_us);
     let takes = takes.map_or_else(String::new, |(p50, p99)| {
-        format!("; a decision takes p50 {}, p99 {}", us(p50), us(p99))
+        format!(
+            "; decisions take p50 under {}, p99 under {}",
+            us(p50),
+            us(p99)
+        )
     });
     format!(
         "{}, tradewind {} ({commit}), up for {up}{takes}",

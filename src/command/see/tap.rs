@@ -36,7 +36,7 @@ The newest come last. Only a sample of decisions is kept (decision_log.sample_ra
 thousand or so; it says once how many that are. Filters must hold together, and are compared as they are written.
 
 Ends by itself, or with --follow when it is told to (SIGINT, SIGTERM); goes on when the sidecar comes back. Exit status:
-0 printed, 2 no sidecar or wrong usage.")]
+0 printed, 1 no such site, 2 no sidecar or wrong usage.")]
 pub struct Args {
     /// Only decisions with this in their host, path, key hash or decision id
     #[arg(long, value_name = "TEXT", env = "TRADEWIND_CONTAINS")]
@@ -100,8 +100,7 @@ pub fn run(
         out,
         notes,
     };
-    door.wait(tap.work())?;
-    Ok(Exit::Good)
+    door.wait(tap.work())
 }
 
 /// The newest decision that was printed: by its number, and by its time, because numbers begin anew with the process.
@@ -142,13 +141,21 @@ struct Tap<'a, W, N> {
 }
 
 impl<W: Write, N: Write> Tap<'_, W, N> {
-    async fn work(&mut self) -> Result<(), CommandError> {
+    async fn work(&mut self) -> Result<Exit, CommandError> {
         let ended = signals::end_asked_for().map_err(CommandError::Signals)?;
         tokio::pin!(ended);
         // One at least, to know from where on they are new.
         let first = self.args.page(usize::from(self.args.limit).max(1));
         let told = self.door.raw(&first).await?;
         let kept: Kept = self.door.take(&first, told.clone()).await?;
+        if kept.matching == 0 && kept.sample_ratio.is_some() && !self.is_somewhere().await? {
+            let site = self.args.site.as_deref().unwrap_or_default();
+            let words = format!(
+                "there is no site `{site}`; `tradewind top --sites --once` lists the sites\n"
+            );
+            output::note(self.notes, &words);
+            return Ok(Exit::Refused);
+        }
         output::note(self.notes, &sampling(&kept));
         let mut rows = rows_of(told);
         if self.args.limit == 0 {
@@ -158,18 +165,18 @@ impl<W: Write, N: Write> Tap<'_, W, N> {
         }
         self.print(&first, rows).await?;
         if !self.args.follow {
-            return Ok(());
+            return Ok(Exit::Good);
         }
         let mut is_gone = false;
         loop {
             let pause = if is_gone { PAUSE } else { LOOK_EVERY };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = &mut ended => return Ok(()),
+                () = &mut ended => return Ok(Exit::Good),
             }
             let looked = tokio::select! {
                 looked = self.look() => looked,
-                () = &mut ended => return Ok(()),
+                () = &mut ended => return Ok(Exit::Good),
             };
             match looked {
                 Ok(rows) => {
@@ -190,6 +197,19 @@ impl<W: Write, N: Write> Tap<'_, W, N> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether the site that is asked for is one of the fleet; so it is where none is asked for.
+    async fn is_somewhere(&self) -> Result<bool, DoorError> {
+        let Some(site) = self.args.site.as_deref() else {
+            return Ok(true);
+        };
+        let told = self
+            .door
+            .raw(&Page::at("/debug/sites").with("site", site))
+            .await?;
+        let sites = told.get("sites").and_then(Value::as_array);
+        Ok(sites.is_none_or(|sites| !sites.is_empty()))
     }
 
     /// What is new, the oldest first.

@@ -18,6 +18,9 @@ pub(super) struct Site {
     pub(super) words: String,
     pub(super) nodes: u64,
     pub(super) out: u64,
+    /// Those that are tried with a slice of their keys.
+    #[serde(default)]
+    pub(super) tried: u64,
     pub(super) drained: u64,
     pub(super) rate: Option<f64>,
     pub(super) utilisation: Option<f64>,

@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fleet::{Fleet, Node, Site};
-use crate::command::see::mark::Mark;
 use crate::command::see::rows::{Overview, Sidecar};
 
 /// What the last hours were; of that, the newest numbers.
@@ -50,12 +49,9 @@ impl Moment {
         time_of(&self.overview.now)
     }
 
-    /// Nodes that are out.
+    /// Nodes that are out, as the overview counts them: at a site that is out, those that are tried are too.
     pub(super) fn out(&self) -> u64 {
-        self.nodes
-            .iter()
-            .filter(|node| node.mark == Mark::Bad)
-            .count() as u64
+        self.sites.iter().map(|site| site.out).sum()
     }
 
     /// For programs, on one line; sites and nodes as `fleet` has them.

@@ -187,7 +187,9 @@ fn site_lines(moment: &Moment, sort: Sort, room: usize, look: (Paint, usize)) ->
     let rows = sites.into_iter().map(|site| {
         let place = [site.city.as_deref(), site.country.as_deref()];
         let place: Vec<&str> = place.into_iter().flatten().collect();
-        let used = site.nodes.saturating_sub(site.out + site.drained);
+        let used = site
+            .nodes
+            .saturating_sub(site.out + site.tried + site.drained);
         vec![
             site.mark.cell(),
             site.id.as_str().into(),
