@@ -3,7 +3,7 @@
 use tradewind_engine::balance::overload;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{MatchedBy, Reason};
-use tradewind_engine::explanation::{Explanation, SiteStanding};
+use tradewind_engine::explanation::{Away, Explanation, SiteStanding};
 use tradewind_engine::model::NodeIndex;
 
 /// The answer in a sentence: who serves it and how soon, or that nobody does.
@@ -42,7 +42,11 @@ pub(super) fn why(decision: &Decision<'_>, explanation: &Explanation) -> String 
     let topology = decision.snapshot().topology();
     let node = topology.node(pick.node);
     let site = &topology.site(node.site).id;
-    let to_node = to_node(evaluation.reason, &node.id);
+    let home = explanation
+        .home
+        .filter(|it| matches!(it.away, Some(Away::Out(_))));
+    let home = home.map(|home| &*topology.node(home.node).id);
+    let to_node = to_node(evaluation.reason, &node.id, home);
     let sharing: Vec<&str> = explanation
         .sites
         .iter()
@@ -107,8 +111,8 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// What led to the node, once the site was found.
-fn to_node(reason: Reason, node: &str) -> String {
+/// What led to the node, once the site was found. `home` is the node that the key is at home at, where that is out.
+fn to_node(reason: Reason, node: &str, home: Option<&str>) -> String {
     match reason {
         Reason::Owner => format!("the key's hash gives it to {node}"),
         Reason::HotCopy => {
@@ -133,7 +137,11 @@ fn to_node(reason: Reason, node: &str) -> String {
         Reason::SiteTried => {
             format!("the nodes of the best site have been tried, and {node} owns the key here")
         }
-        Reason::OwnerOut => format!("its owner is out, and {node} stands in"),
+        Reason::OwnerOut => {
+            let home =
+                home.map_or_else(|| "its owner".to_owned(), |home| format!("its home {home}"));
+            format!("{home} is out, and {node} stands in")
+        }
         Reason::Outweighed => {
             format!("its owner counts for less than usual, and {node} wins the race")
         }
