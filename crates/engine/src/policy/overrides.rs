@@ -23,6 +23,11 @@ impl Overrides {
         }
     }
 
+    /// How many networks there are.
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
     /// The place of the longest prefix that covers `ip`.
     pub(super) fn find(&self, ip: IpAddr) -> Option<Known> {
         // Most policies override nothing, and every request asks.

@@ -142,6 +142,11 @@ impl Routing {
         self.overrides.find(ip)
     }
 
+    /// How many networks the policy says something of.
+    pub fn known_networks(&self) -> usize {
+        self.overrides.len()
+    }
+
     /// Where clients are taken to be when nothing is known of them, if the policy says so.
     pub fn default_place(&self) -> Option<Known> {
         self.default_place

@@ -97,6 +97,8 @@ pub struct Failing {
     pub nodes: Vec<NodeIndex>,
     /// How often.
     pub failures: u32,
+    /// Who told of all that, where that is one reporter alone.
+    pub only_by: Option<Reporter>,
     /// Since when.
     pub since: Moment,
     /// When it last did.
@@ -357,6 +359,7 @@ impl Failing {
             key: suspect.key,
             nodes: suspect.nodes().collect(),
             failures: suspect.bad,
+            only_by: suspect.only_by,
             since: suspect.since,
             last: suspect.last_bad,
             status: suspect.status,

@@ -89,6 +89,8 @@ pub(super) struct Suspect {
     pub(super) last_bad: Moment,
     /// How often it went badly.
     pub(super) bad: u32,
+    /// Who told so, while that is one and the same.
+    pub(super) only_by: Option<Reporter>,
     /// The last status; 0 for none.
     pub(super) status: u16,
     /// Whether somebody should look at it at the next tick.
@@ -111,6 +113,7 @@ impl Suspect {
             since: now,
             last_bad: now,
             bad: 0,
+            only_by: None,
             status: 0,
             is_watched: false,
             is_listed: false,
@@ -129,6 +132,8 @@ impl Suspect {
             (self.since, self.bad) = (case.now, 0);
         }
         (self.used, self.last_bad, self.last_order) = (case.now, case.now, order);
+        let is_same = self.bad == 0 || self.only_by == Some(case.reporter);
+        self.only_by = is_same.then_some(case.reporter);
         self.bad = self.bad.saturating_add(1);
         (self.status, self.last_kind) = (case.status, kind);
         // The headers of a fetch came, the rest did not: a slow object, not a silent node.

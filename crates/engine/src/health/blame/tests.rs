@@ -12,6 +12,7 @@ struct Story {
     blame: Blame,
     now: u64,
     decision: u64,
+    reporter: u16,
 }
 
 impl Story {
@@ -19,7 +20,7 @@ impl Story {
         Case {
             now: Moment(self.now),
             node: NodeIndex(node),
-            reporter: Reporter(0),
+            reporter: Reporter(self.reporter),
             decision: DecisionNumber(self.decision),
             asked: Moment(self.now.saturating_sub(1_000)),
             key: KeyHash(key << 32),
@@ -200,7 +201,11 @@ fn failing_objects_are_told_of_and_forgotten() {
     let told = begun(&mut story);
     assert_eq!((told[0].failures, told[0].status), (5, 500));
     assert_eq!(told[0].nodes, [NodeIndex(A), NodeIndex(B)]);
+    assert_eq!(told[0].only_by, Some(Reporter(0)), "nobody else says so");
     assert_eq!(story.blame.failing(), told);
+    story.reporter = 1;
+    story.next().fails(A, 7);
+    assert_eq!(story.blame.failing()[0].only_by, None, "two say so");
     story.now = CALM_MS + 1;
     assert_eq!(ended(&mut story), 0, "nobody has been served");
     story.next().serves(A, 7, CacheResult::Miss);
