@@ -13,7 +13,6 @@ use crate::doors::follow::{self, Parts};
 use crate::doors::unary;
 use crate::identity::{self, Peer};
 use crate::intake::decider::{self, Decider, Ruling};
-use crate::state::NO_POLICY;
 use crate::trace::context::Caller;
 use crate::wire::WireError;
 use crate::wire::answer::{self, Answer};
@@ -38,10 +37,6 @@ fn invalid(error: &WireError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn no_policy() -> Status {
-    Status::failed_precondition(NO_POLICY)
-}
-
 /// An answer of this service.
 fn encode(ruling: &Ruling<'_>) -> Answer {
     Answer::single(&ruling.decision, &ruling.envelope, &ruling.published.nodes)
@@ -53,7 +48,7 @@ fn decide_in_stream(decider: &Decider, request: &DecideRequest) -> Result<Answer
     let caller = Caller::default();
     let answer =
         decider.on_published(|published| decider.decide_on(published, &question, caller, encode));
-    let answer = answer.ok_or_else(no_policy)?;
+    let answer = answer.ok_or_else(|| decider.too_early())?;
     Ok(answer.unwrap_or_else(|error| Answer::error(&request.request_id, &error.to_string())))
 }
 
@@ -75,7 +70,7 @@ impl unary::Method for Decider {
                 answer::put(out, &ruling.decision, &ruling.envelope, nodes);
             })
         });
-        let decided = decided.ok_or_else(no_policy);
+        let decided = decided.ok_or_else(|| self.too_early());
         Some(decided.and_then(|decided| decided.map_err(|error| invalid(&error))))
     }
 }
@@ -89,7 +84,7 @@ impl DecisionService for Decider {
             let decided = self.decide_on(published, &question, caller, encode);
             decided.map(Response::new).map_err(|error| invalid(&error))
         })
-        .ok_or_else(no_policy)?
+        .ok_or_else(|| self.too_early())?
     }
 
     async fn decide_batch(
@@ -114,7 +109,7 @@ impl DecisionService for Decider {
                 Err(Status::invalid_argument(super::in_words(&faults)))
             }
         })
-        .ok_or_else(no_policy)?
+        .ok_or_else(|| self.too_early())?
     }
 
     type FollowStream = Parts;
@@ -150,7 +145,7 @@ impl DecisionService for Decider {
                 .map(Response::new)
                 .map_err(|error| invalid(&error))
         })
-        .ok_or_else(no_policy)?
+        .ok_or_else(|| self.too_early())?
     }
 }
 

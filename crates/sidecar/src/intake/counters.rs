@@ -33,6 +33,8 @@ pub struct DecisionCounters {
     /// By the row of the rule, then priority, then why.
     shed: Box<[AtomicU64]>,
     rejected: AtomicU64,
+    /// Asked while nothing was in force.
+    too_early: AtomicU64,
     durations: [AtomicU64; DURATION_BOUNDS_NS.len() + 1],
     duration_sum_ns: AtomicU64,
 }
@@ -49,6 +51,7 @@ impl Default for DecisionCounters {
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             rejected: AtomicU64::new(0),
+            too_early: AtomicU64::new(0),
             durations: std::array::from_fn(|_| AtomicU64::new(0)),
             duration_sum_ns: AtomicU64::new(0),
         }
@@ -98,6 +101,11 @@ impl DecisionCounters {
         bump(&self.rejected, 1);
     }
 
+    /// Counts a request that came before anything was in force.
+    pub fn count_too_early(&self) {
+        bump(&self.too_early, 1);
+    }
+
     /// Records how long a decision took.
     pub fn time(&self, took: Duration) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -142,6 +150,11 @@ impl DecisionCounters {
     /// Requests that could not be read.
     pub fn rejected(&self) -> u64 {
         read(Some(&self.rejected))
+    }
+
+    /// Requests answered without a decision: they could not be read, or nothing was in force.
+    pub fn unanswered(&self) -> u64 {
+        self.rejected() + read(Some(&self.too_early))
     }
 
     /// Decisions timed, by where in [`DURATION_BOUNDS_NS`] they fell; the last is beyond all.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tonic::Status;
+
 use crate::clock;
 use crate::decision_log::{DecisionLog, Logged};
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
@@ -11,7 +13,7 @@ use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
 use crate::state::limiter::Limiter;
 use crate::state::shadow::COMPARED_EVERY;
-use crate::state::{Published, State};
+use crate::state::{NO_POLICY, Published, State};
 use crate::trace::context::{Caller, TraceContext};
 use crate::trace::{Traced, Traces};
 use crate::view::FleetView;
@@ -108,6 +110,17 @@ impl Decider {
     /// Runs `ask` on the snapshot in force, loaded once; `None` before the first good policy.
     pub fn on_published<T>(&self, ask: impl FnOnce(&Arc<Published>) -> T) -> Option<T> {
         self.shared.state.published.load().as_ref().map(ask)
+    }
+
+    /// Counts a request that came before the first good policy.
+    pub fn count_too_early(&self) {
+        self.shared.counters.count_too_early();
+    }
+
+    /// The same, and what it is refused with.
+    pub fn too_early(&self) -> Status {
+        self.count_too_early();
+        Status::failed_precondition(NO_POLICY)
     }
 
     /// What the ids of this process's decisions begin with.

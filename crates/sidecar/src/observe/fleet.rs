@@ -46,7 +46,8 @@ impl<'s> Fleet<'s> {
                 site.push(standing);
             }
         }
-        let counts = of_site.into_iter().map(|site| Counts::of(site.into_iter()));
+        let counts = of_site.into_iter();
+        let counts = counts.map(|site| Counts::of_one_site(site.into_iter()));
         fleet.counts = counts.collect();
         fleet
     }

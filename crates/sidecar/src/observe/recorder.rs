@@ -8,6 +8,7 @@ use tokio::time::{self, MissedTickBehavior};
 use super::metrics::{Sources, verdict_of};
 use super::moves;
 use crate::clock;
+use crate::intake::counters::DecisionCounters;
 use crate::state::Published;
 use crate::view::history::{FINE_MS, Reading};
 use crate::view::in_use;
@@ -97,6 +98,7 @@ fn reading(sources: &Sources) -> Reading {
     Reading {
         decisions,
         refused,
+        unanswered: sources.sum(DecisionCounters::unanswered),
         attempts,
         failed,
         moved: moved.moved,

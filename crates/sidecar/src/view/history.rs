@@ -17,7 +17,7 @@ const FINE_IN_COARSE: usize = 6;
 /// Length of a slot of the coarse ring, in ms.
 const COARSE_MS: u64 = 30_000;
 
-/// Slots of each ring: an hour of fine ones and six of coarse ones, 75 KB together.
+/// Slots of each ring: an hour of fine ones and six of coarse ones, 80 KB together.
 const SLOTS: usize = 720;
 
 /// What is known of each slot.
@@ -27,6 +27,8 @@ pub enum Column {
     Decisions,
     /// Those of them that were refused.
     Refused,
+    /// Requests a second that were answered without a decision: they could not be read, or nothing was in force.
+    Unanswered,
     /// Outcomes told a second.
     Attempts,
     /// Those of them that failed.
@@ -66,6 +68,7 @@ impl Column {
     pub const ALL: &'static [Self] = &[
         Self::Decisions,
         Self::Refused,
+        Self::Unanswered,
         Self::Attempts,
         Self::Failed,
         Self::P50,
@@ -84,6 +87,7 @@ impl Column {
         match self {
             Self::Decisions => "decisions_per_s",
             Self::Refused => "refused_per_s",
+            Self::Unanswered => "unanswered_per_s",
             Self::Attempts => "attempts_per_s",
             Self::Failed => "failed_per_s",
             Self::P50 => "p50_ms",
@@ -115,6 +119,8 @@ pub struct Reading {
     pub decisions: u64,
     /// Those that were refused.
     pub refused: u64,
+    /// Requests that were answered without a decision.
+    pub unanswered: u64,
     /// Outcomes that were told.
     pub attempts: u64,
     /// Those that failed.
@@ -301,6 +307,7 @@ impl Reading {
             let value = match column {
                 Column::Decisions => rate(self.decisions, before.decisions),
                 Column::Refused => rate(self.refused, before.refused),
+                Column::Unanswered => rate(self.unanswered, before.unanswered),
                 Column::Attempts => rate(self.attempts, before.attempts),
                 Column::Failed => rate(self.failed, before.failed),
                 Column::P50 => self.times_ms.map(|(p50, _)| p50),

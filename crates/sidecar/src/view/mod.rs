@@ -27,6 +27,7 @@ use in_use::{Counted, Use};
 pub use node::NodeView;
 use node::node_view;
 use tradewind_engine::control::ballast::hot_key_nodes;
+use tradewind_engine::control::heard::Topic;
 use tradewind_engine::control::meter::Disruption;
 use tradewind_engine::control::totals::SiteTotals;
 use tradewind_engine::control::{Control, NodeReport};
@@ -91,7 +92,7 @@ pub struct FleetView {
     pub hit_ratio: Option<f64>,
     /// Pairs of a cell and a site whose round trips are kept, and how many had to go.
     pub network_pairs: (usize, u64),
-    /// What is left of the share of keys that may move without need.
+    /// What is left of the share of keys that may move without need; `None` before anything is in force.
     pub allowance_left: Option<f64>,
     /// Who tells what, and how much of it is believed.
     pub hearing: Hearing,
@@ -262,7 +263,9 @@ impl FleetView {
             isolated: snapshot.signals().isolated,
             doubt: control.doubt().map(|doubt| DoubtView::new(now, doubt)),
             network_pairs: control.network_pairs(),
-            allowance_left: control.allowance_left(),
+            // Whoever has not paid anything has all of it.
+            allowance_left: (control.allowance_left())
+                .or(Some(policy.operation().moved_ratio_per_minute)),
             ..Self::default()
         };
         let used = in_use::of_nodes(snapshot);
@@ -305,6 +308,7 @@ impl FleetView {
             .blame()
             .failing()
             .into_iter()
+            .filter(|object| !is_told_by_disbelieved(control, object))
             .map(|object| failing_view(now, &object, topology))
             .collect();
         view.note_hot_keys(snapshot);
@@ -425,6 +429,13 @@ impl FleetView {
         let own = self.topology.as_ref();
         own.is_some_and(|own| Arc::ptr_eq(own, topology))
     }
+}
+
+/// Whether nobody says so but one whose failures nobody else sees.
+fn is_told_by_disbelieved(control: &Control, object: &Failing) -> bool {
+    let mut reporters = control.heard().reporters();
+    let teller = reporters.find(|(reporter, _)| Some(*reporter) == object.only_by);
+    teller.is_some_and(|(_, notes)| notes.lasting().any(|(topic, _)| topic == Topic::Failures))
 }
 
 fn failing_view(now: Moment, object: &Failing, topology: &Topology) -> FailingView {

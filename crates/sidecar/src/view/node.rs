@@ -43,6 +43,9 @@ pub struct NodeView {
     pub condition: u8,
     /// What its condition makes of its weight, 0 to 1.
     pub condition_ratio: f64,
+    /// Since when its condition has not been the best, ms ago; absent while it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition_since_ms: Option<u64>,
     /// What is left to it of its weight since it came back, in eighths: 1/8 to 1.
     pub ramp_ratio: f64,
     /// How much of the hot keys' traffic it takes, relative to others.
@@ -137,6 +140,7 @@ pub(super) fn node_view(
         },
         condition: notes.condition.level(),
         condition_ratio: notes.condition.factor(&operation.weights),
+        condition_since_ms: notes.worse_since.map(|since| now.since(since)),
         ramp_ratio: notes.ramp(now, operation.slow_start_ms),
         headroom: report.signals.headroom,
         spill_ratio: f64::from(report.signals.spill) / 256.0,

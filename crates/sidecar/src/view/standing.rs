@@ -2,6 +2,8 @@
 //!
 //! What speaks most against it is said; the worst first: operators' word, breaker, probes, load, weight, spill.
 
+use std::iter::Sum;
+
 use serde::Serialize;
 
 use super::journal::{Mark, blame_words, cause_words, state_words};
@@ -36,6 +38,9 @@ pub struct Standing {
     /// What of a site is said, for those who say it in other words.
     #[serde(skip)]
     pub site: Option<SiteTrouble>,
+    /// Whether a node is back for all of its keys and its weight still grows: a tried one that is in use.
+    #[serde(skip)]
+    pub grows: bool,
 }
 
 /// What keeps requests from a site as a whole.
@@ -67,6 +72,13 @@ impl Standing {
         }
     }
 
+    fn that_grows(self) -> Self {
+        Self {
+            grows: true,
+            ..self
+        }
+    }
+
     fn of_trouble(self, trouble: SiteTrouble) -> Self {
         Self {
             site: Some(trouble),
@@ -74,9 +86,9 @@ impl Standing {
         }
     }
 
-    fn since(self, since_ms: u64) -> Self {
+    fn since(self, since_ms: impl Into<Option<u64>>) -> Self {
         Self {
-            since_ms: Some(since_ms),
+            since_ms: since_ms.into(),
             ..self
         }
     }
@@ -248,7 +260,7 @@ fn by_weight(view: &NodeView) -> Option<Standing> {
         return Some(
             Standing::new(Mark::Warn, format!("weight cut to {weight}"))
                 .because(why)
-                .since(view.since_ms)
+                .since(view.condition_since_ms)
                 .until("a step at a time once it is well"),
         );
     }
@@ -256,6 +268,7 @@ fn by_weight(view: &NodeView) -> Option<Standing> {
         let eighths = format!("{:.0}/8", view.ramp_ratio * 8.0);
         return Some(
             Standing::new(Mark::Tried, format!("takes {eighths} of its weight"))
+                .that_grows()
                 .because("It has just come back, and its weight grows by eighths.")
                 .since(view.since_ms)
                 .until("by itself"),
@@ -287,8 +300,10 @@ pub struct Counts {
     pub out: usize,
     /// Those that are used, and not well.
     pub not_well: usize,
-    /// Those that are tried with a slice of their keys, or grow.
+    /// Those that are tried with a slice of their keys.
     pub tried: usize,
+    /// Those that are back for all of their keys, and whose weight still grows.
+    pub growing: usize,
     /// Those that operators let take nothing.
     pub drained: usize,
 }
@@ -303,6 +318,7 @@ impl Counts {
                 Mark::Well | Mark::Flag => &mut counts.in_use,
                 Mark::Bad => &mut counts.out,
                 Mark::Warn | Mark::Unknown => &mut counts.not_well,
+                Mark::Tried if standing.grows => &mut counts.growing,
                 Mark::Tried => &mut counts.tried,
                 Mark::Drained => &mut counts.drained,
             };
@@ -311,9 +327,38 @@ impl Counts {
         counts
     }
 
+    /// The same of the nodes of one site: while none of them has come back, those that are tried are as much out as the
+    /// others. A site would seem to be in and out again with every trial otherwise.
+    pub fn of_one_site<'s>(standings: impl Iterator<Item = &'s Standing>) -> Self {
+        let mut counts = Self::of(standings);
+        if counts.used() == 0 && counts.tried > 0 {
+            counts.out += std::mem::take(&mut counts.tried);
+        }
+        counts
+    }
+
     /// Those that decisions use for all of their keys.
     pub fn used(&self) -> usize {
-        self.in_use + self.not_well
+        self.in_use + self.not_well + self.growing
+    }
+
+    /// Those that are tried, or grow.
+    pub fn coming_back(&self) -> usize {
+        self.tried + self.growing
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            nodes: sum.nodes + one.nodes,
+            in_use: sum.in_use + one.in_use,
+            out: sum.out + one.out,
+            not_well: sum.not_well + one.not_well,
+            tried: sum.tried + one.tried,
+            growing: sum.growing + one.growing,
+            drained: sum.drained + one.drained,
+        })
     }
 }
 
@@ -352,7 +397,9 @@ pub fn of_site(counts: &Counts, view: Option<&SiteView>) -> Standing {
     match counts {
         _ if out > 0 => Standing::new(Mark::Bad, of(out, "out")),
         _ if counts.not_well > 0 => Standing::new(Mark::Warn, of(counts.not_well, "not well")),
-        _ if counts.tried > 0 => Standing::new(Mark::Tried, of(counts.tried, "coming back")),
+        _ if counts.coming_back() > 0 => {
+            Standing::new(Mark::Tried, of(counts.coming_back(), "coming back"))
+        }
         _ if drained > 0 => Standing::new(Mark::Drained, of(drained, "drained")),
         _ => Standing::new(Mark::Well, "all in use"),
     }
@@ -430,3 +477,6 @@ fn worst_term(view: &SiteView) -> String {
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

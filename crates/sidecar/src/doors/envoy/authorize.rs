@@ -26,7 +26,7 @@ use super::proto::envoy::r#type::v3::HttpStatus;
 use super::proto::google::rpc;
 use crate::doors::unary;
 use crate::intake::decider::Decider;
-use crate::state::{NO_POLICY, Published};
+use crate::state::Published;
 use crate::trace::context::{Caller, TRACEPARENT};
 
 /// Answers `ext_authz` on one worker.
@@ -105,7 +105,7 @@ impl Authorization for Authorizer {
         let decided = self
             .decider
             .on_published(|published| self.decide(published, &shown, &wishes, metadata.as_ref()));
-        let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
+        let decided = decided.ok_or_else(|| self.decider.too_early())?;
         decided.map(Response::new)
     }
 }

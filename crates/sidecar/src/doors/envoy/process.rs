@@ -35,7 +35,6 @@ use super::served::{self, Decided, Head};
 use crate::clock;
 use crate::intake::decider::Decider;
 use crate::intake::feedback::{Feedback, Telling};
-use crate::state::NO_POLICY;
 use crate::state::Published;
 use crate::trace::context::Caller;
 use crate::wire::addresses::NodeAddresses;
@@ -198,7 +197,7 @@ impl Exchange {
             self.decider
                 .decide_on(published, &question, caller, Instruction::of)
         });
-        let decided = decided.ok_or_else(|| Status::failed_precondition(NO_POLICY))?;
+        let decided = decided.ok_or_else(|| self.decider.too_early())?;
         let told = decided.or_else(|error| instruction::unreadable(&error))?;
         if let Instruction::Route(route) = &told {
             self.decided = Some(Decided {

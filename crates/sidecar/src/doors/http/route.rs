@@ -107,7 +107,10 @@ fn decide(
             let status = error.client_status().unwrap_or(StatusCode::BAD_REQUEST);
             fault(status, &error.to_string())
         }
-        None => no_policy(),
+        None => {
+            decider.count_too_early();
+            no_policy()
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::wire::proto;
 use crate::wire::proto::server::admin_service_server::AdminService;
 use crate::wire::proto::server::rollout_service_server::RolloutService;
 use crate::wire::proto::server::topology_service_server::TopologyService;
+use tradewind_engine::model::AdminState;
 
 /// Who acts, where nobody is known by name: the audit log says by which door.
 const WHO: &str = "console";
@@ -55,6 +56,12 @@ impl Target {
             return Err(refuse(&[both]));
         }
         Ok(())
+    }
+
+    /// The command that drains it, without its reason.
+    fn command(&self) -> String {
+        let of_site = if self.node.is_none() { "--site " } else { "" };
+        format!("tradewind drain {of_site}{}", self.name())
     }
 
     fn message(&self, state: proto::AdminState) -> proto::SetAdminStateRequest {
@@ -166,7 +173,7 @@ pub(super) async fn drain(
             let nodes = words::counted(nodes, "node", "nodes");
             done(
                 &format!("{name} drains {lasting}; {nodes} changed."),
-                &format!("Take it back: tradewind drain {name} --undo"),
+                &format!("{} --undo --why TEXT", target.command()),
             )
         }
         Err(status) => refused(&status),
@@ -193,7 +200,7 @@ pub(super) async fn undrain(
             let name = target.name();
             done(
                 &format!("{name} may take traffic again."),
-                &format!("Drain it again: tradewind drain {name}"),
+                &format!("{} --why TEXT", target.command()),
             )
         }
         Err(status) => refused(&status),
@@ -237,12 +244,12 @@ pub(super) async fn rollout(
         "promote" => (
             proto::RolloutOrder::Promote,
             "at its next stage",
-            "tradewind rollout reverse",
+            "tradewind rollout reverse --why TEXT",
         ),
         "abort" => (
             proto::RolloutOrder::Abort,
             "taken back",
-            "Begin it anew: tradewind rollout start",
+            "tradewind rollout start FILE --why TEXT",
         ),
         other => {
             let other = tradewind_engine::model::printable(other, 32);
@@ -267,7 +274,23 @@ pub(super) async fn rollout(
     }
 }
 
-/// What would move if a node or a site took nothing: as the sample of decisions has it.
+/// Whether a node, or every node of a site, is drained as things are.
+fn is_drained(sources: &Sources, (node, site): (Option<&String>, Option<&String>)) -> bool {
+    let published = sources.state.published.load();
+    let Some(published) = published.as_deref() else {
+        return false;
+    };
+    let topology = published.snapshot.topology();
+    let mut named = topology.nodes().iter().filter(|known| {
+        node.is_some_and(|id| **id == *known.id)
+            || site.is_some_and(|id| **id == *topology.site(known.site).id)
+    });
+    let is_any = named.clone().next().is_some();
+    is_any && named.all(|known| known.state != AdminState::Ready)
+}
+
+/// What would move if a node or a site took nothing, as the sample of decisions has it; of one that takes nothing already,
+/// what would move if it did again.
 pub(super) async fn impact(sources: SharedSources, parameters: Parameters) -> Response {
     let (sources, parameters) = (sources.0, parameters.0);
     let mut faults = unknown(&parameters, &["node", "site"]);
@@ -307,6 +330,9 @@ pub(super) async fn impact(sources: SharedSources, parameters: Parameters) -> Re
         .collect();
     let name = node.or(site).map_or("", String::as_str);
     let said = match (all, moved) {
+        _ if is_drained(&sources, (node, site)) => {
+            format!("{name} takes nothing now. The keys that it owns would come back to it.")
+        }
         (0, _) => "No decisions are kept, so what would move is not known.".to_owned(),
         (_, 0) => format!(
             "None of {} kept decisions went to {name}.",

@@ -258,6 +258,7 @@ pub(super) fn site_columns(fleet: &Fleet<'_>) -> Vec<Column> {
         ("out", counted(|it| it.out)),
         ("not_well", counted(|it| it.not_well)),
         ("tried", counted(|it| it.tried)),
+        ("growing", counted(|it| it.growing)),
         ("drained", counted(|it| it.drained)),
         (
             "rate",

@@ -25,7 +25,7 @@ fn up(ground: &Ground<'_>) -> Answer {
     } else {
         (Mark::Well, "Yes.")
     };
-    let used = counts.used() + counts.tried;
+    let used = words::count(counts.used() as u64);
     let nodes = words::count(counts.nodes as u64);
     let short = if ground.fleet.is_some() {
         format!("{used} of {nodes} nodes")
@@ -39,7 +39,7 @@ fn up(ground: &Ground<'_>) -> Answer {
         (counts.drained, "drained by operators"),
     ] {
         if count > 0 {
-            said.push(format!("{count} {how}"));
+            said.push(format!("{} {how}", words::count(count as u64)));
         }
     }
     let rest = if said.is_empty() {
@@ -49,6 +49,7 @@ fn up(ground: &Ground<'_>) -> Answer {
     };
     let pools = ground.view.pools.len();
     let rungs = match (lower.as_slice(), pools) {
+        ([], 0) => "There is no pool.".to_owned(),
         ([], 1) => "The pool is on the normal rung.".to_owned(),
         ([], _) => format!("All {pools} pools are on the normal rung."),
         (lower, _) => {
@@ -60,11 +61,9 @@ fn up(ground: &Ground<'_>) -> Answer {
         format!("{used} of {nodes} nodes are in use{rest}. {rungs}")
     } else {
         let status = &ground.status;
-        let documents = [&status.policy, &status.topology];
-        let faults = documents.iter().flat_map(|document| &document.faults);
-        let first = faults.into_iter().next();
-        first
-            .cloned()
+        let documents = [&status.policy, &status.topology].into_iter();
+        let said = documents.filter_map(|document| first_of(&document.faults));
+        said.reduce(|policy, topology| format!("{policy}; {topology}"))
             .unwrap_or_else(|| "No policy and no fleet have been read yet.".to_owned())
     };
     Answer {
@@ -131,11 +130,11 @@ fn failing(ground: &Ground<'_>) -> Answer {
     let out = ground.marked(Mark::Bad);
     let tried = ground.marked(Mark::Tried);
     let sites = ground.out_sites();
-    let tells = ground.newest(Column::Attempts).unwrap_or_default() > 0.0
-        || !ground.view.hearing.reporters.is_empty();
+    let attempts = ground.newest(Column::Attempts);
+    let tells = attempts.is_some_and(|rate| rate > 0.0);
     let refused = ground.newest(Column::Refused).unwrap_or_default();
     let proof = failing_proof(ground, &sites, (&out, &tried), refused);
-    let nodes = words::counted(out.len(), "node", "nodes");
+    let nodes = words::counted(ground.counts.out, "node", "nodes");
     let (mark, answer, short) = if ground.fleet.is_none() {
         (
             Mark::Bad,
@@ -166,6 +165,12 @@ fn failing(ground: &Ground<'_>) -> Answer {
         )
     } else if tells {
         (Mark::Well, "No.".to_owned(), "nothing".to_owned())
+    } else if attempts.is_none() || ground.is_heard() {
+        (
+            Mark::Unknown,
+            "Not known yet.".to_owned(),
+            "not known yet".to_owned(),
+        )
     } else {
         (
             Mark::Unknown,
@@ -200,32 +205,44 @@ fn failing_proof(
             proof.push(Part::node(node));
             proof.push(Part::text(format!(": {}. ", standing.words)));
         }
-        for (node, _) in tried.iter().take(NAMED.saturating_sub(out.len())) {
+        for (node, standing) in tried.iter().take(NAMED.saturating_sub(out.len())) {
             proof.push(Part::node(node));
-            proof.push(Part::text(" is being tried. "));
+            proof.push(Part::text(format!(": {}. ", standing.words)));
         }
     }
     proof.push(Part::text(failed_share(ground)));
-    proof.push(Part::text(if refused > 0.0 {
-        format!(
-            " {} of decisions are refused.",
-            words::rate(f64::from(refused))
-        )
-    } else {
-        " No decision is refused.".to_owned()
-    }));
+    let unanswered = ground.unanswered();
+    if refused > 0.0 {
+        let rate = words::rate(f64::from(refused));
+        proof.push(Part::text(format!(" {rate} of decisions are refused.")));
+    } else if unanswered.is_none() {
+        proof.push(Part::text(" No decision is refused."));
+    }
+    proof.extend(unanswered.map(Part::text));
     proof
 }
 
 fn failed_share(ground: &Ground<'_>) -> String {
-    let attempts = ground.newest(Column::Attempts).unwrap_or_default();
+    let attempts = ground.newest(Column::Attempts);
     let failed = ground.newest(Column::Failed).unwrap_or_default();
-    if attempts > 0.0 {
-        let share = words::share(f64::from(failed / attempts));
-        format!("{share} of attempts fail.")
-    } else {
-        "Nobody tells how attempts go.".to_owned()
+    match attempts {
+        Some(attempts) if attempts > 0.0 => {
+            let share = words::share(f64::from(failed / attempts));
+            format!("{share} of attempts fail.")
+        }
+        Some(_) if ground.is_heard() => "Nobody has told of an attempt just now.".to_owned(),
+        Some(_) => "Nobody tells how attempts go.".to_owned(),
+        None => "How attempts go is not known yet.".to_owned(),
     }
+}
+
+/// The first of some faults, and how many more there are; `None` of none.
+pub(super) fn first_of(faults: &[String]) -> Option<String> {
+    let (first, rest) = faults.split_first()?;
+    Some(match rest.len() {
+        0 => first.clone(),
+        more => format!("{first} (and {} more)", words::count(more as u64)),
+    })
 }
 
 /// `1 node` as the beginning of a sentence: `One node`.
@@ -319,7 +336,12 @@ fn before_and_after(ground: &Ground<'_>, revision: &Revision) -> String {
     let at = revision.at_unix_ms;
     let hits = ground.around(Column::HitRatio, at);
     let times = ground.around(Column::P50, at);
-    let failed = ground.around(Column::Failed, at);
+    // Whose failures nobody else sees does not make the change a bad one.
+    let failed = if ground.has_disbelieved_failures() {
+        (None, None)
+    } else {
+        ground.around(Column::Failed, at)
+    };
     let pairs = [
         ("Hit ratio", hits, words::share as fn(f64) -> String),
         ("p50", times, words::ms),
@@ -340,4 +362,21 @@ fn before_and_after(ground: &Ground<'_>, revision: &Revision) -> String {
         return String::new();
     }
     format!(" {}.", known.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_faults_the_first_is_said_and_how_many_more() {
+        let faults =
+            |count: usize| -> Vec<String> { (1..=count).map(|at| format!("fault {at}")).collect() };
+        assert_eq!(first_of(&faults(0)), None);
+        assert_eq!(first_of(&faults(1)).as_deref(), Some("fault 1"));
+        assert_eq!(
+            first_of(&faults(3)).as_deref(),
+            Some("fault 1 (and 2 more)")
+        );
+    }
 }

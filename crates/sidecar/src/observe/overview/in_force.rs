@@ -68,7 +68,14 @@ fn geo(ground: &Ground<'_>) -> Value {
     let built = geo.files.iter().map(|file| file.build_epoch_s);
     let oldest = built.filter(|seconds| *seconds > 0).min();
     let age = oldest.map(|seconds| ground.now_unix_ms.saturating_sub(seconds * 1_000));
-    let words = if geo.files.is_empty() {
+    let placed = ground.fleet.as_ref().map_or(0, |fleet| {
+        let policy = fleet.published.snapshot.policy();
+        policy.routing().known_networks()
+    });
+    let words = if geo.files.is_empty() && placed > 0 {
+        let placed = words::counted(placed, "network", "networks");
+        format!("no file; the policy places {placed}")
+    } else if geo.files.is_empty() {
         "no file: places of clients are not known".to_owned()
     } else {
         let files = words::counted(geo.files.len(), "file", "files");
@@ -89,6 +96,7 @@ fn rungs(ground: &Ground<'_>) -> Value {
     let lower = ground.lower_rungs();
     let pools = ground.view.pools.len();
     let words = match (lower.len(), pools) {
+        (0, 0) => "no pool".to_owned(),
         (0, 1) => "normal in the one pool".to_owned(),
         (0, _) => format!("normal in all {pools} pools"),
         (count, _) => format!("lower in {}", words::counted(count, "part", "parts")),

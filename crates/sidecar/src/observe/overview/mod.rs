@@ -23,6 +23,7 @@ use crate::view::history::{Column, Range, Stretch};
 use crate::view::journal::Mark;
 use crate::view::standing::{self, Counts, SiteTrouble, Standing};
 use crate::view::words;
+use tradewind_engine::control::heard::Topic;
 use tradewind_engine::lifecycle::Revisions;
 
 /// The page for who has just been woken.
@@ -137,6 +138,30 @@ impl<'s> Ground<'s> {
         self.sources.state.history.newest(column)
     }
 
+    /// Whether anybody has told how attempts went.
+    fn is_heard(&self) -> bool {
+        !self.view.hearing.reporters.is_empty()
+    }
+
+    /// Whether somebody tells of failures that nobody else sees.
+    fn has_disbelieved_failures(&self) -> bool {
+        let reporters = self.view.hearing.reporters.iter();
+        let mut topics = reporters.flat_map(|reporter| &reporter.disagrees);
+        topics.any(|seen| seen.about == Topic::Failures.name())
+    }
+
+    /// That requests are answered without a decision, as a sentence; `None` while all are decided.
+    fn unanswered(&self) -> Option<String> {
+        let rate = self.newest(Column::Unanswered).filter(|rate| *rate > 0.0)?;
+        let why = if self.fleet.is_some() {
+            "they cannot be read"
+        } else {
+            "nothing is in force"
+        };
+        let rate = words::rate(f64::from(rate));
+        Some(format!(" {rate} are answered without a decision: {why}."))
+    }
+
     /// The mean of a column over some slots before and after a moment, as far as they are known.
     fn around(&self, column: Column, at_unix_ms: u64) -> (Option<f32>, Option<f32>) {
         // Two minutes on each side.
@@ -202,6 +227,14 @@ impl<'s> Ground<'s> {
         out.map(|(id, _)| &**id).collect()
     }
 
+    /// Whether a node is out at a site that is not out as a whole.
+    fn has_out_beside_sites(&self) -> bool {
+        let counts = self.fleet.iter().flat_map(|fleet| &fleet.counts);
+        let sites = self.sites.iter().zip(counts);
+        let mut others = sites.filter(|((_, it), _)| it.site != Some(SiteTrouble::Out));
+        others.any(|(_, counts)| counts.out > 0)
+    }
+
     /// Pools and parts of pools on a lower rung.
     fn lower_rungs(&self) -> Vec<(String, &'static str)> {
         let pools = self.view.pools.iter();
@@ -233,7 +266,7 @@ pub(super) fn overview(sources: &Sources) -> Overview {
         .map(|published| Fleet::of(state, published, &view));
     let counts = fleet
         .as_ref()
-        .map(|fleet| Counts::of(fleet.standings.iter()));
+        .map(|fleet| fleet.counts.iter().copied().sum::<Counts>());
     let sites = fleet.as_ref().map_or_else(Vec::new, |fleet| {
         let sites = fleet.sites();
         let named = sites.map(|(index, site)| (site.id.to_string(), fleet.standing_of(index)));
@@ -356,11 +389,14 @@ fn troubles(ground: &Ground<'_>) -> Vec<String> {
     if left.len() > 3 {
         said.push(format!("{} more sites are left", left.len() - 3));
     }
-    let not_well = ground.counts.not_well.saturating_sub(slow);
-    if not_well > 0 {
-        let verb = if not_well == 1 { "is" } else { "are" };
-        let nodes = words::counted(not_well, "node", "nodes");
-        said.push(format!("{nodes} {verb} not well"));
+    let rest = [
+        (ground.counts.not_well.saturating_sub(slow), "not well"),
+        (ground.counts.coming_back(), "coming back"),
+    ];
+    for (count, how) in rest.into_iter().filter(|(count, _)| *count > 0) {
+        let verb = if count == 1 { "is" } else { "are" };
+        let nodes = words::counted(count, "node", "nodes");
+        said.push(format!("{nodes} {verb} {how}"));
     }
     said
 }
@@ -377,12 +413,19 @@ fn line(ground: &Ground<'_>) -> String {
         "none refused".to_owned()
     };
     let decided = words::amount(f64::from(rate));
-    let mut line = if rate > 0.0 {
-        format!("{decided} decisions a second, {refused}.")
-    } else {
-        "Nobody asks.".to_owned()
+    let unanswered = ground.unanswered();
+    let mut line = match &unanswered {
+        _ if rate > 0.0 => format!("{decided} decisions a second, {refused}."),
+        Some(_) => "No decision is made.".to_owned(),
+        None => "Nobody asks.".to_owned(),
     };
-    if ground.counts.out > 0 {
+    line += unanswered.as_deref().unwrap_or_default();
+    let sites = ground.out_sites();
+    if !sites.is_empty() {
+        let sites = words::listed(&sites, 3);
+        line = format!("{line} Clients of {sites} are served by the next best site.");
+    }
+    if ground.has_out_beside_sites() {
         line += " What a node out would have served goes to the next in each key's order.";
     }
     line

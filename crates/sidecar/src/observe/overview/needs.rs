@@ -1,12 +1,13 @@
 //! What needs a look, worst first: each with why, since when, what becomes of its requests and what brings it back.
 
+use super::answers::first_of;
 use super::{Ground, Need};
 use crate::clock;
 use crate::view::journal::{Mark, rung_words};
 use crate::view::standing::{SiteTrouble, Standing};
 use crate::view::words;
-use tradewind_engine::lifecycle::DocumentStatus;
 use tradewind_engine::lifecycle::notice::RolloutFate;
+use tradewind_engine::lifecycle::{DocumentState, DocumentStatus};
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::signal::Readmission;
 use tradewind_engine::topology::Node;
@@ -85,16 +86,16 @@ fn of_documents(ground: &Ground<'_>) -> Vec<Need> {
     for (kind, document) in documents {
         if let Some(degraded) = &document.degraded {
             needs.push(of_refused(ground, (kind, document), degraded.since_unix_ms));
+        } else if document.state == DocumentState::Waiting {
+            needs.push(of_waiting((kind, document)));
         } else if document.serving_digest.is_empty() && ground.fleet.is_none() {
-            let first = document.faults.first();
             needs.push(Need {
                 mark: Mark::Bad,
                 kind,
                 name: name_of(kind, document),
                 site: None,
                 state: "nothing in force".to_owned(),
-                why: first
-                    .cloned()
+                why: first_of(&document.faults)
                     .unwrap_or_else(|| "It has not been read yet.".to_owned()),
                 becomes: "Every request is refused.".to_owned(),
                 since_ms: None,
@@ -103,6 +104,26 @@ fn of_documents(ground: &Ground<'_>) -> Vec<Need> {
         }
     }
     needs
+}
+
+/// A good document that takes no effect for want of the other one.
+fn of_waiting((kind, document): (&'static str, &DocumentStatus)) -> Need {
+    let other = if kind == "policy" {
+        "topology"
+    } else {
+        "policy"
+    };
+    Need {
+        mark: Mark::Unknown,
+        kind,
+        name: name_of(kind, document),
+        site: None,
+        state: format!("waits for the {other}"),
+        why: format!("It is good, and there is no {other} that it could take effect with."),
+        becomes: String::new(),
+        since_ms: None,
+        back: format!("when the {other} is good"),
+    }
 }
 
 fn name_of(kind: &str, document: &DocumentStatus) -> String {
@@ -115,25 +136,30 @@ fn of_refused(
     (kind, document): (&'static str, &DocumentStatus),
     since_unix_ms: u64,
 ) -> Need {
+    let is_first = document.serving_digest.is_empty();
+    let refused = if is_first {
+        "refused"
+    } else {
+        "newer file refused"
+    };
     let (state, why, back) = document.held.as_ref().map_or_else(
         || {
-            let first = document.faults.first().cloned();
             (
-                "newer file refused",
-                first.unwrap_or_else(|| "It cannot be read.".to_owned()),
+                refused,
+                first_of(&document.faults).unwrap_or_else(|| "It cannot be read.".to_owned()),
                 "when the file is good; it is read at once",
             )
         },
         |held| ("held", held.clone(), "when an operator confirms it"),
     );
-    let serves = if document.serving_digest.is_empty() {
+    let serves = if is_first {
         "Nothing is served.".to_owned()
     } else {
         let revision = ground.revisions.newest().map_or(0, |it| it.number);
         format!("Revision {revision} serves on.")
     };
     Need {
-        mark: Mark::Warn,
+        mark: if is_first { Mark::Bad } else { Mark::Warn },
         kind,
         name: name_of(kind, document),
         site: None,
@@ -201,7 +227,7 @@ fn of_geo(ground: &Ground<'_>) -> Vec<Need> {
             name: "geo files".to_owned(),
             site: None,
             state: "refused or gone".to_owned(),
-            why: geo.faults.first().unwrap_or(&degraded.first_fault).clone(),
+            why: first_of(&geo.faults).unwrap_or_else(|| degraded.first_fault.clone()),
             becomes: if geo.files.is_empty() {
                 "Places of clients are not known."
             } else {
@@ -323,9 +349,13 @@ fn of_nodes(ground: &Ground<'_>) -> Vec<Need> {
         if matches!(standing.mark, Mark::Well | Mark::Flag) || standing.why.is_none() {
             continue;
         }
-        // A site that is out or drained as a whole is one row.
+        // A site that is out or drained as a whole is one row, also while some of its nodes are tried.
+        let is_told = |site: &Standing| match site.site {
+            Some(SiteTrouble::Out) => matches!(standing.mark, Mark::Bad | Mark::Tried),
+            _ => site.mark == standing.mark && site.why.is_some(),
+        };
         let site = ground.sites.get(node.site.get());
-        if site.is_some_and(|(_, site)| site.mark == standing.mark && site.why.is_some()) {
+        if site.is_some_and(|(_, site)| is_told(site)) {
             continue;
         }
         needs.push(Need {
@@ -345,7 +375,8 @@ fn becomes(ground: &Ground<'_>, (index, node): (NodeIndex, &Node), standing: &St
     let others = fleet.topology().indexed_nodes().zip(&fleet.standings);
     let others: Vec<&str> = others
         .filter(|((other, known), it)| {
-            *other != index && known.site == node.site && matches!(it.mark, Mark::Well | Mark::Warn)
+            let is_used = matches!(it.mark, Mark::Well | Mark::Warn) || it.grows;
+            *other != index && known.site == node.site && is_used
         })
         .map(|((_, known), _)| &*known.id)
         .collect();
@@ -424,4 +455,22 @@ fn of_reporters(ground: &Ground<'_>) -> Vec<Need> {
         })
     });
     disagreeing.take(5).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_document_that_waits_for_the_other_is_not_the_guilty_one() {
+        let policy = DocumentStatus {
+            state: DocumentState::Waiting,
+            source: "/etc/tradewind/policy.yaml".to_owned(),
+            ..DocumentStatus::default()
+        };
+        let need = of_waiting(("policy", &policy));
+        assert_eq!(need.mark, Mark::Unknown);
+        assert_eq!(need.name, "policy.yaml");
+        assert_eq!(need.state, "waits for the topology");
+    }
 }
