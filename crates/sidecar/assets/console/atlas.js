@@ -102,8 +102,7 @@ function ring(disc) {
   for (const site of disc.members) {
     if (disc.members.length > 1) { add(site.mark, 1); continue; }
     // A site that is not well as a whole has no well part, though its nodes may be.
-    const rest = site.in_use - (site.not_well || 0);
-    add(site.mark === 'warn' && !site.not_well ? 'warn' : 'well', rest);
+    add(site.mark === 'warn' && !site.not_well ? 'warn' : 'well', site.in_use);
     for (const [mark, n] of [['warn', site.not_well], ['bad', site.out], ['tried', site.tried], ['drained', site.drained]]) add(mark, n || 0);
   }
   const whole = parts.reduce((sum, [, n]) => sum + n, 0) || 1;

@@ -13,7 +13,8 @@ const PASSED = ['host', 'path', 'query', 'client', 'method', 'class', 'tried', '
 
 /** Host, path and query of what was typed: a URL with or without its scheme, or a path. */
 export function split(text) {
-  const trimmed = text.trim().replace(/^[a-z][a-z+.-]*:\/\//i, '');
+  // Browsers keep what is behind a # to themselves.
+  const trimmed = text.trim().replace(/^[a-z][a-z+.-]*:\/\//i, '').replace(/#.*$/, '');
   const at = trimmed.search(/[/?]/);
   const host = at < 0 ? trimmed : trimmed.slice(0, at);
   const rest = at < 0 ? '/' : trimmed.slice(at);
@@ -64,6 +65,8 @@ const home = (of) => of?.why && h('p', { class: 'note' }, `In an undisturbed fle
 /** Lines as sentences; a line that begins with an id keeps it as it is. */
 const prose = (lines) => lines.map((line) => line.trim().replace(/^[a-z]+(?=[ ,])/, (word) => word[0].toUpperCase() + word.slice(1)).replace(/[^.!?]$/, '$&.')).join(' ').replaceAll('`', '');
 
+const racing = (count) => `${fmt.counted(count, 'node')} ${count === 1 ? 'races' : 'race'} by the key’s hash; the first owns it`;
+
 /** What an answer shows: the headline, the sentence, the five steps. */
 export function answer(told, { policy, query, kept }) {
   const { decision, explanation } = told;
@@ -76,7 +79,7 @@ export function answer(told, { policy, query, kept }) {
   const all = (explanation.sites?.length || 0) + (explanation.sites_not_shown || 0);
   return [h('h1', { tabindex: -1, id: 'answer' }, headline), h('p', { class: 'lead', id: 'because' }, explanation.why || prose((explanation.summary || []).filter((line) => line && line !== headline))), kept,
     locate(explanation.client), match(told, policy), scored && step(3, 'Score', `${fmt.counted(all, 'site')} in ms; ${scope}`, scored),
-    explanation.nodes?.length > 0 && step(4, 'Rank', `${fmt.counted(explanation.nodes.filter((node) => node.race > 0).length, 'node')} race by the key’s hash; the first owns it`, race(told), home(explanation.home)),
+    explanation.nodes?.length > 0 && step(4, 'Rank', racing(explanation.nodes.filter((node) => node.race > 0).length), race(told), home(explanation.home)),
     step(5, 'Fall back', isRefused ? null : 'what the caller tries, in this order', first ? fallback(decision) : h('p', {}, 'Nothing: the request is refused.')),
     h('p', { class: 'foot-of' }, h('span', {}, `snapshot ${fmt.count(decision.snapshot_generation)}, revision ${fmt.count(decision.policy_revision)}`),
       explanation.key_hash && h('span', {}, 'key ', h('span', { class: 'mono' }, explanation.key_hash)), decision.notes?.length > 0 && h('span', {}, decision.notes.map((note) => note.replaceAll('_', ' ')).join(', ')),
@@ -101,7 +104,10 @@ export function open(main) {
   const fields = h('div', { class: 'more', hidden: true }, MORE.map(([, label], i) => field(label, extra[i])));
   const more = h('button', { type: 'button', 'aria-expanded': 'false', onclick: () => unfold(fields.hidden) }, 'More');
   const ask = h('button', { type: 'submit', class: 'first' }, 'Explain');
-  const form = h('form', { class: 'ask', novalidate: true }, field('URL', url), field('Client address', client), more, ask, fields);
+  const hint = h('p', { class: 'note', id: 'ask-client-hint', hidden: true });
+  const clientField = field('Client address', client);
+  clientField.append(hint);
+  const form = h('form', { class: 'ask', novalidate: true }, field('URL', url), clientField, more, ask, fields);
   const other = h('p', { class: 'fault', role: 'alert' });
   const recent = h('p', { class: 'recent' });
   const result = h('div', { class: 'result' }, h('h1', { tabindex: -1 }, 'Explain'), h('p', { class: 'lead' }, 'Ask for one request: which node serves it, why, and what would change that.'));
@@ -155,6 +161,7 @@ export function open(main) {
     const query = new URLSearchParams(location.search);
     const id = query.get('id');
     faults({ url: [], client: [], more: [] });
+    hint.hidden = true;
     if (!id) write(query);
     if (!id && !query.get('path')) return;
     result.setAttribute('aria-busy', 'true');
@@ -166,6 +173,9 @@ export function open(main) {
       const question = id ? questionOf(told) : passed;
       if (id) write(question);
       const before = earlier();
+      const network = networkOf(id ? told : before);
+      hint.hidden = !network;
+      hint.textContent = network && `Cut to its network, ${network}: its first address stands for all of it.`;
       result.replaceChildren(...[answer(told, { policy, query: question, kept: id ? asItWas(told, question) : before && compared(before, told) })].flat(9).filter(Boolean));
       main.querySelector('.bill')?.dispatchEvent(new Event('shown'));
       if (isVisit) result.querySelector('h1')?.focus({ preventScroll: true });
@@ -178,9 +188,14 @@ export function open(main) {
   /** The question of a kept decision. Its client is masked to a network: its first address stands for it. */
   function questionOf({ request = {} }) {
     const query = new URLSearchParams();
-    const ip = (request.client?.ip || '').replace(/\/\d+$/, '');
-    for (const [name, value] of [['host', request.host], ['path', request.path], ['query', request.query], ['client', ip], ['method', request.method], ['class', request.class], ['pool', request.pool]]) if (value) query.set(name, value);
+    for (const [name, value] of [['host', request.host], ['path', request.path], ['query', request.query], ['client', request.client?.ip], ['method', request.method], ['class', request.class], ['pool', request.pool]]) if (value) query.set(name, value);
     return query;
+  }
+
+  /** The network that the client of a kept decision is cut to; empty where it had no address. */
+  function networkOf(told) {
+    const ip = told?.request?.client?.ip;
+    return ip ? `${ip}${ip.includes(':') ? '/48' : '/24'}` : '';
   }
 
   let kept = null;
@@ -201,7 +216,8 @@ export function open(main) {
     const say = (decision) => decision.candidates?.[0] ? `${decision.candidates[0].node} at ${decision.candidates[0].site}, ${fmt.ms(decision.candidates[0].expected_ms)}` : 'refused';
     const isSame = a.candidates?.[0]?.node === b.candidates?.[0]?.node;
     return h('div', { class: `notice ${isSame ? 'well' : 'warn'} kept` }, mark(isSame ? 'well' : 'warn'), h('p', { class: 'words' }, h('strong', {}, isSame ? 'The same node as then. ' : 'Another node than then. '),
-      `At ${fmt.time(before.at_unix_ms)}: ${say(a)}; now: ${say(b)}.${a.rule === b.rule ? '' : ` Rule ${a.rule} then, ${b.rule} now.`}`));
+      `At ${fmt.time(before.at_unix_ms)}: ${say(a)}; now: ${say(b)}.${a.rule === b.rule ? '' : ` Rule ${a.rule} then, ${b.rule} now.`}${
+        networkOf(before) ? ` Asked now for the first address of ${networkOf(before)}: no more is kept of who asked then, who may be placed elsewhere.` : ''}`));
   }
 
   form.addEventListener('submit', (event) => {

@@ -115,7 +115,7 @@ export function update(path) {
     $('who').textContent = id;
     region($('foot'), [id, version, commit, started, p50, p99], () => [h('span', { class: 'mono' }, id),
       h('span', { title: commit }, `tradewind ${version}`), h('span', {}, 'up ', ago(started)),
-      h('span', {}, p50 == null ? 'deciding: not measured yet' : `deciding ${fmt.us(p50)} p50, ${fmt.us(p99)} p99`),
+      h('span', {}, p50 == null ? 'deciding: not measured yet' : `deciding: p50 under ${fmt.us(p50)}, p99 under ${fmt.us(p99)}`),
       h('span', {}, 'as of ', h('span', { id: 'asof' }), ' UTC'), h('a', { href: '/states' }, 'States'), helpButton()]);
   }
   if (!overview) return;
@@ -184,8 +184,9 @@ export function keys(go) {
     else if (event.key === '?') help();
     else if (event.key === '/') {
       const field = document.querySelector('main input');
-      if (!field) return go('/map#find');
+      // The stroke itself is not to be written into the field.
       event.preventDefault();
+      if (!field) return go('/map#find');
       field.focus();
     }
   });

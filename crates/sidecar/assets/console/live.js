@@ -209,7 +209,7 @@ export function open(main) {
     if (!got) return;
     region(hot, { hot_keys: got.hot_keys }, hotKeys);
     const left = got.change_allowance_left_ratio;
-    allowance.textContent = left == null ? 'What signals may move is not limited.' : `Signals may move ${fmt.share(left)} more this minute; what fails is left at once.`;
+    allowance.textContent = left == null ? '' : `Signals may move ${fmt.share(left)} more this minute; what fails is left at once.`;
   }
 
   function showMoved() {

@@ -36,9 +36,12 @@ async function show(isFirst) {
   page = module.open(main);
   follow(['overview', ...(page.topics || [])]);
   frame.update(path);
-  if (location.hash.length > 1) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
-  else if (!isFirst) scrollTo(0, 0);
-  if (!isFirst) (main.querySelector('h1') ?? main).focus({ preventScroll: true });
+  const wantedPart = location.hash.length > 1 ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
+  wantedPart?.scrollIntoView();
+  if (!wantedPart && !isFirst) scrollTo(0, 0);
+  // Who went to a field wants to write into it.
+  if (wantedPart?.matches('input')) wantedPart.focus();
+  else if (!isFirst) (main.querySelector('h1') ?? main).focus({ preventScroll: true });
 }
 
 /** Goes to a path of these pages without loading the shell again. */

@@ -79,8 +79,8 @@ export function open(main) {
     const width = Math.floor(map.clientWidth);
     if (!width) return;
     const { box, name } = current();
-    const seen = sites.map(({ id, city, latitude, longitude, mark: kind, words, in_use: use, out, not_well: unwell, tried, drained, rate }) =>
-      ({ id, city, latitude, longitude, mark: kind, words, in_use: use, out, not_well: unwell, tried, drained, rate: rate == null ? 0 : Number(rate.toPrecision(2)) }));
+    const seen = sites.map(({ id, city, latitude, longitude, mark: kind, words, in_use: use, out, not_well: unwell, tried, growing, drained, rate }) =>
+      ({ id, city, latitude, longitude, mark: kind, words, in_use: use, out, not_well: unwell, tried: tried + growing, drained, rate: rate == null ? 0 : Number(rate.toPrecision(2)) }));
     region(map, { seen, flows: flows.length, at: flowsAt, box, width, chosen }, () => {
       const { svg, links } = atlas({ sites: seen, flows, box, isWorld: name === 'World', width, chosen, nearer: (to) => link(to.box ? { box: to.box.join(','), view: null } : to) });
       const start = links.find((one) => one.dataset.key === focused) || links[0];
@@ -256,7 +256,6 @@ export function open(main) {
   loadFlows();
   if (store.state) draw();
   else get('/debug/state').then((got) => { store.state ||= got; read(false); }).catch((error) => { map.replaceChildren(h('p', { class: 'note' }, error.message)); });
-  if (location.hash === '#find') find.focus();
   return {
     topics,
     revisit: () => read(true),

@@ -43,11 +43,13 @@ function needs({ rows, more }) {
 /** What is in force, as terms and what is to say of them. */
 function force({ policy, rollout, topology, geo, rungs, signals, allowance_left_ratio: left, at }) {
   const rows = [];
-  if (policy) rows.push(['Policy', [h('strong', {}, policy.name), ` revision ${fmt.count(policy.revision)}, `, h('span', { class: 'mono', title: policy.digest }, fmt.digest(policy.digest)),
+  if (policy && policy.revision == null) rows.push(['Policy', 'none in force']);
+  else if (policy) rows.push(['Policy', [h('strong', {}, policy.name), ` revision ${fmt.count(policy.revision)}, `, h('span', { class: 'mono', title: policy.digest }, fmt.digest(policy.digest)),
     h('span', { class: 'note' }, 'since ', ago(at(policy.since_ms)), ` ago · ${fmt.counted(policy.rules, 'rule')}`,
       policy.refused && [' · ', h('a', { href: '/policy', class: 'warn' }, 'newer file refused')])]]);
   if (rollout) rows.push(['Rollout', rollout.stage_ratio == null ? rollout.words : h('a', { href: '/policy' }, rollout.words)]);
-  if (topology) rows.push(['Fleet', [`${fmt.counted(topology.sites, 'site')}, ${fmt.counted(topology.nodes, 'node')}, `, h('span', { class: 'mono', title: topology.digest }, fmt.digest(topology.digest)),
+  if (topology && !topology.digest) rows.push(['Fleet', 'none in force']);
+  else if (topology) rows.push(['Fleet', [`${fmt.counted(topology.sites, 'site')}, ${fmt.counted(topology.nodes, 'node')}, `, h('span', { class: 'mono', title: topology.digest }, fmt.digest(topology.digest)),
     h('span', { class: 'note' }, 'since ', ago(at(topology.since_ms)), ' ago', topology.held && ' · a newer one is held')]]);
   if (geo) rows.push(['Geo', geo.words]);
   if (rungs) rows.push(['Rung', [rungs.words, rungs.lower?.map(({ pool, rule, rung }) => h('span', { class: 'note' }, `${pool}${rule ? `, rule ${rule}` : ''}: ${rung.replaceAll('_', ' ')}`))]]);
@@ -58,7 +60,7 @@ function force({ policy, rollout, topology, geo, rungs, signals, allowance_left_
     rows.push(['Signals', [[age('outcomes', signals.outcomes_ms) + (signals.outcomes_ms == null ? '' : ' old'), age('load', signals.load_ms), age('hits', signals.hits_ms)].join(', '),
       h('span', { class: 'note' }, all ? `${fmt.counted(all, 'reporter')}: ${fmt.list([...signals.reporters, ...Array(more).fill('')], Math.min(4, signals.reporters.length))}` : 'nobody reports')]]);
   }
-  rows.push(['Change budget', left == null ? 'not limited' : `signals may move ${fmt.share(left)} of keys more this minute`]);
+  if (left != null) rows.push(['Change budget', `signals may move ${fmt.share(left)} of keys more this minute`]);
   return h('dl', { class: 'force' }, rows.map(([term, what]) => h('div', {}, h('dt', {}, term), h('dd', {}, what))));
 }
 

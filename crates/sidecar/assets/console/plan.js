@@ -14,7 +14,7 @@ function cells({ requests, keys, clients, expected_ms: expected, nodes = [], new
   const busiest = nodes.reduce((most, node) => (node.after > (most?.after ?? -1) ? node : most), null);
   const before = nodes.reduce((most, node) => Math.max(most, node.before), 0);
   const of = ({ moved, looked_at: all }) => `${fmt.count(moved)} of ${fmt.count(all)}`;
-  return h('dl', { class: 'cells' }, cell('Requests to another node', percent(requests.moved_percent), of(requests)), cell('Clients to another site', percent(clients.moved_percent), `${of(clients)} groups`),
+  return h('dl', { class: 'cells' }, cell('Requests to another node', percent(requests.moved_percent), of(requests)), cell('Clients to another site', percent(clients.moved_percent), `${fmt.count(clients.moved)} of ${fmt.counted(clients.looked_at, 'group')}`),
     cell('Expected time', signed(expected?.mean_increase), expected?.before && expected?.after ? `${fmt.ms(expected.before.mean)} to ${fmt.ms(expected.after.mean)}` : ''),
     cell('Busiest node', busiest ? fmt.share(busiest.after) : fmt.NOT_TOLD, busiest && `${busiest.id}, ${fmt.share(before)} before`), keys && cell('Keys moved', percent(keys.moved_percent), of(keys)), refused > 0 && cell('Newly refused', percent(refused)));
 }

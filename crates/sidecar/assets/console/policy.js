@@ -143,7 +143,7 @@ export function open(main) {
       outcome.replaceChildren(...[plan(got)].flat(9).filter(Boolean));
     } catch (error) {
       planned.textContent = '';
-      outcome.replaceChildren(h('p', { class: 'fault', role: 'alert' }, error.message));
+      outcome.replaceChildren(h('p', { class: 'fault', role: 'alert' }, error.message, error.status === 413 && ['; in a terminal: ', h('code', {}, 'tradewind plan OLD NEW')]));
     }
     planIt.disabled = false;
   });

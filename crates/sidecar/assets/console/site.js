@@ -32,17 +32,20 @@ function histogram({ histogram: of, service_p50_ms: p50, service_p90_ms: p90, se
 
 const factor = (value) => (value == null ? fmt.NOT_TOLD : value.toFixed(2));
 
-function weight({ capacity, health: { admission, condition_ratio: condition, ramp_ratio: ramp, weight_ratio: ratio } }) {
+function weight({ capacity, state, health: { admission, condition_ratio: condition, ramp_ratio: ramp, weight_ratio: ratio } }) {
   // A node that is left out weighs nothing now: what is made of the factors is what it will come back with.
   const isOut = admission && admission !== 'admitted' && condition != null && ramp != null;
-  const whole = capacity * (isOut ? condition * ramp : ratio ?? 1);
+  // One that nothing is sent to by somebody's word weighs nothing whatever its factors are: that is a factor too.
+  const isUnused = !isOut && ratio === 0;
+  const whole = capacity * (condition ?? 1) * (ramp ?? 1) * (isUnused ? 0 : 1);
   const cell = (value, name) => h('div', {}, h('strong', {}, value), h('span', {}, name));
-  return h('div', { class: 'weight' }, cell(whole < 9.95 ? whole.toFixed(1) : fmt.count(whole), isOut ? 'when back' : 'weight'), h('span', {}, '='), cell(fmt.count(capacity), 'capacity'),
-    h('span', {}, '×'), cell(factor(condition), 'condition'), h('span', {}, '×'), cell(factor(ramp), 'ramp'));
+  return h('div', { class: 'weight' }, cell(whole > 0 && whole < 9.95 ? whole.toFixed(1) : fmt.count(whole), isOut ? 'when back' : 'weight'), h('span', {}, '='), cell(fmt.count(capacity), 'capacity'),
+    h('span', {}, '×'), cell(factor(condition), 'condition'), h('span', {}, '×'), cell(factor(ramp), 'ramp'),
+    isUnused && [h('span', {}, '×'), cell('0', state === 'ready' ? 'not used' : state === 'maintenance' ? 'maintenance' : 'drained')]);
 }
 
 function node(of, at, done) {
-  const { id, mark: kind, words, why, back, override, health = {}, address } = of;
+  const { id, mark: kind, words, why, back, since_ms: lasts, override, health = {}, address } = of;
   const isOut = kind === 'bad';
   const { service_p50_ms: p50, service_p90_ms: p90, service_p99_ms: p99, load_age_ms: age } = health;
   const facts = [fmt.rate(health.requests_per_second), health.utilisation == null ? 'load not told' : `load ${fmt.share(health.utilisation)}${age > 10000 ? `, ${fmt.since(age)} ago` : ''}`,
@@ -51,10 +54,11 @@ function node(of, at, done) {
   const breaker = health.breaker?.state;
   return h('section', { class: 'node', id: `node-${id}` },
     h('h3', {}, mark(kind), h('span', { class: 'id', title: address }, id), h('span', { class: 'second' }, words)),
-    why && h('p', {}, why, override?.by ? ` By ${override.by}.` : '', back && ` Comes back: ${back.replace(/[^.]$/, '$&.')}`),
+    why && h('p', {}, why, back && ` Comes back: ${back.replace(/[^.]$/, '$&.')}`),
     h('div', { class: 'facts' }, h('div', {}, h('p', { class: 'note' }, facts), h('p', { class: 'note' }, p50 == null ? 'no times told' :
       `${isOut ? 'before it was left: ' : ''}p50${fmt.NB}${fmt.ms0(p50)}, ${p90 == null ? '' : `p90${fmt.NB}${fmt.ms0(p90)}, `}p99${fmt.NB}${fmt.ms(p99)}`),
-    kind !== 'well' && health.since_ms != null && h('p', { class: 'note' }, 'since ', ago(at(health.since_ms)), ' ago', health.source ? `, says ${health.source.replaceAll('_', ' ')}` : '')), weight(of), histogram(health)),
+    // Since when it is as it is said to be above, which may be known of some states only.
+    kind !== 'well' && lasts != null && h('p', { class: 'note' }, 'since ', ago(at(lasts)), ' ago', isOut && health.source && health.source !== 'default' ? `, says ${health.source.replaceAll('_', ' ')}` : '')), weight(of), histogram(health)),
     h('p', { class: 'doings' }, isDrained ? act('undrain', { node: id }, done) : act('drain', { node: id }, done), breaker && breaker !== 'closed' && act('reset_breaker', { node: id }, done)));
 }
 
