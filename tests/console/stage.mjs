@@ -225,6 +225,14 @@ export class Stage {
   /** Waits for something that the debug door says. */
   until(what, ms, holds) { return this.walk.until(what, ms, holds, 200); }
 
+  /** Lets an operator act, as the page does. */
+  async operate(what, body) {
+    const { revision } = await this.overview();
+    const answer = await fetch(`${this.base}/debug/actions/${what}`, { method: 'POST', headers: { 'content-type': 'application/json', 'if-match': `"${revision}"` }, body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${what} is answered ${answer.status}: ${await answer.text()}`);
+    return answer.json();
+  }
+
   overview() { return this.walk.json('/debug/overview'); }
 
   /** Lets nodes answer again, and waits until nothing needs a look. */

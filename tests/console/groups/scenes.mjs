@@ -21,13 +21,33 @@ const read = (page) => page.evaluate(() => {
     answers: Object.fromEntries([...document.querySelectorAll('.answers .answer')].map((one) => [one.id, { mark: mark(one), says: text(one.querySelector('.says')), proof: text(one.querySelector('.proof')) }])),
     needs: [...document.querySelectorAll('.needs tbody tr')].map((row) => ({ mark: mark(row), name: text(row.querySelector('th a')), state: text(row.querySelector('th .note')), why: text(row.cells[1]), since: text(row.cells[2]), back: text(row.cells[3]) })),
     force: Object.fromEntries([...document.querySelectorAll('.force > div')].map((one) => [text(one.querySelector('dt')), text(one.querySelector('dd'))])),
+    panel: [...document.querySelectorAll('.panel .node')].map(text),
     link: text(document.getElementById('link')), hot: [...document.querySelectorAll('.hot')].map(text),
   };
 });
 
-/** What of `wanted` does not hold, in words; empty if all does. */
-function missing(seen, { headline, answers = {}, needs = [], force = {}, link, hot }) {
-  const lacks = [];
+const row = (need) => `${need.name} ${need.state} | ${need.why} | ${need.since} | ${need.back}`;
+
+/** The numbers of the first answer must be of all nodes, whatever is said of them. */
+function sums({ answers }) {
+  const [, used, all, rest] = /^([\d,]+) of ([\d,]+) nodes are in use(;[^.]*)?\./.exec(answers.up?.proof || '') || [];
+  if (!all) return '';
+  const number = (text) => Number(text.replaceAll(',', ''));
+  const sum = (rest?.match(/[\d,]*\d/g) || []).reduce((total, one) => total + number(one), number(used));
+  return sum === number(all) ? '' : `the first answer does not add up: "${answers.up.proof}"`;
+}
+
+/** Seconds that a row says it has lasted; 0 where it says nothing. */
+const lasts = ({ since }) => { const [, n, unit] = /(\d+) (s|min)/.exec(since) || [0, 0]; return Number(n) * (unit === 'min' ? 60 : 1); };
+
+/** What of `wanted` does not hold, in words; empty if all does. `passed` are seconds since it was caused. */
+function missing(seen, { headline, line, answers = {}, needs = [], absent = [], young, force = {}, panel = [], link, hot }, passed) {
+  const lacks = [sums(seen)].filter(Boolean);
+  for (const need of absent) if (seen.needs.some((one) => need.test(row(one)))) lacks.push(`there is ${need} in "Needs a look"`);
+  const old = young && seen.needs.find((one) => young.test(row(one)) && lasts(one) > passed + 2);
+  if (old) lacks.push(`caused ${Math.round(passed)} s ago: "${row(old)}"`);
+  if (line && !line.test(seen.line)) lacks.push(`the line is "${seen.line}"`);
+  for (const one of panel) if (!seen.panel.some((node) => one.test(node))) lacks.push(`nothing of ${one} in the panel: ${seen.panel.join('; ')}`);
   if (headline && !headline.test(seen.headline)) lacks.push(`the headline is "${seen.headline}"`);
   for (const [key, [mark, says, proof]] of Object.entries(answers)) {
     const answer = seen.answers[key] || {};
@@ -35,7 +55,7 @@ function missing(seen, { headline, answers = {}, needs = [], force = {}, link, h
     if (says && !says.test(answer.says)) lacks.push(`${key} is answered "${answer.says}"`);
     if (proof && !proof.test(answer.proof)) lacks.push(`${key} is proved by "${answer.proof}"`);
   }
-  for (const need of needs) if (!seen.needs.some((row) => need.test(`${row.name} ${row.state} | ${row.why} | ${row.since} | ${row.back}`))) lacks.push(`nothing of ${need} in "Needs a look"`);
+  for (const need of needs) if (!seen.needs.some((one) => need.test(row(one)))) lacks.push(`nothing of ${need} in "Needs a look"`);
   for (const [term, says] of Object.entries(force)) if (!says.test(seen.force[term] || '')) lacks.push(`${term}: "${seen.force[term]}"`);
   if (link && !link.test(seen.link)) lacks.push(`the header says "${seen.link}"`);
   if (hot && !seen.hot.some((row) => hot.test(row))) lacks.push(`hot keys: ${seen.hot.join('; ')}`);
@@ -64,11 +84,13 @@ const ACTS = [
   // What is usual for a node is learned from a hundred answers within some seconds: few nodes, much traffic.
   { topology: topology(SITES.slice(0, 2)), traffic: { rate: 180 }, scenes: [
     { name: 'one node is slow', warms: true, cause: (stage) => stage.behave(slow), headline: /1 node is slow/, answers: { up: ['well'], slow: ['warn', /^At 1 node\.$/, /ams-3 takes \d+\.?\d*\sms, \d+\.?\d*\sms is usual/] },
-      needs: [/ams-3 (weight cut to \d+|slow).* \| Hits take .* is usual.* \| .* \| .*once it is well/] },
+      needs: [/ams-3 (weight cut to \d+|slow).* \| Hits take .* is usual.* \| .* \| .*once it is well/], young: /ams-3/ },
   ] },
   { scenes: [
     { name: 'one site is down', warms: true, cause: (stage) => stage.behave(out('mad')), headline: /3 nodes are out/, answers: { up: ['well'], failing: ['bad', /^MAD and 3 nodes\.$/, /MAD is out as a whole/] },
-      needs: [/MAD out \| None of its nodes can be used\. ?Its clients are served by the next best site\. \| since \d+\ss \| /] },
+      needs: [/MAD out \| None of its nodes can be used\. ?Its clients are served by the next best site\. \| since \d+\ss \| /], young: /MAD/, absent: [/^mad-\d/],
+      // Its nodes are tried every two to four seconds meanwhile, and that changes nothing.
+      holds: 15000, also: async (stage) => { const { sites } = await stage.walk.json('/debug/state'); const words = sites.words[sites.id.indexOf('MAD')]; return words === 'out' ? '' : `on the map MAD is "${words}"`; } },
   ] },
   { scenes: [
     { name: 'a site is left because it is slow', warms: true, cause: (stage) => stage.behave({ lhr: { ms: 220 } }), headline: /LHR was left/, answers: { up: ['well'], slow: ['warn', /[Nn]ear LHR/, /LHR was left; its clients go further/] }, needs: [/LHR left, being tried \| Clients were led elsewhere because /] },
@@ -78,7 +100,7 @@ const ACTS = [
       needs: [/WAW \d+\.?\d*\s% of its clients use the next site \| Its nodes are busy: \d+\s% on average/] },
   ] },
   { topology: topology(SITES.slice(0, 2)), scenes: [
-    { name: 'a reporter lies', warms: true, cause: (stage) => stage.traffic({ lies: { '127.0.0.4': (line) => ({ ...line, node: line.node.split(', ')[0], status: '503', time_to_first_byte: '0.004' }) } }), headline: /^Serving\. Every node and site is well\.$/, answers: { failing: ['well', /^No\.$/] },
+    { name: 'a reporter lies', warms: true, cause: (stage) => stage.traffic({ lies: { '127.0.0.4': (line) => ({ ...line, node: line.node.split(', ')[0], status: '503', time_to_first_byte: '0.004' }) } }), headline: /^Serving\. Every node and site is well\.$/, answers: { failing: ['well', /^No\.$/] }, absent: [/its origin should be looked at/],
       needs: [/127\.0\.0\.4 disagrees \| It says \d+\s% of failures at .*; the others agree on .*What it says counts for nothing\. \| since .* \| .*when it says what the others say/] },
   ] },
   { policy: policy({ end: 'otherwise: refuse' }), traffic: { images: 0.5 }, scenes: [
@@ -90,6 +112,14 @@ const ACTS = [
   { scenes: [{ name: 'a pool is on a lower rung', isProbed: true, headline: /^Serving on a lower rung: pool edge is /, answers: { up: ['warn', /^Yes, on a lower rung\.$/, /On a lower rung: edge/] }, needs: [/pool edge on rung .* \| Too little of it is well: \d+ of \d+ nodes are in use/], force: { Rung: /^lower in 1 part/ } }] },
   { policy: 'spec: {}\n', traffic: null, scenes: [
     { name: 'nothing is in force', headline: /^Nothing is in force: every request is refused\.$/, answers: { up: ['bad', /^No\.$/], failing: ['bad', /^Every request\.$/], changed: ['unknown', /^Nothing has taken effect\.$/] }, needs: [/policy\.yaml .*error.*Nothing is served\./] },
+  ] },
+  { topology: 'spec: {}\n', scenes: [
+    { name: 'no fleet can be used', headline: /^Nothing is in force: every request is refused\.$/, line: /^No decision is made\. \d+\.?\d* \/s are answered without a decision: nothing is in force\.$/, answers: { failing: ['bad', /^Every request\.$/, /answered without a decision/] },
+      needs: [/topology\.yaml refused \| .*error.*Nothing is served\./, /policy\.yaml waits for the topology \| It is good/], absent: [/policy\.yaml nothing in force/, /newer file/], force: { Policy: /^none in force$/, Fleet: /^none in force$/ } },
+  ] },
+  { traffic: { tells: false }, scenes: [
+    { name: 'a node is drained', path: '/map?site=FRA', warms: true, cause: (stage) => stage.operate('drain', { node: 'fra-1', reason: 'disk swap' }),
+      panel: [/^fra-1 ?draining ?disk swap\. By console\. Comes back: when an operator takes it back\..*since \d+ s ago(?!, says).*0 ?weight ?= ?\d+ ?capacity ?× ?1\.00 ?condition ?× ?1\.00 ?ramp ?× ?0 ?drained/] },
   ] },
   { isWithoutGeo: true, traffic: null, scenes: [
     { name: 'it is not ready', headline: /^Not ready: traffic should not come here\.$/, answers: { up: ['bad', /^No\.$/] }, needs: [/geo files refused or gone/] },
@@ -126,8 +156,14 @@ async function play(walk, act, said) {
           let seen;
           let lacks = '?';
           const began = Date.now();
-          await walk.until(scene.name, SCENE_MS, async () => { seen = await read(page); lacks = missing(seen, scene); return !lacks; }, 300).catch((error) => { throw lacks === '?' ? error : new Error(lacks); });
+          const look = async () => {
+            seen = await read(page);
+            lacks = [missing(seen, scene, (Date.now() - began) / 1000), await scene.also?.(stage)].filter(Boolean).join('; ');
+            return !lacks;
+          };
+          await walk.until(scene.name, SCENE_MS, look, 300).catch((error) => { throw lacks === '?' ? error : new Error(lacks); });
           const after = Date.now() - began;
+          for (const until = Date.now() + (scene.holds || 0); Date.now() < until; await sleep(250)) assert(await look(), `it does not stay so: ${lacks}`);
           await page.mouse.move(0, 0);
           said.push({ scene: scene.name, after_ms: after, ...seen });
           console.log(`  after ${(after / 1000).toFixed(1)} s: ${scene.hot ? seen.hot[0] : [seen.headline, ...Object.values(seen.answers).map((answer) => answer.says), ...seen.needs.filter((row) => row.name !== 'geo.mmdb').slice(0, 2).map((row) => `${row.name} ${row.state}: ${row.why} (${row.since}; ${row.back})`)].join(' / ')}`);
