@@ -115,7 +115,7 @@ const ACTS = [
   ] },
   { topology: 'spec: {}\n', scenes: [
     { name: 'no fleet can be used', headline: /^Nothing is in force: every request is refused\.$/, line: /^No decision is made\. \d+\.?\d* \/s are answered without a decision: nothing is in force\.$/, answers: { failing: ['bad', /^Every request\.$/, /answered without a decision/] },
-      needs: [/topology\.yaml refused \| .*error.*Nothing is served\./, /policy\.yaml waits for the topology \| It is good/], absent: [/policy\.yaml nothing in force/, /newer file/], force: { Policy: /^none in force$/, Fleet: /^none in force$/ } },
+      needs: [/topology\.yaml refused \| .*error.*Nothing is served\./, /policy\.yaml waits for the topology \| It is good/], absent: [/policy\.yaml nothing in force/, /newer file refused/], force: { Policy: /^none in force$/, Fleet: /^none in force$/ } },
   ] },
   { traffic: { tells: false }, scenes: [
     { name: 'a node is drained', path: '/map?site=FRA', warms: true, cause: (stage) => stage.operate('drain', { node: 'fra-1', reason: 'disk swap' }),
