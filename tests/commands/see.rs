@@ -164,7 +164,8 @@ fn status_answers_four_questions_and_says_who_does() {
         "● well     Serving. Every node and site is well.\n",
         "Is it up? Yes.\n",
         "Is it slow? Nobody tells.\n",
-        "Is anything failing? Nobody tells.\n",
+        // In the first seconds not even that nobody tells is known.
+        "Is anything failing? No",
         "Did the last change alter anything? ",
         "nodes are in use. All 4 pools are on the normal rung.",
         "policy   example-policy, revision 1, ",

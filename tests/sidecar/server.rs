@@ -289,7 +289,9 @@ fn keep_lines(
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let words = line.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
             let addresses = words.filter_map(|word| word.parse::<SocketAddr>().ok());
-            for address in addresses.filter(|_| has_addresses) {
+            // The console is at the debug door, whose own line comes behind it.
+            let has_own = has_addresses && !line.starts_with("  console");
+            for address in addresses.filter(|_| has_own) {
                 // Whoever listened may have what it wants.
                 let _gone: Result<(), _> = tell.send(address);
             }

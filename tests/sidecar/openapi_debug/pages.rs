@@ -38,7 +38,7 @@ const SEEN_ONLY_WHEN: &[(&str, &[&str])] = &[
     ),
     (
         "a node takes less of its keys for how it fares",
-        &["KeyHome.weight_ratio"],
+        &["KeyHome.weight_ratio", "NodeHealth.condition_since_ms"],
     ),
     (
         "a site may be better for some clients than is known of it",

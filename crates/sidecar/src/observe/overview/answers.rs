@@ -215,7 +215,7 @@ fn failing_proof(
     if refused > 0.0 {
         let rate = words::rate(f64::from(refused));
         proof.push(Part::text(format!(" {rate} of decisions are refused.")));
-    } else if unanswered.is_none() {
+    } else if unanswered.is_none() && ground.fleet.is_some() {
         proof.push(Part::text(" No decision is refused."));
     }
     proof.extend(unanswered.map(Part::text));
