@@ -173,9 +173,15 @@ fn a_restart_over_the_same_files_changes_nothing_and_says_so() {
     };
     let first = serving(P::One, T::Usual);
     let (_, effects) = restarted(&first, P::One, T::Usual);
-    assert_eq!(resumed(&effects), [("policy", true), ("topology", true)]);
+    assert_eq!(
+        resumed(&effects),
+        [("topology", true)],
+        "the policy is no news"
+    );
     let (_, effects) = restarted(&first, P::Two, T::Usual);
-    assert_eq!(resumed(&effects), [("policy", false), ("topology", true)]);
+    let said = resumed(&effects);
+    assert!(said.contains(&("policy", false)), "{said:?}");
+    assert!(!said.contains(&("topology", false)), "{said:?}");
 }
 
 #[test]
