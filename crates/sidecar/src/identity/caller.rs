@@ -11,6 +11,9 @@ use super::peer::{HOST_BITS, Peer};
 /// Longest name that is kept of a certificate or a token, in bytes; SPIFFE allows its ids 2,048.
 pub const MAX_NAME_BYTES: usize = 2_048;
 
+/// What proven names begin with, and users.
+const PROOFS: [&str; 4] = ["spiffe://", "dns:", "token:", "uid:"];
+
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Caller {
@@ -48,7 +51,8 @@ impl Caller {
         };
         Self {
             peer,
-            names: Arc::clone(&self.names),
+            // Others may differ from certificate to certificate of the same one.
+            names: self.names.iter().take(1).cloned().collect(),
         }
     }
 
@@ -66,7 +70,10 @@ impl Caller {
                 Peer::Ip(address) => address.is_loopback(),
                 Peer::Unix(user) => user.is_none(),
             };
+        // What looks like a proof is none where nothing is proven.
+        let feigns = PROOFS.iter().any(|kind| says.starts_with(kind)) || says.contains(", says ");
         match (is_anybody, says.is_empty()) {
+            (true, _) if feigns => format!("{self}, says {says}"),
             (true, _) => says.to_owned(),
             (false, true) => self.to_string(),
             (false, false) => format!("{self}, says {says}"),
@@ -99,6 +106,10 @@ mod tests {
         let user = Caller::from(Peer::Unix(Some(33)));
         assert_eq!(user.signature(""), "uid:33");
         assert_eq!(user.signature("alice"), "uid:33, says alice");
+        assert_eq!(
+            loopback.signature("token:ci, says bob"),
+            "127.0.0.1, says token:ci, says bob"
+        );
         let certified = loopback.named(["spiffe://a/ops".into(), "dns:a".into()]);
         assert_eq!(certified.signature("eve"), "spiffe://a/ops, says eve");
     }

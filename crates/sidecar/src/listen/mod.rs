@@ -11,8 +11,8 @@
 //! `guard` (one call), `warden` (age, stalls, drain), [`worker`], [`socket`], [`http1`] (HTTP/1.1: the debug door on the
 //! control runtime, the query door on the workers), `stranger` (who speaks the other of the two protocols).
 //!
-//! Not here: TLS, identity and quotas per peer, and anything that knows a gRPC method by name: the
-//! caller says which paths stream, see [`gate::Door::streaming`].
+//! `porter` shakes hands where a door speaks [`tls`], and `guard` looks whether a caller may. Not here: anything that knows a
+//! gRPC method by name; what holds for which paths the caller says, see [`entrance::Entrance::methods`].
 
 pub mod counters;
 pub mod entrance;

@@ -224,8 +224,12 @@ impl SecureDoor {
             }
             Begun::Plain(stream) => {
                 counters::count(&self.counters.refused_preface);
-                stranger::answer(stream, &self.signpost).await;
+                tokio::select! {
+                    () = stranger::answer(stream, &self.signpost) => {}
+                    () = arrival.state.told_to_go() => {}
+                }
             }
+            Begun::Gone => {}
             Begun::Failed => counters::count(&self.counters.failed_handshakes),
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
@@ -253,8 +253,9 @@ impl Texts {
                 format!("is not the key of {of}, or of a kind that is not taken: {error}"),
             )
         })?;
-        // Sessions are resumed by their own configuration only: what a turn takes away is not given back by an old ticket.
-        config.max_early_data_size = 0;
+        // No session is resumed: who shows a certificate shows it anew each time, so that one that has ended counts for nothing.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         let speaking = |speaks: Speaks| {
             let mut config = config.clone();
             config.alpn_protocols = vec![speaks.alpn().to_vec()];
@@ -358,6 +359,8 @@ pub(crate) enum Begun {
     Shaken(Box<TlsStream<TcpStream>>, Vec<Box<str>>),
     /// By something else: whoever speaks without TLS may be told so.
     Plain(TcpStream),
+    /// By nothing: the peer has left.
+    Gone,
     /// By nothing that could go on.
     Failed,
 }
@@ -379,7 +382,8 @@ impl DoorTls {
             match stream.peek(&mut first).await {
                 Ok(1) if first == [HANDSHAKE_RECORD] => {}
                 Ok(1) => return Begun::Plain(stream),
-                _ => return Begun::Failed,
+                // It has gone without a word, as a probe of a port does.
+                _ => return Begun::Gone,
             }
             let acceptor = TlsAcceptor::from(self.keys.config(self.speaks));
             match acceptor.accept(stream).await {

@@ -87,7 +87,12 @@ impl Manager {
         if self.listens.is_none() {
             return;
         }
-        let mut look = time::interval(self.patience.map_or(LOOK, |most| LOOK.min(most / 3)));
+        let mut look = time::interval(
+            self.patience
+                .map(|most| LOOK.min(most / 3))
+                .filter(|often| !often.is_zero())
+                .unwrap_or(LOOK),
+        );
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = Told::default();
         loop {

@@ -74,7 +74,8 @@ table! {
     "/tradewind.v1.FeedbackService/ReportUnary" TELL, UnaryNamed;
     "/tradewind.v1.TelemetryService/ReportLoad" TELL, StreamNamed;
     "/tradewind.v1.TelemetryService/ReportHistograms" TELL, UnaryNamed;
-    "/envoy.service.ext_proc.v3.ExternalProcessor/Process" ASK, StreamNamed;
+    // It tells how each request went besides, and that moves breakers.
+    "/envoy.service.ext_proc.v3.ExternalProcessor/Process" TELL, StreamNamed;
     "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs" TELL, StreamNamed;
     "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats" TELL, StreamNamed;
     "/envoy.service.endpoint.v3.EndpointDiscoveryService/StreamEndpoints" ASK, Stream;
@@ -86,9 +87,10 @@ table! {
     // Fifty times as dear as a decision, and it shows what the fleet looks like.
     "/tradewind.v1.DecisionService/Explain" OBSERVE, Unary;
     "/grpc.health.v1.Health/Check" ANYBODY, Unary;
-    "/grpc.health.v1.Health/Watch" ANYBODY, Stream;
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" ANYBODY, Stream;
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" ANYBODY, Stream;
+    // A stream keeps its connection busy for as long as it lives, so nobody without a role may hold one.
+    "/grpc.health.v1.Health/Watch" ASK, Stream;
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" ASK, Stream;
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" ASK, Stream;
 }
 
 table! {
@@ -113,7 +115,7 @@ table! {
     "/tradewind.v1.AdminService/ResetBreaker" OPERATE, UnaryNamed;
     "/tradewind.v1.AdminService/SetLogFilter" OPERATE, UnaryNamed;
     "/tradewind.v1.AdminService/GetLogFilter" OBSERVE, Unary;
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" ANYBODY, Stream;
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" OBSERVE, Stream;
 }
 
 table! {

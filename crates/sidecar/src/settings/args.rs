@@ -230,7 +230,8 @@ impl Args {
             poll: self.poll.or(file.poll),
             trusted_reporters: longer(self.trusted_reporters, file.trusted_reporters),
             debug_hosts: longer(self.debug_hosts, file.debug_hosts),
-            allow: longer(self.allow, file.allow),
+            // Grants only add up, so those given here do not take away what the file says.
+            allow: [file.allow, self.allow].concat(),
             tokens: self.tokens.or(file.tokens),
             tls_cert: self.tls_cert.or(file.tls_cert),
             tls_key: self.tls_key.or(file.tls_key),

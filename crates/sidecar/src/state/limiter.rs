@@ -80,21 +80,36 @@ impl Limiter {
         let passed = now.saturating_duration_since(self.began);
         // From 1 on, for 0 says that there is no key.
         let now_ns = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX).max(1);
+        // All are asked before any counts it: who is over a limit of its own must not use up one that others share.
         let limits = Decision::new(snapshot, evaluation).limits(query);
-        let mut wait_ns = 0;
-        for (limit, key) in limits {
-            if let Err(more_ns) = self.admit(limit, key.0, now_ns) {
-                wait_ns = wait_ns.max(more_ns);
-                break;
+        let waits = limits
+            .iter()
+            .map(|(limit, key)| self.wait_ns(limit, key.0, now_ns));
+        let wait_ns = waits.max().unwrap_or(0);
+        if wait_ns == 0 {
+            for (limit, key) in limits {
+                // Another worker may have been quicker by one request.
+                let _late: Result<(), u64> = self.admit(limit, key.0, now_ns);
             }
-        }
-        if wait_ns > 0 {
+        } else {
             let shed = Shed {
                 node: None,
                 retry_after_s: retry_after_s(wait_ns, evaluation.key.0),
             };
             evaluation.turn_away(Reason::RateLimited, shed);
         }
+    }
+
+    /// In how many nanoseconds a request of a key may pass; 0 for now.
+    fn wait_ns(&self, limit: &RateLimit, key: u64, now_ns: u64) -> u64 {
+        let at = usize::try_from(key % (BUCKETS as u64)).unwrap_or(0);
+        let Some(bucket) = self.buckets.get(at) else {
+            return 0;
+        };
+        let slots = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = slots.iter().find(|slot| slot.key == key);
+        let due_ns = known.map_or(0, |slot| slot.due_ns);
+        limit.admit(due_ns, now_ns).err().unwrap_or(0)
     }
 
     /// Lets a request of a key through, or says in how many nanoseconds one will be.

@@ -73,7 +73,11 @@ impl Seals {
             return Err(SealError::Malformed);
         }
         let seal = self.keys.verify(text, signature)?;
-        self.known.insert(digest, seal);
+        // An older signature of a text that has a newer one must not lower the serial that others are held against.
+        let known = self.known.get(&digest);
+        if known.is_none_or(|known| known.serial <= seal.serial) {
+            self.known.insert(digest, seal);
+        }
         Ok(())
     }
 
