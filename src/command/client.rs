@@ -117,9 +117,7 @@ impl FromStr for Server {
             Some(_) => text.to_owned(),
             None => {
                 let bare = text.strip_prefix("http://");
-                let address = bare
-                    .or_else(|| text.strip_prefix("https://"))
-                    .unwrap_or(text);
+                let address = bare.unwrap_or(text);
                 let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
                 let port_is_good = port.parse::<u16>().is_ok_and(|port| port > 0);
                 if host.is_empty() || host.contains('/') || !port_is_good {
@@ -251,7 +249,6 @@ mod tests {
             "[::1]:7070",
             "edge.example.net:7070",
             "http://127.0.0.1:7070",
-            "https://edge.example.net:7070",
             "unix:/run/tradewind.sock",
         ] {
             assert_eq!(good.parse::<Server>().unwrap().to_string(), good);

@@ -434,7 +434,7 @@ fn a_door_where_nobody_listens_is_said() {
     says(
         &look(&["status"], "nowhere"),
         Exit::Usage,
-        &["must be HOST:PORT, http://HOST:PORT or https://HOST:PORT"],
+        &["must be HOST:PORT or http://HOST:PORT"],
     );
 }
 

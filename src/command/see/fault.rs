@@ -32,9 +32,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, DoorError> {
         let bare = text.strip_prefix("http://");
-        let bare = bare
-            .or_else(|| text.strip_prefix("https://"))
-            .unwrap_or(text);
+        let bare = bare.unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
         let authority = bare.parse::<http::uri::Authority>().ok();
         let is_good = |authority: &http::uri::Authority| {
@@ -60,9 +58,7 @@ impl fmt::Display for Address {
 #[non_exhaustive]
 pub enum DoorError {
     /// Not an address.
-    #[error(
-        "`{value}` is not a debug door, must be HOST:PORT, http://HOST:PORT or https://HOST:PORT"
-    )]
+    #[error("`{value}` is not a debug door, must be HOST:PORT or http://HOST:PORT")]
     Address {
         /// What was given.
         value: String,

@@ -217,10 +217,24 @@ mod tests {
         );
         assert!(away.picks.is_empty() && (1..=2).contains(&shed.retry_after_s));
         assert!(asks("b.example", 10).shed.is_none(), "another tenant");
-        assert!(asks("a.example", 1_000).shed.is_none(), "a second later");
+        assert!(asks("a.example", 1_001).shed.is_none(), "a second later");
         let again = snapshot("{name: tenants, per: host, requests_per_second: 2}");
-        let other = ask(&limiter, &again, ("a.example", "198.51.100.1"), 1_001);
+        let other = ask(&limiter, &again, ("a.example", "198.51.100.1"), 1_002);
         assert!(other.shed.is_some(), "another policy, the same limit");
+    }
+
+    /// Who was over a limit of its own used up with each refusal what all have together.
+    #[test]
+    fn who_is_over_its_own_limit_uses_up_none_of_what_all_share() {
+        let limits = "{name: all, requests_per_second: 1, burst: 5}, \
+                      {name: each, per: client, requests_per_second: 1, burst: 1}";
+        let made = snapshot(limits);
+        let limiter = Limiter::default();
+        let passes = |ip: &str| ask(&limiter, &made, ("a.example", ip), 0).shed.is_none();
+        assert!(passes("198.51.100.1"));
+        assert!((0..100).all(|_| !passes("198.51.100.1")));
+        assert!((2..=5).all(|last| passes(&format!("198.51.100.{last}"))));
+        assert!(!passes("198.51.100.6"), "five in all");
     }
 
     #[test]
