@@ -223,7 +223,9 @@ async fn a_span_is_the_child_of_who_asked_over_grpc() {
         .map(|got| got.says["tradewind.decision_id"].clone())
         .collect();
     assert_eq!(ids, [answer.decision_id], "not {}", unsampled.decision_id);
-    assert_eq!(server.count("tradewind_spans_exported_total"), 1);
+    // The collector has it before the sidecar is told so.
+    let counted = || server.count("tradewind_spans_exported_total") == 1;
+    server.until("it is counted", counted).await;
 }
 
 /// In a message, as proxies show what clients send; and in a batch.

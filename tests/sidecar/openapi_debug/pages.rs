@@ -33,6 +33,10 @@ const SEEN_ONLY_WHEN: &[(&str, &[&str])] = &[
         &["KeptDecision.attempts_not_shown"],
     ),
     (
+        "a node is not well, and its site is not out",
+        &["Part.node"],
+    ),
+    (
         "the site that a sidecar says it is at is taken away",
         &["Here.warning"],
     ),
