@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::doors::follow::{self, Parts};
 use crate::doors::unary;
-use crate::identity::{self, Peer};
+use crate::identity;
 use crate::intake::decider::{self, Decider, Ruling};
 use crate::trace::context::Caller;
 use crate::wire::WireError;
@@ -115,8 +115,7 @@ impl DecisionService for Decider {
     type FollowStream = Parts;
 
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Parts>, Status> {
-        let caller = request.extensions().get::<identity::Caller>().cloned();
-        let caller = caller.unwrap_or_else(|| identity::Caller::from(Peer::Unix(None)));
+        let caller = identity::Caller::of(request.extensions());
         let who = (self.instance(), &caller);
         follow::open(self.state(), who, request.into_inner()).map(Response::new)
     }

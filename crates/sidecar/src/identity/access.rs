@@ -77,11 +77,6 @@ impl Access {
         self.tokens.load_full()
     }
 
-    /// What is granted.
-    pub fn grants(&self) -> &[Grant] {
-        &self.grants
-    }
-
     /// The roles of somebody.
     pub fn roles_of(&self, caller: &Caller) -> Roles {
         grant::roles_of(&self.grants, caller)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::Extensions;
 use tradewind_engine::model::printable;
 
 use super::peer::{HOST_BITS, Peer};
@@ -31,6 +32,12 @@ impl Caller {
             peer,
             names: Arc::default(),
         }
+    }
+
+    /// Who makes a call, as the gate tells its service; without a gate nothing is known of them.
+    pub fn of(told: &Extensions) -> Self {
+        let caller = told.get::<Self>().cloned();
+        caller.unwrap_or_else(|| Self::from(Peer::Unix(None)))
     }
 
     /// The same, which has proven these names.

@@ -454,8 +454,7 @@ fn standing(
 impl Call {
     fn new<M>(request: &Request<M>) -> Self {
         // The gate tells of everybody; without a gate there is no address.
-        let caller = request.extensions().get::<Caller>().cloned();
-        Self::of(caller.unwrap_or_else(|| Caller::from(Peer::Unix(None))))
+        Self::of(Caller::of(request.extensions()))
     }
 
     fn of(caller: Caller) -> Self {

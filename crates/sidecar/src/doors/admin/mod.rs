@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::in_words;
 use crate::clock;
-use crate::identity::{Caller, Peer};
+use crate::identity::Caller;
 use crate::intake::recent::RecentDecisions;
 use crate::state::{Fleet, State};
 use crate::wire::proto;
@@ -118,7 +118,7 @@ impl TopologyService for AdminDesk {
         &self,
         request: Request<proto::ApplyTopologyRequest>,
     ) -> Result<Response<proto::ApplyTopologyResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = Caller::of(request.extensions());
         let mut request = request.into_inner();
         let signature = std::mem::take(&mut request.signature);
         let mut update = messages::update(request).map_err(invalid)?;
@@ -155,7 +155,7 @@ impl TopologyService for AdminDesk {
         &self,
         request: Request<proto::SetAdminStateRequest>,
     ) -> Result<Response<proto::SetAdminStateResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = Caller::of(request.extensions());
         let mut change = messages::state_change(request.into_inner()).map_err(invalid)?;
         change.who = caller.signature(&change.who);
         let answered = self.mailbox.set_admin_state(change).await;
@@ -177,7 +177,7 @@ impl AdminService for AdminDesk {
         &self,
         request: Request<proto::ResetBreakerRequest>,
     ) -> Result<Response<proto::ResetBreakerResponse>, Status> {
-        let who = caller_of(&request).signature("");
+        let who = Caller::of(request.extensions()).signature("");
         let node = messages::breaker(request.into_inner()).map_err(invalid)?;
         let unknown = Status::not_found(format!("the fleet has no node `{node}`"));
         let before = self.health_of(&node);
@@ -192,7 +192,7 @@ impl AdminService for AdminDesk {
         &self,
         request: Request<proto::SetLogFilterRequest>,
     ) -> Result<Response<proto::SetLogFilterResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = Caller::of(request.extensions());
         let mut wish = log_filter::wish(request.into_inner()).map_err(invalid)?;
         wish.who = caller.signature(&wish.who);
         let answered = self.mailbox.set_log_filter(wish).await;
@@ -209,12 +209,6 @@ impl AdminService for AdminDesk {
         let now = Some(log_filter::in_force(&status, clock::unix_ms()));
         Ok(Response::new(proto::GetLogFilterResponse { now }))
     }
-}
-
-/// Who makes a call, as the gate tells.
-fn caller_of<M>(request: &Request<M>) -> Caller {
-    let caller = request.extensions().get::<Caller>().cloned();
-    caller.unwrap_or_else(|| Caller::from(Peer::Unix(None)))
 }
 
 /// Where changes are told to, and where the watcher reads them.

@@ -8,8 +8,9 @@ use tonic::{Request, Response, Status};
 use super::messages::{self, Faults};
 use super::policy_messages as told;
 use super::policy_plan::{self, Ground, Planned};
-use super::{AdminDesk, Events, caller_of, ended, invalid, refused};
+use super::{AdminDesk, Events, ended, invalid, refused};
 use crate::audit::Stopped;
+use crate::identity::Caller;
 use crate::state::{Sources, State};
 use crate::wire::proto;
 use crate::wire::proto::server::policy_service_server::PolicyService;
@@ -124,7 +125,7 @@ impl PolicyService for AdminDesk {
         &self,
         request: Request<proto::ApplyPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = Caller::of(request.extensions());
         let mut request = request.into_inner();
         let force = request.force;
         let signature = std::mem::take(&mut request.signature);
@@ -180,7 +181,7 @@ impl PolicyService for AdminDesk {
         &self,
         request: Request<proto::RollbackPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = Caller::of(request.extensions());
         let mut update = told::rollback(request.into_inner()).map_err(invalid)?;
         update.who = caller.signature(&update.who);
         self.put_in_force(update, String::new()).await

@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 use super::rollout_messages as told;
-use super::{AdminDesk, Events, caller_of, ended, invalid, refused};
+use super::{AdminDesk, Events, ended, invalid, refused};
 use crate::clock;
+use crate::identity::Caller;
 use crate::state::{Rollouts, State};
 use crate::wire::proto;
 use crate::wire::proto::server::rollout_service_server::RolloutService;
@@ -21,7 +22,7 @@ impl RolloutService for AdminDesk {
         &self,
         request: Request<proto::StartRolloutRequest>,
     ) -> Result<Response<proto::RolloutResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = Caller::of(request.extensions());
         let mut request = request.into_inner();
         let signature = std::mem::take(&mut request.signature);
         let mut request = told::request(request, jitter()).map_err(invalid)?;
@@ -47,7 +48,7 @@ impl RolloutService for AdminDesk {
         &self,
         request: Request<proto::OrderRolloutRequest>,
     ) -> Result<Response<proto::RolloutResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = Caller::of(request.extensions());
         let mut order = told::order(request.into_inner()).map_err(invalid)?;
         order.who = caller.signature(&order.who);
         let answered = self.mailbox.order_rollout(order).await;

@@ -11,7 +11,7 @@ use axum::extract::Query;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 
 use super::{fault, json, no_policy, read_body};
-use crate::identity::{Caller, Peer};
+use crate::identity::Caller;
 use crate::intake::feedback::{Feedback, MAX_OUTCOMES, MAX_REPORT_BYTES, OutcomeLine};
 use crate::wire;
 
@@ -27,8 +27,7 @@ pub(super) async fn post(feedback: Feedback, request: Request<Body>) -> Response
         Err(words) => return fault(StatusCode::BAD_REQUEST, &words),
     };
     // The gate tells of everybody who comes to this path.
-    let caller = request.extensions().get::<Caller>().cloned();
-    let caller = caller.unwrap_or_else(|| Caller::from(Peer::Unix(None)));
+    let caller = Caller::of(request.extensions());
     let body = match read_body(request.into_body(), MAX_REPORT_BYTES).await {
         Ok(body) => body,
         Err(answer) => return *answer,
