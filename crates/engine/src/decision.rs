@@ -1,6 +1,8 @@
 //! What the proxy gets: a view of an [`Evaluation`], without a copy.
 
 use super::evaluate::{Evaluation, MatchedBy, Pick, Reason, Role, Rung, Verdict};
+use super::freshness::object::Object;
+use super::freshness::{Fresh, Versions};
 use super::geo::place::{Confidence, Source};
 use super::hash::KeyHash;
 use super::model::names;
@@ -278,6 +280,35 @@ impl<'a> Decision<'a> {
             .collect()
     }
 
+    /// What may be served of the object that was asked for, by these versions. `query` is what was decided. Nobody is told of what
+    /// is not served.
+    pub fn fresh(&self, versions: &Versions, query: &Query<'_>) -> Fresh {
+        let routed = self.evaluation.verdict == Verdict::Route;
+        let Some(plan) = self.plan().filter(|_| routed) else {
+            return Fresh::default();
+        };
+        on_object(plan, query, |object| versions.look_up(object))
+    }
+
+    /// The hashes of everything that a purge of which would cover the object; none where no plan was followed.
+    pub fn covering(&self, query: &Query<'_>) -> Vec<KeyHash> {
+        let plan = self.plan();
+        plan.map_or_else(Vec::new, |plan| {
+            on_object(plan, query, |object| object.covering().collect())
+        })
+    }
+
+    /// The namespace that its rule puts the object in; empty for none.
+    pub fn namespace(&self) -> &'a str {
+        self.plan().map_or("", |plan| &plan.freshness.namespace)
+    }
+
+    /// How long caches may keep the object, in ms; `None` for what its origin says.
+    pub fn cache_ttl_ms(&self) -> Option<u32> {
+        let routed = self.evaluation.verdict == Verdict::Route;
+        self.plan().filter(|_| routed)?.freshness.cache_ttl_ms
+    }
+
     /// How long the answer may be reused, in ms.
     pub fn ttl_ms(&self) -> u32 {
         let routed = self.evaluation.verdict == Verdict::Route;
@@ -292,6 +323,19 @@ impl<'a> Decision<'a> {
             Some(Affinity::Client | Affinity::None) | None => CacheHint::Bypass,
         }
     }
+}
+
+/// What a request of a plan asks for, as purges name it.
+fn on_object<T>(plan: &Plan, query: &Query<'_>, ask: impl FnOnce(&Object<'_>) -> T) -> T {
+    let mut room = HostRoom::new();
+    let freshness = &plan.freshness;
+    ask(&Object {
+        host: normal_host(query.host, &mut room),
+        path: query.path,
+        query: query.query_string,
+        namespace: &freshness.namespace,
+        tags: &freshness.tags(query.path),
+    })
 }
 
 fn candidate<'a>(snapshot: &'a Snapshot, pick: &Pick, attempt_timeout_ms: u32) -> Candidate<'a> {

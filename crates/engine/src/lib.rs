@@ -16,6 +16,7 @@ pub mod edition;
 pub mod evaluate;
 pub mod examples;
 pub mod explanation;
+pub mod freshness;
 pub mod geo;
 pub mod hash;
 pub mod health;

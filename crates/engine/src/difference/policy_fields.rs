@@ -93,6 +93,9 @@ pub(super) const TABLE: &[Field] = &[
     Field::set("spec.limits", OPERATION),
     Field::new("spec.retries.budget_percent", OPERATION),
     Field::new("spec.retries.min_per_second", OPERATION),
+    // Purges are no part of the policy; these say how long they are kept and which are let through.
+    Field::new("spec.freshness.max_ttl", OPERATION),
+    Field::new("spec.freshness.guard_percent", OPERATION),
     Field::new("spec.topology_guard.max_removed_percent", OPERATION),
     Field::new("spec.decision_log.sample_ratio", OPERATION),
     // What a change may do at most: asked before it takes effect, never of a request.
@@ -158,6 +161,10 @@ pub(super) const TABLE: &[Field] = &[
     // Absent, it is a second for proxies without a bound of their own; written, it overrules theirs. So no value is usual.
     Field::new("spec.rules[].attempt_timeout", OPERATION),
     Field::new("spec.rules[].ttl", OPERATION).usually(Usual::Word("0ms")),
+    // Who is asked stays as it is; what may be served of an object may not.
+    Field::new("spec.rules[].freshness.namespace", OPERATION),
+    Field::set("spec.rules[].freshness.tags", OPERATION),
+    Field::new("spec.rules[].freshness.cache_ttl", OPERATION),
     Field::names("spec.rules[].require", NODES),
     Field::set("spec.rules[].geofence", NODES).spelt(Spelling::Upper),
     // They say what is to come out, and change nothing of it.

@@ -9,6 +9,7 @@ pub mod document;
 mod example;
 mod expectation;
 mod expiry;
+mod freshness;
 mod gates;
 mod key;
 mod limits;
@@ -43,6 +44,7 @@ pub use document::{
 pub use example::{Example, List, Request, Then};
 pub use expectation::{Area, Claim, Expectation, MAX_EXPECTATIONS, MAX_RULE_EXPECTATIONS, Whose};
 pub use expiry::expired;
+pub use freshness::Freshness;
 pub use gates::Gates;
 pub use key::KeyRecipe;
 pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};

@@ -44,6 +44,10 @@ pub struct Operation {
     pub max_utilisation: Option<f64>,
     /// What may be tried again; without it everything may be.
     pub retry_budget: Option<Retries>,
+    /// How long any cache keeps anything at most, in ms.
+    pub max_cache_ttl_ms: u64,
+    /// Share of the recent decisions that a purge may cover unconfirmed, 0 to 1.
+    pub purge_guard_ratio: f64,
     /// Share of the fleet's weight that a topology may take away unconfirmed, 0 to 1.
     pub max_removed_ratio: f64,
 }
@@ -82,6 +86,8 @@ impl Operation {
                 ratio: percent / 100.0,
                 min_per_second: spec.retries.min_per_second,
             }),
+            max_cache_ttl_ms: spec.freshness.max_ttl.as_ms(),
+            purge_guard_ratio: spec.freshness.guard_percent / 100.0,
             max_removed_ratio: spec.topology_guard.max_removed_percent / 100.0,
         }
     }

@@ -1,6 +1,6 @@
 //! What rules and pools say of the requests that are theirs.
 
-use super::{Action, Affinity, Demands, KeyRecipe, Priority, SetIndex};
+use super::{Action, Affinity, Demands, Freshness, KeyRecipe, Priority, SetIndex};
 use crate::date::Date;
 use crate::model::{ClassIndex, PoolIndex};
 
@@ -72,6 +72,8 @@ pub struct Plan {
     pub sets_attempt_timeout: bool,
     /// How long a proxy may reuse the answer, in ms; 0 not at all.
     pub ttl_ms: u32,
+    /// What purges may name its requests by, and how long caches keep what they ask for.
+    pub freshness: Freshness,
     /// Who is served when there is not room for all.
     pub priority: Priority,
     /// The limits that its requests count for, by their positions in the routing.

@@ -8,7 +8,7 @@ use crate::query::Query;
 
 /// What all expressions of a policy may use together.
 #[derive(Debug, Default)]
-pub(super) struct Budget;
+pub(super) struct Budget {}
 
 /// An expression that a rule demands to hold: no build without the feature makes one.
 #[derive(Debug)]

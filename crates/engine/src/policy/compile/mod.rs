@@ -20,10 +20,10 @@ use super::matcher::{Conditions, Matcher};
 use super::node_set::{Demands, NodeSet, SetIndex};
 use super::overrides::Overrides;
 use super::{
-    Class, Example, Expectation, Known, Operation, Plan, PlanTier, Policy, RateLimit, Routing,
-    Rule, conditions, scoring, when,
+    Class, Example, Expectation, Freshness, Known, Operation, Plan, PlanTier, Policy, RateLimit,
+    Routing, Rule, conditions, scoring, when,
 };
-use super::{rate_limit, rollout};
+use super::{freshness, rate_limit, rollout};
 use crate::document::{Checker, Code, Diagnostics, DurationMs, Limits, Path, Source};
 use crate::geo::Location;
 use crate::model::{ClassIndex, Digest, NodeIndex};
@@ -126,6 +126,7 @@ impl<'a, 's> Compiler<'a, 's> {
         let operation = Operation::new(self.checker, &spec_path, spec);
         let gates = Gates::new(self.checker, &spec_path, spec);
         rollout::check(self.checker, &spec_path, spec);
+        freshness::check(self.checker, &spec_path.field("freshness"), &spec.freshness);
         scoring::check_panic(self.checker, &spec_path.field("panic"), &spec.panic);
         self.check_sample(&spec_path.field("decision_log"));
         let overrides = self.overrides(&spec_path.field("geo"));
@@ -361,6 +362,7 @@ fn plan(
         attempt_timeout_ms: rule.attempt_timeout.map_or(1_000, whole_ms),
         sets_attempt_timeout: rule.attempt_timeout.is_some(),
         ttl_ms: rule.ttl.map_or(0, whole_ms),
+        freshness: Freshness::new(&rule.freshness),
         priority: rule.priority,
         limits: Box::default(),
         demands,

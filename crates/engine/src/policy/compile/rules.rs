@@ -7,7 +7,7 @@ use super::super::document::{Action, PolicySpec, RuleDocument};
 use super::super::limits::MAX_RULE_POOLS;
 use super::super::matcher::Conditions;
 use super::super::node_set::Demands;
-use super::super::{Class, PlanTier, Rule, key, overlap, when};
+use super::super::{Class, PlanTier, Rule, freshness, key, overlap, when};
 use super::{Compiler, plan};
 use crate::date::Date;
 use crate::document::{Code, DurationMs, Names, Path};
@@ -302,6 +302,7 @@ impl<'a> Compiler<'a, '_> {
 
     fn check_bounds(&mut self, path: &Path<'_>, document: &RuleDocument) {
         key::check(self.checker, &path.field("key"), &document.key);
+        freshness::check_rule(self.checker, path, document);
         if let Some(candidates) = document.candidates {
             let most = f64::from(u8::try_from(MAX_CANDIDATES).unwrap_or(u8::MAX));
             self.checker.in_range(

@@ -5,6 +5,7 @@
 
 mod example;
 mod expect;
+mod freshness;
 mod gates;
 mod limit;
 mod operation;
@@ -28,6 +29,7 @@ pub use expect::{
     ExpectDocument, ExpectedMsDocument, RefusedDocument, ShareDocument, WhereDocument,
     WhoseDocument,
 };
+pub use freshness::{FreshnessDocument, RuleFreshnessDocument};
 pub use gates::GatesDocument;
 pub use limit::{LimitDocument, LimitPer, RetriesDocument};
 pub use operation::{
@@ -120,6 +122,9 @@ pub struct PolicySpec {
     /// How often requests may be tried again.
     #[serde(default)]
     pub retries: RetriesDocument,
+    /// How purges are kept, and which are to be confirmed.
+    #[serde(default)]
+    pub freshness: FreshnessDocument,
     /// What is left for operators to confirm.
     #[serde(default)]
     pub topology_guard: TopologyGuardDocument,
@@ -173,6 +178,7 @@ impl Default for PolicySpec {
             overload: OverloadDocument::default(),
             limits: Vec::new(),
             retries: RetriesDocument::default(),
+            freshness: FreshnessDocument::default(),
             topology_guard: TopologyGuardDocument::default(),
             decision_log: DecisionLogDocument::default(),
             plan: GatesDocument::default(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ExamplesDocument, ExpectDocument};
+use super::{ExamplesDocument, ExpectDocument, RuleFreshnessDocument};
 use crate::document::DurationMs;
 #[cfg(feature = "schema")]
 use crate::document::grammar::{
@@ -77,6 +77,9 @@ pub struct RuleDocument {
     /// How long a proxy may reuse the answer for the same request, up to 1h; default 0ms (not at all).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<DurationMs>,
+    /// What purges may name its requests by, and how long caches keep what they ask for.
+    #[serde(default)]
+    pub freshness: RuleFreshnessDocument,
     /// Labels a node must have to serve this (capability). Never relaxed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub require: BTreeMap<String, String>,
