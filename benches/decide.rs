@@ -25,6 +25,7 @@ use counting::Counting;
 use tradewind::engine::decision::Decision;
 use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::explanation::Explanation;
+use tradewind::engine::freshness::Fresh;
 use tradewind::engine::geo::distance::UnitVector;
 use tradewind::engine::locate::locate;
 use tradewind::engine::nearest::Nearest;
@@ -134,6 +135,7 @@ impl Scene {
             revision: self.published.revision,
             policy_digest: &self.published.policy_digest,
             freshness_floor: 0,
+            fresh: Fresh::default(),
             known_place: None,
         }
     }

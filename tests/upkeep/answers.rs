@@ -10,6 +10,7 @@ use std::sync::Arc;
 use prost::Message as _;
 use tradewind::engine::decision::Decision;
 use tradewind::engine::evaluate::{Evaluation, Reason, Shed, evaluate};
+use tradewind::engine::freshness::Fresh;
 use tradewind::engine::geo::Location;
 use tradewind::engine::geo::place::{Place, Source};
 use tradewind::engine::geo::ranges::Ranges;
@@ -66,12 +67,17 @@ fn answers_are_the_messages_they_stand_for() {
         revision: 1,
         policy_digest: "0011223344556677",
         freshness_floor: 0,
+        fresh: Fresh::default(),
         known_place: None,
     };
     let long = Envelope {
         request_id: &long_id,
         revision: u64::MAX,
         freshness_floor: 1 << 40,
+        fresh: Fresh {
+            version: 60_000_000_000,
+            not_older_than_s: 1_800_000_000,
+        },
         known_place: Some(Place::new(Location::new(48.0, 8.0), Source::Database)),
         ..short
     };

@@ -18,6 +18,7 @@ use prost::Message as _;
 use std::hint::black_box;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::evaluate;
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::hash::{self, KeyHash, NodeSeed};
 use tradewind_engine::query::Query;
 use tradewind_engine::rank::{self, Columns, Kernel, Segment, Top};
@@ -236,6 +237,7 @@ fn answer(published: &Published, ask: &Ask, query: &Query<'_>) {
         revision: published.revision,
         policy_digest: &published.policy_digest,
         freshness_floor: 0,
+        fresh: Fresh::default(),
         known_place: None,
     };
     let decision = Decision::new(&published.snapshot, &evaluation);

@@ -18,6 +18,7 @@ use super::place::place_message;
 use super::proto;
 use tradewind_engine::decision::{Candidate, Decision};
 use tradewind_engine::evaluate::{Pick, Shed, Verdict};
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::topology::Topology;
@@ -40,8 +41,10 @@ pub struct Envelope<'a> {
     pub revision: u64,
     /// The policy's digest, shortened.
     pub policy_digest: &'a str,
-    /// Lowest acceptable version of the object.
+    /// Lowest version of the object that the caller accepts.
     pub freshness_floor: u64,
+    /// What may be served of the object.
+    pub fresh: Fresh,
     /// What the geo files say of the client's address, where that was asked for.
     pub known_place: Option<Place>,
 }
@@ -149,7 +152,7 @@ pub fn put(
     put_text(out, 10, envelope.policy_digest);
     put_number(out, 11, envelope.revision);
     put_number(out, 12, decision.snapshot().generation());
-    put_number(out, 13, envelope.freshness_floor);
+    put_number(out, 13, envelope.floor());
     put_text(out, 14, decision.cache_hint().name());
     for note in decision.notes() {
         put_text(out, 15, note.name());
@@ -161,6 +164,23 @@ pub fn put(
         put_bytes(out, 18, duration_in(&mut room, retry_after_ms(shed)));
     }
     put_number(out, 19, u64::from(max_attempts(decision)));
+    put_number(out, 20, envelope.fresh.version);
+    put_number(out, 21, not_older_than_unix_ms(&envelope.fresh));
+    if let Some(ms) = decision.cache_ttl_ms() {
+        put_bytes(out, 22, duration_in(&mut room, ms));
+    }
+    put_text(out, 23, decision.namespace());
+}
+
+impl Envelope<'_> {
+    /// Lowest version that may be served.
+    fn floor(&self) -> u64 {
+        self.freshness_floor.max(self.fresh.version)
+    }
+}
+
+fn not_older_than_unix_ms(fresh: &Fresh) -> u64 {
+    fresh.not_older_than_s * 1_000
 }
 
 /// How many of the candidates may be tried; 0 for all.
@@ -272,7 +292,7 @@ pub fn message(decision: &Decision<'_>, envelope: &Envelope<'_>) -> proto::Decid
         policy_digest: envelope.policy_digest.to_owned(),
         policy_revision: envelope.revision,
         snapshot_generation: decision.snapshot().generation(),
-        freshness_floor: envelope.freshness_floor,
+        freshness_floor: envelope.floor(),
         cache_hint: decision.cache_hint().name().to_owned(),
         notes: decision
             .notes()
@@ -282,6 +302,10 @@ pub fn message(decision: &Decision<'_>, envelope: &Envelope<'_>) -> proto::Decid
         place: envelope.known_place.as_ref().map(place_message),
         max_attempts: max_attempts(decision),
         retry_after: evaluation.shed.map(|shed| duration(retry_after_ms(shed))),
+        version: envelope.fresh.version,
+        not_older_than_unix_ms: not_older_than_unix_ms(&envelope.fresh),
+        cache_ttl: decision.cache_ttl_ms().map(duration),
+        namespace: decision.namespace().to_owned(),
     }
 }
 

@@ -29,6 +29,7 @@ pub mod names;
 mod parameters;
 pub mod parts;
 mod place;
+pub mod purge;
 mod query;
 pub mod question;
 pub mod receipt;
@@ -78,6 +79,7 @@ pub mod proto {
         include!("generated/tradewind.v1.TelemetryService.rs");
         include!("generated/tradewind.v1.TopologyService.rs");
         include!("generated/tradewind.v1.PolicyService.rs");
+        include!("generated/tradewind.v1.PurgeService.rs");
         include!("generated/tradewind.v1.RolloutService.rs");
         include!("generated/tradewind.v1.AdminService.rs");
     }

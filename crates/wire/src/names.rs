@@ -9,3 +9,15 @@ pub const DECISION_ID: &str = "x-decision-id";
 
 /// Why the decision is what it is, in one word.
 pub const REASON: &str = "x-route-reason";
+
+/// The version of the object that was asked for, in base 36: caches put it into their keys.
+pub const VERSION: &str = "x-tradewind-version";
+
+/// What a cache stored longer ago than this, in seconds, it revalidates before it serves it.
+pub const MAX_AGE: &str = "x-tradewind-max-age";
+
+/// How long caches may keep the object, in seconds.
+pub const CACHE_TTL: &str = "x-tradewind-cache-ttl";
+
+/// The headers that tell caches of freshness. What a client sends under these names must not reach a cache.
+pub const OF_FRESHNESS: [&str; 3] = [VERSION, MAX_AGE, CACHE_TTL];

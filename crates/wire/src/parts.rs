@@ -11,6 +11,7 @@ use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::proto;
+use tradewind_engine::freshness::purge::MAX_SELECTORS;
 
 /// Most requests in one batch.
 pub const MAX_BATCH: usize = 128;
@@ -231,6 +232,10 @@ bounded! {
     proto::GetTopologyRequest: [];
     proto::WatchTopologyRequest: [];
     proto::SetAdminStateRequest: [];
+    proto::SubmitPurgeRequest: [part("selectors", &[3], MAX_SELECTORS)];
+    proto::WatchPurgesRequest: [];
+    proto::AckPurgesRequest: [];
+    proto::PurgeStatusRequest: [];
 }
 
 #[cfg(feature = "server")]

@@ -34,11 +34,12 @@ const ENVOY_FILES: [&str; 6] = [
 ];
 
 /// What our own services are compiled from.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "tradewind/v1/admin.proto",
     "tradewind/v1/decision.proto",
     "tradewind/v1/feedback.proto",
     "tradewind/v1/policy.proto",
+    "tradewind/v1/purge.proto",
     "tradewind/v1/rollout.proto",
     "tradewind/v1/telemetry.proto",
     "tradewind/v1/topology.proto",
@@ -102,6 +103,15 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
         .type_attribute(".tradewind", "#[derive(serde::Serialize)]")
         .field_attribute("DecideResponse.ttl", duration)
         .field_attribute("DecideResponse.retry_after", duration)
+        .field_attribute("DecideResponse.cache_ttl", duration)
+        .field_attribute("SubmitPurgeRequest.over", duration)
+        .field_attribute("SubmitPurgeRequest.repeat_after", duration)
+        .field_attribute("SubmitPurgeResponse.in_force_after", duration)
+        .field_attribute("Purged.over", duration)
+        .field_attribute("Purged.repeat_after", duration)
+        .field_attribute("PurgeSummary.in_force_after", duration)
+        .field_attribute("PurgeSelector.of", "#[serde(flatten)]")
+        .type_attribute("PurgeSelector.of", "#[serde(rename_all = \"snake_case\")]")
         .field_attribute("Candidate.attempt_timeout", duration)
         .field_attribute("DecideResponse.verdict", verdict)
         .field_attribute("DecideResponse.place", if_any)
@@ -139,6 +149,7 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
             topology_service(),
             policy_service(),
             rollout_service(),
+            purge_service(),
             admin_service(),
         ]);
     Ok(())
@@ -317,6 +328,23 @@ fn rollout_service() -> manual::Service {
         .method(asking("start", "Start", start).build())
         .method(asking("order", "Order", order).build())
         .method(watch.server_streaming().build())
+        .build()
+}
+
+/// The purge service as the server implements it.
+fn purge_service() -> manual::Service {
+    let submit = ("SubmitPurgeRequest", "SubmitPurgeResponse");
+    let watch = asking("watch", "Watch", ("WatchPurgesRequest", "Purged"));
+    let ack = ("AckPurgesRequest", "AckPurgesResponse");
+    let status = ("PurgeStatusRequest", "PurgeStatus");
+    manual::Service::builder()
+        .name("PurgeService")
+        .package("tradewind.v1")
+        .comment("What caches hold is not to be served any more.")
+        .method(asking("submit", "Submit", submit).build())
+        .method(watch.server_streaming().build())
+        .method(asking("ack", "Ack", ack).build())
+        .method(asking("status", "Status", status).build())
         .build()
 }
 

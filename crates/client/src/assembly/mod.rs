@@ -7,6 +7,7 @@ use tradewind_engine::decision::Decision;
 use tradewind_engine::document::Code;
 use tradewind_engine::edition::{Edition, Known, Names, Refused, Texts, Which};
 use tradewind_engine::evaluate::evaluate_at;
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::locate;
 use tradewind_engine::snapshot::Snapshot;
@@ -43,6 +44,7 @@ impl Copied {
                 revision: self.revision,
                 policy_digest: &self.policy_digest,
                 freshness_floor: request.object_version_floor,
+                fresh: Fresh::default(),
                 known_place: None,
             },
         ))

@@ -943,7 +943,7 @@ pub struct DecideResponse {
     /// Counts up with every snapshot in this process.
     #[prost(uint64, tag = "12")]
     pub snapshot_generation: u64,
-    /// Lowest acceptable version of the object.
+    /// Lowest acceptable version of the object: the caller's, or its version if that is higher.
     #[prost(uint64, tag = "13")]
     pub freshness_floor: u64,
     /// What to do with the object: store or bypass.
@@ -971,6 +971,20 @@ pub struct DecideResponse {
     /// failure that concerns most requests must not become several times the load.
     #[prost(uint32, tag = "19")]
     pub max_attempts: u32,
+    /// The version of the object: the sequence of the last purge that covers it, 0 for one that never was purged. What caches hold
+    /// of another version must not be served: put it into their keys (docs/freshness.md).
+    #[prost(uint64, tag = "20")]
+    pub version: u64,
+    /// What was stored before this must be revalidated before it is served; 0 for nothing.
+    #[prost(uint64, tag = "21")]
+    pub not_older_than_unix_ms: u64,
+    /// How long caches may keep the object, as the policy says. Absent for what its origin says.
+    #[prost(message, optional, tag = "22")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub cache_ttl: ::core::option::Option<::prost_types::Duration>,
+    /// The namespace that the rule puts the object in; empty for none.
+    #[prost(string, tag = "23")]
+    pub namespace: ::prost::alloc::string::String,
 }
 /// A node to use.
 #[derive(serde::Serialize)]
@@ -2693,6 +2707,462 @@ pub mod policy_service_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("tradewind.v1.PolicyService", "WatchStatus"));
             self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Something that a purge covers.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeSelector {
+    /// With a URL: only with just the query it has.
+    #[prost(bool, tag = "6")]
+    pub exact_query: bool,
+    /// One of them.
+    #[prost(oneof = "purge_selector::Of", tags = "1, 2, 3, 4, 5")]
+    #[serde(flatten)]
+    pub of: ::core::option::Option<purge_selector::Of>,
+}
+/// Nested message and enum types in `PurgeSelector`.
+pub mod purge_selector {
+    /// One of them.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// The object at a URL, with all its queries and variants.
+        #[prost(string, tag = "1")]
+        Url(::prost::alloc::string::String),
+        /// Everything at and below a URL, by whole segments.
+        #[prost(string, tag = "2")]
+        Prefix(::prost::alloc::string::String),
+        /// Everything with a tag; tags are those that rules give requests.
+        #[prost(string, tag = "3")]
+        Tag(::prost::alloc::string::String),
+        /// Everything on a host.
+        #[prost(string, tag = "4")]
+        Host(::prost::alloc::string::String),
+        /// Everything of the namespace.
+        #[prost(bool, tag = "5")]
+        All(bool),
+    }
+}
+/// A purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubmitPurgeRequest {
+    /// Names the purge: the same id again, within ten minutes, answers with the same sequence and does nothing. Up to 128 printable
+    /// characters; empty for one that cannot be asked again.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The namespace: of tags and `all`, and what quotas are counted by. Empty for none.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// What it covers, 1 to 4,096.
+    #[prost(message, repeated, tag = "3")]
+    pub selectors: ::prost::alloc::vec::Vec<PurgeSelector>,
+    /// Revalidate what is stored before it is served, instead of never serving it: objects keep their versions, and answers have
+    /// `not_older_than`.
+    #[prost(bool, tag = "4")]
+    pub soft: bool,
+    /// Come into force slice by slice over this time, at most a day, so that origins see a ramp; absent for at once. At most 64
+    /// selectors, and not with `soft`.
+    #[prost(message, optional, tag = "5")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub over: ::core::option::Option<::prost_types::Duration>,
+    /// Purge the same again after this time, at most an hour, for origins that are late themselves.
+    #[prost(message, optional, tag = "6")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub repeat_after: ::core::option::Option<::prost_types::Duration>,
+    /// Purge it even if it covers more than the guard allows.
+    #[prost(bool, tag = "7")]
+    pub confirm: bool,
+    /// Who asks; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "8")]
+    pub who: ::prost::alloc::string::String,
+    /// Why; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "9")]
+    pub why: ::prost::alloc::string::String,
+    /// Only say what it would cover.
+    #[prost(bool, tag = "10")]
+    pub dry_run: bool,
+}
+/// What came of a purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubmitPurgeResponse {
+    /// Its place in the log; 0 of a dry run.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Whether it is on disk: without a state directory a restart forgets it.
+    #[prost(bool, tag = "2")]
+    pub kept: bool,
+    /// Whether it had been purged already under the same id.
+    #[prost(bool, tag = "3")]
+    pub repeated: bool,
+    /// What share of the recent decisions it covers, 0 to 1; absent where there were none.
+    #[prost(double, optional, tag = "4")]
+    pub covers_ratio: ::core::option::Option<f64>,
+    /// What it became wider by, because too many objects are purged.
+    #[prost(string, repeated, tag = "5")]
+    pub widened: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it covers, in normal form; at most 16.
+    #[prost(string, repeated, tag = "6")]
+    pub covers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long it took from the call until decisions see it.
+    #[prost(message, optional, tag = "7")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub in_force_after: ::core::option::Option<::prost_types::Duration>,
+}
+/// Which purges to tell of.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchPurgesRequest {
+    /// The first sequence to tell of; 0 for those to come.
+    #[prost(uint64, tag = "1")]
+    pub from_sequence: u64,
+    /// Only those of these namespaces; none for all.
+    #[prost(string, repeated, tag = "2")]
+    pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A purge that is in force.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Purged {
+    /// Its place in the log.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// As it was submitted.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// As it was submitted.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    /// What it covers.
+    #[prost(message, repeated, tag = "4")]
+    pub selectors: ::prost::alloc::vec::Vec<PurgeSelector>,
+    /// For a soft one: what was stored before this is to be revalidated. 0 for a hard one.
+    #[prost(uint64, tag = "5")]
+    pub not_older_than_unix_ms: u64,
+    /// Over what time it comes into force.
+    #[prost(message, optional, tag = "6")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub over: ::core::option::Option<::prost_types::Duration>,
+    /// Who submitted it: what its caller could prove, and what it said.
+    #[prost(string, tag = "7")]
+    pub who: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "8")]
+    pub why: ::prost::alloc::string::String,
+    /// When.
+    #[prost(uint64, tag = "9")]
+    pub submitted_unix_ms: u64,
+    /// After which time it is to be purged again; absent where it is not, or was.
+    #[prost(message, optional, tag = "10")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub repeat_after: ::core::option::Option<::prost_types::Duration>,
+}
+/// What a node has done.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AckPurgesRequest {
+    /// The node.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// It has done all purges up to this one.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
+/// That it is known.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AckPurgesResponse {
+    /// The last purge that there is.
+    #[prost(uint64, tag = "1")]
+    pub head: u64,
+}
+/// What is asked of purges.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeStatusRequest {
+    /// About one purge too; 0 for none.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+}
+/// Where purges stand.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PurgeStatus {
+    /// The last purge; 0 where there was none.
+    #[prost(uint64, tag = "1")]
+    pub head: u64,
+    /// The first purge that the log still has; 0 where it has none.
+    #[prost(uint64, tag = "2")]
+    pub oldest: u64,
+    /// How many entries there are, and how many there may be.
+    #[prost(uint64, tag = "3")]
+    pub entries: u64,
+    /// The most entries.
+    #[prost(uint64, tag = "4")]
+    pub max_entries: u64,
+    /// How many selectors come into force slice by slice at the moment.
+    #[prost(uint32, tag = "5")]
+    pub paced: u32,
+    /// Whether purges are kept on disk.
+    #[prost(bool, tag = "6")]
+    pub kept: bool,
+    /// How many entries were made wider since the start, because there were too many.
+    #[prost(uint64, tag = "7")]
+    pub widened: u64,
+    /// The last purges, the newest first; at most 16.
+    #[prost(message, repeated, tag = "8")]
+    pub recent: ::prost::alloc::vec::Vec<PurgeSummary>,
+    /// The purge that was asked about; absent where it is not known (any more).
+    #[prost(message, optional, tag = "9")]
+    pub asked: ::core::option::Option<PurgeSummary>,
+    /// Nodes that say what they have done, those behind first; at most 64.
+    #[prost(message, repeated, tag = "10")]
+    pub nodes: ::prost::alloc::vec::Vec<NodePurges>,
+}
+/// A purge in short.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PurgeSummary {
+    /// Its place in the log.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// As it was submitted.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// How many selectors it has.
+    #[prost(uint32, tag = "3")]
+    pub selectors: u32,
+    /// The first of them, in words.
+    #[prost(string, tag = "4")]
+    pub first: ::prost::alloc::string::String,
+    /// Whether it is soft.
+    #[prost(bool, tag = "5")]
+    pub soft: bool,
+    /// The share of what it covers for which it is in force, 0 to 1.
+    #[prost(double, tag = "6")]
+    pub in_force_ratio: f64,
+    /// Who submitted it.
+    #[prost(string, tag = "7")]
+    pub who: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "8")]
+    pub why: ::prost::alloc::string::String,
+    /// When.
+    #[prost(uint64, tag = "9")]
+    pub submitted_unix_ms: u64,
+    /// How long it took from the call until decisions saw it; absent of purges of an earlier run.
+    #[prost(message, optional, tag = "10")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub in_force_after: ::core::option::Option<::prost_types::Duration>,
+}
+/// What a node has done.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodePurges {
+    /// The node.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// It has done all purges up to this one.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
+/// Generated client implementations.
+pub mod purge_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Purges objects. Each purge has a sequence, its place in the log of purges; an object's version, which answers carry, is the
+    /// sequence of the last purge that covers it. A purge is in force for every decision that begins after it was answered. Bad
+    /// fields are INVALID_ARGUMENT and all named at once.
+    #[derive(Debug, Clone)]
+    pub struct PurgeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PurgeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PurgeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PurgeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PurgeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Purges. FAILED_PRECONDITION where it covers more of what is asked for than `spec.freshness.guard` of the policy allows, and
+        /// was not confirmed; RESOURCE_EXHAUSTED where the namespace has purged too much lately, with `retry-after-ms` in the
+        /// metadata.
+        pub async fn submit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SubmitPurgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SubmitPurgeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Submit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Submit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The purges from a sequence on: those that were and then those to come, in order and without a gap. OUT_OF_RANGE where the
+        /// log begins later. Ends when the server shuts down.
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchPurgesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Purged>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Watch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Watch"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Says that a node has done all purges up to one.
+        pub async fn ack(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AckPurgesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AckPurgesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Ack",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Ack"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Where purges stand.
+        pub async fn status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PurgeStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::PurgeStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Status",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Status"));
+            self.inner.unary(req, path, codec).await
         }
     }
 }
