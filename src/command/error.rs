@@ -45,6 +45,9 @@ pub enum CommandError {
     /// The output cannot be written.
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
+    /// A purge of nothing.
+    #[error("nothing to purge: give URLs, --prefix, --tag, --host, --all or --from")]
+    NothingToPurge,
     /// The output cannot be put into words.
     #[error("the output cannot be written as JSON")]
     Json(#[source] serde_json::Error),

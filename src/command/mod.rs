@@ -23,6 +23,7 @@ pub mod operator;
 mod output;
 pub mod plan;
 pub mod policy;
+pub mod purge;
 pub mod replay;
 pub mod request;
 pub mod reset_breaker;
@@ -125,6 +126,8 @@ pub enum Tool {
     Demo(Box<demo::Args>),
     /// Take a node or site of a running sidecar out of service, or back
     Drain(Box<drain::Args>),
+    /// Let what caches hold not be served any more
+    Purge(Box<purge::Args>),
     /// Tell a sidecar how attempts went, from a proxy's log
     Tell(Box<tell::Args>),
     /// Sign policy and topology files, or make a key for that
@@ -227,6 +230,7 @@ pub fn run(
         Tool::Verify(args) => verify::run(args, out),
         Tool::Audit(args) => audit::run(args, out),
         Tool::ResetBreaker(args) => reset_breaker::run(args, out),
+        Tool::Purge(args) => purge::run(args, out),
         Tool::LogLevel(args) => log_level::run(args, out),
         Tool::Completions(args) => completions::run(args, out),
     }?;

@@ -6,6 +6,7 @@ use super::world::World;
 use crate::engine::decision::Decision;
 use crate::engine::evaluate::Evaluation;
 use crate::engine::explanation::Explanation;
+use crate::engine::freshness::Fresh;
 use crate::sidecar::wire::answer::{self, Envelope};
 use crate::sidecar::wire::{self, HomeTimes, proto};
 
@@ -50,6 +51,7 @@ pub(super) fn message(
         revision: 1,
         policy_digest: &world.policy_digest,
         freshness_floor: request.object_version_floor,
+        fresh: Fresh::default(),
         known_place: None,
     };
     answer::message(&Decision::new(&world.snapshot, evaluation), &envelope)

@@ -73,6 +73,11 @@ impl Door {
         AdminServiceClient::new(self.connection.way.clone())
     }
 
+    /// The way to other services.
+    pub(super) fn way(&self) -> Way {
+        self.connection.way.clone()
+    }
+
     /// Waits for an answer.
     pub(super) fn wait<T>(
         &self,

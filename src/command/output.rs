@@ -30,6 +30,12 @@ pub(super) fn json(out: &mut impl Write, value: &impl Serialize) -> Result<(), C
     text(out, "\n")
 }
 
+/// Writes `value` as a line of JSON.
+pub(super) fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result<(), CommandError> {
+    let line = serde_json::to_string(value).map_err(CommandError::Json)?;
+    text(out, &format!("{line}\n"))
+}
+
 /// Writes `text` as it stands.
 pub(super) fn text(out: &mut impl Write, text: &str) -> Result<(), CommandError> {
     out.write_all(text.as_bytes()).map_err(CommandError::Output)

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod decision_log;
 pub mod doors;
 pub mod example;
+pub mod freshness;
 pub mod geoip;
 pub mod identity;
 pub mod intake;

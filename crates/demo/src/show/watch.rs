@@ -124,7 +124,7 @@ fn weight(id: &str, (level, from): (u8, u8), percent: f64, seen: &Seen) -> Chang
 /// Why a request would go where, as things are now; `None` before the first snapshot.
 pub(super) fn explained(state: &State, request: &Request) -> Option<ExplainResponse> {
     let published = state.published.load_full()?;
-    decider::explain((&published, &state.view.load()), request).ok()
+    decider::explain(state, (&published, &state.view.load()), request).ok()
 }
 
 /// Who serves a request now that its node is left, in the sidecar's words; `None` if that is still the same node.

@@ -20,6 +20,7 @@ use crate::state::DecisionLogCounters;
 use crate::wire::answer::{self, Envelope};
 use crate::wire::{base64, follow, mask};
 use tradewind_engine::decision::Decision;
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::snapshot::Snapshot;
 
 /// How long nothing is tried after the disk has failed.
@@ -189,6 +190,8 @@ impl Keeper {
             revision: published.revision,
             policy_digest: published.digest_of(evaluation.lane),
             freshness_floor: request.object_version_floor,
+            // Which version was told is no matter of routing, and no replay could tell it again.
+            fresh: Fresh::default(),
             known_place: None,
         };
         let answer = answer::message(&Decision::new(snapshot, evaluation), &envelope);

@@ -12,6 +12,7 @@ use crate::wire::answer::{self, Envelope};
 use crate::wire::{QueryBuffer, QueryRoom, mask, proto};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Evaluation, evaluate_at};
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::cell::Cell;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::hash;
@@ -195,6 +196,7 @@ fn answer_of(snapshot: &Snapshot, evaluation: &Evaluation) -> proto::DecideRespo
         revision: 0,
         policy_digest: "",
         freshness_floor: 0,
+        fresh: Fresh::default(),
         known_place: None,
     };
     answer::message(&Decision::new(snapshot, evaluation), &envelope)

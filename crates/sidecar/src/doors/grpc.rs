@@ -139,7 +139,7 @@ impl DecisionService for Decider {
         let request = request.into_inner().request.unwrap_or_default();
         self.on_published(|published| {
             let view = self.state().view.load();
-            let explained = decider::explain((published, &view), &request);
+            let explained = decider::explain(self.state(), (published, &view), &request);
             explained
                 .map(Response::new)
                 .map_err(|error| invalid(&error))

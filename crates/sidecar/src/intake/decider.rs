@@ -8,6 +8,7 @@ use tonic::Status;
 
 use crate::clock;
 use crate::decision_log::{DecisionLog, Logged};
+use crate::freshness::Freshness;
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
@@ -25,6 +26,7 @@ use crate::wire::{QueryBuffer, QueryRoom, WireError, explanation};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Evaluation, Verdict, evaluate, evaluate_in};
 use tradewind_engine::explanation::Explanation;
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::model::LaneIndex;
 use tradewind_engine::query::Query;
@@ -165,8 +167,13 @@ impl Decider {
         let id = shared.state.receipts.key().id(id_number);
         // A dry run uses nothing up.
         let limiter = (!question.dry_run).then_some(&shared.state.limiter);
-        let decided = decide((published, limiter), question, id.as_str(), answer);
-        let (evaluation, answer) = match decided {
+        let world = World {
+            published,
+            limiter,
+            freshness: &shared.state.freshness,
+        };
+        let decided = decide(&world, question, id.as_str(), answer);
+        let (evaluation, fresh, answer) = match decided {
             Ok(decided) => decided,
             Err(error) => {
                 shared.counters.count_rejected();
@@ -187,6 +194,7 @@ impl Decider {
                 caller,
                 is_followed: watch.is_followed,
                 took,
+                fresh,
             };
             self.hand_on(&made, evaluation);
         }
@@ -258,6 +266,7 @@ impl Decider {
                 request: made.question.message(),
                 parent: if is_kept { made.parent() } else { None },
                 evaluation,
+                fresh: made.fresh,
                 published: Arc::clone(published),
                 is_kept,
                 is_compared,
@@ -286,6 +295,14 @@ struct Made<'a> {
     is_followed: bool,
     /// Where it was timed.
     took: Option<Duration>,
+    fresh: Fresh,
+}
+
+/// What a request is decided on.
+struct World<'a> {
+    published: &'a Published,
+    limiter: Option<&'a Limiter>,
+    freshness: &'a Freshness,
 }
 
 impl Made<'_> {
@@ -309,29 +326,33 @@ impl Made<'_> {
 }
 
 fn decide<A>(
-    (published, limiter): (&Published, Option<&Limiter>),
+    world: &World<'_>,
     question: &Question<'_>,
     id: &str,
     answer: impl FnOnce(&Ruling<'_>) -> A,
-) -> Result<(Evaluation, A), WireError> {
+) -> Result<(Evaluation, Fresh, A), WireError> {
+    let published = world.published;
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
     let reading = published.snapshot.reading();
     let query = buffer.read_question(question, &mut room, reading)?;
     let mut evaluation = evaluate(&published.snapshot, &query);
-    if let Some(limiter) = limiter {
+    if let Some(limiter) = world.limiter {
         limiter.check(clock::now, (&published.snapshot, &query), &mut evaluation);
     }
     let mut envelope = envelope(published, (question, evaluation.lane), id);
     if question.want_place {
         envelope.known_place = known_place(&published.snapshot, &query);
     }
+    let decision = Decision::new(&published.snapshot, &evaluation);
+    let fresh = world.freshness.of(&decision, &query);
+    envelope.fresh = fresh;
     let answer = answer(&Ruling {
-        decision: Decision::new(&published.snapshot, &evaluation),
+        decision,
         envelope,
         published,
         query: &query,
     });
-    Ok((evaluation, answer))
+    Ok((evaluation, fresh, answer))
 }
 
 /// Whether the lane that did not decide a request would name nodes for it. What both refuse is refused for good reason, and may
@@ -382,12 +403,14 @@ fn envelope<'a>(
         revision: published.revision,
         policy_digest: published.digest_of(lane),
         freshness_floor: question.object_version_floor,
+        fresh: Fresh::default(),
         known_place: None,
     }
 }
 
 /// Decides and explains a request; neither counted nor kept.
 pub fn explain(
+    state: &State,
     (published, view): (&Published, &FleetView),
     request: &DecideRequest,
 ) -> Result<ExplainResponse, WireError> {
@@ -398,15 +421,18 @@ pub fn explain(
     let evaluation = evaluate(&published.snapshot, &query);
     let decision = Decision::new(&published.snapshot, &evaluation);
     let why = Explanation::new(&published.snapshot, &query, &evaluation);
+    let fresh = state.freshness.of(&decision, &query);
+    let mut envelope = envelope(published, (&question, evaluation.lane), "");
+    envelope.fresh = fresh;
+    let times = home::times(view, &published.snapshot, evaluation.home);
+    let mut explanation = explanation(&decision, &why, times);
+    if fresh != Fresh::default() {
+        let covering = decision.covering(&query);
+        let sentences = state.freshness.records(|it| it.sentences(fresh, &covering));
+        explanation.summary.extend(sentences);
+    }
     Ok(ExplainResponse {
-        decision: Some(answer::message(
-            &decision,
-            &envelope(published, (&question, evaluation.lane), ""),
-        )),
-        explanation: Some(explanation(
-            &decision,
-            &why,
-            home::times(view, &published.snapshot, evaluation.home),
-        )),
+        decision: Some(answer::message(&decision, &envelope)),
+        explanation: Some(explanation),
     })
 }

@@ -24,6 +24,7 @@ use crate::wire::{QueryBuffer, QueryRoom, explanation, mask};
 use tradewind_engine::decision::{Decision, Purity};
 use tradewind_engine::evaluate::{Evaluation, Verdict};
 use tradewind_engine::explanation::Explanation;
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::signal::observation::{DecisionNumber, Outcome};
 
 /// Samples that may wait to be kept.
@@ -46,6 +47,8 @@ pub struct Sample {
     pub parent: Option<TraceContext>,
     /// The outcome.
     pub evaluation: Evaluation,
+    /// What was said of the object's freshness.
+    pub fresh: Fresh,
     /// What it was decided on.
     pub published: Arc<Published>,
     /// Whether it goes into the ring.
@@ -301,6 +304,7 @@ impl RecentDecisions {
             mut request,
             parent,
             evaluation,
+            fresh,
             published,
             is_kept: _,
             is_compared: _,
@@ -312,6 +316,7 @@ impl RecentDecisions {
             revision: published.revision,
             policy_digest: published.digest_of(evaluation.lane),
             freshness_floor: request.object_version_floor,
+            fresh,
             known_place: None,
         };
         let response = answer::message(&decision, &envelope);

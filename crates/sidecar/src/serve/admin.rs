@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use tower::Service;
 
 use super::services::MAX_OTHER_BYTES;
-use crate::doors::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
+use crate::doors::admin::{AdminDesk, MAX_ADMIN_BYTES, MAX_APPLY_BYTES, MAX_PURGE_BYTES};
 use crate::doors::earned::{Earned, earning};
 use crate::listen::ListenError;
 use crate::listen::entrance::Entrance;
@@ -31,6 +31,7 @@ use crate::state::doors;
 use crate::wire;
 use crate::wire::proto::server::admin_service_server::AdminServiceServer;
 use crate::wire::proto::server::policy_service_server::PolicyServiceServer;
+use crate::wire::proto::server::purge_service_server::PurgeServiceServer;
 use crate::wire::proto::server::rollout_service_server::RolloutServiceServer;
 use crate::wire::proto::server::topology_service_server::TopologyServiceServer;
 
@@ -61,6 +62,7 @@ const TOPOLOGY_PATHS: &str = "/tradewind.v1.TopologyService/";
 const POLICY_PATHS: &str = "/tradewind.v1.PolicyService/";
 const ROLLOUT_PATHS: &str = "/tradewind.v1.RolloutService/";
 const ADMIN_PATHS: &str = "/tradewind.v1.AdminService/";
+const PURGE_PATHS: &str = "/tradewind.v1.PurgeService/";
 
 /// Opens the admin door; it is drained like any other.
 pub(super) async fn open(
@@ -97,6 +99,7 @@ struct Services {
     small: Documents,
     applies: Arc<Semaphore>,
     admin: AdminServiceServer<AdminDesk>,
+    purge: PurgeServiceServer<AdminDesk>,
     others: axum::Router,
     /// Knows the other doors.
     state: Arc<State>,
@@ -150,6 +153,7 @@ impl Services {
             small: Documents::new(desk, MAX_ADMIN_BYTES),
             applies: Arc::new(Semaphore::new(MAX_APPLIES)),
             admin: AdminServiceServer::new(desk.clone()).max_decoding_message_size(MAX_ADMIN_BYTES),
+            purge: PurgeServiceServer::new(desk.clone()).max_decoding_message_size(MAX_PURGE_BYTES),
             others: reflection(),
             state,
         }
@@ -189,6 +193,10 @@ impl Service<Request<Incoming>> for Services {
             let request = earning(request, MAX_ADMIN_BYTES);
             return self.admin.call(request);
         }
+        if path.starts_with(PURGE_PATHS) {
+            let request = earning(request, MAX_PURGE_BYTES);
+            return self.purge.call(request);
+        }
         let doors = self.state.doors.get();
         if let Some(words) = doors.and_then(|doors| doors.elsewhere(doors::Door::Admin, path)) {
             let refused = Status::unimplemented(words).into_http();
@@ -210,6 +218,7 @@ fn reflection() -> axum::Router {
         .with_service_name("tradewind.v1.PolicyService")
         .with_service_name("tradewind.v1.RolloutService")
         .with_service_name("tradewind.v1.AdminService")
+        .with_service_name("tradewind.v1.PurgeService")
         .build_v1();
     match reflection {
         Ok(reflection) => {

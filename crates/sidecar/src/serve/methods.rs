@@ -112,6 +112,11 @@ table! {
     "/tradewind.v1.RolloutService/Watch" OBSERVE, Stream;
     "/tradewind.v1.RolloutService/Order" OPERATE, UnaryNamed;
     "/tradewind.v1.RolloutService/Start" PUBLISH, UnaryNamed;
+    "/tradewind.v1.PurgeService/Submit" OPERATE, UnaryNamed;
+    "/tradewind.v1.PurgeService/Watch" OBSERVE, Stream;
+    "/tradewind.v1.PurgeService/Status" OBSERVE, Unary;
+    // A node says what it has done itself.
+    "/tradewind.v1.PurgeService/Ack" TELL, Unary;
     "/tradewind.v1.AdminService/ResetBreaker" OPERATE, UnaryNamed;
     "/tradewind.v1.AdminService/SetLogFilter" OPERATE, UnaryNamed;
     "/tradewind.v1.AdminService/GetLogFilter" OBSERVE, Unary;

@@ -30,6 +30,7 @@ use self::services::{Desk, Desks, report_health};
 use self::signalled::Signalled;
 use crate::clock;
 use crate::doors::admin::AdminDesk;
+use crate::freshness::keeper;
 use crate::intake::handover::Intake;
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
@@ -168,6 +169,8 @@ async fn serve_for(
     let mut desks = Desks::new(settings.workers, (&state, &recent), trusted);
     let outlets = Outlets::begin(&settings, &state, started_unix_ms)?;
     (desks.log, desks.traces) = (outlets.log(), outlets.traces());
+    let purges = keeper::start(&state.freshness, settings.state_dir.as_deref());
+    let purges = purges.map_err(ServeError::Start)?;
     let intake = Arc::clone(&desks.intake);
     writer.connect(Arc::clone(&intake), Arc::clone(&desks.reporters));
     let writer = writer.spawn().map_err(ServeError::Start)?;
@@ -251,6 +254,7 @@ async fn serve_for(
     }
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     drop(tokio::task::spawn_blocking(|| outlets.stop()).await);
+    drop(tokio::task::spawn_blocking(|| purges.stop()).await);
     end_writer(&mailbox, &writer).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -53,6 +53,7 @@ impl Door {
         } else if [
             "/tradewind.v1.AdminService",
             "/tradewind.v1.PolicyService",
+            "/tradewind.v1.PurgeService",
             "/tradewind.v1.RolloutService",
             "/tradewind.v1.TopologyService",
         ]

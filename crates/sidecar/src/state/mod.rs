@@ -15,6 +15,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::freshness::Freshness;
 use crate::log_filter;
 use crate::signing::SealError;
 use crate::state::doors::Doors;
@@ -136,6 +137,8 @@ pub struct State {
     pub row_names: RowNames,
     /// What limits of the policy have let through.
     pub limiter: Limiter,
+    /// Which versions of objects may be served.
+    pub freshness: Arc<Freshness>,
     /// Places for followers.
     pub followers: Followers,
     /// What ids of decisions are tagged with.

@@ -13,6 +13,10 @@ use crate::wire::answer::EncodedNodes;
 use tradewind_engine::lifecycle::{Effects, Event, Keep, Now, Publish, Reply};
 use tradewind_engine::snapshot::{Candidate, Parts, Snapshot};
 
+/// How long after a purge somebody may still serve what is older by the clock of caches: a sidecar that lags behind asks its
+/// cache, which asks a parent, and each keeps what it gets for as long as it keeps anything.
+const MAX_LAG_MS: u64 = 600_000;
+
 /// What came of an event.
 pub(super) struct Done {
     /// The answer to whoever asked.
@@ -129,6 +133,8 @@ impl Writer {
             geo,
         } = publish;
         let before = self.state.published.load_full();
+        let max_ttl_ms = edition.policy().operation().max_cache_ttl_ms;
+        self.state.freshness.keep_for(max_ttl_ms + MAX_LAG_MS);
         self.place.look(&topology);
         if let Some(before) = &before {
             // What happened has names as long as the fleet it happened in is known.

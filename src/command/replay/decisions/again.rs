@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine::decision::Decision;
 use crate::engine::edition::{Edition, Known, Names, Texts, Which};
 use crate::engine::evaluate::Evaluation;
+use crate::engine::freshness::Fresh;
 use crate::engine::snapshot::Snapshot;
 use crate::sidecar::decision_log::least::{self, evaluate_known};
 use crate::sidecar::decision_log::reader::Reader;
@@ -81,6 +82,7 @@ impl Again {
                 revision: ground.state.revision,
                 policy_digest: &ground.policy_digest,
                 freshness_floor: request.object_version_floor,
+                fresh: Fresh::default(),
                 known_place: None,
             };
             answer::message(&Decision::new(&ground.snapshot, evaluation), &envelope)

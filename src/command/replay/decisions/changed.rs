@@ -13,6 +13,7 @@ use crate::command::CommandError;
 use crate::engine::decision::Decision;
 use crate::engine::edition::{Edition, Known};
 use crate::engine::evaluate::Evaluation;
+use crate::engine::freshness::Fresh;
 use crate::engine::model::printable;
 use crate::engine::snapshot::{Parts, Snapshot};
 use crate::sidecar::decision_log::least;
@@ -208,6 +209,7 @@ fn message(snapshot: &Snapshot, evaluation: &Evaluation) -> DecideResponse {
         revision: 0,
         policy_digest: "",
         freshness_floor: 0,
+        fresh: Fresh::default(),
         known_place: None,
     };
     answer::message(&Decision::new(snapshot, evaluation), &envelope)

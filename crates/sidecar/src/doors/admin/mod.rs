@@ -8,6 +8,8 @@ mod messages;
 mod policy;
 mod policy_messages;
 mod policy_plan;
+mod purge;
+mod purge_messages;
 mod rollout;
 mod rollout_messages;
 
@@ -39,6 +41,9 @@ pub const MAX_APPLY_BYTES: usize = (32 << 20) + (64 << 10);
 
 /// Largest of all other messages, in bytes.
 pub const MAX_ADMIN_BYTES: usize = 16 << 10;
+
+/// Largest purge, in bytes.
+pub const MAX_PURGE_BYTES: usize = 512 << 10;
 
 /// Most watches at once; each is a call that does not end.
 const MAX_WATCHES: usize = 64;

@@ -117,7 +117,7 @@ fn answer(told: Instruction, with_metadata: bool) -> CheckResponse {
             dynamic_metadata: with_metadata.then(|| route.metadata()),
             http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
                 headers: route.headers(Form::Text),
-                headers_to_remove: Vec::new(),
+                headers_to_remove: route.removed(),
             })),
         },
         Instruction::Refuse {

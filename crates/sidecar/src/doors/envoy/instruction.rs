@@ -9,9 +9,10 @@ use tonic::Status;
 use super::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use super::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use super::{DECISION_ID, DESTINATION};
+use crate::clock;
 use crate::intake::decider::Ruling;
-use crate::wire::names::REASON;
-use crate::wire::{WireError, refusal_status};
+use crate::wire::names::{OF_FRESHNESS, REASON};
+use crate::wire::{WireError, purge, refusal_status};
 use tradewind_engine::evaluate::{Reason, Shed, Verdict};
 
 /// The header by which Envoy's router takes the time it waits for one node, in ms.
@@ -52,6 +53,8 @@ pub(super) struct Route {
     pub(super) attempt_timeout_ms: Option<u32>,
     /// How many of them may be tried, where that is not all. Else Envoy's own `num_retries` counts.
     pub(super) max_attempts: Option<u8>,
+    /// What caches are told of the object's freshness, as headers.
+    pub(super) freshness: Vec<(&'static str, String)>,
 }
 
 impl Instruction {
@@ -78,6 +81,12 @@ impl Instruction {
                 .filter(|plan| plan.sets_attempt_timeout)
                 .map(|plan| plan.attempt_timeout_ms),
             max_attempts: ruling.decision.max_attempts(),
+            freshness: purge::headers(
+                ruling.envelope.fresh,
+                ruling.decision.cache_ttl_ms(),
+                clock::unix_ms,
+            )
+            .collect(),
         })
     }
 
@@ -117,7 +126,17 @@ impl Route {
             let retries = attempts.saturating_sub(1).to_string();
             headers.push(header(MAX_RETRIES, retries, form));
         }
+        for (name, value) in &self.freshness {
+            headers.push(header(name, value.clone(), form));
+        }
         headers
+    }
+
+    /// The headers to remove from the request: what a client says of freshness, it made up.
+    pub(super) fn removed(&self) -> Vec<String> {
+        let is_set = |name: &str| self.freshness.iter().any(|(set, _)| *set == name);
+        let names = OF_FRESHNESS.into_iter().filter(|name| !is_set(name));
+        names.map(str::to_owned).collect()
     }
 
     /// The same as dynamic metadata.

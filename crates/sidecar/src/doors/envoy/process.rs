@@ -301,7 +301,7 @@ fn answer(told: Instruction, with_metadata: bool) -> ProcessingResponse {
                     response: Some(CommonResponse {
                         header_mutation: Some(HeaderMutation {
                             set_headers: route.headers(Form::Raw),
-                            remove_headers: Vec::new(),
+                            remove_headers: route.removed(),
                         }),
                         ..CommonResponse::default()
                     }),

@@ -10,11 +10,12 @@ use axum::extract::Query;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{RETRY_AFTER, fault, json, no_policy, read_body};
+use crate::clock;
 use crate::doors::grpc::MAX_QUERY_BYTES;
 use crate::intake::decider::{Decider, Ruling};
 use crate::trace::context::Caller;
 use crate::wire::question::Question;
-use crate::wire::{self, Asked, answer, names, refusal_status};
+use crate::wire::{self, Asked, answer, names, purge, refusal_status};
 use tradewind_engine::evaluate::Verdict;
 use tradewind_engine::query::Query as Asking;
 use tradewind_engine::request::Reading;
@@ -140,6 +141,10 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
     }
     if ruling.decision.evaluation().verdict == Verdict::Route && !ruling.query.path.is_empty() {
         put(&PATH, target_of(ruling.query));
+    }
+    let fresh = ruling.envelope.fresh;
+    for (name, value) in purge::headers(fresh, ruling.decision.cache_ttl_ms(), clock::unix_ms) {
+        put(&HeaderName::from_static(name), value);
     }
     let addresses = message
         .candidates

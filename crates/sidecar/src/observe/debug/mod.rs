@@ -243,7 +243,11 @@ async fn explain(Shared(sources): SharedSources, UrlQuery(mut parameters): Param
         Ok(published) => published,
         Err(response) => return response,
     };
-    match decider::explain((&published, &sources.state.view.load()), &request) {
+    match decider::explain(
+        &sources.state,
+        (&published, &sources.state.view.load()),
+        &request,
+    ) {
         Ok(explained) => Shown::of(explained),
         Err(error) => fault(StatusCode::BAD_REQUEST, &[&error.to_string()]),
     }

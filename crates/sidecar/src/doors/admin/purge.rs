@@ -1,0 +1,306 @@
+//! The purge service: what callers want, read with every fault at once, on its way to the keeper of purges.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Response, Status};
+
+use super::messages::Faults;
+use super::purge_messages::{bad_namespace, microseconds, status, wish};
+use super::{AdminDesk, Events, invalid};
+use crate::freshness::records::Records;
+use crate::freshness::{Freshness, PurgeError, Wish, log};
+use crate::identity::Caller;
+use crate::intake::recent::{Kept, RecentDecisions};
+use crate::state::{Published, State};
+use crate::wire::proto;
+use crate::wire::proto::server::purge_service_server::PurgeService;
+use crate::wire::question::Question;
+use crate::wire::{QueryBuffer, QueryRoom};
+use tradewind_engine::decision::Decision;
+use tradewind_engine::evaluate::evaluate;
+use tradewind_engine::freshness::selector::Selector;
+use tradewind_engine::hash::KeyHash;
+use tradewind_engine::model::printable;
+use tradewind_engine::number::from_u64;
+use tradewind_engine::request::path::PathForm;
+
+/// Most texts of what a purge covers that an answer has.
+const MAX_COVERS: usize = 16;
+
+/// Recent decisions that are looked at to see what a purge covers, and fewer of which say too little to hold one back.
+const LOOKED_AT: usize = 2_000;
+const FEW: usize = 50;
+
+/// Purges that are read from the log at once for a watcher.
+const READ_AT_ONCE: usize = 64;
+
+#[tonic::async_trait]
+impl PurgeService for AdminDesk {
+    async fn submit(
+        &self,
+        request: Request<proto::SubmitPurgeRequest>,
+    ) -> Result<Response<proto::SubmitPurgeResponse>, Status> {
+        let caller = Caller::of(request.extensions());
+        let request = request.into_inner();
+        let (is_confirmed, is_dry) = (request.confirm, request.dry_run);
+        let published = self.state.published.load_full();
+        let form = published
+            .as_ref()
+            .map_or_else(PathForm::default, |it| it.snapshot.reading().paths);
+        let mut wish = wish(request, form).map_err(invalid)?;
+        wish.who = caller.signature(&wish.who);
+        let covered = published
+            .as_ref()
+            .and_then(|it| covered(it, &self.recent, &wish));
+        if let (Some(covered), Some(published)) = (covered, &published) {
+            let most = published.snapshot.policy().operation().purge_guard_ratio;
+            if covered.is_known_well
+                && covered.wide_ratio > most
+                && !is_confirmed
+                && !is_dry
+                && wish.over_ms == 0
+            {
+                return Err(held(covered.wide_ratio, most));
+            }
+        }
+        let covers = wish
+            .selectors
+            .iter()
+            .take(MAX_COVERS)
+            .map(ToString::to_string);
+        let mut answer = proto::SubmitPurgeResponse {
+            covers_ratio: covered.map(|it| it.ratio),
+            covers: covers.collect(),
+            ..proto::SubmitPurgeResponse::default()
+        };
+        if !is_dry {
+            let submitted = self.state.freshness.submit(wish).await;
+            let submitted = submitted.map_err(|error| refused(&error))?;
+            answer.sequence = submitted.sequence;
+            answer.kept = submitted.is_kept;
+            answer.repeated = submitted.is_repeated;
+            answer.widened = submitted.widened;
+            let us = u64::try_from(submitted.in_force_after.as_micros()).unwrap_or(u64::MAX);
+            answer.in_force_after = Some(microseconds(us));
+        }
+        Ok(Response::new(answer))
+    }
+
+    type WatchStream = Events<proto::Purged>;
+
+    async fn watch(
+        &self,
+        request: Request<proto::WatchPurgesRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        let faults: Faults = request
+            .namespaces
+            .iter()
+            .filter_map(|it| bad_namespace(it))
+            .collect();
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let freshness = &self.state.freshness;
+        let head = *freshness.heads().borrow();
+        let after = match request.from_sequence {
+            0 => head,
+            from => from - 1,
+        };
+        let oldest = freshness.records(|it| it.oldest);
+        if after < head && after + 1 < oldest && request.from_sequence > 1 {
+            let words = format!(
+                "from_sequence is {}, and the log begins at {oldest}",
+                request.from_sequence
+            );
+            return Err(Status::out_of_range(words));
+        }
+        let (tell, events) = self.watch_place()?;
+        let told = Told {
+            after,
+            namespaces: request.namespaces,
+            tell,
+        };
+        tokio::spawn(tell_of_purges(Arc::clone(&self.state), told));
+        Ok(Response::new(events))
+    }
+
+    async fn ack(
+        &self,
+        request: Request<proto::AckPurgesRequest>,
+    ) -> Result<Response<proto::AckPurgesResponse>, Status> {
+        let proto::AckPurgesRequest { node, sequence } = request.into_inner();
+        let published = self.state.published.load_full();
+        let is_known = published.is_some_and(|it| it.snapshot.routing().find_node(&node).is_some());
+        if !is_known {
+            let shown = printable(&node, 80);
+            return Err(Status::not_found(format!(
+                "the fleet has no node `{shown}`"
+            )));
+        }
+        let head = *self.state.freshness.heads().borrow();
+        if sequence > head {
+            let words = format!("sequence is {sequence}, and the last purge is {head}");
+            return Err(Status::invalid_argument(words));
+        }
+        let acknowledged = self.state.freshness.acknowledge(&node, sequence);
+        let head = acknowledged.map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        Ok(Response::new(proto::AckPurgesResponse { head }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<proto::PurgeStatusRequest>,
+    ) -> Result<Response<proto::PurgeStatus>, Status> {
+        let sequence = request.into_inner().sequence;
+        Ok(Response::new(status(&self.state.freshness, sequence)))
+    }
+}
+
+/// What a purge covers of the recent decisions.
+#[derive(Debug, Clone, Copy)]
+struct Covered {
+    /// The share of them, 0 to 1.
+    ratio: f64,
+    /// The share that what is wider than one object covers. One object is one answer of its origin for each node, however often
+    /// it is asked for.
+    wide_ratio: f64,
+    /// Whether there were enough to go by.
+    is_known_well: bool,
+}
+
+fn covered(published: &Published, recent: &RecentDecisions, wish: &Wish) -> Option<Covered> {
+    let kept = recent.recent(LOOKED_AT);
+    let hashes = |is_wide: bool| -> Vec<KeyHash> {
+        let is_object =
+            |it: &&Selector| matches!(it, Selector::Path { .. } | Selector::Query { .. });
+        let selectors = wish.selectors.iter().filter(|it| is_object(it) != is_wide);
+        let mut hashes: Vec<KeyHash> = selectors.map(|it| it.hash(&wish.namespace)).collect();
+        hashes.sort_unstable();
+        hashes
+    };
+    let (wide, narrow) = (hashes(true), hashes(false));
+    let (mut of, mut by_wide, mut by_any) = (0_u64, 0_u64, 0_u64);
+    for kept in &kept {
+        let Some(covering) = covering(published, kept) else {
+            continue;
+        };
+        of += 1;
+        let has = |hashes: &[KeyHash]| covering.iter().any(|it| hashes.binary_search(it).is_ok());
+        by_wide += u64::from(has(&wide));
+        by_any += u64::from(has(&wide) || has(&narrow));
+    }
+    let ratio = |part: u64| from_u64(part) / from_u64(of);
+    (of > 0).then(|| Covered {
+        ratio: ratio(by_any),
+        wide_ratio: ratio(by_wide),
+        is_known_well: of >= FEW as u64,
+    })
+}
+
+/// What covers the object of a recent decision.
+fn covering(published: &Published, kept: &Kept) -> Option<Vec<KeyHash>> {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let question = Question::of(&kept.request);
+    let reading = published.snapshot.reading();
+    let query = buffer.read_question(&question, &mut room, reading).ok()?;
+    let evaluation = evaluate(&published.snapshot, &query);
+    Some(Decision::new(&published.snapshot, &evaluation).covering(&query))
+}
+
+fn held(ratio: f64, most: f64) -> Status {
+    let (percent, most) = (ratio * 100.0, most * 100.0);
+    Status::failed_precondition(format!(
+        "it covers {percent:.0} % of the recent decisions, more than the {most:.0} % that the policy lets pass \
+         (`spec.freshness.guard_percent`): confirm it (`--confirm`), or let it come into force slice by slice (`--over 10m`)"
+    ))
+}
+
+fn refused(error: &PurgeError) -> Status {
+    let words = error.to_string();
+    match error {
+        PurgeError::OverQuota { retry_ms, .. } => {
+            let mut status = Status::resource_exhausted(words);
+            let value = MetadataValue::from(*retry_ms);
+            status.metadata_mut().insert("retry-after-ms", value);
+            status
+        }
+        PurgeError::Busy | PurgeError::Pacing { .. } => Status::resource_exhausted(words),
+        PurgeError::Ended => Status::new(Code::Unavailable, words),
+    }
+}
+
+/// What a watcher is told.
+struct Told {
+    after: u64,
+    namespaces: Vec<String>,
+    tell: mpsc::Sender<proto::Purged>,
+}
+
+impl Told {
+    /// Tells of a purge, if it is of a namespace that is asked for; whether there is still somebody to tell.
+    async fn of(&mut self, purged: &proto::Purged) -> bool {
+        self.after = purged.sequence;
+        let is_wanted = self.namespaces.is_empty() || self.namespaces.contains(&purged.namespace);
+        !is_wanted || self.tell.send(purged.clone()).await.is_ok()
+    }
+}
+
+/// Tells of purges in their order until the watcher goes or shutdown begins.
+async fn tell_of_purges(state: Arc<State>, mut told: Told) {
+    let freshness = Arc::clone(&state.freshness);
+    let mut heads = freshness.heads();
+    let mut draining = state.sources.subscribe();
+    // The state must not be kept alive by those who wait for it.
+    drop(state);
+    loop {
+        heads.borrow_and_update();
+        let first = freshness.records(Records::first_held);
+        let missing =
+            first > told.after + 1 && freshness.records(|it| it.log.is_some() && it.oldest < first);
+        if missing && !tell_from_log(&freshness, &mut told, first).await {
+            return;
+        }
+        let next = freshness.records(|it| it.after(told.after, READ_AT_ONCE));
+        let is_all = next.is_empty();
+        for record in next {
+            if !told.of(&record.purged).await {
+                return;
+            }
+        }
+        if is_all {
+            tokio::select! {
+                news = heads.changed() => if news.is_err() { return },
+                news = draining.changed() => if news.is_err() || draining.borrow_and_update().draining { return },
+                () = told.tell.closed() => return,
+            }
+        }
+    }
+}
+
+/// Tells of purges that are in the log only, up to the first that is held in memory; whether there is still somebody to tell.
+async fn tell_from_log(freshness: &Freshness, told: &mut Told, first: u64) -> bool {
+    let Some(path) = freshness.records(|it| it.log.clone()) else {
+        return true;
+    };
+    let (read, mut purges) = mpsc::channel(READ_AT_ONCE);
+    let after = told.after;
+    let reading = tokio::task::spawn_blocking(move || {
+        log::read(&path, |purged| {
+            if purged.sequence > after && purged.sequence < first {
+                // Whoever watches may have gone.
+                drop(read.blocking_send(purged));
+            }
+        })
+    });
+    let mut is_there = true;
+    while let Some(purged) = purges.recv().await {
+        is_there = is_there && told.of(&purged).await;
+    }
+    match reading.await {
+        Ok(Ok(_)) => is_there,
+        _ => false,
+    }
+}

@@ -1,0 +1,208 @@
+//! Freshness: purges on their way into force, and what decisions say of versions.
+//!
+//! A purge comes by the admin door. The [`keeper`], a thread of its own, gives it its sequence, writes it to the [`log`] and
+//! lets the engine's ledger take it in; then it is in force for every decision, and the caller is told. Decisions read the
+//! versions of the ledger without a lock ([`Freshness::of`]), and nothing at all before the first purge.
+//!
+//! Sequences are milliseconds since 2025 or one more than the last, whichever is larger: so that of two sidecars without a bus,
+//! or of one that has lost its disk, the later purge has the larger number, and none is used twice.
+
+pub mod keeper;
+pub mod log;
+mod quota;
+pub mod records;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{oneshot, watch};
+
+use crate::clock;
+use keeper::{Inbox, Order};
+use records::Records;
+use tradewind_engine::decision::Decision;
+use tradewind_engine::freshness::selector::Selector;
+use tradewind_engine::freshness::{Fresh, Versions};
+use tradewind_engine::query::Query;
+
+/// A purge that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Names it: the same again within ten minutes is the same purge. Empty for one that cannot be asked again.
+    pub id: String,
+    /// The namespace; empty for none.
+    pub namespace: String,
+    /// What it covers.
+    pub selectors: Vec<Selector>,
+    /// Whether what is stored is to be revalidated only.
+    pub is_soft: bool,
+    /// Over how many ms it comes into force; 0 for at once.
+    pub over_ms: u64,
+    /// After how many ms it is to be purged again; 0 for never.
+    pub repeat_ms: u64,
+    /// Who wants it, as far as that is proven.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A purge that is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// Whether it is on disk.
+    pub is_kept: bool,
+    /// Whether it had been purged under the same id before.
+    pub is_repeated: bool,
+    /// What became wider by it.
+    pub widened: Vec<String>,
+    /// From the call until decisions saw it.
+    pub in_force_after: Duration,
+}
+
+/// Why a purge is not taken in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PurgeError {
+    /// Its namespace has purged too much.
+    #[error("{} has purged more than {} selectors a second for too long; the next will be taken in {} ms", of_namespace(.namespace), quota::PER_SECOND, .retry_ms)]
+    OverQuota {
+        /// The namespace.
+        namespace: String,
+        /// When it may purge again.
+        retry_ms: u64,
+    },
+    /// Too many wait.
+    #[error("{} purges wait already", keeper::MAX_WAITING)]
+    Busy,
+    /// Too much comes into force slice by slice.
+    #[error(
+        "{paced} selectors come into force slice by slice already, at most {} may; purge at once, or wait",
+        tradewind_engine::freshness::purge::MAX_PACED
+    )]
+    Pacing {
+        /// How many do.
+        paced: usize,
+    },
+    /// The sidecar ends.
+    #[error("the sidecar is shutting down")]
+    Ended,
+}
+
+fn of_namespace(namespace: &str) -> String {
+    if namespace.is_empty() {
+        "who names no namespace".to_owned()
+    } else {
+        format!("the namespace `{namespace}`")
+    }
+}
+
+/// What is counted of purges.
+#[derive(Debug, Default)]
+pub struct PurgeCounters {
+    /// Purges in force since the start, hard ones.
+    pub hard: AtomicU64,
+    /// The same, soft ones.
+    pub soft: AtomicU64,
+    /// Selectors of both.
+    pub selectors: AtomicU64,
+    /// Purges that were not taken in.
+    pub refused: AtomicU64,
+    /// Entries that were made wider.
+    pub widened: AtomicU64,
+    /// Entries that were forgotten because nothing older can be stored.
+    pub forgotten: AtomicU64,
+    /// Purges that could not be written to the log; they are in force until the process ends.
+    pub unkept: AtomicU64,
+    /// Entries that there are.
+    pub entries: AtomicU64,
+    /// Memory of their tables, in bytes.
+    pub memory_bytes: AtomicU64,
+    /// Nanoseconds from call to force, of all purges.
+    pub in_force_ns: AtomicU64,
+}
+
+/// Freshness, shared by those who decide, purge and look.
+#[derive(Debug, Default)]
+pub struct Freshness {
+    /// What decisions look at; `None` before the first purge.
+    versions: ArcSwapOption<Versions>,
+    records: RwLock<Records>,
+    /// The last sequence, for those who wait for the next purge.
+    head: watch::Sender<u64>,
+    inbox: Mutex<Option<Arc<Inbox>>>,
+    counters: PurgeCounters,
+}
+
+impl Freshness {
+    /// What may be served of the object that a decision is about.
+    #[inline]
+    pub fn of(&self, decision: &Decision<'_>, query: &Query<'_>) -> Fresh {
+        let versions = self.versions.load();
+        let versions = versions.as_ref();
+        versions.map_or_else(Fresh::default, |versions| decision.fresh(versions, query))
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &PurgeCounters {
+        &self.counters
+    }
+
+    /// Asks something of what is known of purges.
+    pub fn records<T>(&self, ask: impl FnOnce(&Records) -> T) -> T {
+        ask(&self.records.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The last sequence, now and whenever it changes.
+    pub fn heads(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Purges, and answers once that is in force.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is purged then.
+    pub async fn submit(&self, wish: Wish) -> Result<Submitted, PurgeError> {
+        let began = clock::now();
+        let (reply, answer) = oneshot::channel();
+        let taken = self.inbox().ok_or(PurgeError::Ended)?.put(Order {
+            wish,
+            began,
+            reply: Some(reply),
+        });
+        let answered = match taken {
+            Ok(()) => answer.await.unwrap_or(Err(PurgeError::Ended)),
+            Err(error) => Err(error),
+        };
+        if answered.is_err() {
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        answered
+    }
+
+    /// A node has done all purges up to this one; answers the last that there is, or that too many nodes say so.
+    pub fn acknowledge(&self, node: &str, sequence: u64) -> Result<u64, records::TooManyNodes> {
+        self.records_mut().acknowledge(node, sequence)?;
+        Ok(*self.head.borrow())
+    }
+
+    /// How long purges are to be remembered from now on, in ms: as long as caches may have what is older.
+    pub fn keep_for(&self, life_ms: u64) {
+        if let Some(inbox) = self.inbox() {
+            inbox.keep_for(life_ms);
+        }
+    }
+
+    fn records_mut(&self) -> RwLockWriteGuard<'_, Records> {
+        self.records.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inbox(&self) -> Option<Arc<Inbox>> {
+        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.clone()
+    }
+}

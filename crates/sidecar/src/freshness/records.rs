@@ -1,0 +1,182 @@
+//! What is known of purges, for people and for those who follow them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+
+use crate::clock::rfc3339;
+use crate::wire::proto::Purged;
+use crate::wire::purge::{self, AS_WRITTEN, version_text};
+use tradewind_engine::freshness::Fresh;
+use tradewind_engine::hash::KeyHash;
+
+/// The purges that are held in memory, in bytes of their messages: of URLs some two hundred thousand.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Most purges that are held, however short.
+const MAX_RECORDS: usize = 65_536;
+
+/// Most nodes that say what they have done.
+pub const MAX_NODES: usize = 16_384;
+
+/// A purge that is in force.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// As it is told.
+    pub purged: Purged,
+    /// From the call until decisions saw it; `None` of purges of an earlier run.
+    pub in_force_after: Option<Duration>,
+}
+
+/// `at 2026-11-28T05:00:00Z by alice (INC-7)`.
+fn told(purged: &Purged) -> String {
+    let at = rfc3339(purged.submitted_unix_ms);
+    let by = if purged.who.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", purged.who)
+    };
+    let why = if purged.why.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", purged.why)
+    };
+    format!("at {at}{by}{why}")
+}
+
+/// Too many nodes say what they have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_NODES} nodes say already what they have done")]
+pub struct TooManyNodes;
+
+/// What is known of purges.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// The last ones in their order.
+    last: VecDeque<Arc<Record>>,
+    bytes: usize,
+    /// The first purge that the log still has; 0 where it has none.
+    pub oldest: u64,
+    /// Where the log is; `None` where nothing is kept.
+    pub log: Option<PathBuf>,
+    /// Most entries of the ledger.
+    pub max_entries: usize,
+    /// Selectors that come into force slice by slice, with what is left of each purge: (sequence, share in force).
+    pub paced: Vec<(u64, f64)>,
+    /// What nodes have done.
+    nodes: BTreeMap<String, u64>,
+}
+
+impl Records {
+    /// Adds the newest.
+    pub fn push(&mut self, record: Record) {
+        self.bytes += record.purged.encoded_len();
+        if self.oldest == 0 {
+            self.oldest = record.purged.sequence;
+        }
+        self.last.push_back(Arc::new(record));
+        while self.last.len() > MAX_RECORDS || self.bytes > MAX_BYTES {
+            let Some(gone) = self.last.pop_front() else {
+                return;
+            };
+            self.bytes -= gone.purged.encoded_len();
+        }
+        if self.log.is_none() {
+            self.oldest = self.first_held();
+        }
+    }
+
+    /// The first purge that is held in memory; 0 where there is none.
+    pub fn first_held(&self) -> u64 {
+        self.last.front().map_or(0, |it| it.purged.sequence)
+    }
+
+    /// The purge of this sequence, if it is held.
+    pub fn find(&self, sequence: u64) -> Option<&Arc<Record>> {
+        let at = self
+            .last
+            .binary_search_by_key(&sequence, |it| it.purged.sequence);
+        self.last.get(at.ok()?)
+    }
+
+    /// The purges after a sequence that are held, at most `most`.
+    pub fn after(&self, sequence: u64, most: usize) -> Vec<Arc<Record>> {
+        let from = self
+            .last
+            .partition_point(|it| it.purged.sequence <= sequence);
+        self.last.range(from..).take(most).cloned().collect()
+    }
+
+    /// Why an object is as fresh as it is, in words. `covering` are the hashes of what covers it.
+    pub fn sentences(&self, fresh: Fresh, covering: &[KeyHash]) -> Vec<String> {
+        let covers = |it: &Arc<Record>| {
+            let selectors = it.purged.selectors.iter();
+            let mut selectors =
+                selectors.filter_map(|selector| purge::selector(selector, AS_WRITTEN)?.ok());
+            selectors.find(|selector| covering.contains(&selector.hash(&it.purged.namespace)))
+        };
+        let mut sentences = Vec::new();
+        if fresh.version > 0 {
+            let version = version_text(fresh.version);
+            let found = self.find(fresh.version);
+            let selector = found.and_then(covers);
+            sentences.push(match (found, selector) {
+                (Some(record), Some(selector)) => {
+                    format!("version {version}: {selector} was purged {}", told(&record.purged))
+                }
+                (Some(record), None) => format!(
+                    "version {version}: more than was asked for was purged {}, because too many objects were",
+                    told(&record.purged)
+                ),
+                (None, _) => format!("version {version}, by a purge that is not held in memory any more"),
+            });
+        }
+        if fresh.not_older_than_s > 0 {
+            let soft = self.newest().find(|it| {
+                it.purged.not_older_than_unix_ms.div_ceil(1_000) == fresh.not_older_than_s
+            });
+            let since = rfc3339(fresh.not_older_than_s * 1_000);
+            let by = soft.map_or_else(String::new, |it| {
+                format!(": purged softly {}", told(&it.purged))
+            });
+            sentences.push(format!(
+                "what was stored before {since} is revalidated first{by}"
+            ));
+        }
+        sentences
+    }
+
+    /// The newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.last.iter().rev()
+    }
+
+    /// For what share of what it covers a purge is in force, 0 to 1.
+    pub fn in_force_ratio(&self, sequence: u64) -> f64 {
+        let paced = self.paced.iter().find(|(paced, _)| *paced == sequence);
+        paced.map_or(1.0, |(_, ratio)| *ratio)
+    }
+
+    /// What nodes have done, those behind first.
+    pub fn nodes(&self) -> Vec<(&str, u64)> {
+        let nodes = self.nodes.iter();
+        let mut nodes: Vec<_> = nodes.map(|(node, at)| (node.as_str(), *at)).collect();
+        nodes.sort_by_key(|(_, sequence)| *sequence);
+        nodes
+    }
+
+    pub(super) fn acknowledge(&mut self, node: &str, sequence: u64) -> Result<(), TooManyNodes> {
+        if let Some(done) = self.nodes.get_mut(node) {
+            *done = sequence.max(*done);
+            return Ok(());
+        }
+        if self.nodes.len() >= MAX_NODES {
+            return Err(TooManyNodes);
+        }
+        self.nodes.insert(node.to_owned(), sequence);
+        Ok(())
+    }
+}
