@@ -74,6 +74,7 @@ mod prediction;
 #[path = "../support/programs.rs"]
 mod programs;
 mod prometheus;
+mod purges;
 mod reloads;
 mod reporters;
 mod rollouts;

@@ -49,8 +49,29 @@ pub struct Versions {
     kinds: Arc<Kinds>,
     /// Purges that come into force slice by slice.
     paced: Arc<[Paced]>,
-    /// What every object has at least.
-    floor: AtomicU64,
+    floor: Floor,
+}
+
+/// What holds of every object at least.
+#[derive(Debug, Default)]
+struct Floor {
+    version: AtomicU64,
+    not_older_than_s: AtomicU64,
+}
+
+impl Floor {
+    fn get(&self) -> Fresh {
+        Fresh {
+            version: self.version.load(Ordering::Relaxed),
+            not_older_than_s: self.not_older_than_s.load(Ordering::Relaxed),
+        }
+    }
+
+    fn raise(&self, to: Fresh) {
+        self.version.fetch_max(to.version, Ordering::Relaxed);
+        let seconds = &self.not_older_than_s;
+        seconds.fetch_max(to.not_older_than_s, Ordering::Relaxed);
+    }
 }
 
 /// Kinds of purges that there were at all: what never was need not be looked for.
@@ -74,19 +95,21 @@ impl Versions {
             depths: Arc::new(Lines::with_room(wide, Merge::Bits)),
             kinds: Arc::default(),
             paced: Arc::new([]),
-            floor: AtomicU64::new(0),
+            floor: Floor::default(),
         }
     }
 
     /// The same, with other purges that come into force slice by slice.
     fn pacing(&self, paced: Vec<Paced>) -> Self {
+        let floor = Floor::default();
+        floor.raise(self.floor.get());
         Self {
             hard: Arc::clone(&self.hard),
             soft: Arc::clone(&self.soft),
             depths: Arc::clone(&self.depths),
             kinds: Arc::clone(&self.kinds),
             paced: paced.into(),
-            floor: AtomicU64::new(self.floor.load(Ordering::Relaxed)),
+            floor,
         }
     }
 
@@ -95,10 +118,7 @@ impl Versions {
     pub fn look_up(&self, object: &Object<'_>) -> Fresh {
         let host = object::host(object.host);
         let path = object::path(host, object.path);
-        let mut fresh = Fresh {
-            version: self.floor.load(Ordering::Relaxed),
-            not_older_than_s: 0,
-        };
+        let mut fresh = self.floor.get();
         let soft = self.kinds.soft.load(Ordering::Relaxed);
         let mut covers = |hash: KeyHash| self.take(&mut fresh, hash, (path, soft));
         covers(path);
@@ -112,7 +132,7 @@ impl Versions {
             }
         }
         let kinds = &*self.kinds;
-        if !object.query.is_empty() && kinds.of_queries.load(Ordering::Relaxed) {
+        if kinds.of_queries.load(Ordering::Relaxed) {
             covers(object::query(path, object.query));
         }
         if kinds.of_tags.load(Ordering::Relaxed) {

@@ -37,14 +37,11 @@ impl Object<'_> {
     pub fn covering(&self) -> impl Iterator<Item = KeyHash> {
         let host = host(self.host);
         let path = path(host, self.path);
-        let query = (!self.query.is_empty()).then(|| query(path, self.query));
+        let query = query(path, self.query);
         let all = (2 << MAX_DEPTH) - 2;
         let prefixes = prefixes(self.path, all).map(move |(_depth, text)| prefix(host, text));
-        let whole = [path, host, namespace(self.namespace)].into_iter();
-        whole
-            .chain(query)
-            .chain(prefixes)
-            .chain(self.tags.iter().copied())
+        let whole = [path, query, host, namespace(self.namespace)].into_iter();
+        whole.chain(prefixes).chain(self.tags.iter().copied())
     }
 }
 

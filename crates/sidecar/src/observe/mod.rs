@@ -12,6 +12,7 @@ pub mod moves;
 mod nodes;
 pub(crate) mod overview;
 pub mod process;
+mod purges;
 pub mod recorder;
 mod rollouts;
 pub mod signals;

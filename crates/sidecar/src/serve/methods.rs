@@ -144,6 +144,7 @@ table! {
     "/live" ANYBODY, Unary;
     "/states" ANYBODY, Unary;
     "/console/*" ANYBODY, Unary;
+    "/v1/purge" OPERATE, UnaryNamed;
     "/debug/actions/*" OPERATE, UnaryNamed;
     "/debug/sidecar" OBSERVE, UnaryNamed;
     "/debug/*" OBSERVE, Unary;

@@ -43,7 +43,9 @@ impl Door {
             let rest = path.strip_prefix(root);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if under("/v1") {
+        if path == "/v1/purge" {
+            Some(Self::Debug)
+        } else if under("/v1") {
             Some(Self::Http)
         } else if ["/livez", "/readyz", "/metrics", "/debug"]
             .into_iter()

@@ -387,8 +387,7 @@ impl Ledger {
         let most = self.bounds.entries;
         let room = [hard, soft, wide].map(|it| (2 * it).min(most).max(FIRST_ROOM).max(it));
         let next = Versions::with_room(room);
-        let floor = self.versions.floor.load(Ordering::Relaxed);
-        next.floor.store(floor, Ordering::Relaxed);
+        next.floor.raise(self.versions.floor.get());
         for entry in self.hours.values().flatten() {
             next.put(entry);
         }

@@ -1,11 +1,11 @@
 //! Many entries under few: a ledger at its bound purges more than it was asked to, which costs misses and serves nothing stale.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
 use super::{Done, Entry, Ledger, Map, Place};
+use crate::freshness::Fresh;
 use crate::hash::KeyHash;
 
 /// At its bound a ledger makes so many of its entries, one in this, into wider ones: fewer, and it would be at its bound again at
@@ -40,34 +40,35 @@ impl Ledger {
             }
         }
         if self.count.all() > goal {
-            let all = self.hours.values().flatten();
-            let hard = all
-                .clone()
-                .filter(|it| !it.is_soft)
-                .map(|it| it.number)
-                .max();
+            let highest = |is_soft: bool| {
+                let all = self.hours.values().flatten();
+                let numbers = all.filter(|it| it.is_soft == is_soft).map(|it| it.number);
+                numbers.max().unwrap_or(0)
+            };
+            self.versions.floor.raise(Fresh {
+                version: highest(false),
+                not_older_than_s: highest(true),
+            });
             done.widened_entries += self.count.all();
             done.widened.push("everything".to_owned());
             self.hours.clear();
-            self.versions
-                .floor
-                .fetch_max(hard.unwrap_or(0), Ordering::Relaxed);
         }
         self.rebuild(done);
     }
 
-    /// Of entries of one hash only the last is needed.
+    /// Of entries of one hash the highest number is needed, for as long as the newest of them.
     pub(super) fn drop_repeated(&mut self) {
-        let mut seen: HashSet<(KeyHash, bool), FixedState> = HashSet::default();
+        let mut highest: HashMap<(KeyHash, bool), u64, FixedState> = HashMap::default();
+        for entry in self.hours.values().flatten() {
+            let number = highest.entry((entry.hash, entry.is_soft)).or_default();
+            *number = entry.number.max(*number);
+        }
         for entries in self.hours.values_mut().rev() {
-            let mut kept: Vec<Entry> = Vec::new();
-            for entry in entries.iter().rev() {
-                if seen.insert((entry.hash, entry.is_soft)) {
-                    kept.push(*entry);
-                }
-            }
-            kept.reverse();
-            *entries = kept;
+            entries.retain_mut(|entry| {
+                let number = highest.remove(&(entry.hash, entry.is_soft));
+                entry.number = number.unwrap_or(entry.number);
+                number.is_some()
+            });
         }
         self.recount();
     }

@@ -127,7 +127,7 @@ fn may_act((sources, headers): (&Sources, &HeaderMap), target: &Target) -> Resul
 }
 
 /// A call of whoever asks for the action.
-fn asked<M>(message: M, caller: Option<Extension<Caller>>) -> Request<M> {
+pub(super) fn asked<M>(message: M, caller: Option<Extension<Caller>>) -> Request<M> {
     let mut request = Request::new(message);
     if let Some(Extension(caller)) = caller {
         request.extensions_mut().insert(caller);

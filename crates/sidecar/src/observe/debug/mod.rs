@@ -11,6 +11,7 @@ mod guard;
 mod past;
 mod paths;
 mod policy;
+mod purge;
 pub mod stream;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/paths", get(paths))
         .route("/debug/plan", post(policy::plan))
         .route("/debug/policy", get(policy::policy))
+        .route("/debug/purges", get(purge::purges))
         .route("/debug/reporters", get(reporters))
         .route("/debug/revisions", get(policy::revisions))
         .route("/debug/revisions/{number}", get(policy::revision))
@@ -80,7 +82,8 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/sidecar", get(past::sidecar))
         .route("/debug/sites", get(fleet::sites))
         .route("/debug/state", get(fleet::state))
-        .route("/debug/stream", get(stream::stream));
+        .route("/debug/stream", get(stream::stream))
+        .route("/v1/purge", purge::route());
     for view in VIEWS {
         router = router.route(view, get(assets::page));
     }
@@ -93,10 +96,10 @@ pub fn router(sources: Sources) -> Router {
 
 const PAGES: &str = "pages: /livez /readyz /metrics / (the console) /debug/decisions /debug/decisions/{id} /debug/envoy \
                      /debug/events /debug/explain /debug/fleet /debug/flows /debug/history /debug/hot /debug/impact \
-                     /debug/nodes /debug/overview /debug/paths /debug/policy /debug/reporters /debug/revisions \
+                     /debug/nodes /debug/overview /debug/paths /debug/policy /debug/purges /debug/reporters /debug/revisions \
                      /debug/revisions/{number} /debug/rollouts /debug/sets /debug/sidecar /debug/sites /debug/state \
                      /debug/stream; by POST: /debug/actions/drain /debug/actions/undrain /debug/actions/reset_breaker \
-                     /debug/actions/rollout /debug/plan";
+                     /debug/actions/rollout /debug/plan /v1/purge";
 
 /// What is said of a path that is not served here.
 async fn no_such_page(Shared(sources): SharedSources, uri: Uri) -> Response {
