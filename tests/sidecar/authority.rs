@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
@@ -56,17 +57,31 @@ impl Authority {
 
     /// A certificate for a name: `spiffe://…`, or that of a host. It ends on the first day of a year.
     pub(crate) fn certify(&self, name: &str, ends: i32) -> Certified {
+        self.certify_all(&[name], |params| {
+            params.not_after = date_time_ymd(ends, 1, 1)
+        })
+    }
+
+    /// A certificate that ends at this time.
+    pub(crate) fn certify_until(&self, name: &str, unix_s: u64) -> Certified {
+        let ends = date_time_ymd(1970, 1, 1) + Duration::from_secs(unix_s);
+        self.certify_all(&[name], |params| params.not_after = ends)
+    }
+
+    fn certify_all(&self, names: &[&str], end: impl FnOnce(&mut CertificateParams)) -> Certified {
         let mut params = CertificateParams::default();
-        let name = if name.starts_with("spiffe://") {
-            SanType::URI(name.try_into().unwrap())
-        } else if let Ok(address) = name.parse() {
-            SanType::IpAddress(address)
-        } else {
-            SanType::DnsName(name.try_into().unwrap())
+        let named = |name: &str| {
+            if name.starts_with("spiffe://") {
+                SanType::URI(name.try_into().unwrap())
+            } else if let Ok(address) = name.parse() {
+                SanType::IpAddress(address)
+            } else {
+                SanType::DnsName(name.try_into().unwrap())
+            }
         };
-        params.subject_alt_names = vec![name];
+        params.subject_alt_names = names.iter().map(|name| named(name)).collect();
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(ends, 1, 1);
+        end(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certified {

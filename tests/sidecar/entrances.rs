@@ -24,16 +24,16 @@ use crate::authority::{Authority, Certified, Peer};
 use crate::server::{Files, PATIENCE, Server, Setup};
 
 /// The year in which certificates end that shall not end.
-const FAR: i32 = 2_099;
+pub(crate) const FAR: i32 = 2_099;
 
 /// Files with an authority, the sidecar's own certificate, and a token for each role.
-struct World {
-    files: Files,
-    authority: Authority,
+pub(crate) struct World {
+    pub(crate) files: Files,
+    pub(crate) authority: Authority,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let files = Files::new();
         let authority = Authority::new("edge");
         files.write("ca.pem", &authority.pem);
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// A sidecar that grants nothing to whoever shows nothing, and a role each to whoever shows what is called like it.
-    fn setup(&self, doors: &str) -> Setup {
+    pub(crate) fn setup(&self, doors: &str) -> Setup {
         let path = |name: &str| self.files.path(name);
         let setup = self.files.setup();
         let setup = setup
@@ -64,13 +64,13 @@ impl World {
         })
     }
 
-    fn certificate(&self, role: Role) -> Certified {
+    pub(crate) fn certificate(&self, role: Role) -> Certified {
         self.authority
             .certify(&format!("spiffe://edge.example/{role}"), FAR)
     }
 }
 
-fn token(role: Role) -> String {
+pub(crate) fn token(role: Role) -> String {
     format!("{role}-token-with-enough-letters")
 }
 

@@ -47,6 +47,7 @@ mod http_door;
 mod http_limits;
 mod http_outcomes;
 mod kills;
+mod lapses;
 mod large_geo;
 mod log_filter;
 mod loopback;

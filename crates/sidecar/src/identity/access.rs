@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::caller::Caller;
 use super::grant::{self, Grant};
+use super::proof::Proof;
 use super::role::{Role, Roles};
 use super::tokens::Tokens;
 
@@ -14,32 +16,53 @@ use super::tokens::Tokens;
 pub struct Access {
     grants: Vec<Grant>,
     tokens: ArcSwap<Tokens>,
+    /// Told whenever what was admitted must be looked at again.
+    turned: watch::Sender<()>,
 }
 
-/// Why a call is not answered.
+/// Why a call is not answered, or goes on no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
-    /// The role that is missing.
+    /// The role that the call needs.
     pub role: Role,
     /// Who calls.
     pub caller: Caller,
-    /// Whether a token was shown that nobody knows.
-    pub is_unknown_token: bool,
+    /// What is the matter.
+    pub why: Why,
+}
+
+/// What is the matter with a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It does not have the role.
+    NoRole,
+    /// It shows a token that nobody knows, or knows no longer.
+    UnknownToken,
+    /// The certificate that its connection began with counts no more.
+    Ended,
 }
 
 impl Denied {
+    /// Whether others may be answered who show something else: a status of its own in every protocol.
+    pub fn is_unproven(&self) -> bool {
+        matches!(self.why, Why::UnknownToken | Why::Ended)
+    }
+
     /// What is said to the caller: plain ASCII, no `%`.
     pub fn words(&self) -> String {
-        let words = if self.is_unknown_token {
-            format!(
+        let words = match self.why {
+            Why::UnknownToken => format!(
                 "this token is not known here, and the call needs the role `{}`",
                 self.role
-            )
-        } else {
-            format!(
+            ),
+            Why::NoRole => format!(
                 "{} may not do this, it needs the role `{}`; the operator grants it (--allow)",
                 self.caller, self.role
-            )
+            ),
+            Why::Ended => format!(
+                "the certificate of {} counts no more, connect anew with one that does",
+                self.caller
+            ),
         };
         let is_plain = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '%';
         words
@@ -55,6 +78,7 @@ impl Access {
         Arc::new(Self {
             grants,
             tokens: ArcSwap::from_pointee(tokens),
+            turned: watch::Sender::new(()),
         })
     }
 
@@ -67,9 +91,20 @@ impl Access {
         Self::new(vec![anyone], Tokens::default())
     }
 
-    /// Puts other tokens in force.
+    /// Puts other tokens in force. Streams whose callers may not go on with those are ended.
     pub fn set_tokens(&self, tokens: Tokens) {
         self.tokens.store(Arc::new(tokens));
+        self.turn();
+    }
+
+    /// Has everything looked at again that has been admitted and goes on.
+    pub fn turn(&self) {
+        self.turned.send_replace(());
+    }
+
+    /// Tells of each time at which that is due.
+    pub fn turns(&self) -> watch::Receiver<()> {
+        self.turned.subscribe()
     }
 
     /// The tokens in force.
@@ -88,6 +123,7 @@ impl Access {
             roles: grant::roles_of(&self.grants, &caller),
             access: Arc::clone(self),
             caller,
+            proof: None,
         }
     }
 }
@@ -98,9 +134,34 @@ pub struct Pass {
     caller: Caller,
     roles: Roles,
     access: Arc<Access>,
+    /// What its names stand on, where they may end before the connection does.
+    proof: Option<Proof>,
 }
 
 impl Pass {
+    /// The same, of no use any more as soon as `proof` ends.
+    #[must_use]
+    pub fn standing_on(self, proof: Proof) -> Self {
+        Self {
+            proof: Some(proof),
+            ..self
+        }
+    }
+
+    /// What it stands on.
+    pub(super) fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
+    }
+
+    /// Tells of each time at which what goes on must be looked at again.
+    pub(super) fn turns(&self) -> watch::Receiver<()> {
+        self.access.turns()
+    }
+
+    fn counts(&self) -> bool {
+        self.proof.as_ref().is_none_or(Proof::counts)
+    }
+
     /// Who is at the other end.
     pub fn caller(&self) -> &Caller {
         &self.caller
@@ -108,11 +169,19 @@ impl Pass {
 
     /// Whether it has a role without showing a token.
     pub fn has(&self, role: Role) -> bool {
-        self.roles.contains(role)
+        self.roles.contains(role) && self.counts()
     }
 
     /// Who calls, if they have `role`: by the connection, or by the token in the call's `authorization`.
     pub fn admit(&self, role: Role, authorization: Option<&[u8]>) -> Result<Caller, Denied> {
+        let denied = |caller: &Caller, why| Denied {
+            role,
+            caller: caller.clone(),
+            why,
+        };
+        if !self.counts() {
+            return Err(denied(&self.caller, Why::Ended));
+        }
         let shown = authorization.and_then(bearer);
         let known = shown.and_then(|token| {
             let tokens = self.access.tokens.load();
@@ -126,20 +195,16 @@ impl Pass {
             if roles.contains(role) {
                 return Ok(caller);
             }
-            return Err(Denied {
-                role,
-                caller,
-                is_unknown_token: false,
-            });
+            return Err(denied(&caller, Why::NoRole));
         }
         if self.roles.contains(role) {
             return Ok(self.caller.clone());
         }
-        Err(Denied {
-            role,
-            caller: self.caller.clone(),
-            is_unknown_token: shown.is_some(),
-        })
+        let why = match shown {
+            Some(_unknown) => Why::UnknownToken,
+            None => Why::NoRole,
+        };
+        Err(denied(&self.caller, why))
     }
 }
 
@@ -177,7 +242,7 @@ mod tests {
         let wrong = pass
             .admit(Role::Publish, Some(b"Bearer wrong"))
             .unwrap_err();
-        assert!(wrong.is_unknown_token && !wrong.words().contains("wrong"));
+        assert!(wrong.why == Why::UnknownToken && !wrong.words().contains("wrong"));
         access.set_tokens(Tokens::default());
         assert!(
             pass.admit(Role::Publish, Some(shown.as_bytes())).is_err(),

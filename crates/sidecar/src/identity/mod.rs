@@ -7,7 +7,9 @@
 pub mod access;
 pub mod caller;
 pub mod grant;
+pub mod lease;
 pub mod peer;
+pub mod proof;
 pub mod reporter;
 pub mod role;
 pub mod tokens;
@@ -16,4 +18,5 @@ pub use access::{Access, Denied, Pass};
 pub use caller::Caller;
 pub use grant::{Grant, Grantee};
 pub use peer::Peer;
+pub use proof::Proof;
 pub use role::{Role, Roles};

@@ -20,6 +20,7 @@ use tower::util::Oneshot;
 
 use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::entrance::{Method, Methods};
+use super::loss::Loss;
 use super::service::WorkerService;
 use super::warden::{Call, ConnectionState};
 use crate::identity::{Denied, Pass};
@@ -109,6 +110,9 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
             counters::count(&self.terms.counters.shed_in_flight);
         }
         let streaming = method.is_streaming;
+        let loss = (streaming && place.is_some())
+            .then(|| Loss::watch(&self.pass, method, &request, &self.connection))
+            .flatten();
         let is_timed = place.is_some() && !streaming;
         let started = is_timed.then(|| self.terms.gauges.begin(self.terms.timed));
         GuardedCall {
@@ -120,6 +124,7 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
             call: Oneshot::new(self.service.clone(), request),
             timer: None,
             denied,
+            loss,
             place,
             connection: Arc::clone(&self.connection),
         }
@@ -184,6 +189,8 @@ pub(crate) struct GuardedCall<S: WorkerService> {
     started: Option<Instant>,
     /// Why it may not be made, if it may not.
     denied: Option<Box<Denied>>,
+    /// Passed on to the answer's body; for streaming paths only, others are over soon.
+    loss: Option<Loss>,
     /// Passed on to the answer's body; `None` from the start for a call that may not be made, or is over the in-flight budget.
     place: Option<Place>,
     connection: Arc<ConnectionState>,
@@ -201,6 +208,10 @@ impl<S: WorkerService> Future for GuardedCall<S> {
             let message = "too many calls are in flight, try another server";
             return Poll::Ready(Ok(refusal(Code::ResourceExhausted, message)));
         };
+        if let Some(denied) = lost(&mut this.loss, cx) {
+            place.terms.counters.count_denied(&denied);
+            return Poll::Ready(Ok(denial(&denied)));
+        }
         let call = &mut this.call;
         // A service that panics is dropped with its call, so nobody sees what it left half done.
         match catch_unwind(AssertUnwindSafe(|| Pin::new(call).poll(cx))) {
@@ -247,6 +258,7 @@ impl<S: WorkerService> GuardedCall<S> {
             head,
             GuardedBody {
                 body: Some(body),
+                loss: self.loss.take(),
                 place,
                 _sending: sending,
             },
@@ -271,6 +283,7 @@ impl Drop for Sending {
 pub(crate) struct GuardedBody<B> {
     /// `None` for an answer of the guard's own, and after the service's body panicked.
     body: Option<B>,
+    loss: Option<Loss>,
     place: Option<Place>,
     _sending: Option<Sending>,
 }
@@ -283,6 +296,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(denied) = lost(&mut self.loss, cx) {
+            if let Some(place) = &self.place {
+                place.terms.counters.count_denied(&denied);
+            }
+            // Dropped with what the service holds for it, so that nothing more is taken from the caller.
+            (self.body, self.loss) = (None, None);
+            let trailers = denied_headers(&denied);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -308,28 +330,45 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
     }
 }
 
+/// Why a stream may go on no longer, once it may not.
+fn lost(loss: &mut Option<Loss>, cx: &mut Context<'_>) -> Option<Denied> {
+    match loss.as_mut()?.poll(cx) {
+        Poll::Ready(denied) => Some(denied),
+        Poll::Pending => None,
+    }
+}
+
 /// The answer to a call that may not be made.
 fn denial<B>(denied: &Denied) -> Response<GuardedBody<B>> {
-    let code = if denied.is_unknown_token {
+    trailers_only(denied_headers(denied))
+}
+
+fn denied_headers(denied: &Denied) -> HeaderMap {
+    let code = if denied.is_unproven() {
         Code::Unauthenticated
     } else {
         Code::PermissionDenied
     };
-    let mut answer = refusal(code, "");
+    let mut headers = status_headers(code, "");
     if let Ok(words) = HeaderValue::try_from(denied.words()) {
-        answer.headers_mut().insert(GRPC_MESSAGE, words);
+        headers.insert(GRPC_MESSAGE, words);
     }
-    answer
+    headers
 }
 
 /// An answer of the guard's own: gRPC's "trailers only" form.
 fn refusal<B>(code: Code, message: &'static str) -> Response<GuardedBody<B>> {
+    trailers_only(status_headers(code, message))
+}
+
+fn trailers_only<B>(status: HeaderMap) -> Response<GuardedBody<B>> {
     let mut answer = Response::new(GuardedBody {
         body: None,
+        loss: None,
         place: None,
         _sending: None,
     });
-    *answer.headers_mut() = status_headers(code, message);
+    *answer.headers_mut() = status;
     answer
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -31,13 +31,14 @@ use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::drain::DrainReport;
 use super::entrance::{Entrance, Methods};
 use super::guard;
+use super::loss::Loss;
 use super::porter::{Arrival, Host, SecureDoor};
 use super::preface::Opened;
 use super::seats::Seats;
 use super::socket::{Accepted, Listener};
 use super::stranger::{self, Signpost};
 use super::tls::Speaks;
-use super::warden::{self, Call, Phase, Terms};
+use super::warden::{self, Call, ConnectionState, Phase, Terms};
 use super::watched::{self, Watched};
 use crate::clock;
 use crate::identity::{Caller, Denied, Pass};
@@ -319,12 +320,7 @@ impl<S: HttpService> Host for Http1Host<S> {
         let answering = Arc::clone(&control);
         let service = service_fn(move |request| {
             let call = answering.begin_call();
-            let answer = Arc::clone(&desk).answer(request);
-            async move {
-                answer
-                    .await
-                    .map(|answer| answer.map(|body| Held { body, _call: call }))
-            }
+            Arc::clone(&desk).answer(request, Arc::clone(&answering), call)
         });
         let stream = TokioIo::new(Watched::new(stream, &control));
         let connection = builder(&limits).serve_connection(stream, service);
@@ -354,9 +350,14 @@ impl<S: HttpService> Desk<S> {
     async fn answer(
         self: Arc<Self>,
         mut request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+        connection: Arc<ConnectionState>,
+        call: Call,
+    ) -> Result<Response<Held>, Infallible> {
         let began = self.gauges.begin(Timed::All);
         let method = (self.methods)(request.uri().path());
+        let loss = method
+            .is_streaming
+            .then(|| Loss::watch(&self.pass, method, &request, &connection));
         let answer = match guard::admit(&self.pass, method, &mut request) {
             Ok(()) => answer(self.service.clone(), request, self.limits, &self.counters).await,
             Err(denied) => {
@@ -367,7 +368,13 @@ impl<S: HttpService> Desk<S> {
         if let Some(began) = began {
             self.gauges.durations.record(began.elapsed());
         }
-        answer
+        answer.map(|answer| {
+            answer.map(|body| Held {
+                body,
+                loss: loss.flatten(),
+                _call: call,
+            })
+        })
     }
 }
 
@@ -375,6 +382,8 @@ impl<S: HttpService> Desk<S> {
 #[derive(Debug)]
 struct Held {
     body: Body,
+    /// For pages that live on; HTTP/1.1 has no word for why such a one ends, but whoever asks again is told.
+    loss: Option<Loss>,
     _call: Call,
 }
 
@@ -386,6 +395,11 @@ impl hyper::body::Body for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(loss) = &mut self.loss
+            && loss.poll(cx).is_ready()
+        {
+            (self.body, self.loss) = (Body::empty(), None);
+        }
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -457,7 +471,7 @@ async fn answer<S: HttpService>(
 fn denial(denied: &Denied) -> Response<Body> {
     // A browser or a tool that could show a token is asked for one.
     let may_show = denied.caller.name().is_none();
-    let status = if may_show || denied.is_unknown_token {
+    let status = if may_show || denied.is_unproven() {
         StatusCode::UNAUTHORIZED
     } else {
         StatusCode::FORBIDDEN

@@ -17,9 +17,9 @@ use super::limits::GateLimits;
 use super::seats::{Seats, Sitting};
 use super::socket::Accepted;
 use super::stranger::{self, Signpost};
-use super::tls::{Begun, DoorTls, Speaks};
-use super::warden::{ConnectionState, Phase};
-use crate::identity::{Access, Caller, Pass, Peer};
+use super::tls::{Begun, DoorTls, Shown, Speaks};
+use super::warden::{Companion, ConnectionState, Order, Phase};
+use crate::identity::{Access, Caller, Pass, Peer, Proof};
 
 /// What the doors of a gate share.
 #[derive(Debug)]
@@ -217,9 +217,8 @@ impl SecureDoor {
             () = arrival.state.told_to_go() => return,
         };
         match begun {
-            Begun::Shaken(stream, names) => {
-                let caller = arrival.pass.caller().clone();
-                arrival.pass = access.pass(caller.named(names));
+            Begun::Shaken(stream, shown) => {
+                let _watching = shown.map(|shown| self.believe(shown, &mut arrival, access));
                 host.serve(*stream, arrival).await;
             }
             Begun::Plain(stream) => {
@@ -232,6 +231,23 @@ impl SecureDoor {
             Begun::Gone => {}
             Begun::Failed => counters::count(&self.counters.failed_handshakes),
         }
+    }
+}
+
+impl SecureDoor {
+    /// Takes who comes for what their certificate says, for as long as it counts: then their calls are denied, their streams end,
+    /// and the connection is asked to leave.
+    fn believe(&self, shown: Shown, arrival: &mut Arrival, access: &Arc<Access>) -> Companion {
+        let caller = arrival.pass.caller().clone().named(shown.names());
+        let proof = Proof::default();
+        arrival.pass = access.pass(caller).standing_on(proof.clone());
+        let (tls, turns) = (self.tls.clone(), access.turns());
+        let connection = Arc::clone(&arrival.state);
+        Companion::spawn(async move {
+            tls.outlived(&shown, turns).await;
+            proof.end();
+            connection.give(Order::Leave);
+        })
     }
 }
 

@@ -4,8 +4,8 @@
 //! roles, and a probe or a caller with a token has none to show. One that is shown and not trusted ends the handshake.
 //!
 //! Files are read anew when they change. What cannot be used (cut short, expired, a key of another certificate) is refused, and
-//! what was in force before stays. Connections go on with what they began with; new ones get what is in force, so that a turn
-//! loses no handshake.
+//! what was in force before stays. New connections get what is in force, so that a turn loses no handshake; those of clients whose
+//! certificates count no more by it are ended.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -26,8 +28,9 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::time::Time;
 
-use crate::clock::rfc3339;
+use crate::clock::{self, rfc3339};
 use crate::identity::caller::MAX_NAME_BYTES;
 
 /// Time for a handshake.
@@ -139,6 +142,8 @@ struct Loaded {
     shown: Arc<InForce>,
     http2: Arc<ServerConfig>,
     http1: Arc<ServerConfig>,
+    /// Looks at certificates of clients.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl Keys {
@@ -175,6 +180,17 @@ impl Keys {
             }
             Err(error) => Look::Refused(error),
         }
+    }
+
+    /// Whether a client that has shown this would be let in with it at this time.
+    fn takes(&self, shown: &Shown, unix_s: u64) -> bool {
+        let now = self.now.load();
+        let Some((clients, (own, issuers))) = now.clients.as_ref().zip(shown.chain.split_first())
+        else {
+            return false;
+        };
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(unix_s));
+        clients.verify_client_cert(own, issuers, time).is_ok()
     }
 
     fn config(&self, speaks: Speaks) -> Arc<ServerConfig> {
@@ -237,13 +253,13 @@ impl Texts {
             let what = "holds no private key that can be read, must hold one in PEM (PKCS #8, PKCS #1 or SEC 1)";
             wrong(&files.key, what.to_owned())
         })?;
+        let clients = files.clients.as_ref().zip(self.clients.as_ref());
+        let clients = clients.map(|(path, text)| verifier(text).map_err(|what| wrong(path, what)));
+        let clients = clients.transpose()?;
         let builder = ServerConfig::builder();
-        let builder = match (&files.clients, &self.clients) {
-            (Some(path), Some(text)) => {
-                let verifier = verifier(text).map_err(|what| wrong(path, what))?;
-                builder.with_client_cert_verifier(verifier)
-            }
-            _ => builder.with_no_client_auth(),
+        let builder = match &clients {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+            None => builder.with_no_client_auth(),
         };
         let config = builder.with_single_cert(chain, key);
         let mut config = config.map_err(|error| {
@@ -265,6 +281,7 @@ impl Texts {
             shown: Arc::new(shown),
             http2: speaking(Speaks::Http2),
             http1: speaking(Speaks::Http1),
+            clients,
         })
     }
 }
@@ -274,7 +291,7 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     read.map_err(|error| format!("is not PEM to its end: {error}"))
 }
 
-fn verifier(text: &str) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
+fn verifier(text: &str) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(text)? {
         let added = roots.add(certificate);
@@ -297,9 +314,7 @@ fn in_force(
 ) -> Result<InForce, String> {
     let read = Certificate::from_der(certificate)
         .map_err(|error| format!("is no X.509 certificate: {error}"))?;
-    let validity = read.tbs_certificate().validity();
-    let [from, to] =
-        [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
+    let (from, to) = validity_s(&read);
     if to < unix_s {
         return Err(format!(
             "its certificate ended {}",
@@ -317,6 +332,13 @@ fn in_force(
         not_after_unix_s: to,
         names: names_in(&read).map(String::from).collect(),
     })
+}
+
+/// When a certificate begins and when it ends, in seconds since 1970.
+fn validity_s(certificate: &Certificate) -> (u64, u64) {
+    let validity = certificate.tbs_certificate().validity();
+    let seconds = |time: Time| time.to_unix_duration().as_secs();
+    (seconds(validity.not_before), seconds(validity.not_after))
 }
 
 /// The names of a certificate, `spiffe://…` first, then `dns:…`.
@@ -344,19 +366,66 @@ fn names_in(certificate: &Certificate) -> impl Iterator<Item = Box<str>> {
     names.into_iter()
 }
 
-/// The names that a client has proven by the certificate that it has shown.
-fn names_of(stream: &TlsStream<TcpStream>) -> Vec<Box<str>> {
-    let (_socket, session) = stream.get_ref();
-    let shown = session.peer_certificates().and_then(<[_]>::first);
-    let read = shown.and_then(|certificate| Certificate::from_der(certificate).ok());
-    read.as_ref()
-        .map_or_else(Vec::new, |certificate| names_in(certificate).collect())
+/// The certificate that a client has shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// Its own first, issuers behind it.
+    chain: Vec<CertificateDer<'static>>,
+    /// The names that are proven by it.
+    names: Vec<Box<str>>,
+    /// When the first of the chain ends, in seconds since 1970.
+    ends_unix_s: u64,
+}
+
+impl Shown {
+    /// What was shown in a handshake that has succeeded, if anything was.
+    fn of(stream: &TlsStream<TcpStream>) -> Option<Self> {
+        let (_socket, session) = stream.get_ref();
+        let chain = session.peer_certificates()?.to_vec();
+        let read = chain.iter().map(|each| Certificate::from_der(each).ok());
+        let read: Vec<Certificate> = read.collect::<Option<_>>()?;
+        let ends = read.iter().map(|each| validity_s(each).1);
+        Some(Self {
+            names: names_in(read.first()?).collect(),
+            ends_unix_s: ends.min()?,
+            chain,
+        })
+    }
+
+    /// The names that are proven by it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Box<str>> {
+        self.names.iter().cloned()
+    }
+}
+
+/// Longest time for which nobody looks at a certificate: the clock of the wall may be set.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_mins(1);
+
+impl DoorTls {
+    /// Completes when a client would not be let in any more with the certificate that it has shown, because it has ended or is
+    /// of nobody who is believed now; `turns` tells when keys have changed.
+    pub(crate) async fn outlived(&self, shown: &Shown, mut turns: watch::Receiver<()>) {
+        loop {
+            turns.borrow_and_update();
+            let unix_s = clock::unix_ms() / 1_000;
+            if !self.keys.takes(shown, unix_s) {
+                return;
+            }
+            // What ends within a second has ended after it.
+            let left = Duration::from_secs(shown.ends_unix_s.saturating_sub(unix_s) + 1);
+            tokio::select! {
+                // An error is the end of whoever tells; the time goes on.
+                _ = turns.changed() => {}
+                () = time::sleep(left.min(LOOK_AT_LEAST_EVERY)) => {}
+            }
+        }
+    }
 }
 
 /// How a connection begins at a door with TLS.
 pub(crate) enum Begun {
-    /// By a handshake, after which the client has proven these names.
-    Shaken(Box<TlsStream<TcpStream>>, Vec<Box<str>>),
+    /// By a handshake, in which the client may have shown a certificate.
+    Shaken(Box<TlsStream<TcpStream>>, Option<Shown>),
     /// By something else: whoever speaks without TLS may be told so.
     Plain(TcpStream),
     /// By nothing: the peer has left.
@@ -388,8 +457,8 @@ impl DoorTls {
             let acceptor = TlsAcceptor::from(self.keys.config(self.speaks));
             match acceptor.accept(stream).await {
                 Ok(stream) => {
-                    let names = names_of(&stream);
-                    Begun::Shaken(Box::new(stream), names)
+                    let shown = Shown::of(&stream);
+                    Begun::Shaken(Box::new(stream), shown)
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a TLS handshake failed");

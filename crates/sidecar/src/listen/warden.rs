@@ -178,6 +178,13 @@ pub(crate) struct Terms {
 #[derive(Debug)]
 pub(crate) struct Companion(AbortHandle);
 
+impl Companion {
+    /// Starts one beside the task that calls.
+    pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work).abort_handle())
+    }
+}
+
 impl Drop for Companion {
     fn drop(&mut self) {
         self.0.abort();
@@ -193,8 +200,7 @@ pub(crate) fn spawn(
 ) -> Companion {
     let control = Arc::clone(control);
     let counters = Arc::clone(counters);
-    let task = tokio::spawn(async move { watch(&control, terms, phase, &counters).await });
-    Companion(task.abort_handle())
+    Companion::spawn(async move { watch(&control, terms, phase, &counters).await })
 }
 
 async fn watch(

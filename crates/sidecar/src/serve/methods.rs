@@ -147,6 +147,7 @@ table! {
     "/v1/purge" OPERATE, UnaryNamed;
     "/debug/actions/*" OPERATE, UnaryNamed;
     "/debug/sidecar" OBSERVE, UnaryNamed;
+    "/debug/stream" OBSERVE, Stream;
     "/debug/*" OBSERVE, Unary;
     "/debug" OBSERVE, Unary;
 }

@@ -82,7 +82,12 @@ impl Credentials {
         let fault = match self.keys.as_ref()?.look(unix_s()) {
             // The files of what is in force are there, so whatever was wrong is mended.
             Look::Same if self.keys_fault.is_none() => return None,
-            Look::Same | Look::Changed(_) => None,
+            Look::Same => None,
+            Look::Changed(_) => {
+                // Whose certificates are believed may have changed with them.
+                self.access.turn();
+                None
+            }
             Look::Refused(error) => Some(with_causes(&error)),
         };
         turn("tls", fault, &mut self.keys_fault)
