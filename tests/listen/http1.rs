@@ -10,11 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tradewind::sidecar::listen::counters::GateCounters;
-use tradewind::sidecar::listen::drain::DrainReport;
 use tradewind::sidecar::listen::entrance::Entrance;
-use tradewind::sidecar::listen::http1::{Http1Door, Http1Limits, serve_http1};
-use tradewind::sidecar::listen::socket::{Endpoint, Listener};
+use tradewind::sidecar::listen::gate::{Gate, PlainDoor};
+use tradewind::sidecar::listen::http1::Http1Limits;
+use tradewind::sidecar::listen::limits::GateLimits;
+use tradewind::sidecar::listen::socket::Endpoint;
 use tradewind::sidecar::listen::stranger::Signpost;
+use tradewind::sidecar::listen::worker::Workers;
 
 use crate::server::{Setup, runtime};
 use tradewind::sidecar::clock::timer_now;
@@ -24,8 +26,7 @@ struct Http1 {
     control: Runtime,
     address: SocketAddr,
     counters: Arc<GateCounters>,
-    shutdown: tokio::sync::oneshot::Sender<()>,
-    serving: tokio::task::JoinHandle<DrainReport>,
+    gate: Gate,
 }
 
 impl Http1 {
@@ -33,22 +34,6 @@ impl Http1 {
         let control = runtime();
         let mut limits = Http1Limits::default();
         change(&mut limits);
-        let any = Setup::default().endpoint;
-        let listener = control.block_on(Listener::bind(&any)).unwrap();
-        let Endpoint::Tcp(address) = *listener.endpoint() else {
-            panic!("not TCP")
-        };
-        let counters = Arc::new(GateCounters::default());
-        let door = Http1Door {
-            listener,
-            limits,
-            counters: Arc::clone(&counters),
-            entrance: Entrance {
-                signpost: Signpost::new(|path| format!("asked for {path}")),
-                ..Entrance::open()
-            },
-        };
-        let (shutdown, told) = tokio::sync::oneshot::channel();
         let router = axum::Router::new()
             .route("/", axum::routing::get(async || "hello"))
             .route(
@@ -63,13 +48,29 @@ impl Http1 {
                 }),
             )
             .route("/panic", axum::routing::get(panicking));
-        let serving = control.spawn(serve_http1(door, router, async move { drop(told.await) }));
+        let door = PlainDoor {
+            endpoint: Setup::default().endpoint,
+            limits,
+            entrance: Entrance {
+                signpost: Signpost::new(|path| format!("asked for {path}")),
+                ..Entrance::open()
+            },
+        };
+        let gate_limits = GateLimits {
+            max_connections: limits.max_connections,
+            drain_deadline: Duration::from_secs(2),
+            ..GateLimits::default()
+        };
+        let mut gate = Gate::new(Workers::start(1).unwrap(), gate_limits);
+        let opened = gate.open_http1(door, |_worker| router.clone());
+        let Endpoint::Tcp(address) = control.block_on(opened).unwrap() else {
+            panic!("not TCP")
+        };
         Self {
             control,
             address,
-            counters,
-            shutdown,
-            serving,
+            counters: gate.counters(),
+            gate,
         }
     }
 
@@ -185,7 +186,7 @@ fn http1_closes_slow_heads_and_idle_connections_and_caps_them() {
 
 #[test]
 fn http1_drains() {
-    let door = Http1::start(|limits| limits.drain_deadline = Duration::from_secs(2));
+    let door = Http1::start(|_limits| {});
     let mut idle = door.connect();
     idle.write_all(GET).unwrap();
     assert_eq!(status(&mut idle), 200);
@@ -193,9 +194,9 @@ fn http1_drains() {
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     thread::sleep(Duration::from_millis(100));
-    door.shutdown.send(()).unwrap();
+    let draining = door.control.spawn(door.gate.drain());
     assert_eq!(status(&mut busy), 200);
-    let report = door.control.block_on(door.serving).unwrap();
+    let report = door.control.block_on(draining).unwrap();
     assert_eq!((report.drained, report.cut), (2, 0));
     assert!(report.took < Duration::from_secs(1), "{report:?}");
 }

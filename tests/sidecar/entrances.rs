@@ -261,6 +261,30 @@ async fn f28_a_handshake_that_stalls_is_ended() {
 }
 
 #[tokio::test]
+async fn handshakes_at_the_debug_door_kept_the_thread_busy_that_lets_everybody_in() {
+    let world = World::new();
+    let server = world.setup("debug").start_unready().await;
+    let peer = world.authority.peer(None, b"http/1.1");
+    let (first, all) = server.ticks();
+    let spent = loop {
+        for _ in 0..50 {
+            peer.connect(server.debug).await.unwrap();
+        }
+        let (first_now, all_now) = server.ticks();
+        // Half a second, so that a tick more or less is nothing.
+        if all_now - all > 50 {
+            break (first_now - first, all_now - all);
+        }
+    };
+    let (first, all) = spent;
+    assert!(
+        first * 3 < all,
+        "{first} of {all} ticks on the first thread"
+    );
+    println!("{first} of {all} ticks on the thread that accepts");
+}
+
+#[tokio::test]
 async fn a_change_is_recorded_with_who_has_proven_to_make_it() {
     let world = World::new();
     let server = world.setup("admin").start().await;

@@ -341,6 +341,19 @@ impl Server {
         number("VmHWM:").zip(number("VmRSS:"))
     }
 
+    /// Processor time of its first thread, and of all its threads, in ticks of the system.
+    pub(crate) fn ticks(&self) -> (u64, u64) {
+        let id = self.child.id();
+        let ticks = |path: String| -> u64 {
+            let stat = fs::read_to_string(path).unwrap();
+            // Behind the name, which may have blanks: user time is the 12th word, system time the one after it.
+            let words = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11);
+            words.take(2).map(|word| word.parse::<u64>().unwrap()).sum()
+        };
+        let first = ticks(format!("/proc/{id}/task/{id}/stat"));
+        (first, ticks(format!("/proc/{id}/stat")))
+    }
+
     /// How many times it has read from a file or socket, where the system counts that.
     pub(crate) fn reads(&self) -> Option<u64> {
         let counts = fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;

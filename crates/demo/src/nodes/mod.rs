@@ -47,10 +47,12 @@ pub use plan::{NodeOptions, NodePlan};
 use door::{Order, Port};
 use node::Node;
 use tradewind_sidecar::listen::ListenError;
-use tradewind_sidecar::listen::counters::GateCounters;
 use tradewind_sidecar::listen::entrance::Entrance;
-use tradewind_sidecar::listen::http1::{Http1Door, Http1Limits, serve_http1};
-use tradewind_sidecar::listen::socket::{Endpoint, Listener};
+use tradewind_sidecar::listen::gate::{Gate, PlainDoor};
+use tradewind_sidecar::listen::http1::Http1Limits;
+use tradewind_sidecar::listen::limits::GateLimits;
+use tradewind_sidecar::listen::socket::Endpoint;
+use tradewind_sidecar::listen::worker::Workers;
 
 /// Orders that may wait at one node.
 const MAX_ORDERS: usize = 16;
@@ -201,19 +203,22 @@ impl Nodes {
         }
         let shared = Arc::clone(&self.shared);
         self.wait(async move {
-            let listener = Listener::bind(&Endpoint::Tcp(address)).await?;
-            let opened = match listener.endpoint() {
-                Endpoint::Tcp(opened) => *opened,
-                Endpoint::Unix(_) => address,
-            };
-            let door = Http1Door {
-                listener,
+            let mut gate = Gate::new(Workers::start(1)?, GateLimits::default());
+            let door = PlainDoor {
+                endpoint: Endpoint::Tcp(address),
                 limits: Http1Limits::default(),
-                counters: Arc::new(GateCounters::new(0)),
                 entrance: Entrance::open(),
             };
             let pages = control::router(shared);
-            tokio::spawn(serve_http1(door, pages, std::future::pending()));
+            let opened = match gate.open_http1(door, |_worker| pages.clone()).await? {
+                Endpoint::Tcp(opened) => opened,
+                Endpoint::Unix(_) => address,
+            };
+            // It is open for as long as the nodes' runtime lives.
+            tokio::spawn(async move {
+                let _open = gate;
+                std::future::pending::<()>().await;
+            });
             Ok(opened)
         })
     }

@@ -1,8 +1,8 @@
-//! HTTP/1.1: one connection, and the small door of the debug pages and metrics.
+//! HTTP/1.1: one connection that has come through a [`gate`](super::gate::Gate::open_http1).
 //!
-//! That door runs on the control runtime and is not made for speed; it is made so that nobody can exhaust the process
-//! through it. Plain HTTP queries come through a [`gate`](super::gate::Gate::open_http1), on the workers, under the
-//! same bounds with other numbers ([`Http1Limits::query`]).
+//! Two doors speak it, under the same bounds with other numbers: plain HTTP queries ([`Http1Limits::query`]), on the workers,
+//! and the debug pages and metrics ([`Http1Limits::default`]), on a worker of their own. That one is not made for speed; it is
+//! made so that nobody can exhaust the process through it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,27 +21,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time;
 use tower::{Service, ServiceExt};
 
-use super::accept::Acceptor;
 use super::counters::{self, GateCounters, Timed, WorkerGauges};
-use super::drain::DrainReport;
-use super::entrance::{Entrance, Methods};
+use super::entrance::Methods;
 use super::guard;
 use super::loss::Loss;
-use super::porter::{Arrival, Host, SecureDoor};
+use super::porter::{Arrival, Host};
 use super::preface::Opened;
-use super::seats::Seats;
-use super::socket::{Accepted, Listener};
 use super::stranger::{self, Signpost};
-use super::tls::Speaks;
 use super::warden::{self, Call, ConnectionState, Phase, Terms};
 use super::watched::{self, Watched};
-use crate::clock;
-use crate::identity::{Caller, Denied, Pass};
+use crate::identity::{Denied, Pass};
 
 /// Bounds of an HTTP/1.1 door. The first number is that of the debug door, the second that of the query door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +58,6 @@ pub struct Http1Limits {
     pub send_deadline: Duration,
     /// Age at which a connection is closed after the answer in hand; 5 min both.
     pub max_age: Duration,
-    /// Pause after an accept error; 50 ms both.
-    pub accept_backoff: Duration,
-    /// Time for requests in flight at shutdown; 5 s both.
-    pub drain_deadline: Duration,
 }
 
 impl Default for Http1Limits {
@@ -83,8 +71,6 @@ impl Default for Http1Limits {
             request_deadline: Duration::from_secs(5),
             send_deadline: Duration::from_secs(5),
             max_age: Duration::from_mins(5),
-            accept_backoff: Duration::from_millis(50),
-            drain_deadline: Duration::from_secs(5),
         }
     }
 }
@@ -100,130 +86,6 @@ impl Http1Limits {
             request_deadline: Duration::from_millis(500),
             ..Self::default()
         }
-    }
-}
-
-/// An HTTP/1.1 surface.
-#[derive(Debug)]
-pub struct Http1Door {
-    /// Where to listen, already bound.
-    pub listener: Listener,
-    /// Its bounds.
-    pub limits: Http1Limits,
-    /// Where to count; `shed_in_flight` stays at zero, and of workers there is one.
-    pub counters: Arc<GateCounters>,
-    /// Who may do what at it, and what those are told that speak HTTP/2.
-    pub entrance: Entrance,
-}
-
-/// Serves until `shutdown` completes, then lets requests in flight finish up to the drain deadline.
-///
-/// `service` is an `axum::Router` or a tower service over axum's body.
-pub async fn serve_http1<S, F>(door: Http1Door, service: S, shutdown: F) -> DrainReport
-where
-    S: HttpService,
-    F: Future<Output = ()>,
-{
-    let Http1Door {
-        listener,
-        limits,
-        counters,
-        entrance,
-    } = door;
-    let secure = SecureDoor::of(&entrance, Speaks::Http1, &counters);
-    let mut acceptor = Acceptor::new(listener, limits.accept_backoff);
-    let phase = watch::Sender::new(Phase::Serving);
-    let pristine = phase.subscribe();
-    let mut open = JoinSet::new();
-    let seats = Arc::new(Seats::new(limits.max_connections));
-    let gauges = counters
-        .workers
-        .first()
-        .map_or_else(Arc::default, Arc::clone);
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            Some(_ended) = open.join_next() => counters::uncount(&counters.open),
-            accepted = acceptor.next(&counters.accept_errors) => {
-                counters::count(&counters.accepted);
-                let Some(peer) = accepted.peer() else {
-                    continue;
-                };
-                let Some(sitting) = seats.take(peer).counted(&counters) else {
-                    continue;
-                };
-                counters::count(&counters.open);
-                let arrival = Arrival {
-                    pass: entrance.access.pass(Caller::from(peer)),
-                    serial: 0,
-                    phase: pristine.clone(),
-                    state: Arc::clone(&sitting.state),
-                };
-                let host = Http1Host {
-                    service: service.clone(),
-                    limits,
-                    methods: entrance.methods,
-                    counters: Arc::clone(&counters),
-                    gauges: Arc::clone(&gauges),
-                    signpost: entrance.signpost.clone(),
-                };
-                let (secure, access) = (secure.clone(), Arc::clone(&entrance.access));
-                open.spawn(async move {
-                    match accepted {
-                        // Without Nagle's delay where the socket allows it; a gone peer shows at the first read.
-                        Accepted::Tcp(stream) => {
-                            drop(stream.set_nodelay(true));
-                            match secure {
-                                None => host.serve(stream, arrival).await,
-                                Some(secure) => secure.serve(host, stream, (arrival, &access)).await,
-                            }
-                        }
-                        Accepted::Unix(stream) => host.serve(stream, arrival).await,
-                    }
-                    drop(sitting);
-                });
-            }
-        }
-    }
-    drop(acceptor);
-    phase.send_replace(Phase::Draining);
-    drain(open, &phase, limits.drain_deadline, &counters).await
-}
-
-async fn drain(
-    mut open: JoinSet<()>,
-    phase: &watch::Sender<Phase>,
-    deadline: Duration,
-    counters: &GateCounters,
-) -> DrainReport {
-    let started = clock::timer_now();
-    let before = counters::read(&counters.open);
-    let mut cutting = false;
-    let mut timer = pin!(time::sleep(deadline));
-    loop {
-        tokio::select! {
-            ended = open.join_next() => match ended {
-                Some(_ended) => counters::uncount(&counters.open),
-                None => break,
-            },
-            () = &mut timer, if !cutting => {
-                cutting = true;
-                phase.send_replace(Phase::Cutting);
-            }
-        }
-    }
-    let cut = counters::read(&counters.cut);
-    let drained = before.saturating_sub(cut);
-    counters
-        .drained
-        .store(drained, std::sync::atomic::Ordering::Relaxed);
-    DrainReport {
-        drained,
-        cut,
-        workers_stuck: 0,
-        took: started.elapsed(),
     }
 }
 

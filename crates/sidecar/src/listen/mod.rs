@@ -8,8 +8,8 @@
 //! [`counters::GateCounters`] shows what was refused and why.
 //!
 //! Reading order: [`limits`], [`gate`], `porter` (who gets a connection), `seats` (who goes when the gate is full), `connection` (one HTTP/2 connection),
-//! `guard` (one call), `loss` (streams whose callers lose their role), `warden` (age, stalls, drain), [`worker`], [`socket`], [`http1`] (HTTP/1.1: the debug door on the
-//! control runtime, the query door on the workers), `stranger` (who speaks the other of the two protocols).
+//! `guard` (one call), `loss` (streams whose callers lose their role), `warden` (age, stalls, drain), [`worker`], [`socket`], [`http1`] (one HTTP/1.1
+//! connection), `stranger` (who speaks the other of the two protocols).
 //!
 //! `porter` shakes hands where a door speaks [`tls`], and `guard` looks whether a caller may. Not here: anything that knows a
 //! gRPC method by name; what holds for which paths the caller says, see [`entrance::Entrance::methods`].

@@ -20,8 +20,6 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use self::entrances::Entrances;
 use self::manager::Manager;
@@ -35,18 +33,15 @@ use crate::intake::handover::Intake;
 use crate::intake::recent::RecentDecisions;
 use crate::intake::tally::ReportSources;
 use crate::listen::ListenError;
-use crate::listen::counters::GateCounters;
-use crate::listen::drain::DrainReport;
 use crate::listen::entrance::Entrance;
 use crate::listen::gate::{Door, Gate, PlainDoor};
-use crate::listen::http1::{self, Http1Door, Http1Limits};
+use crate::listen::http1::Http1Limits;
 use crate::listen::limits::{self, GateLimits, Limits};
-use crate::listen::socket::{Endpoint, Listener};
+use crate::listen::socket::Endpoint;
 use crate::listen::worker::Workers;
 use crate::log_filter::{LogFilter, Switch};
 use crate::observe::debug;
 use crate::observe::debug::stream;
-use crate::observe::frames::Streams;
 use crate::observe::metrics::Sources;
 use crate::observe::process::Process;
 use crate::observe::recorder;
@@ -193,43 +188,47 @@ async fn serve_for(
     let desk = AdminDesk::new(mailbox.clone(), Arc::clone(&state), Arc::clone(&recent));
     let (admin_gate, admin) =
         admin::open(&settings, desk.clone(), way(doors::Door::Admin), &state).await?;
-    let streams = Arc::new(Streams::default());
-    let mut looking = Vec::new();
-    let debug_way = way(doors::Door::Debug);
-    let debug_door = DebugDoor::open(&settings, debug_way, |counters| {
-        let sources = Sources {
-            state: Arc::clone(&state),
-            workers: desks.decisions,
-            envoys: desks.envoys,
-            reports: ReportSources {
-                workers: desks.reports,
-                intake: Arc::clone(&intake),
-            },
-            probes: Arc::clone(prober.counters()),
-            gate: queries.grpc.counters(),
-            http: queries.http.counters(),
-            debug: counters,
-            admin: admin_gate.counters(),
-            recent,
-            spans: outlets.counters(),
-            process: Process { started_unix_ms },
-            moves: Arc::default(),
-            streams,
-            hosts: settings.debug_hosts.clone().into(),
-            access: Arc::clone(&entrances.access),
-            desk: desk.apart(),
-        };
-        looking.push(tokio::spawn(recorder::record_all(sources.clone())));
-        looking.push(tokio::spawn(stream::encode_all(sources.clone())));
-        looking.push(tokio::spawn(Arc::clone(manager).keep_told(sources.clone())));
-        sources
-    })
-    .await?;
+    let mut debug_gate = debug_gate()?;
+    let sources = Sources {
+        state: Arc::clone(&state),
+        workers: desks.decisions,
+        envoys: desks.envoys,
+        reports: ReportSources {
+            workers: desks.reports,
+            intake: Arc::clone(&intake),
+        },
+        probes: Arc::clone(prober.counters()),
+        gate: queries.grpc.counters(),
+        http: queries.http.counters(),
+        debug: debug_gate.counters(),
+        admin: admin_gate.counters(),
+        recent,
+        spans: outlets.counters(),
+        process: Process { started_unix_ms },
+        moves: Arc::default(),
+        streams: Arc::default(),
+        hosts: settings.debug_hosts.clone().into(),
+        access: Arc::clone(&entrances.access),
+        desk: desk.apart(),
+    };
+    let looking = [
+        tokio::spawn(recorder::record_all(sources.clone())),
+        tokio::spawn(stream::encode_all(sources.clone())),
+        tokio::spawn(Arc::clone(manager).keep_told(sources.clone())),
+    ];
+    let pages = debug::router(sources);
+    let debug_door = PlainDoor {
+        endpoint: Endpoint::Tcp(settings.debug),
+        limits: Http1Limits::default(),
+        entrance: way(doors::Door::Debug),
+    };
+    let opened = debug_gate.open_http1(debug_door, |_worker| pages.clone());
+    let debug = opened.await?;
 
     let running = Running {
         grpc: endpoints,
         http,
-        debug: debug_door.endpoint.clone(),
+        debug,
         admin,
         mailbox: mailbox.clone(),
         state: Arc::clone(&state),
@@ -245,7 +244,8 @@ async fn serve_for(
     manager.stopping().await;
     mailbox.draining();
     tokio::join!(queries.drain(), admin_gate.drain());
-    debug_door.close().await;
+    // Last, so that it can be seen how the others drain.
+    debug_gate.drain().await;
     drop(watch);
     reloader.abort();
     keeper.abort();
@@ -286,45 +286,14 @@ fn files(settings: &Settings) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The debug door, served by a task of the control runtime.
-struct DebugDoor {
-    endpoint: Endpoint,
-    close: oneshot::Sender<()>,
-    task: JoinHandle<DrainReport>,
-}
-
-impl DebugDoor {
-    async fn open(
-        settings: &Settings,
-        entrance: Entrance,
-        sources: impl FnOnce(Arc<GateCounters>) -> Sources,
-    ) -> Result<Self, ListenError> {
-        let listener = Listener::bind(&Endpoint::Tcp(settings.debug)).await?;
-        let endpoint = listener.endpoint().clone();
-        let counters = Arc::new(GateCounters::new(1));
-        let sources = sources(Arc::clone(&counters));
-        let pages = debug::router(sources);
-        let door = Http1Door {
-            listener,
-            limits: Http1Limits::default(),
-            counters,
-            entrance,
-        };
-        let (close, closed) = oneshot::channel::<()>();
-        let task = tokio::spawn(http1::serve_http1(door, pages, async move {
-            drop(closed.await);
-        }));
-        Ok(Self {
-            endpoint,
-            close,
-            task,
-        })
-    }
-
-    async fn close(self) {
-        drop(self.close);
-        drop(self.task.await);
-    }
+/// A gate for the debug door, with a worker of its own: whoever shakes hands there without end, or asks for the dearest pages,
+/// keeps neither what accepts connections waiting nor those who ask where requests go.
+fn debug_gate() -> Result<Gate, ListenError> {
+    let limits = GateLimits {
+        max_connections: Http1Limits::default().max_connections,
+        ..GateLimits::default()
+    };
+    Ok(Gate::new(Workers::start(1)?, limits))
 }
 
 /// The doors that proxies ask at, on the workers: gRPC, and plain HTTP with connections of its own number.
