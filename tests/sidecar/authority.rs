@@ -58,7 +58,7 @@ impl Authority {
     /// A certificate for a name: `spiffe://…`, or that of a host. It ends on the first day of a year.
     pub(crate) fn certify(&self, name: &str, ends: i32) -> Certified {
         self.certify_all(&[name], |params| {
-            params.not_after = date_time_ymd(ends, 1, 1)
+            params.not_after = date_time_ymd(ends, 1, 1);
         })
     }
 
@@ -70,7 +70,7 @@ impl Authority {
 
     fn certify_all(&self, names: &[&str], end: impl FnOnce(&mut CertificateParams)) -> Certified {
         let mut params = CertificateParams::default();
-        let named = |name: &str| {
+        let san = |name: &str| {
             if name.starts_with("spiffe://") {
                 SanType::URI(name.try_into().unwrap())
             } else if let Ok(address) = name.parse() {
@@ -79,7 +79,7 @@ impl Authority {
                 SanType::DnsName(name.try_into().unwrap())
             }
         };
-        params.subject_alt_names = names.iter().map(|name| named(name)).collect();
+        params.subject_alt_names = names.iter().map(|name| san(name)).collect();
         params.not_before = date_time_ymd(2020, 1, 1);
         end(&mut params);
         let key = KeyPair::generate().unwrap();

@@ -263,3 +263,68 @@ async fn what_was_kept_is_checked_again_at_a_start() {
     // No number is given twice.
     server.until("it serves", || server.revision() == 2).await;
 }
+
+#[tokio::test]
+async fn a_text_that_was_signed_anew_was_kept_with_the_signature_of_the_key_that_went() {
+    let (old, new) = (Signer::new(), Signer::new());
+    let files = old.files();
+    let both = || old.setup(&files).also("signed-by", new.public());
+    let server = both().start().await;
+    // The turn of a key, as docs/signing.md has it: pin both, sign anew, unpin the old one.
+    for (name, text) in [
+        ("policy.yaml", fleet::policy("all")),
+        ("topology.yaml", Fleet::usual().text()),
+    ] {
+        new.publish(&files, name, &text, Some(6));
+    }
+    server.signal("HUP");
+    let kept = files.state().join("revisions/00000001.revision");
+    let signature = fs::read_to_string(files.path("policy.yaml.minisig")).unwrap();
+    let line = signature.lines().nth(1).unwrap();
+    server
+        .until("it is kept with the newer one", || {
+            fs::read_to_string(&kept).unwrap().contains(line)
+        })
+        .await;
+    server.kill();
+    // Without the files what is kept must do.
+    files.replace("policy.yaml", "no policy");
+    let server = new.setup(&files).start().await;
+    assert_eq!(
+        (rule(&server).await.as_str(), server.revision()),
+        ("all", 1)
+    );
+    assert!(!server.log().contains("what was kept is lost"));
+}
+
+#[tokio::test]
+async fn a_candidate_was_promoted_past_a_newer_serial_of_what_was_in_force() {
+    let ada = Signer::new();
+    let files = ada.files();
+    let server = ada.setup(&files).start().await;
+    let at = format!("http://{}", server.admin);
+    let mut rollouts = RolloutServiceClient::connect(at).await.unwrap();
+    let text = fleet::policy("tried");
+    let start = StartRolloutRequest {
+        signature: ada.sign(&text, Some(8)),
+        document: text,
+        why: "tests".to_owned(),
+        ..StartRolloutRequest::default()
+    };
+    let answer = rollouts.start(start).await.unwrap();
+    assert_eq!(answer.into_inner().faults, [""; 0]);
+    // The same text with a higher serial says that nothing below it shall come.
+    ada.publish(&files, "policy.yaml", &fleet::policy("all"), Some(9));
+    server.signal("HUP");
+    server
+        .until("the rollout is over", || {
+            let page = server.get("/debug/rollouts").json();
+            page["rollout"].is_null() && page["last"]["why"].to_string().contains("it is older")
+        })
+        .await;
+    assert_eq!(server.count(&refused("older")), 1);
+    assert_eq!(
+        (rule(&server).await.as_str(), server.revision()),
+        ("all", 1)
+    );
+}

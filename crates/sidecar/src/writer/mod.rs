@@ -145,6 +145,7 @@ impl Writer {
         self.take_geo(changed);
         let wanted = self.files.read(&mut self.seals, &self.steward);
         self.step(lifecycle::Event::Read(wanted));
+        self.heed_signatures();
     }
 
     /// Whether the site that this sidecar is said to be at exists, as far as there is a topology to tell.
@@ -230,6 +231,7 @@ impl Writer {
             Event::ApplyPolicy(update, signature, reply) => {
                 let update = self.vouched_policy(update, &signature);
                 let done = self.step(lifecycle::Event::ApplyPolicy(update));
+                self.heed_signatures();
                 if let Some(Reply::Policy(answer)) = done.reply {
                     let is_kept = done.is_kept;
                     drop(reply.send(answer.map(|applied| PolicySet { applied, is_kept })));
@@ -238,6 +240,7 @@ impl Writer {
             Event::ApplyTopology(update, signature, reply) => {
                 let update = self.vouched_topology(update, &signature);
                 let done = self.step(lifecycle::Event::ApplyTopology(update));
+                self.heed_signatures();
                 if let Some(Reply::Topology(answer)) = done.reply {
                     drop(reply.send(answer));
                 }
@@ -302,6 +305,7 @@ impl Writer {
         self.seals.forget_old(&self.steward);
         let wanted = self.files.read_steady(&mut self.seals, &self.steward);
         self.step(lifecycle::Event::Read(wanted));
+        self.heed_signatures();
         self.geo.look();
         tell_all(waiting);
         ControlFlow::Continue(())
@@ -349,6 +353,7 @@ impl Writer {
         reply: oneshot::Sender<Result<RolloutSet, RolloutError>>,
     ) {
         let done = self.step(event);
+        self.heed_signatures();
         if let Some(Reply::Rollout(answer)) = done.reply {
             let is_kept = done.is_kept;
             drop(reply.send(answer.map(|answer| RolloutSet { answer, is_kept })));

@@ -84,7 +84,7 @@ impl Writer {
     }
 
     /// Writes something to disk. What fails is told, and serving goes on.
-    fn write(&self, keep: &Keep) -> bool {
+    pub(super) fn write(&self, keep: &Keep) -> bool {
         let kept = match keep {
             Keep::Revision(revision) => {
                 let Some(history) = &self.history else {

@@ -13,9 +13,11 @@ use crate::writer::Writer;
 use tradewind_engine::document::Code;
 use tradewind_engine::edition::{Texts, Which};
 use tradewind_engine::lifecycle::{
-    Document, PolicyDocument, PolicyUpdate, Steward, Unusable, Update,
+    Document, Event, Keep, PolicyDocument, PolicyUpdate, Rolling, RolloutOrder, Steward, Unusable,
+    Update,
 };
 use tradewind_engine::model::Digest;
+use tradewind_engine::rollout::Order;
 
 /// So many are known before those that nobody needs any more are forgotten.
 const MANY: usize = 256;
@@ -25,6 +27,8 @@ const MANY: usize = 256;
 pub(super) struct Seals {
     keys: Keys,
     known: BTreeMap<Digest, Seal>,
+    /// The texts that have another signature now than they had.
+    renewed: BTreeSet<Digest>,
     state: Arc<State>,
 }
 
@@ -39,6 +43,7 @@ impl Seals {
         Self {
             keys,
             known: BTreeMap::new(),
+            renewed: BTreeSet::new(),
             state,
         }
     }
@@ -75,8 +80,10 @@ impl Seals {
         let seal = self.keys.verify(text, signature)?;
         // An older signature of a text that has a newer one must not lower the serial that others are held against.
         let known = self.known.get(&digest);
-        if known.is_none_or(|known| known.serial <= seal.serial) {
-            self.known.insert(digest, seal);
+        if known.is_none_or(|known| known.serial <= seal.serial)
+            && self.known.insert(digest, seal).is_some()
+        {
+            self.renewed.insert(digest);
         }
         Ok(())
     }
@@ -118,6 +125,11 @@ impl Seals {
             Which::Topology => &texts.topology,
         };
         self.of(text)?.serial
+    }
+
+    /// Whether a text has another signature now than the one it may be kept with.
+    fn is_renewed(&self, text: &str) -> bool {
+        !self.renewed.is_empty() && self.renewed.contains(&Digest::of(text.as_bytes()))
     }
 
     /// Forgets those that nothing the steward remembers is signed by, once there are many.
@@ -170,6 +182,51 @@ pub(super) fn unusable(error: &SealError) -> Unusable {
 }
 
 impl Writer {
+    /// Looks at what signatures have changed, whenever some may have come.
+    pub(super) fn heed_signatures(&mut self) {
+        self.keep_newer_signatures();
+        self.end_outdated_rollout();
+    }
+
+    /// Keeps what is on disk with the newer signatures of its texts. By a key that is unpinned afterwards the older ones would
+    /// count for nothing at the next start, and what was kept would be lost with them.
+    fn keep_newer_signatures(&mut self) {
+        if self.seals.renewed.is_empty() {
+            return;
+        }
+        let revisions = self.steward.revisions().newest_first();
+        let revisions = revisions.filter(|it| {
+            let Texts { policy, topology } = &it.texts;
+            self.seals.is_renewed(policy) || self.seals.is_renewed(topology)
+        });
+        let mut stale: Vec<Keep> = revisions.cloned().map(Keep::Revision).collect();
+        let tried = self.steward.rollout().map(Rolling::record);
+        let tried = tried.filter(|it| self.seals.is_renewed(&it.document));
+        stale.extend(tried.map(|it| Keep::Rollout(Some(Arc::new(it)))));
+        // What a disk does not take is tried again with the next look.
+        if self.history.is_none() || stale.iter().all(|keep| self.write(keep)) {
+            self.seals.renewed.clear();
+        }
+    }
+
+    /// Ends a rollout whose candidate is older by now than what is in force: it would take the place of that when it is promoted.
+    fn end_outdated_rollout(&mut self) {
+        let Some(rolling) = self.steward.rollout().filter(|it| !it.is_shadow) else {
+            return;
+        };
+        let in_force = self.seals.serial_in_force(&self.steward, Which::Policy);
+        let text = rolling.candidate.policy_text();
+        let Err(error) = self.seals.check_age(text, in_force) else {
+            return;
+        };
+        self.seals.count(&error);
+        self.step(Event::OrderRollout(RolloutOrder {
+            order: Order::Abort,
+            who: String::new(),
+            why: error.to_string(),
+        }));
+    }
+
     /// Why a text that is given by a call is not used whatever it says; `None` where it is signed as it must be.
     pub(super) fn unusable(
         &mut self,

@@ -189,7 +189,7 @@ impl Rolling {
     }
 
     /// What is kept of it.
-    fn record(&self) -> RolloutRecord {
+    pub fn record(&self) -> RolloutRecord {
         RolloutRecord {
             document: Arc::clone(self.candidate.policy_text()),
             base: self.base,
