@@ -36,9 +36,9 @@ impl RetryBudget {
     }
 
     /// Looks, once a second, at what was asked and tried again in it. Without a budget everything may be.
-    pub fn step(&mut self, (asked, retried): (u32, u32), budget: Option<Retries>) {
+    pub fn step(&mut self, (asked, retried): (u32, f64), budget: Option<Retries>) {
         let keep = libm::exp(-1.0 / HORIZON_S);
-        let (asked, retried) = (f64::from(asked), f64::from(retried));
+        let asked = f64::from(asked);
         self.granted = self.granted * keep + asked * (1.0 - f64::from(self.withheld) / ALL);
         self.asked = self.asked * keep + asked;
         self.retried = self.retried * keep + retried;
@@ -71,12 +71,12 @@ mod tests {
     /// further attempts in the last ten.
     fn retried(retries: &mut RetryBudget, failing: f64, seconds: u32) -> f64 {
         let mut last = Vec::new();
-        let mut told = 0;
+        let mut told = 0.0;
         for _ in 0..seconds {
             retries.step((1_000, told), Some(BUDGET));
             let granted = 1_000.0 * (1.0 - f64::from(retries.withheld()) / ALL);
-            told = u32::try_from(to_u64(granted * failing * 2.0)).unwrap();
-            last.push(f64::from(told) / 1_000.0);
+            told = granted * failing * 2.0;
+            last.push(told / 1_000.0);
         }
         last.iter().rev().take(10).sum::<f64>() / 10.0
     }
@@ -108,7 +108,7 @@ mod tests {
                 min_per_second: 10.0,
                 ..BUDGET
             };
-            retries.step((5, 5), Some(budget));
+            retries.step((5, 5.0), Some(budget));
             assert_eq!(retries.withheld(), 0);
         }
     }

@@ -32,6 +32,7 @@ mod on_trial;
 mod overload;
 pub mod positions;
 mod recent;
+mod retrying;
 mod room;
 mod round;
 mod seen;
@@ -47,7 +48,6 @@ mod unbelieved;
 
 use std::sync::Arc;
 
-use super::balance::retry_budget::RetryBudget;
 use super::health::blame::Blame;
 use super::health::breaker::Step;
 use super::model::NodeIndex;
@@ -69,6 +69,7 @@ use network::NetworkNotes;
 use node::NodeNotes;
 use positions::{Mapping, Positions};
 use recent::RecentDecisions;
+use retrying::RetryNotes;
 use site::SiteNotes;
 use spell::Spell;
 use terms::Levels;
@@ -107,9 +108,7 @@ pub struct Control {
     ballast: BallastNotes,
     blame: Blame,
     admission: AdmissionNotes,
-    /// Requests decided, and further attempts told of, since the last slow tick.
-    attempts: (u32, u32),
-    retries: RetryBudget,
+    retrying: RetryNotes,
     allowance: Option<Allowance>,
     meter: Meter,
     signals: Signals,
@@ -189,8 +188,7 @@ impl Control {
             ballast: BallastNotes::default(),
             blame: Blame::default(),
             admission: AdmissionNotes::default(),
-            attempts: (0, 0),
-            retries: RetryBudget::default(),
+            retrying: RetryNotes::default(),
             allowance: None,
             meter: Meter::default(),
             signals: Signals::default(),
@@ -306,9 +304,8 @@ impl Control {
             self.last_slow_tick = now;
             let before = self.signals.standing.clone();
             self.learn_and_spill(now, next);
-            let seen = std::mem::take(&mut self.attempts);
             let budget = next.policy.operation().retry_budget;
-            self.retries.step(seen, budget);
+            self.retrying.step(now, budget);
             self.follow_conditions(now, next);
             self.compare_reporters(now);
             terms_changed = self.follow_terms(now, next);
@@ -321,7 +318,7 @@ impl Control {
         let sites = self.site_signals(now, next);
         let readmission = self.admission.readmission();
         let isolated = self.admission.is_isolated();
-        let retries_withheld = self.retries.withheld();
+        let retries_withheld = self.retrying.withheld();
         let turn = overload::turn(now, &nodes, retries_withheld);
         let known = &mut self.signals;
         let races = |nodes: &[NodeSignals]| -> Vec<_> {

@@ -74,6 +74,17 @@ pub(super) enum Claim {
     Repeated,
 }
 
+impl Recent {
+    /// Whether what was told last is the first that was told of it. An answer that is used for several requests has a first
+    /// word of each: the attempt that is no further one.
+    pub(super) fn is_first_word(&self, is_further: bool) -> bool {
+        if self.told.uses > 0 {
+            return !is_further;
+        }
+        self.told.places.count_ones() <= 1 && self.told.twice == 0
+    }
+}
+
 #[cfg(test)]
 impl Recent {
     /// A decision of which nothing but its lane and its time matters.

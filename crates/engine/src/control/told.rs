@@ -28,7 +28,7 @@ impl Control {
         self.recent.insert(self.last_tick, dispatch);
         self.ballast.dispatched(dispatch, affinity);
         self.trying.dispatched(dispatch.is_trial);
-        self.attempts.0 += 1;
+        self.retrying.dispatched();
         if let Some(notes) = self.nodes.get_mut(dispatch.node.get()) {
             notes.dispatched += 1;
             if let Some(sent) = notes.sent.get_mut(usize::from(dispatch.priority.rank())) {
@@ -50,7 +50,11 @@ impl Control {
                 return true;
             }
         };
-        self.attempts.1 += u32::from(outcome.attempt > 1 && recent.is_some());
+        if let Some(recent) = recent {
+            let is_further = outcome.attempt > 1;
+            let word = (recent.is_first_word(is_further), is_further);
+            self.retrying.told(now, outcome.reporter, word);
+        }
         let bearing = self.bearing(now, outcome, recent, next);
         if let (Some(cohorts), Some(recent)) = (&mut self.cohorts, recent) {
             cohorts.outcome(now, &recent, (outcome, bearing));
