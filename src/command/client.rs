@@ -11,7 +11,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use super::keys::{Bearer, KeyArgs, KeyError, Tls};
+use super::keys::{Bearer, KeyArgs, KeyError, Scheme, Tls};
 use crate::sidecar::wire::proto::decision_service_client::DecisionServiceClient;
 
 /// How long to wait for a connection.
@@ -20,10 +20,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a sidecar listens: `HOST:PORT` or `unix:PATH`.
+/// Where a sidecar listens: `HOST:PORT`, with `http://` or `https://` before it or not, or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     text: String,
+    scheme: Scheme,
+    /// What the channel is made with. TLS is the connector's business.
     uri: String,
 }
 
@@ -32,7 +34,7 @@ pub struct Server {
 #[non_exhaustive]
 pub enum ServerError {
     /// Not an address.
-    #[error("`{value}` is not a server, must be HOST:PORT or unix:PATH")]
+    #[error("`{value}` is not a server, must be HOST:PORT, https://HOST:PORT or unix:PATH")]
     Address {
         /// What was given.
         value: String,
@@ -112,24 +114,24 @@ impl FromStr for Server {
         let bad = || ServerError::Address {
             value: text.chars().take(80).collect(),
         };
-        let uri = match text.strip_prefix("unix:") {
-            Some("" | "//") => return Err(bad()),
-            Some(_) => text.to_owned(),
-            None => {
-                let bare = text.strip_prefix("http://");
-                let address = bare.unwrap_or(text);
-                let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
-                let port_is_good = port.parse::<u16>().is_ok_and(|port| port > 0);
-                if host.is_empty() || host.contains('/') || !port_is_good {
-                    return Err(bad());
-                }
-                format!("http://{address}")
+        let (scheme, rest) = Scheme::split(text);
+        let uri = if scheme == Scheme::Unix {
+            if matches!(rest, "" | "//") {
+                return Err(bad());
             }
+            text.to_owned()
+        } else {
+            let (host, port) = rest.rsplit_once(':').ok_or_else(bad)?;
+            let port_is_good = port.parse::<u16>().is_ok_and(|port| port > 0);
+            if host.is_empty() || host.contains('/') || !port_is_good {
+                return Err(bad());
+            }
+            format!("http://{rest}")
         };
         // Whatever is left to be wrong with it is found here, not when it is used.
         Endpoint::from_shared(uri.clone()).map_err(|_| bad())?;
         let text = text.to_owned();
-        Ok(Self { text, uri })
+        Ok(Self { text, scheme, uri })
     }
 }
 
@@ -172,7 +174,8 @@ impl Connection {
             Option<Tls>,
         ) -> Result<Channel, tonic::transport::Error>,
     ) -> Result<Self, ServerError> {
-        let keys = keys.read(b"h2")?;
+        let (_, address) = Scheme::split(&server.text);
+        let keys = keys.read((server.scheme, address), b"h2")?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -186,9 +189,7 @@ impl Connection {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .tcp_nodelay(true);
-        // Who comes by a Unix socket is known by the system, and nobody listens on the way.
-        let tls = keys.tls.filter(|_| !server.uri.starts_with("unix:"));
-        let channel = connect(&runtime, &endpoint, tls).map_err(failed)?;
+        let channel = connect(&runtime, &endpoint, keys.tls).map_err(failed)?;
         let token = keys.authorization.as_ref().map(|value| {
             let token = MetadataValue::<Ascii>::try_from(value.as_bytes());
             token.map_err(|_| ServerError::Address {
@@ -249,6 +250,7 @@ mod tests {
             "[::1]:7070",
             "edge.example.net:7070",
             "http://127.0.0.1:7070",
+            "https://edge.example.net:7070",
             "unix:/run/tradewind.sock",
         ] {
             assert_eq!(good.parse::<Server>().unwrap().to_string(), good);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,14 +68,74 @@ pub struct KeyArgs {
         help_heading = "Being let in"
     )]
     pub token_file: Option<PathBuf>,
+    /// Send the token without TLS too, to other hosts than this one
+    #[arg(long, requires = "token_file", help_heading = "Being let in")]
+    pub insecure_token: bool,
 }
 
 /// Why a command cannot show what it is to show.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {what}", path.display())]
-pub struct KeyError {
-    path: PathBuf,
-    what: String,
+pub enum KeyError {
+    /// A file that cannot be used.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// TLS, and nobody who is believed.
+    #[error(
+        "https://{address} is to be spoken to with TLS, and nothing says whose certificates to believe there: give --tls-ca FILE"
+    )]
+    NoIssuers {
+        /// The door.
+        address: String,
+    },
+    /// No TLS, and somebody who is believed.
+    #[error(
+        "http://{address} is to be spoken to without TLS, and --tls-ca (or TRADEWIND_TLS_CA) is given, which is for TLS: must be https:// or without --tls-ca"
+    )]
+    Plain {
+        /// The door.
+        address: String,
+    },
+    /// A token that everybody on the way could read.
+    #[error(
+        "the token of --token-file would go to {address} without TLS, where others can read it on the way: give --tls-ca FILE, ask on that host (127.0.0.1, unix:PATH, or through ssh -L), or give --insecure-token"
+    )]
+    OpenToken {
+        /// The door.
+        address: String,
+    },
+}
+
+/// What an address says of how its door is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// `unix:`, where nobody is on the way.
+    Unix,
+    /// `http://`: without TLS.
+    Http,
+    /// `https://`: with TLS.
+    Https,
+    /// Nothing: with TLS where somebody is given who is believed.
+    Unsaid,
+}
+
+impl Scheme {
+    /// The scheme at the beginning of an address, and what is behind it.
+    pub(super) fn split(text: &str) -> (Self, &str) {
+        let known = [
+            ("unix:", Self::Unix),
+            ("http://", Self::Http),
+            ("https://", Self::Https),
+        ];
+        let found = known
+            .into_iter()
+            .find_map(|(begins, scheme)| Some((scheme, text.strip_prefix(begins)?)));
+        found.unwrap_or((Self::Unsaid, text))
+    }
 }
 
 /// Both of it, read.
@@ -86,9 +147,25 @@ pub(super) struct Keys {
 }
 
 impl KeyArgs {
-    /// Reads the files.
-    pub(super) fn read(&self, speaks: &[u8]) -> Result<Keys, KeyError> {
-        let tls = self.tls_ca.as_deref().map(|path| self.tls(path, speaks));
+    /// Reads the files, for a door at `HOST:PORT` (a path for [`Scheme::Unix`]) at which `speaks` is spoken.
+    pub(super) fn read(
+        &self,
+        (scheme, address): (Scheme, &str),
+        speaks: &[u8],
+    ) -> Result<Keys, KeyError> {
+        let address = || address.to_owned();
+        let issuers = match (scheme, self.tls_ca.as_deref()) {
+            // Who comes by a Unix socket is known by the system, and nobody listens on the way.
+            (Scheme::Unix, _) => None,
+            (Scheme::Https, None) => return Err(KeyError::NoIssuers { address: address() }),
+            (Scheme::Http, Some(_)) => return Err(KeyError::Plain { address: address() }),
+            (Scheme::Http | Scheme::Https | Scheme::Unsaid, issuers) => issuers,
+        };
+        let is_private = scheme == Scheme::Unix || issuers.is_some() || is_loopback(&address());
+        if self.token_file.is_some() && !is_private && !self.insecure_token {
+            return Err(KeyError::OpenToken { address: address() });
+        }
+        let tls = issuers.map(|path| self.tls(path, speaks));
         let authorization = self.token_file.as_deref().map(read_token);
         Ok(Keys {
             tls: tls.transpose()?,
@@ -124,8 +201,23 @@ impl KeyArgs {
     }
 }
 
+/// The host of `HOST:PORT`, without the brackets of an IPv6 address.
+fn host_of(address: &str) -> &str {
+    let host = address
+        .rsplit_once(':')
+        .map_or(address, |(host, _port)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether a door is surely on this host.
+fn is_loopback(address: &str) -> bool {
+    let host = host_of(address);
+    let is_own = |address: IpAddr| address.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_own)
+}
+
 fn wrong(path: &Path, what: &dyn ToString) -> KeyError {
-    KeyError {
+    KeyError::File {
         path: path.to_owned(),
         what: what.to_string(),
     }
@@ -169,11 +261,7 @@ pub(super) struct Tls {
 impl Tls {
     /// Connects to `HOST:PORT`.
     pub(super) async fn connect(&self, address: &str) -> io::Result<TlsStream<TcpStream>> {
-        let host = address
-            .rsplit_once(':')
-            .map_or(address, |(host, _port)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = self.name.as_deref().unwrap_or(host).to_owned();
+        let name = self.name.as_deref().unwrap_or(host_of(address)).to_owned();
         let bad = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let name = ServerName::try_from(name).map_err(bad)?;
         let stream = TcpStream::connect(address).await?;
@@ -223,6 +311,59 @@ impl Interceptor for Bearer {
 mod tests {
     use super::*;
 
+    const HERE: (Scheme, &str) = (Scheme::Unsaid, "127.0.0.1:7072");
+
+    #[test]
+    fn a_token_went_over_the_network_for_everybody_to_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        fs::write(&token, "secret-of-many-letters\n").unwrap();
+        let args = KeyArgs {
+            token_file: Some(token),
+            ..KeyArgs::default()
+        };
+        for there in ["edge-7:7072", "10.0.0.7:7072", "[2001:db8::1]:7072"] {
+            let refused = args.read((Scheme::Unsaid, there), b"h2").unwrap_err();
+            let said = refused.to_string();
+            assert!(
+                said.contains("without TLS") && said.contains(there),
+                "{said}"
+            );
+            let on_purpose = KeyArgs {
+                insecure_token: true,
+                ..args.clone()
+            };
+            assert!(on_purpose.read((Scheme::Http, there), b"h2").is_ok());
+        }
+        for here in [
+            "127.0.0.1:7072",
+            "[::1]:7072",
+            "localhost:7072",
+            "127.3.2.1:1",
+        ] {
+            assert!(args.read((Scheme::Http, here), b"h2").is_ok(), "{here}");
+        }
+        assert!(args.read((Scheme::Unix, "/run/a.sock"), b"h2").is_ok());
+    }
+
+    #[test]
+    fn an_address_says_whether_tls_is_meant() {
+        let without = KeyArgs::default();
+        let refused = without.read((Scheme::Https, "edge-7:7072"), b"h2");
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("--tls-ca"), "{said}");
+        let with = KeyArgs {
+            tls_ca: Some("/nowhere/ca.pem".into()),
+            ..KeyArgs::default()
+        };
+        let refused = with.read((Scheme::Http, "edge-7:7072"), b"h2");
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("without TLS"), "{said}");
+        // Nothing is read for a socket on this host.
+        assert!(with.read((Scheme::Unix, "/run/a.sock"), b"h2").is_ok());
+        assert!(with.read((Scheme::Https, "edge-7:7072"), b"h2").is_err());
+    }
+
     #[test]
     fn what_cannot_be_shown_is_told_with_its_file() {
         let dir = tempfile::tempdir().unwrap();
@@ -232,7 +373,7 @@ mod tests {
             token_file: Some(empty.clone()),
             ..KeyArgs::default()
         };
-        let error = args.read(b"h2").unwrap_err().to_string();
+        let error = args.read(HERE, b"h2").unwrap_err().to_string();
         assert!(
             error.ends_with("empty: is empty, must hold a token"),
             "{error}"
@@ -241,7 +382,7 @@ mod tests {
             tls_ca: Some(empty),
             ..KeyArgs::default()
         };
-        let error = args.read(b"h2").unwrap_err().to_string();
+        let error = args.read(HERE, b"h2").unwrap_err().to_string();
         assert!(error.contains("holds no certificate"), "{error}");
         let token = dir.path().join("token");
         fs::write(&token, "secret-of-many-letters\n").unwrap();
@@ -249,7 +390,7 @@ mod tests {
             token_file: Some(token),
             ..KeyArgs::default()
         };
-        let shown = args.read(b"h2").unwrap().authorization.unwrap();
+        let shown = args.read(HERE, b"h2").unwrap().authorization.unwrap();
         assert_eq!(shown, "Bearer secret-of-many-letters");
         assert!(shown.is_sensitive());
     }

@@ -8,6 +8,7 @@ use super::{Exit, log_filter};
 use crate::sidecar::listen::socket::Endpoint;
 use crate::sidecar::serve::{self, Running};
 use crate::sidecar::settings::{Args, Settings};
+use crate::sidecar::state::doors::Door;
 use crate::sidecar::view::words;
 
 /// Serves until told to stop. `program` is how the command was called, for the line to paste.
@@ -27,12 +28,14 @@ pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
     };
     let log = log_filter::begin(filter, settings.log_format, colour);
     let is_example = settings.is_example();
+    let tls = settings.tls.as_ref();
+    let secure = tls.map_or_else(Vec::new, |tls| tls.doors.clone());
     let served = serve::run(settings, log, |running| {
         // Nobody may be reading; serving does not depend on it.
         drop(announce(
             &mut io::stdout().lock(),
             running,
-            (program, is_example),
+            (program, is_example, &secure),
         ));
     });
     served.unwrap_or_else(|error| complain(&error, Exit::Refused))
@@ -64,7 +67,7 @@ fn complain(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
 fn announce(
     out: &mut impl Write,
     running: &Running,
-    (program, is_example): (&Path, bool),
+    (program, is_example, secure): (&Path, bool, &[Door]),
 ) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     match running.state.published.load().as_deref() {
@@ -89,9 +92,15 @@ fn announce(
         )?,
     }
     let debug = &running.debug;
-    let speaks_tls = running.state.credentials.load().tls.is_some();
-    let scheme = if speaks_tls { "https" } else { "http" };
-    writeln!(out, "  console  {scheme}://{debug}/")?;
+    let scheme = |door| {
+        if secure.contains(&door) {
+            "https"
+        } else {
+            "http"
+        }
+    };
+    let of_pages = scheme(Door::Debug);
+    writeln!(out, "  console  {of_pages}://{debug}/")?;
     for endpoint in &running.grpc {
         writeln!(out, "  gRPC     {endpoint}")?;
     }
@@ -99,14 +108,15 @@ fn announce(
         Endpoint::Tcp(address) => {
             writeln!(
                 out,
-                "  HTTP     {scheme}://{address}/v1/route  /v1/outcomes"
+                "  HTTP     {}://{address}/v1/route  /v1/outcomes",
+                scheme(Door::Http)
             )?;
         }
         Endpoint::Unix(_) => writeln!(out, "  HTTP     {}", running.http)?,
     }
     writeln!(
         out,
-        "  debug    {scheme}://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
+        "  debug    {of_pages}://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
     )?;
     writeln!(out, "  admin    {}", running.admin)?;
     let client = if is_example {
@@ -121,15 +131,17 @@ fn announce(
         .or(running.grpc.first())
     {
         writeln!(out, "\nAsk it where a request goes, and why:")?;
+        let needs_tls = secure.contains(&Door::Grpc) && matches!(endpoint, Endpoint::Tcp(_));
+        let tls = if needs_tls { " --tls-ca FILE" } else { "" };
         writeln!(
             out,
-            "  {} route https://www.example.com/video/1.mp4 --client {client} --server {endpoint} --explain",
+            "  {} route https://www.example.com/video/1.mp4 --client {client} --server {endpoint}{tls} --explain",
             program.display()
         )?;
     }
     writeln!(
         out,
-        "  curl '{scheme}://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"
+        "  curl '{of_pages}://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"
     )?;
     out.flush()
 }

@@ -337,6 +337,28 @@ async fn a_change_is_recorded_with_who_has_proven_to_make_it() {
 }
 
 #[tokio::test]
+async fn what_serve_prints_of_its_debug_door_was_no_address_for_the_commands() {
+    let world = World::new();
+    let server = world.setup("debug").start_unready().await;
+    let (ca, secret) = (world.files.path("ca.pem"), world.files.path("secret"));
+    fs::write(&secret, token(Role::Observe)).unwrap();
+    let run = |more: &[&std::path::Path]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        let door = format!("https://{}", server.debug);
+        command.args(["status", "--debug", &door]);
+        command.arg("--token-file").arg(&secret).args(more);
+        let command = command.env_clear().output().unwrap();
+        String::from_utf8_lossy(&command.stdout).into_owned()
+            + &String::from_utf8_lossy(&command.stderr)
+    };
+    let name = ["--tls-name", "localhost", "--tls-ca"].map(std::path::Path::new);
+    let said = run(&[&name[..], &[&ca]].concat());
+    assert!(said.contains("Is it up? Yes."), "{said}");
+    let said = run(&[]);
+    assert!(said.contains("give --tls-ca FILE"), "{said}");
+}
+
+#[tokio::test]
 async fn a_door_on_the_network_is_not_opened_before_somebody_may_use_it() {
     let (status, said) = Setup::example()
         .with("admin", "0.0.0.0:0")

@@ -37,7 +37,7 @@ const MAX_ANSWER_BYTES: usize = 128 << 20;
 /// Where to look.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DoorArgs {
-    /// The sidecar's debug door, HOST:PORT or <http://HOST:PORT>
+    /// The sidecar's debug door, HOST:PORT, <http://HOST:PORT> or <https://HOST:PORT>
     #[arg(
         long = "debug",
         value_name = "ADDRESS",
@@ -110,7 +110,9 @@ impl Door {
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Self {
             runtime: runtime.map_err(DoorError::Runtime)?,
-            keys: args.keys.read(b"http/1.1")?,
+            keys: args
+                .keys
+                .read((args.address.scheme(), args.address.as_str()), b"http/1.1")?,
             address: args.address.clone(),
         })
     }

@@ -9,21 +9,29 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::clean::plain;
-use crate::command::keys::KeyError;
+use crate::command::keys::{KeyError, Scheme};
 use crate::engine::model::printable;
 use crate::sidecar::observe::version;
 
 /// Longest text shown of an answer that is an error, in characters.
 const MAX_WORDS: usize = 600;
 
-/// Where a debug door is: `HOST:PORT`.
+/// Where a debug door is: `HOST:PORT`, with `http://` or `https://` before it or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(String);
+pub struct Address {
+    scheme: Scheme,
+    address: String,
+}
 
 impl Address {
     /// As a socket and a `Host` take it.
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.address
+    }
+
+    /// What it says of TLS.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme
     }
 }
 
@@ -31,8 +39,8 @@ impl FromStr for Address {
     type Err = DoorError;
 
     fn from_str(text: &str) -> Result<Self, DoorError> {
-        let bare = text.strip_prefix("http://");
-        let bare = bare.unwrap_or(text);
+        // There is no debug door at a Unix socket; what begins so is no address below.
+        let (scheme, bare) = Scheme::split(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
         let authority = bare.parse::<http::uri::Authority>().ok();
         let is_good = |authority: &http::uri::Authority| {
@@ -40,7 +48,11 @@ impl FromStr for Address {
             has_port && !authority.host().is_empty() && !authority.as_str().contains('@')
         };
         let authority = authority.filter(is_good);
-        let address = authority.map(|authority| Self(authority.to_string()));
+        let authority = authority.filter(|_| scheme != Scheme::Unix);
+        let address = authority.map(|authority| Self {
+            scheme,
+            address: authority.to_string(),
+        });
         address.ok_or_else(|| DoorError::Address {
             value: printable(text, 80),
         })
@@ -49,7 +61,7 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.address)
     }
 }
 
@@ -183,6 +195,7 @@ mod tests {
             ("127.0.0.1:7071", "127.0.0.1:7071"),
             ("http://[::1]:7071/", "[::1]:7071"),
             ("http://localhost:80", "localhost:80"),
+            ("https://edge-7:7071/", "edge-7:7071"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), door);
         }
@@ -191,7 +204,7 @@ mod tests {
             "7071",
             "localhost",
             "a:0",
-            "https://a:1",
+            "ftp://a:1",
             "u@a:1",
             "unix:/x",
             "http://a:1/x",
