@@ -92,14 +92,7 @@ fn announce(
         )?,
     }
     let debug = &running.debug;
-    let scheme = |door| {
-        if secure.contains(&door) {
-            "https"
-        } else {
-            "http"
-        }
-    };
-    let of_pages = scheme(Door::Debug);
+    let of_pages = scheme(secure, Door::Debug);
     writeln!(out, "  console  {of_pages}://{debug}/")?;
     for endpoint in &running.grpc {
         writeln!(out, "  gRPC     {endpoint}")?;
@@ -109,7 +102,7 @@ fn announce(
             writeln!(
                 out,
                 "  HTTP     {}://{address}/v1/route  /v1/outcomes",
-                scheme(Door::Http)
+                scheme(secure, Door::Http)
             )?;
         }
         Endpoint::Unix(_) => writeln!(out, "  HTTP     {}", running.http)?,
@@ -119,6 +112,25 @@ fn announce(
         "  debug    {of_pages}://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
     )?;
     writeln!(out, "  admin    {}", running.admin)?;
+    announce_questions(out, running, (program, is_example, secure))?;
+    out.flush()
+}
+
+/// What an address of a door begins with.
+fn scheme(secure: &[Door], door: Door) -> &'static str {
+    if secure.contains(&door) {
+        "https"
+    } else {
+        "http"
+    }
+}
+
+/// Says how to ask what is served, in lines to paste.
+fn announce_questions(
+    out: &mut impl Write,
+    running: &Running,
+    (program, is_example, secure): (&Path, bool, &[Door]),
+) -> io::Result<()> {
     let client = if is_example {
         "198.18.0.1"
     } else {
@@ -139,9 +151,9 @@ fn announce(
             program.display()
         )?;
     }
+    let (scheme, debug) = (scheme(secure, Door::Debug), &running.debug);
     writeln!(
         out,
-        "  curl '{of_pages}://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"
-    )?;
-    out.flush()
+        "  curl '{scheme}://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"
+    )
 }

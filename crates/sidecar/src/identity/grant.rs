@@ -1,14 +1,12 @@
 //! Grants: which callers have which roles, as the operator says.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use tradewind_engine::model::printable;
 
 use super::caller::{Caller, MAX_NAME_BYTES};
-use super::peer::Peer;
+use super::peer::{FORMS, Peer, Peers};
 use super::role::{Role, Roles};
 
 /// How many characters of what is wrong are repeated.
@@ -21,13 +19,9 @@ pub enum Grantee {
     Anyone,
     /// Processes of this host, by its loopback addresses.
     Loopback,
-    /// Processes of this host, by a Unix socket.
-    Unix,
-    /// Those of them that this user runs.
-    User(u32),
-    /// Addresses of a network.
-    Network(IpNet),
-    /// Who has proven a name: `spiffe://…`, `dns:…`, `token:…`. One that ends in `/*` is of all names that begin so.
+    /// Who comes from there.
+    Peers(Peers),
+    /// Who has proven a name: `spiffe://…`, `dns:…`, `token:…`. Of `spiffe://…/*` it is all names that begin so.
     Name(Box<str>),
 }
 
@@ -48,10 +42,15 @@ pub enum NoGrant {
     Form(String),
     /// Nobody is called so.
     #[error(
-        "`{0}` is nobody, must be `anyone`, `loopback`, `unix`, `uid:NUMBER`, an address or a network like 10.0.0.0/8, \
-         `spiffe://TRUST_DOMAIN/PATH` (or `/*` at its end), `dns:NAME` or `token:NAME`"
+        "`{0}` is nobody, must be `anyone`, `loopback`, {FORMS}, `spiffe://TRUST_DOMAIN/PATH` (or `/*` at its end), `dns:NAME` or \
+         `token:NAME`"
     )]
     Grantee(String),
+    /// A star that would be taken for itself.
+    #[error(
+        "`{0}` has a `*` that stands for nothing, must be one at most, for all of `spiffe://TRUST_DOMAIN/PATH/*`"
+    )]
+    Star(String),
     /// No such role.
     #[error(
         "`{word}` is no role in `{grant}`, must be `ask`, `tell`, `observe`, `operate`, `publish`, several with commas, `all` or `none`"
@@ -75,42 +74,44 @@ impl FromStr for Grant {
             word: printable(word, MAX_SHOWN),
             grant: printable(text, MAX_SHOWN),
         })?;
-        let to = Grantee::read(who.trim());
-        let to = to.ok_or_else(|| NoGrant::Grantee(printable(who, MAX_SHOWN)))?;
+        let to = Grantee::read(who.trim())?;
         Ok(Self { to, roles })
     }
 }
 
 impl Grantee {
-    fn read(text: &str) -> Option<Self> {
+    fn read(text: &str) -> Result<Self, NoGrant> {
         match text {
-            "anyone" => return Some(Self::Anyone),
-            "loopback" => return Some(Self::Loopback),
-            "unix" => return Some(Self::Unix),
+            "anyone" => return Ok(Self::Anyone),
+            "loopback" => return Ok(Self::Loopback),
             _ => {}
         }
-        if let Some(uid) = text.strip_prefix("uid:") {
-            return uid.parse().ok().map(Self::User);
+        let nobody = || NoGrant::Grantee(printable(text, MAX_SHOWN));
+        let rest = ["spiffe://", "dns:", "token:"]
+            .iter()
+            .find_map(|kind| text.strip_prefix(kind));
+        let Some(rest) = rest else {
+            return text.parse().map(Self::Peers).map_err(|_| nobody());
+        };
+        if rest.is_empty() || rest == "*" || text.len() > MAX_NAME_BYTES {
+            return Err(nobody());
         }
-        let has_name = ["spiffe://", "dns:", "token:"].iter().any(|kind| {
-            let rest = text.strip_prefix(kind);
-            rest.is_some_and(|rest| !rest.is_empty() && rest != "*")
-        });
-        if has_name && text.len() <= MAX_NAME_BYTES {
-            return Some(Self::Name(text.into()));
+        let literal = match text.strip_suffix("/*") {
+            Some(root) if root.starts_with("spiffe://") => root,
+            _ => text,
+        };
+        if literal.contains('*') {
+            return Err(NoGrant::Star(printable(text, MAX_SHOWN)));
         }
-        let address = text.parse::<IpAddr>().map(IpNet::from);
-        let network = address.or_else(|_| text.parse::<IpNet>()).ok()?;
-        Some(Self::Network(network.trunc()))
+        Ok(Self::Name(text.into()))
     }
 
     /// Whether a caller is one of those.
     pub fn is(&self, caller: &Caller) -> bool {
         match (self, caller.peer) {
-            (Self::Anyone, _) | (Self::Unix, Peer::Unix(_)) => true,
+            (Self::Anyone, _) => true,
             (Self::Loopback, Peer::Ip(address)) => address.is_loopback(),
-            (Self::User(user), Peer::Unix(uid)) => uid == Some(*user),
-            (Self::Network(network), Peer::Ip(address)) => network.contains(&address),
+            (Self::Peers(peers), peer) => peers.has(peer),
             (Self::Name(name), _) => caller.names.iter().any(|own| covers(name, own)),
             _ => false,
         }
@@ -120,14 +121,14 @@ impl Grantee {
     fn is_of_loopback(&self) -> bool {
         match self {
             Self::Loopback => true,
-            Self::Network(network) => network.addr().is_loopback(),
-            _ => false,
+            Self::Peers(peers) => peers.are_of_loopback(),
+            Self::Anyone | Self::Name(_) => false,
         }
     }
 
     /// Whether it speaks of processes of this host by a Unix socket.
     fn is_of_unix(&self) -> bool {
-        matches!(self, Self::Unix | Self::User(_))
+        matches!(self, Self::Peers(peers) if peers.are_of_unix())
     }
 
     /// Whether somebody beyond this host may be meant.
@@ -137,7 +138,7 @@ impl Grantee {
 
     /// Whether who is meant has proven something.
     pub fn is_proven(&self) -> bool {
-        matches!(self, Self::Name(_) | Self::User(_))
+        matches!(self, Self::Name(_) | Self::Peers(Peers::User(_)))
     }
 }
 
@@ -154,9 +155,7 @@ impl fmt::Display for Grantee {
         match self {
             Self::Anyone => f.write_str("anyone"),
             Self::Loopback => f.write_str("loopback"),
-            Self::Unix => f.write_str("unix"),
-            Self::User(uid) => write!(f, "uid:{uid}"),
-            Self::Network(network) => write!(f, "{network}"),
+            Self::Peers(peers) => write!(f, "{peers}"),
             Self::Name(name) => f.write_str(name),
         }
     }
@@ -180,7 +179,7 @@ pub fn with_defaults(given: Vec<Grant>) -> Vec<Grant> {
         all.push(all_to(Grantee::Loopback));
     }
     if !given.iter().any(|grant| grant.to.is_of_unix()) {
-        all.push(all_to(Grantee::Unix));
+        all.push(all_to(Grantee::Peers(Peers::Unix)));
     }
     all.extend(given);
     all
@@ -227,6 +226,13 @@ mod tests {
             assert_eq!(text.parse::<Grant>().unwrap().to_string(), text);
         }
         assert_eq!(
+            "::ffff:10.0.0.0/104=ask"
+                .parse::<Grant>()
+                .unwrap()
+                .to_string(),
+            "10.0.0.0/8=ask"
+        );
+        assert_eq!(
             "10.1.2.3/8=ask".parse::<Grant>().unwrap().to_string(),
             "10.0.0.0/8=ask"
         );
@@ -241,6 +247,12 @@ mod tests {
             ("token:*=ask", "is nobody"),
             ("uid:root=ask", "is nobody"),
             ("unix=ask,admin", "`admin` is no role"),
+            ("dns:a*=ask", "has a `*` that stands for nothing"),
+            ("dns:*.edge.example=ask", "has a `*`"),
+            ("token:ci/*=ask", "has a `*`"),
+            ("spiffe://a/proxy*=ask", "has a `*`"),
+            ("spiffe://*/ops=ask", "has a `*`"),
+            ("spiffe://a/*/*=ask", "has a `*`"),
         ] {
             let error = text.parse::<Grant>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
@@ -275,6 +287,5 @@ mod tests {
         assert!(!of("spiffe://a/*", "spiffe://ab/ops"));
         assert!(!of("spiffe://a/ops", "spiffe://a/ops2"));
         assert!(!of("token:ci", "dns:ci"));
-        assert!(!of("dns:a*", "dns:ab"), "a star counts behind a slash only");
     }
 }

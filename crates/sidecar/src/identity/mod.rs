@@ -17,6 +17,6 @@ pub mod tokens;
 pub use access::{Access, Denied, Pass};
 pub use caller::Caller;
 pub use grant::{Grant, Grantee};
-pub use peer::Peer;
+pub use peer::{Peer, Peers};
 pub use proof::Proof;
 pub use role::{Role, Roles};

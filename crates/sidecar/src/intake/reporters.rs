@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::identity::Caller;
-use crate::identity::reporter::{Identity, Trusted};
+use crate::identity::Peers;
+use crate::identity::reporter::Identity;
 use tradewind_engine::signal::observation::Reporter;
 
 /// Reporters told apart.
@@ -57,7 +58,7 @@ pub struct Grant {
 #[derive(Debug)]
 pub struct Reporters {
     quota: Quota,
-    trusted: Vec<Trusted>,
+    trusted: Vec<Peers>,
     seats: Mutex<Seats>,
 }
 
@@ -83,7 +84,7 @@ struct Bucket {
 
 impl Reporters {
     /// Nobody yet. Peers of `trusted` are as many reporters as they give names.
-    pub fn new(quota: Quota, trusted: Vec<Trusted>) -> Self {
+    pub fn new(quota: Quota, trusted: Vec<Peers>) -> Self {
         Self {
             quota,
             trusted,
@@ -280,7 +281,7 @@ mod tests {
             "::1",
             "fd00::/8",
         ] {
-            assert!(good.parse::<Trusted>().is_ok(), "{good}");
+            assert!(good.parse::<Peers>().is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -290,7 +291,7 @@ mod tests {
             "10.0.0.0/33",
             "10.0.0.1:80",
         ] {
-            assert!(bad.parse::<Trusted>().is_err(), "{bad}");
+            assert!(bad.parse::<Peers>().is_err(), "{bad}");
         }
     }
 

@@ -30,7 +30,7 @@ use crate::doors::envoy::subscribers::Subscribers;
 use crate::doors::grpc;
 use crate::doors::http::HttpDesk;
 use crate::doors::unary::{AnswerBody, Shortcut};
-use crate::identity::reporter::Trusted;
+use crate::identity::Peers;
 use crate::intake::counters::DecisionCounters;
 use crate::intake::decider::Decider;
 use crate::intake::feedback::{self, Feedback};
@@ -71,7 +71,7 @@ impl Desks {
     pub(super) fn new(
         workers: usize,
         (state, recent): (&Arc<State>, &Arc<RecentDecisions>),
-        trusted: Vec<Trusted>,
+        trusted: Vec<Peers>,
     ) -> Self {
         // Process id and start time: enough to tell apart the processes whose decisions one may look up together.
         let [.., high, low] = (u64::from(std::process::id()) ^ clock::unix_ms()).to_be_bytes();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::here::Here;
 use super::otlp::{Otlp, Standard};
-use crate::identity::reporter::Trusted;
+use crate::identity::Peers;
 use crate::listen::socket::Endpoint;
 use crate::signing::Keys;
 
@@ -47,7 +47,7 @@ pub(super) fn keys(given: &[String], has_files: bool, faults: &mut Faults) -> Ke
     keys
 }
 
-pub(super) fn trusted(given: &[String], faults: &mut Faults) -> Vec<Trusted> {
+pub(super) fn trusted(given: &[String], faults: &mut Faults) -> Vec<Peers> {
     let read = given.iter().filter_map(|text| match text.parse() {
         Ok(peer) => Some(peer),
         Err(error) => {

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::identity::Grant;
-use crate::identity::reporter::Trusted;
+use crate::identity::Peers;
 use crate::listen::limits::GateLimits;
 use crate::listen::socket::Endpoint;
 use crate::listen::worker;
@@ -80,7 +80,7 @@ pub struct Settings {
     /// How often all files are looked at.
     pub poll: DurationMs,
     /// Peers whose reporters are told apart by the names they give.
-    pub trusted_reporters: Vec<Trusted>,
+    pub trusted_reporters: Vec<Peers>,
     /// Names that the debug door is asked by, beside addresses and those of this machine.
     pub debug_hosts: Vec<String>,
     /// What is granted to whom, beside what goes without saying.
