@@ -41,7 +41,7 @@ impl World {
             .certify("localhost", FAR)
             .write(&files.config(), "own");
         let lines = Role::ALL.map(|role| format!("{role} {}", token(role)));
-        files.write("tokens", lines.join("\n"));
+        files.write("tokens", lines.join("\n") + "\n");
         Self { files, authority }
     }
 

@@ -1,5 +1,6 @@
 //! Access: whether a call may be answered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -110,6 +111,15 @@ impl Access {
     /// The tokens in force.
     pub fn tokens(&self) -> Arc<Tokens> {
         self.tokens.load_full()
+    }
+
+    /// The tokens to which something is granted and that nobody knows, by their names: a grant that is of nobody.
+    pub fn missing_tokens(&self) -> Vec<String> {
+        let tokens = self.tokens.load();
+        let granted = self.grants.iter().filter_map(|grant| grant.to.token());
+        let missing = granted.filter(|name| !tokens.has(name));
+        let missing: BTreeSet<&str> = missing.collect();
+        missing.into_iter().map(str::to_owned).collect()
     }
 
     /// The roles of somebody.

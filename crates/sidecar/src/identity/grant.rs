@@ -136,6 +136,14 @@ impl Grantee {
         !self.is_of_loopback() && !self.is_of_unix()
     }
 
+    /// The name of the token that is meant, where one is.
+    pub fn token(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => name.strip_prefix("token:"),
+            Self::Anyone | Self::Loopback | Self::Peers(_) => None,
+        }
+    }
+
     /// Whether who is meant has proven something.
     pub fn is_proven(&self) -> bool {
         matches!(self, Self::Name(_) | Self::Peers(Peers::User(_)))

@@ -58,6 +58,11 @@ impl Tokens {
         self.names.get(&digest).map(|name| &**name)
     }
 
+    /// Whether somebody of this name knows one.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.values().any(|known| **known == *name)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.names.len()

@@ -33,6 +33,11 @@ impl Entrances {
                 tracing::warn!(%grant, "whoever reaches a door from there may change what is in force, without proof of who it is");
             }
         }
+        if grants.iter().any(|grant| grant.to.token().is_some()) {
+            for (door, address) in settings.doors_in_the_clear() {
+                tracing::warn!(door = door.flag(), %address, "tokens are shown at this door without TLS, where others can read them on the way");
+            }
+        }
         let tls = settings.tls.as_ref();
         let credentials = Credentials::load(
             tls.map(|tls| tls.files.clone()),

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Faults;
+use super::{Faults, Settings};
 use crate::identity::{Grant, Grantee, Role, grant};
 use crate::listen::socket::Endpoint;
 use crate::listen::tls::KeyFiles;
@@ -89,6 +89,27 @@ impl Listening<'_> {
             !ip.is_loopback()
         };
         self.addresses(door).into_iter().find(is_beyond)
+    }
+}
+
+impl Settings {
+    /// The doors that others than this host's processes reach without TLS, with an address of each.
+    pub fn doors_in_the_clear(&self) -> impl Iterator<Item = (Door, SocketAddr)> {
+        let listening = Listening {
+            grpc: &self.listen,
+            http: &self.http,
+            debug: self.debug,
+            admin: &self.admin,
+        };
+        let is_secure = |door| {
+            self.tls
+                .as_ref()
+                .is_some_and(|tls| tls.doors.contains(&door))
+        };
+        DOORS
+            .into_iter()
+            .filter(move |door| !is_secure(*door))
+            .filter_map(move |door| Some((door, listening.beyond(door)?)))
     }
 }
 

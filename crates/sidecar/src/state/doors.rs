@@ -74,7 +74,7 @@ impl Door {
     }
 
     /// The setting that says where it is.
-    fn flag(self) -> &'static str {
+    pub(crate) fn flag(self) -> &'static str {
         match self {
             Self::Grpc => "--listen",
             Self::Http => "--http",

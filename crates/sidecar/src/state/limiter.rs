@@ -8,7 +8,7 @@
 //! request is due first: most often it is due already, so that nothing is known of it. Whoever asks under more names
 //! than fit gets a burst for each name; a limit `per: all` beside it bounds them together.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::clock;
@@ -36,6 +36,12 @@ struct Slot {
     key: u64,
     /// In nanoseconds since the table was made; 0 where there is no key.
     due_ns: u64,
+}
+
+impl Slot {
+    fn is_of(&self, key: u64) -> bool {
+        self.key == key && self.due_ns > 0
+    }
 }
 
 /// What was let through of late, by limit and key.
@@ -80,18 +86,25 @@ impl Limiter {
         let passed = now.saturating_duration_since(self.began);
         // From 1 on, for 0 says that there is no key.
         let now_ns = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX).max(1);
-        // All are asked before any counts it: who is over a limit of its own must not use up one that others share.
         let limits = Decision::new(snapshot, evaluation).limits(query);
-        let waits = limits
-            .iter()
-            .map(|(limit, key)| self.wait_ns(limit, key.0, now_ns));
-        let wait_ns = waits.max().unwrap_or(0);
-        if wait_ns == 0 {
-            for (limit, key) in limits {
-                // Another worker may have been quicker by one request.
-                let _late: Result<(), u64> = self.admit(limit, key.0, now_ns);
+        let wait_ns = match limits.as_slice() {
+            [(limit, key)] => self.admit(limit, key.0, now_ns).err(),
+            // All are asked before any counts it: who is over a limit of its own must not use up one that others share.
+            several => {
+                let waits = several
+                    .iter()
+                    .filter_map(|(limit, key)| self.look(limit, key.0, now_ns).err());
+                let longest = waits.max();
+                if longest.is_none() {
+                    for (limit, key) in several {
+                        // Another worker may have been quicker by one request.
+                        let _late: Result<(), u64> = self.admit(limit, key.0, now_ns);
+                    }
+                }
+                longest
             }
-        } else {
+        };
+        if let Some(wait_ns) = wait_ns {
             let shed = Shed {
                 node: None,
                 retry_after_s: retry_after_s(wait_ns, evaluation.key.0),
@@ -100,39 +113,39 @@ impl Limiter {
         }
     }
 
-    /// In how many nanoseconds a request of a key may pass; 0 for now.
-    fn wait_ns(&self, limit: &RateLimit, key: u64, now_ns: u64) -> u64 {
+    /// The slots among which that of a key is, if it has one.
+    fn slots(&self, key: u64) -> Option<MutexGuard<'_, [Slot; KEYS]>> {
         let at = usize::try_from(key % (BUCKETS as u64)).unwrap_or(0);
-        let Some(bucket) = self.buckets.get(at) else {
-            return 0;
+        let bucket = self.buckets.get(at)?;
+        Some(bucket.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a request of a key would be let through, or in how many nanoseconds one will be; counts nothing.
+    fn look(&self, limit: &RateLimit, key: u64, now_ns: u64) -> Result<(), u64> {
+        let Some(slots) = self.slots(key) else {
+            return Ok(());
         };
-        let slots = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = slots.iter().find(|slot| slot.key == key);
+        let known = slots.iter().find(|slot| slot.is_of(key));
         let due_ns = known.map_or(0, |slot| slot.due_ns);
-        limit.admit(due_ns, now_ns).err().unwrap_or(0)
+        limit.admit(due_ns, now_ns).map(|_due_ns| ())
     }
 
     /// Lets a request of a key through, or says in how many nanoseconds one will be.
     fn admit(&self, limit: &RateLimit, key: u64, now_ns: u64) -> Result<(), u64> {
-        let at = usize::try_from(key % (BUCKETS as u64)).unwrap_or(0);
-        let Some(bucket) = self.buckets.get(at) else {
+        let Some(mut slots) = self.slots(key) else {
             return Ok(());
         };
-        let mut slots = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = slots
-            .iter()
-            .position(|slot| slot.key == key && slot.due_ns > 0);
-        let due_ns = known
-            .and_then(|at| slots.get(at))
-            .map_or(0, |slot| slot.due_ns);
-        let due_ns = limit.admit(due_ns, now_ns)?;
+        let known = slots.iter().position(|slot| slot.is_of(key));
         let slot = match known {
             Some(at) => slots.get_mut(at),
             None => slots.iter_mut().min_by_key(|slot| slot.due_ns),
         };
-        if let Some(slot) = slot {
-            *slot = Slot { key, due_ns };
-        }
+        let Some(slot) = slot else {
+            return Ok(());
+        };
+        let due_ns = if slot.is_of(key) { slot.due_ns } else { 0 };
+        let due_ns = limit.admit(due_ns, now_ns)?;
+        *slot = Slot { key, due_ns };
         Ok(())
     }
 }

@@ -386,6 +386,9 @@ pub struct TlsStatus {
 pub struct TokensStatus {
     /// How many there are.
     pub known: usize,
+    /// Names to which something is granted and that none of them has; absent while each has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Why a newer file is refused; absent while what is in force is what the file holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::Writer;
+use super::files::{STEADY_PAUSE, STEADY_TRIES};
 use super::store::read_regular;
 use crate::clock;
 use crate::identity::tokens::{MAX_FILE_BYTES, Tokens};
@@ -94,7 +96,20 @@ impl Credentials {
     }
 
     fn look_at_tokens(&mut self) -> Option<Turn> {
-        let fault = match read_tokens(self.tokens.as_ref()?) {
+        let path = self.tokens.as_ref()?;
+        let mut read = read_tokens(path);
+        if read.as_ref().ok() != Some(&*self.access.tokens()) {
+            // What has changed counts once it reads the same twice: it may still be written.
+            for _ in 0..STEADY_TRIES {
+                thread::sleep(STEADY_PAUSE);
+                let again = read_tokens(path);
+                if again == read {
+                    break;
+                }
+                read = again;
+            }
+        }
+        let fault = match read {
             Ok(tokens) if tokens == *self.access.tokens() && self.tokens_fault.is_none() => {
                 return None;
             }
@@ -119,6 +134,7 @@ impl Credentials {
             }),
             tokens: self.tokens.as_ref().map(|_path| TokensStatus {
                 known: self.access.tokens().len(),
+                missing: self.access.missing_tokens(),
                 fault: self.tokens_fault.clone(),
             }),
         }
@@ -134,10 +150,28 @@ fn turn(source: &'static str, fault: Option<String>, last: &mut Option<String>) 
     Some(Turn { source, fault })
 }
 
+/// Says to whom something is granted in vain.
+fn warn_of_missing(status: &CredentialsStatus) {
+    let missing = status.tokens.iter().flat_map(|tokens| &tokens.missing);
+    for name in missing {
+        tracing::warn!(
+            name,
+            "something is granted to a token of this name, and there is none in the file of tokens"
+        );
+    }
+}
+
 fn read_tokens(path: impl AsRef<Path>) -> Result<Tokens, String> {
     let path = path.as_ref();
     let text = read_regular(path, MAX_FILE_BYTES);
     let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    // Cut within a line, the shorter token of a name might be long enough to count, and the names behind it would be gone.
+    if !text.ends_with('\n') {
+        let path = path.display();
+        return Err(format!(
+            "{path}: its last line has no end, must end with a newline: the file may be cut"
+        ));
+    }
     Tokens::read(&text).map_err(|faults| format!("{}: {}", path.display(), faults.join("; ")))
 }
 
@@ -159,7 +193,9 @@ fn unix_s() -> u64 {
 impl Writer {
     /// Looks after these from now on.
     pub fn keep_credentials(&mut self, credentials: Credentials) {
-        self.state.credentials.store(credentials.status().into());
+        let status = credentials.status();
+        warn_of_missing(&status);
+        self.state.credentials.store(status.into());
         self.credentials = Some(credentials);
     }
 
@@ -172,7 +208,9 @@ impl Writer {
         if turns.is_empty() {
             return;
         }
-        self.state.credentials.store(credentials.status().into());
+        let status = credentials.status();
+        warn_of_missing(&status);
+        self.state.credentials.store(status.into());
         for turn in &turns {
             let source = turn.source;
             match &turn.fault {
@@ -229,9 +267,40 @@ mod tests {
             credentials.status().tokens.unwrap(),
             TokensStatus {
                 known: 2,
+                missing: Vec::new(),
                 fault: None
             }
         );
+    }
+
+    #[test]
+    fn a_file_of_tokens_that_was_cut_in_the_middle_was_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens");
+        let whole = format!("ci {SECRET}\nprometheus {SECRET}{SECRET}\n");
+        fs::write(&path, &whole).unwrap();
+        let grants = [
+            "token:ci=ask",
+            "token:prometheus=observe",
+            "token:ops=operate",
+        ];
+        let grants = grants.map(|text| text.parse().unwrap()).to_vec();
+        let mut credentials = Credentials::load(None, Some(path.clone()), grants).unwrap();
+        let missing = |it: &Credentials| it.status().tokens.unwrap().missing;
+        assert_eq!(missing(&credentials), ["ops"], "told from the start");
+        let line_ends = whole.find('\n').unwrap() + 1;
+        for cut in (0..whole.len()).filter(|cut| *cut != line_ends) {
+            fs::write(&path, &whole[..cut]).unwrap();
+            credentials.look();
+            let tokens = credentials.access().tokens();
+            assert!(tokens.has("ci") && tokens.has("prometheus"), "{cut}");
+        }
+        let fault = credentials.status().tokens.unwrap().fault.unwrap();
+        assert!(fault.contains("must end with a newline"), "{fault}");
+        // Between two lines nothing tells; but who is granted something then is not there, and that is told.
+        fs::write(&path, &whole[..line_ends]).unwrap();
+        credentials.look();
+        assert_eq!(missing(&credentials), ["ops", "prometheus"]);
     }
 
     #[test]

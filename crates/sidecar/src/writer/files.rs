@@ -19,8 +19,8 @@ use tradewind_engine::lifecycle::{Steward, Unusable, Wanted};
 use tradewind_engine::model::Digest;
 
 /// A changed file must read the same twice, this far apart, so that none is taken while it is being written.
-const STEADY_PAUSE: Duration = Duration::from_millis(20);
-const STEADY_TRIES: usize = 25;
+pub(super) const STEADY_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const STEADY_TRIES: usize = 25;
 
 /// So often, at least, is a file looked at that cannot be read.
 const UNREADABLE_TRIES: usize = 5;

@@ -214,7 +214,19 @@ fn of_credentials(ground: &Ground<'_>) -> Vec<Need> {
             back: "when a newer one is in its place; it is read at once".to_owned(),
         })
     });
-    needs.chain(ends).collect()
+    let missing = tokens.iter().flat_map(|tokens| &tokens.missing);
+    let missing = missing.map(|name| Need {
+        mark: Mark::Warn,
+        kind: "credentials",
+        name: format!("token {name}"),
+        site: None,
+        state: "is not there".to_owned(),
+        why: "Something is granted to it, and the file of tokens has none of this name.".to_owned(),
+        becomes: "Who shows it is denied.".to_owned(),
+        since_ms: None,
+        back: "when the file has it; it is read at once".to_owned(),
+    });
+    needs.chain(ends).chain(missing).collect()
 }
 
 fn of_geo(ground: &Ground<'_>) -> Vec<Need> {
