@@ -28,14 +28,12 @@ pub fn run(args: Args, program: &Path, colour: bool) -> ExitCode {
     };
     let log = log_filter::begin(filter, settings.log_format, colour);
     let is_example = settings.is_example();
-    let tls = settings.tls.as_ref();
-    let secure = tls.map_or_else(Vec::new, |tls| tls.doors.clone());
     let served = serve::run(settings, log, |running| {
         // Nobody may be reading; serving does not depend on it.
         drop(announce(
             &mut io::stdout().lock(),
             running,
-            (program, is_example, &secure),
+            (program, is_example),
         ));
     });
     served.unwrap_or_else(|error| complain(&error, Exit::Refused))
@@ -67,7 +65,7 @@ fn complain(error: &dyn std::error::Error, exit: Exit) -> ExitCode {
 fn announce(
     out: &mut impl Write,
     running: &Running,
-    (program, is_example, secure): (&Path, bool, &[Door]),
+    (program, is_example): (&Path, bool),
 ) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     match running.state.published.load().as_deref() {
@@ -92,7 +90,7 @@ fn announce(
         )?,
     }
     let debug = &running.debug;
-    let of_pages = scheme(secure, Door::Debug);
+    let of_pages = scheme(running, Door::Debug);
     writeln!(out, "  console  {of_pages}://{debug}/")?;
     for endpoint in &running.grpc {
         writeln!(out, "  gRPC     {endpoint}")?;
@@ -102,7 +100,7 @@ fn announce(
             writeln!(
                 out,
                 "  HTTP     {}://{address}/v1/route  /v1/outcomes",
-                scheme(secure, Door::Http)
+                scheme(running, Door::Http)
             )?;
         }
         Endpoint::Unix(_) => writeln!(out, "  HTTP     {}", running.http)?,
@@ -112,13 +110,13 @@ fn announce(
         "  debug    {of_pages}://{debug}/readyz  /metrics  /debug/explain  /debug/policy"
     )?;
     writeln!(out, "  admin    {}", running.admin)?;
-    announce_questions(out, running, (program, is_example, secure))?;
+    announce_questions(out, running, (program, is_example))?;
     out.flush()
 }
 
 /// What an address of a door begins with.
-fn scheme(secure: &[Door], door: Door) -> &'static str {
-    if secure.contains(&door) {
+fn scheme(running: &Running, door: Door) -> &'static str {
+    if running.secure.contains(&door) {
         "https"
     } else {
         "http"
@@ -129,7 +127,7 @@ fn scheme(secure: &[Door], door: Door) -> &'static str {
 fn announce_questions(
     out: &mut impl Write,
     running: &Running,
-    (program, is_example, secure): (&Path, bool, &[Door]),
+    (program, is_example): (&Path, bool),
 ) -> io::Result<()> {
     let client = if is_example {
         "198.18.0.1"
@@ -143,7 +141,8 @@ fn announce_questions(
         .or(running.grpc.first())
     {
         writeln!(out, "\nAsk it where a request goes, and why:")?;
-        let needs_tls = secure.contains(&Door::Grpc) && matches!(endpoint, Endpoint::Tcp(_));
+        let needs_tls =
+            running.secure.contains(&Door::Grpc) && matches!(endpoint, Endpoint::Tcp(_));
         let tls = if needs_tls { " --tls-ca FILE" } else { "" };
         writeln!(
             out,
@@ -151,7 +150,7 @@ fn announce_questions(
             program.display()
         )?;
     }
-    let (scheme, debug) = (scheme(secure, Door::Debug), &running.debug);
+    let (scheme, debug) = (scheme(running, Door::Debug), &running.debug);
     writeln!(
         out,
         "  curl '{scheme}://{debug}/debug/explain?host=www.example.com&path=/video/1.mp4&client={client}'\n"

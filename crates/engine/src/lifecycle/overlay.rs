@@ -63,7 +63,8 @@ pub struct Entry {
     /// When it ends by itself, ms since 1970; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_unix_ms: Option<u64>,
-    /// Who set it; may be empty. At most [`MAX_WORDS`] characters.
+    /// Who set it; may be empty. What they call themselves has at most [`MAX_WORDS`] characters; what they are known by may stand
+    /// before it.
     pub who: String,
     /// Why. At most [`MAX_WORDS`] characters.
     pub why: String,

@@ -5,12 +5,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Extensions;
-use tradewind_engine::model::printable;
+use tradewind_engine::lifecycle::MAX_WORDS;
+use tradewind_engine::model::{Digest, printable};
 
 use super::peer::{HOST_BITS, Peer};
 
 /// Longest name that is kept of a certificate or a token, in bytes; SPIFFE allows its ids 2,048.
 pub const MAX_NAME_BYTES: usize = 2_048;
+
+/// Longest name that is shown whole, in characters. Of a longer one its digest is shown besides, for two may begin alike.
+const MAX_SHOWN: usize = 512;
+
+/// What that digest takes, with the word before it.
+const DIGEST_SHOWN: usize = 24;
+
+/// Longest signature of a change, in characters: a caller, and a word of its own that has as many as words may.
+pub const MAX_SIGNATURE: usize = MAX_SHOWN + SAYS.len() + MAX_WORDS;
+
+/// What stands between what is proven and what is said.
+const SAYS: &str = ", says ";
 
 /// What proven names begin with, and users.
 const PROOFS: [&str; 4] = ["spiffe://", "dns:", "token:", "uid:"];
@@ -78,12 +91,12 @@ impl Caller {
                 Peer::Unix(user) => user.is_none(),
             };
         // What looks like a proof is none where nothing is proven.
-        let feigns = PROOFS.iter().any(|kind| says.starts_with(kind)) || says.contains(", says ");
+        let feigns = PROOFS.iter().any(|kind| says.starts_with(kind)) || says.contains(SAYS);
         match (is_anybody, says.is_empty()) {
-            (true, _) if feigns => format!("{self}, says {says}"),
+            (true, _) if feigns => format!("{self}{SAYS}{says}"),
             (true, _) => says.to_owned(),
             (false, true) => self.to_string(),
-            (false, false) => format!("{self}, says {says}"),
+            (false, false) => format!("{self}{SAYS}{says}"),
         }
     }
 }
@@ -91,7 +104,14 @@ impl Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.name(), self.peer) {
-            (Some(name), _) => f.write_str(&printable(name, 128)),
+            (Some(name), _) if name.chars().nth(MAX_SHOWN).is_none() => {
+                f.write_str(&printable(name, MAX_SHOWN))
+            }
+            (Some(name), _) => {
+                let digest = Digest::of(name.as_bytes());
+                let begins = printable(name, MAX_SHOWN - DIGEST_SHOWN);
+                write!(f, "{begins} sha256:{}", digest.short())
+            }
             (None, Peer::Ip(IpAddr::V6(address))) if !address.is_loopback() => {
                 write!(f, "{address}/{HOST_BITS}")
             }
@@ -117,6 +137,19 @@ mod tests {
             loopback.signature("token:ci, says bob"),
             "127.0.0.1, says token:ci, says bob"
         );
+        let long = format!("spiffe://a/{}", "x".repeat(300));
+        let ops = loopback.clone().named([long.as_str().into()]);
+        assert_eq!(ops.to_string(), long, "whole");
+        let [one, other] = ["1", "2"].map(|last| {
+            let name = format!("spiffe://a/{}{last}", "x".repeat(2_000));
+            let signed = loopback
+                .clone()
+                .named([name.into()])
+                .signature(&"y".repeat(256));
+            assert!(signed.chars().count() <= MAX_SIGNATURE);
+            signed
+        });
+        assert_ne!(one, other, "they differ where they are cut");
         let certified = loopback.named(["spiffe://a/ops".into(), "dns:a".into()]);
         assert_eq!(certified.signature("eve"), "spiffe://a/ops, says eve");
     }

@@ -18,7 +18,7 @@ pub(super) struct Entrances {
     keys: Option<Arc<Keys>>,
     credentials: Credentials,
     /// The doors that speak TLS.
-    secure: Vec<Door>,
+    pub(super) secure: Vec<Door>,
 }
 
 impl Entrances {

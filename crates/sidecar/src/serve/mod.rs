@@ -90,6 +90,8 @@ pub struct Running {
     pub admin: Endpoint,
     /// For asking the writer.
     pub mailbox: Mailbox,
+    /// Those of the doors that speak TLS on TCP.
+    pub secure: Vec<doors::Door>,
     /// What is published.
     pub state: Arc<State>,
     /// What workers hand to the writer.
@@ -103,6 +105,7 @@ impl Running {
             http: self.http.clone(),
             debug: self.debug.clone(),
             admin: self.admin.clone(),
+            secure: self.secure.clone(),
         }
     }
 }
@@ -231,6 +234,7 @@ async fn serve_for(
         debug,
         admin,
         mailbox: mailbox.clone(),
+        secure: entrances.secure.clone(),
         state: Arc::clone(&state),
         intake,
     };

@@ -20,6 +20,8 @@ pub struct Doors {
     pub debug: Endpoint,
     /// gRPC for operators.
     pub admin: Endpoint,
+    /// Those that speak TLS on TCP.
+    pub secure: Vec<Door>,
 }
 
 /// One of the doors.
@@ -89,17 +91,20 @@ impl Doors {
     pub fn elsewhere(&self, here: Door, path: &str) -> Option<String> {
         let door = Door::of(path).filter(|door| *door != here)?;
         let path = model::printable(path, MAX_PATH_SHOWN);
-        let (place, flag) = (self.place(door), door.flag());
-        Some(format!(
-            "`{path}` is served at {place} ({flag}), not at this door"
-        ))
+        let place = self.place(here, door);
+        Some(format!("`{path}` is served at {place}, not at this door"))
     }
 
     /// What a peer is told that speaks another protocol than `here` does.
     pub fn other_protocol(&self, here: Door, path: &str) -> String {
+        let tls = if self.secure.contains(&here) {
+            "with TLS"
+        } else {
+            "without TLS"
+        };
         let speaks = match here {
-            Door::Grpc | Door::Admin => "this door speaks gRPC (HTTP/2 without TLS)",
-            Door::Http | Door::Debug => "this door speaks HTTP/1.1",
+            Door::Grpc | Door::Admin => format!("this door speaks gRPC (HTTP/2 {tls})"),
+            Door::Http | Door::Debug => format!("this door speaks HTTP/1.1 ({tls})"),
         };
         let (one, other) = match here {
             Door::Grpc | Door::Admin => (Door::Http, Door::Debug),
@@ -111,32 +116,47 @@ impl Doors {
                     Door::Grpc | Door::Admin => ("plain HTTP for proxies", "pages and metrics"),
                     Door::Http | Door::Debug => ("gRPC for proxies", "gRPC for operators"),
                 };
-                let (at, there) = (self.place(one), self.place(other));
-                let (flag, other_flag) = (one.flag(), other.flag());
-                format!("{speaks}; {first}: {at} ({flag}), {second}: {there} ({other_flag})")
+                let (at, there) = (self.place(here, one), self.place(here, other));
+                format!("{speaks}; {first}: {at}, {second}: {there}")
             },
             |elsewhere| format!("{speaks}; {elsewhere}"),
         )
     }
 
-    /// Where a door is, as a client would write it.
-    fn place(&self, door: Door) -> String {
-        match door {
-            Door::Grpc => {
-                let each: Vec<String> = self.grpc.iter().map(ToString::to_string).collect();
-                each.join(" and ")
+    /// Where a door is, as a client would write it, and the setting that says so. At a door that others than this host reach it
+    /// is the setting alone: strangers need not learn where else to knock.
+    fn place(&self, here: Door, door: Door) -> String {
+        let flag = door.flag();
+        if self.endpoints(here).iter().any(|it| !is_of_this_host(it)) {
+            return format!("the door of {flag}");
+        }
+        let written = |endpoint: &Endpoint| match (door, endpoint) {
+            (Door::Http | Door::Debug, Endpoint::Tcp(address)) => {
+                let is_secure = self.secure.contains(&door);
+                let scheme = if is_secure { "https" } else { "http" };
+                format!("{scheme}://{address}")
             }
-            Door::Admin => self.admin.to_string(),
-            Door::Http => http(&self.http),
-            Door::Debug => http(&self.debug),
+            _ => endpoint.to_string(),
+        };
+        let each: Vec<String> = self.endpoints(door).iter().map(written).collect();
+        format!("{} ({flag})", each.join(" and "))
+    }
+
+    fn endpoints(&self, door: Door) -> &[Endpoint] {
+        match door {
+            Door::Grpc => &self.grpc,
+            Door::Http => std::slice::from_ref(&self.http),
+            Door::Debug => std::slice::from_ref(&self.debug),
+            Door::Admin => std::slice::from_ref(&self.admin),
         }
     }
 }
 
-fn http(endpoint: &Endpoint) -> String {
+/// Whether only processes of this host reach it.
+fn is_of_this_host(endpoint: &Endpoint) -> bool {
     match endpoint {
-        Endpoint::Tcp(address) => format!("http://{address}"),
-        Endpoint::Unix(_) => endpoint.to_string(),
+        Endpoint::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        Endpoint::Unix(_) => true,
     }
 }
 
@@ -151,7 +171,32 @@ mod tests {
             http: Endpoint::Unix("/run/http.sock".into()),
             debug: tcp(7071),
             admin: tcp(7072),
+            secure: Vec::new(),
         }
+    }
+
+    #[test]
+    fn strangers_were_told_where_all_other_doors_are() {
+        let open = Doors {
+            debug: Endpoint::Tcp(([0, 0, 0, 0], 7071).into()),
+            secure: vec![Door::Debug],
+            ..doors()
+        };
+        assert_eq!(
+            open.other_protocol(Door::Debug, "/"),
+            "this door speaks HTTP/1.1 (with TLS); gRPC for proxies: the door of --listen, gRPC for operators: the door of --admin"
+        );
+        let elsewhere = open.elsewhere(Door::Debug, "/v1/route").unwrap();
+        assert_eq!(
+            elsewhere,
+            "`/v1/route` is served at the door of --http, not at this door"
+        );
+        // Who is on this host may know.
+        let elsewhere = open.elsewhere(Door::Http, "/metrics").unwrap();
+        assert!(
+            elsewhere.contains("https://0.0.0.0:7071 (--debug)"),
+            "{elsewhere}"
+        );
     }
 
     #[test]
@@ -203,7 +248,7 @@ mod tests {
         );
         assert_eq!(
             doors().other_protocol(Door::Debug, "/tradewind.v1.TopologyService/Get"),
-            "this door speaks HTTP/1.1; `/tradewind.v1.TopologyService/Get` is served at 127.0.0.1:7072 (--admin), \
+            "this door speaks HTTP/1.1 (without TLS); `/tradewind.v1.TopologyService/Get` is served at 127.0.0.1:7072 (--admin), \
              not at this door"
         );
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kept::{self, Lost};
 use super::store::MAX_DOCUMENT_BYTES;
+use crate::identity::caller::MAX_SIGNATURE;
 use tradewind_engine::lifecycle::{Entries, Entry, MAX_ENTRIES, MAX_WORDS, Target};
 use tradewind_engine::model::{AdminState, MAX_ID_BYTES};
 
@@ -84,9 +85,8 @@ fn read(path: &Path) -> io::Result<Entries> {
     let is_good = |kept: &Kept| {
         kept.target.id().len() <= MAX_ID_BYTES
             && kept.entry.state != AdminState::Ready
-            && [&kept.entry.who, &kept.entry.why]
-                .iter()
-                .all(|words| words.chars().count() <= MAX_WORDS)
+            && kept.entry.who.chars().count() <= MAX_SIGNATURE
+            && kept.entry.why.chars().count() <= MAX_WORDS
     };
     if kept.len() > MAX_ENTRIES || !kept.iter().all(is_good) {
         let error = "holds entries that cannot have been set";
@@ -99,6 +99,20 @@ fn read(path: &Path) -> io::Result<Entries> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drain_by_somebody_with_a_long_name_was_lost_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let states = Overlay::new(Some(dir.path().to_owned()));
+        let mut drained = entry(AdminState::Drain, None);
+        drained.who = "x".repeat(MAX_SIGNATURE);
+        let all: Entries = [(Target::Node("fra-1".into()), drained)]
+            .into_iter()
+            .collect();
+        states.save(&all).unwrap();
+        let (kept, lost) = states.load();
+        assert_eq!((kept, lost.len()), (all, 0));
+    }
 
     fn entry(state: AdminState, until_unix_ms: Option<u64>) -> Entry {
         Entry {
