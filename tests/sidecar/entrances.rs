@@ -242,6 +242,26 @@ async fn who_comes_without_tls_is_told_to_and_who_shows_a_foreign_certificate_is
 }
 
 #[tokio::test]
+async fn a_certificate_of_two_identities_was_taken_for_both() {
+    let world = World::new();
+    let server = world.setup("debug").start_unready().await;
+    let looks = async |names: &[&str]| {
+        let shown = world.authority.certify_as(names);
+        let peer = world.authority.peer(Some(&shown), b"http/1.1");
+        let stream = peer.connect(server.debug).await.ok()?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let request = Request::get("/metrics").header("host", "localhost");
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        Some(sender.send_request(request).await.ok()?.status())
+    };
+    let observer = "spiffe://edge.example/observe";
+    assert_eq!(looks(&[observer, "a.example"]).await, Some(StatusCode::OK));
+    let two = [observer, "spiffe://edge.example/publish"];
+    assert_eq!(looks(&two).await, None);
+}
+
+#[tokio::test]
 async fn f28_a_handshake_that_stalls_is_ended() {
     let world = World::new();
     let server = world.setup("grpc,debug").start_unready().await;

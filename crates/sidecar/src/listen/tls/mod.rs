@@ -7,17 +7,19 @@
 //! what was in force before stays. New connections get what is in force, so that a turn loses no handshake; those of clients whose
 //! certificates count no more by it are ended.
 
+mod clients;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -26,21 +28,16 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::time::Time;
 
+pub(crate) use self::clients::Shown;
+use self::clients::{names_in, validity_s, verifier};
 use crate::clock::{self, rfc3339};
-use crate::identity::caller::MAX_NAME_BYTES;
 
 /// Time for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// Largest file of certificates or keys, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// Most names taken of one certificate.
-const MAX_NAMES: usize = 16;
 
 /// What a TLS record begins with that begins a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -291,22 +288,6 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     read.map_err(|error| format!("is not PEM to its end: {error}"))
 }
 
-fn verifier(text: &str) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(text)? {
-        let added = roots.add(certificate);
-        added.map_err(|error| {
-            format!("holds a certificate that nobody can be verified by: {error}")
-        })?;
-    }
-    if roots.is_empty() {
-        return Err("holds no certificate, must hold one or more in PEM".to_owned());
-    }
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
-    let verifier = verifier.allow_unauthenticated().build();
-    verifier.map_err(|error| error.to_string())
-}
-
 fn in_force(
     certificate: &CertificateDer<'_>,
     unix_s: u64,
@@ -332,70 +313,6 @@ fn in_force(
         not_after_unix_s: to,
         names: names_in(&read).map(String::from).collect(),
     })
-}
-
-/// When a certificate begins and when it ends, in seconds since 1970.
-fn validity_s(certificate: &Certificate) -> (u64, u64) {
-    let validity = certificate.tbs_certificate().validity();
-    let seconds = |time: Time| time.to_unix_duration().as_secs();
-    (seconds(validity.not_before), seconds(validity.not_after))
-}
-
-/// The names of a certificate, `spiffe://…` first, then `dns:…`.
-fn names_in(certificate: &Certificate) -> impl Iterator<Item = Box<str>> {
-    let found = certificate
-        .tbs_certificate()
-        .get_extension::<SubjectAltName>();
-    let all = found.ok().flatten().map(|(_is_critical, names)| names.0);
-    let all = all.unwrap_or_default();
-    let ids = all.iter().filter_map(|name| match name {
-        GeneralName::UniformResourceIdentifier(uri) if uri.as_str().starts_with("spiffe://") => {
-            Some(uri.as_str().into())
-        }
-        _ => None,
-    });
-    let hosts = all.iter().filter_map(|name| match name {
-        GeneralName::DnsName(host) => {
-            Some(format!("dns:{}", host.as_str().to_ascii_lowercase()).into())
-        }
-        _ => None,
-    });
-    let mut names: Vec<Box<str>> = ids.chain(hosts).collect();
-    names.retain(|name| name.len() <= MAX_NAME_BYTES);
-    names.truncate(MAX_NAMES);
-    names.into_iter()
-}
-
-/// The certificate that a client has shown.
-#[derive(Debug)]
-pub(crate) struct Shown {
-    /// Its own first, issuers behind it.
-    chain: Vec<CertificateDer<'static>>,
-    /// The names that are proven by it.
-    names: Vec<Box<str>>,
-    /// When the first of the chain ends, in seconds since 1970.
-    ends_unix_s: u64,
-}
-
-impl Shown {
-    /// What was shown in a handshake that has succeeded, if anything was.
-    fn of(stream: &TlsStream<TcpStream>) -> Option<Self> {
-        let (_socket, session) = stream.get_ref();
-        let chain = session.peer_certificates()?.to_vec();
-        let read = chain.iter().map(|each| Certificate::from_der(each).ok());
-        let read: Vec<Certificate> = read.collect::<Option<_>>()?;
-        let ends = read.iter().map(|each| validity_s(each).1);
-        Some(Self {
-            names: names_in(read.first()?).collect(),
-            ends_unix_s: ends.min()?,
-            chain,
-        })
-    }
-
-    /// The names that are proven by it.
-    pub(crate) fn names(&self) -> impl Iterator<Item = Box<str>> {
-        self.names.iter().cloned()
-    }
 }
 
 /// Longest time for which nobody looks at a certificate: the clock of the wall may be set.
