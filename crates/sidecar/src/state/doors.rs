@@ -104,7 +104,10 @@ impl Doors {
         };
         let speaks = match here {
             Door::Grpc | Door::Admin => format!("this door speaks gRPC (HTTP/2 {tls})"),
-            Door::Http | Door::Debug => format!("this door speaks HTTP/1.1 ({tls})"),
+            Door::Http | Door::Debug if self.secure.contains(&here) => {
+                "this door speaks HTTP/1.1 with TLS".to_owned()
+            }
+            Door::Http | Door::Debug => "this door speaks HTTP/1.1".to_owned(),
         };
         let (one, other) = match here {
             Door::Grpc | Door::Admin => (Door::Http, Door::Debug),
@@ -184,7 +187,7 @@ mod tests {
         };
         assert_eq!(
             open.other_protocol(Door::Debug, "/"),
-            "this door speaks HTTP/1.1 (with TLS); gRPC for proxies: the door of --listen, gRPC for operators: the door of --admin"
+            "this door speaks HTTP/1.1 with TLS; gRPC for proxies: the door of --listen, gRPC for operators: the door of --admin"
         );
         let elsewhere = open.elsewhere(Door::Debug, "/v1/route").unwrap();
         assert_eq!(
@@ -248,7 +251,7 @@ mod tests {
         );
         assert_eq!(
             doors().other_protocol(Door::Debug, "/tradewind.v1.TopologyService/Get"),
-            "this door speaks HTTP/1.1 (without TLS); `/tradewind.v1.TopologyService/Get` is served at 127.0.0.1:7072 (--admin), \
+            "this door speaks HTTP/1.1; `/tradewind.v1.TopologyService/Get` is served at 127.0.0.1:7072 (--admin), \
              not at this door"
         );
     }
