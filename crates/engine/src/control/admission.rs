@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::event::Event;
+use super::facts::NodeFacts;
 use super::ladder::{Ladder, Weights};
 use super::node::NodeNotes;
 use super::positions::Mapping;
-use super::spell::Spell;
 use super::{Doubt, SetReport};
 use crate::health::budget::{self, Member};
 use crate::health::isolation::{ANSWER_MS, EVENT_MS, Isolation, SiteHealth};
 use crate::model::{AdminState, NodeIndex};
-use crate::policy::{NodeSet, Operation, Policy, SetNumber};
+use crate::policy::{NodeSet, Policy, SetNumber};
 use crate::signal::{Admission, Readmission};
 use crate::time::Moment;
 use crate::topology::Topology;
@@ -24,10 +24,6 @@ pub struct AdmissionNotes {
     isolation: Isolation,
     ladders: Vec<Ladder>,
     denied: BTreeSet<NodeIndex>,
-    /// Since when each node has not been well, by position: a breaker that is tried and opens again has not failed anew.
-    unwell_since: Vec<Option<Moment>>,
-    /// The last bad time of each node, by position.
-    spells: Vec<Option<Spell>>,
     isolated_since: Option<Moment>,
 }
 
@@ -48,20 +44,14 @@ impl AdmissionNotes {
         self.isolation.is_isolated()
     }
 
-    /// Whether what speaks against a node is not believed, because it came up while this sidecar seemed cut off.
-    pub fn disbelieves(&self, node: NodeIndex) -> bool {
-        let since = self.unwell_since.get(node.get()).copied().flatten();
-        since.is_some_and(|since| self.isolation.disbelieves(since))
+    /// Whether what speaks against a node since then is not believed, because it came up while this sidecar seemed cut off.
+    pub fn disbelieves(&self, unwell_since: Option<Moment>) -> bool {
+        unwell_since.is_some_and(|since| self.isolation.disbelieves(since))
     }
 
     /// The nodes whose breakers are open but that stay in use, because their pools have lost too much already.
     pub fn denied(&self) -> &BTreeSet<NodeIndex> {
         &self.denied
-    }
-
-    /// A node's last bad time.
-    pub(super) fn spell(&self, node: NodeIndex) -> Option<Spell> {
-        self.spells.get(node.get()).copied().flatten()
     }
 
     /// What is told of a set for people.
@@ -86,105 +76,50 @@ impl AdmissionNotes {
         self.ladders = mapping.by_set(std::mem::take(&mut self.ladders));
         let denied = std::mem::take(&mut self.denied).into_iter();
         self.denied = denied.filter_map(|node| mapping.node(node)).collect();
-        self.unwell_since = mapping.by_node(std::mem::take(&mut self.unwell_since), |_| None);
-        self.spells = mapping.by_node(std::mem::take(&mut self.spells), |_| None);
     }
 
-    /// What every node is admitted for.
+    /// What every node is admitted for. `nodes` says who was heard.
     pub fn admissions(
         &mut self,
         now: Moment,
-        nodes: &[NodeNotes],
+        (facts, nodes): (&[NodeFacts], &[NodeNotes]),
         fleet: Fleet<'_>,
         events: &mut Vec<Event>,
     ) -> Vec<Admission> {
-        let Fleet {
-            topology, policy, ..
-        } = fleet;
-        let operation = policy.operation();
-        let judgements: Vec<Judgement> = nodes
+        self.suspect_isolation(now, (facts, nodes), fleet.topology, events);
+        let mut believed: Vec<Admission> = facts
             .iter()
-            .map(|notes| judgement(now, notes, operation))
-            .collect();
-        self.unwell_since.resize(judgements.len(), None);
-        for (since, judgement) in self.unwell_since.iter_mut().zip(&judgements) {
-            *since = (judgement.admission != Admission::Admitted)
-                .then(|| since.unwrap_or(judgement.since));
-        }
-        self.follow_spells(now, (nodes, &judgements), operation, events);
-        self.suspect_isolation(now, (&judgements, nodes), topology, events);
-        let mut believed: Vec<Admission> = judgements
-            .iter()
-            .zip(&self.unwell_since)
-            .map(|(judgement, since)| {
-                if since.is_some_and(|since| self.isolation.disbelieves(since)) {
+            .map(|facts| {
+                if self.disbelieves(facts.unwell_since) {
                     Admission::Admitted
                 } else {
-                    judgement.admission
+                    facts.verdict
                 }
             })
             .collect();
         self.climb(now, &believed, fleet, events);
-        self.keep_budget(&mut believed, (topology, policy), events);
+        self.keep_budget(&mut believed, (facts, fleet), events);
         believed
-    }
-
-    /// Sees whose bad time begins, goes on or ends.
-    fn follow_spells(
-        &mut self,
-        now: Moment,
-        (nodes, judgements): (&[NodeNotes], &[Judgement]),
-        operation: &Operation,
-        events: &mut Vec<Event>,
-    ) {
-        self.spells.resize(judgements.len(), None);
-        let nodes = nodes.iter().zip(judgements).zip(0_u32..);
-        for (slot, ((notes, judgement), at)) in self.spells.iter_mut().zip(nodes) {
-            let is_well = judgement.admission == Admission::Admitted;
-            let before = slot.filter(Spell::lasts);
-            *slot = match before {
-                None if is_well => continue,
-                None => Some(Spell::begin(judgement, &notes.breaker)),
-                Some(mut spell) => {
-                    spell.go_on(&notes.breaker);
-                    spell.ended = is_well.then_some(now);
-                    Some(spell)
-                }
-            };
-            let was = before.is_some_and(|spell| spell.first_source == Source::LoadReports);
-            let begins = before.is_none() && judgement.source == Source::LoadReports;
-            if let Some(spell) = slot.filter(|_| begins || (was && is_well)) {
-                events.push(Event::Overloaded {
-                    node: NodeIndex(at),
-                    is: begins,
-                    utilisation: notes.utilisation(now, operation),
-                    lasted_ms: spell.lasted_ms(now),
-                });
-            }
-        }
     }
 
     fn suspect_isolation(
         &mut self,
         now: Moment,
-        (judgements, nodes): (&[Judgement], &[NodeNotes]),
+        (facts, nodes): (&[NodeFacts], &[NodeNotes]),
         topology: &Topology,
         events: &mut Vec<Event>,
     ) {
         let mut sites = vec![SiteHealth::default(); topology.sites().len()];
-        let judgements = judgements.iter().zip(&self.unwell_since);
-        for ((node, notes), (judgement, since)) in
-            topology.nodes().iter().zip(nodes).zip(judgements)
-        {
+        for ((node, notes), facts) in topology.nodes().iter().zip(nodes).zip(facts) {
             if let Some(site) = sites.get_mut(node.site.get())
                 && node.state == AdminState::Ready
             {
                 site.nodes += 1;
                 let failed = !matches!(
-                    judgement.admission,
+                    facts.verdict,
                     Admission::Admitted | Admission::Overloaded | Admission::Unknown
                 );
-                let lately = since.is_some_and(|since| now.since(since) <= EVENT_MS);
+                let lately = (facts.unwell_since).is_some_and(|since| now.since(since) <= EVENT_MS);
                 site.failed_lately += u32::from(failed && lately);
                 let heard = |(at, _): (Moment, bool)| now.since(at) <= ANSWER_MS;
                 site.is_heard |= notes.last_answer.is_some_and(heard);
@@ -239,35 +174,21 @@ impl AdmissionNotes {
     fn keep_budget(
         &mut self,
         believed: &mut [Admission],
-        (topology, policy): (&Topology, &Policy),
+        (facts, fleet): (&[NodeFacts], Fleet<'_>),
         events: &mut Vec<Event>,
     ) {
-        let by_breaker = |admission: &Admission| {
-            matches!(
-                admission,
-                Admission::BreakerOpen | Admission::Probing { .. }
-            )
-        };
-        if !believed.iter().any(by_breaker) {
+        let Fleet {
+            topology, policy, ..
+        } = fleet;
+        if !believed.iter().any(|admission| is_by_breaker(*admission)) {
             self.denied.clear();
             return;
         }
-        // The longest ejected first, so that no new failure brings an old one back.
-        let mut order: Vec<usize> = (0..believed.len())
-            .filter(|at| believed.get(*at).is_some_and(by_breaker))
-            .collect();
-        let since = |at: &usize| self.unwell_since.get(*at).copied().flatten();
-        let was_denied = |at: &usize| {
-            let index = NodeIndex(u32::try_from(*at).unwrap_or(u32::MAX));
-            self.denied.contains(&index)
+        let rank = |node: NodeIndex| {
+            let admission = believed.get(node.get()).copied()?;
+            let place = facts.get(node.get())?.place;
+            place.filter(|_| is_by_breaker(admission))
         };
-        order.sort_by_key(|at| (was_denied(at), since(at), *at));
-        let mut ranks = vec![None; believed.len()];
-        for (rank, at) in (0_u32..).zip(&order) {
-            if let Some(place) = ranks.get_mut(*at) {
-                *place = Some(rank);
-            }
-        }
         let max_ratio = policy.operation().breaker.max_ejection_percent / 100.0;
         let mut denied = BTreeSet::new();
         for pool in policy.routing().pools() {
@@ -281,7 +202,7 @@ impl AdmissionNotes {
                 .map(|node| Member {
                     node: *node,
                     weight: f64::from(topology.node(*node).capacity),
-                    rank: ranks.get(node.get()).copied().flatten(),
+                    rank: rank(*node),
                 })
                 .collect();
             let ejected: BTreeSet<NodeIndex> =
@@ -303,4 +224,12 @@ impl AdmissionNotes {
         }
         self.denied = denied;
     }
+}
+
+/// Whether it is a breaker that keeps the node from being named for all of its keys.
+pub(super) fn is_by_breaker(admission: Admission) -> bool {
+    matches!(
+        admission,
+        Admission::BreakerOpen | Admission::Probing { .. }
+    )
 }

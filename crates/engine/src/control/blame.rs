@@ -243,7 +243,7 @@ impl Control {
         }
         let accused: Vec<NodeIndex> = (0..self.nodes.len())
             .filter_map(|at| u32::try_from(at).ok().map(NodeIndex))
-            .filter(|node| self.admission.disbelieves(*node))
+            .filter(|node| self.admission.disbelieves(self.unwell.since(*node)))
             .collect();
         let answers = |node: &NodeIndex| {
             let last = self

@@ -65,7 +65,7 @@ impl Control {
             flapping: transition.flapping,
             at: notes.breaker.since(),
             seen: Seen::of(notes, notes.judged),
-            spell: self.admission.spell(node).filter(Spell::lasts),
+            spell: self.unwell.spell(node).filter(Spell::lasts),
         });
     }
 }

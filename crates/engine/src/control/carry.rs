@@ -2,6 +2,7 @@
 
 use super::Next;
 use super::deadband::Deadband;
+use super::facts::{Facts, NodeFacts};
 use super::node::NodeNotes;
 use super::positions::Mapping;
 use super::site::SiteNotes;
@@ -32,9 +33,9 @@ pub(super) fn notes(
     }
 }
 
-/// Carries over what decisions see. What is new stands at its prior.
-pub(super) fn signals(
-    signals: &mut Signals,
+/// Carries over what decisions see, and what that was made of. What is new stands at its prior.
+pub(super) fn seen(
+    (signals, facts): (&mut Signals, &mut Facts),
     mapping: &Mapping,
     (nodes, now, next): (&[NodeNotes], Moment, Next<'_>),
 ) {
@@ -45,18 +46,19 @@ pub(super) fn signals(
             .map_or(1.0, |notes| narrow(notes.ramp(now, slow_start_ms))),
         ..NodeSignals::default()
     });
+    facts.nodes = mapping.by_node(std::mem::take(&mut facts.nodes), |_| NodeFacts::default());
     signals.readmission = mapping.by_set(std::mem::take(&mut signals.readmission));
     signals.hot = signals
         .hot
         .renamed(|(set, site)| mapping.set(set).zip(mapping.site(site)));
-    if !signals.standing.is_empty() {
+    if !facts.standing.is_empty() {
         let model = next.routing().score();
         let prior = |site| Standing {
             terms: model.standing_terms(SiteIndex(site), &model.prior()),
             ..Standing::default()
         };
-        let kept = std::mem::take(&mut signals.standing);
-        signals.standing = mapping.by_class_and_site(kept, |_, site| {
+        let kept = std::mem::take(&mut facts.standing);
+        facts.standing = mapping.by_class_and_site(kept, |_, site| {
             prior(u16::try_from(site).unwrap_or(u16::MAX))
         });
     }

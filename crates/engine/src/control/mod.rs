@@ -20,6 +20,7 @@ pub mod credit;
 mod deadband;
 mod disagreement;
 pub mod event;
+pub mod facts;
 pub mod heard;
 mod judgement;
 mod ladder;
@@ -35,7 +36,7 @@ mod recent;
 mod retrying;
 mod room;
 mod round;
-mod seen;
+mod settle;
 mod shed;
 mod site;
 pub mod spell;
@@ -45,13 +46,13 @@ pub mod totals;
 pub mod trials;
 mod trying;
 mod unbelieved;
+mod unwell;
 
 use std::sync::Arc;
 
 use super::health::blame::Blame;
 use super::health::breaker::Step;
 use super::model::NodeIndex;
-use super::number::from_u64;
 use super::policy::{Numbered, Operation, Policy, Routing, SetNumber};
 use super::score::ScoreModel;
 use super::signal::{NodeSignals, Readmission, Signals};
@@ -63,6 +64,7 @@ use allowance::Allowance;
 use ballast::BallastNotes;
 use cohorts::Cohorts;
 use event::Event;
+use facts::Facts;
 use heard::Heard;
 use meter::{Disruption, Meter};
 use network::NetworkNotes;
@@ -74,6 +76,7 @@ use site::SiteNotes;
 use spell::Spell;
 use terms::Levels;
 use trying::TryingNotes;
+use unwell::Unwell;
 
 /// How often weights and terms are looked at, in ms.
 const SLOW_TICK_MS: u64 = 1_000;
@@ -111,6 +114,10 @@ pub struct Control {
     retrying: RetryNotes,
     allowance: Option<Allowance>,
     meter: Meter,
+    unwell: Unwell,
+    /// What was concluded last.
+    facts: Arc<Facts>,
+    /// What decisions see.
     signals: Signals,
     last_tick: Moment,
     last_slow_tick: Moment,
@@ -191,6 +198,8 @@ impl Control {
             retrying: RetryNotes::default(),
             allowance: None,
             meter: Meter::default(),
+            unwell: Unwell::default(),
+            facts: Arc::default(),
             signals: Signals::default(),
             last_tick: Moment::default(),
             last_slow_tick: Moment::default(),
@@ -229,8 +238,10 @@ impl Control {
             self.recent.carry(mapping);
             self.ballast.carry(mapping);
             self.admission.carry(mapping);
+            self.unwell.carry(mapping);
             carry::notes((&mut self.nodes, &mut self.sites), mapping, joins_at);
-            carry::signals(&mut self.signals, mapping, (&self.nodes, now, next));
+            let known = (&mut self.signals, Arc::make_mut(&mut self.facts));
+            carry::seen(known, mapping, (&self.nodes, now, next));
         }
         if !mapping.is_same_fleet() {
             self.blame.clear();
@@ -239,13 +250,16 @@ impl Control {
         self.adopt_sites(next);
         self.rescore(next.routing().score());
         self.is_unsettled = true;
-        self.signals.network = self.network.table();
+        self.facts_mut().network = self.network.table();
         self.follow_terms(now, next);
         self.follow_trials((now, 0), next);
-        self.signals.sites = self.site_signals(now, next);
+        let sites = self.site_facts(now, next);
+        let facts = self.facts_mut();
+        facts.sites = sites;
+        facts.terms_version += 1;
+        facts.ways_version += 1;
+        settle::take(&mut self.signals, &self.facts);
         self.signals.weights_version += 1;
-        self.signals.terms_version += 1;
-        self.signals.ways_version += 1;
         Arc::new(self.signals.clone())
     }
 
@@ -278,76 +292,13 @@ impl Control {
         for site in self.sites.iter_mut().filter(|site| site.on_trial.is_none()) {
             site.bands.clear();
         }
-        self.signals.standing.clear();
+        self.facts_mut().standing.clear();
     }
 
     /// Lets time pass to `now`, and answers what the next snapshot should hold; `None` when nothing changed.
     pub fn tick(&mut self, now: Moment, snapshot: &Snapshot) -> Option<Arc<Signals>> {
-        let next = Next::after(snapshot);
-        let passed_ms = from_u64(now.since(self.last_tick).max(1));
-        let slow_passed_ms = now.since(self.last_slow_tick);
-        self.last_tick = now;
-        self.take_back(now, next);
-        self.pardon(now, next);
-        if self.meter.is_behind() {
-            self.published(now, snapshot);
-        }
-        self.tick_breakers(now, next);
-        self.leave_shedding(now, next);
-        self.count_rates(passed_ms, next.topology);
-        let hot = self.ballast.tick(passed_ms, snapshot);
-        let is_slow_tick = slow_passed_ms >= SLOW_TICK_MS;
-        let mut terms_changed = false;
-        let mut evidence_changed = false;
-        let mut ways_changed = false;
-        if is_slow_tick {
-            self.last_slow_tick = now;
-            let before = self.signals.standing.clone();
-            self.learn_and_spill(now, next);
-            let budget = next.policy.operation().retry_budget;
-            self.retrying.step(now, budget);
-            self.follow_conditions(now, next);
-            self.compare_reporters(now);
-            terms_changed = self.follow_terms(now, next);
-            // Explanations tell what terms rest on, so they must see it age.
-            evidence_changed = self.signals.standing != before;
-            ways_changed = self.follow_network(now, snapshot);
-            ways_changed |= self.follow_trials((now, slow_passed_ms), next);
-        }
-        let nodes = self.node_signals(now, next);
-        let sites = self.site_signals(now, next);
-        let readmission = self.admission.readmission();
-        let isolated = self.admission.is_isolated();
-        let retries_withheld = self.retrying.withheld();
-        let turn = overload::turn(now, &nodes, retries_withheld);
-        let known = &mut self.signals;
-        let races = |nodes: &[NodeSignals]| -> Vec<_> {
-            nodes
-                .iter()
-                .map(|node| (node.admission, node.weight_factor.to_bits()))
-                .collect()
-        };
-        let reweighs = races(&known.nodes) != races(&nodes);
-        let changed = reweighs
-            || terms_changed
-            || evidence_changed
-            || ways_changed
-            || known.nodes != nodes
-            || known.sites != sites
-            || known.readmission != readmission
-            || known.isolated != isolated
-            || (known.turn, known.retries_withheld) != (turn, retries_withheld)
-            || known.hot.keys() != hot.keys();
-        if !changed {
-            return None;
-        }
-        known.weights_version += u64::from(reweighs);
-        known.terms_version += u64::from(terms_changed);
-        known.ways_version += u64::from(ways_changed);
-        (known.nodes, known.sites) = (nodes, sites);
-        (known.turn, known.retries_withheld) = (turn, retries_withheld);
-        (known.readmission, known.isolated, known.hot) = (readmission, isolated, hot);
-        Some(Arc::new(self.signals.clone()))
+        let facts = self.assess(now, snapshot);
+        self.settle(now, &facts, Next::after(snapshot))
     }
 
     /// Looks at a snapshot that is published now, with the disruption meter.
@@ -379,7 +330,7 @@ impl Control {
             notes,
             judgement: admission::judgement(now, notes, operation),
             signals: self.signals.node(node),
-            spell: self.admission.spell(node),
+            spell: self.unwell.spell(node),
             ejection_denied: self.admission.denied().contains(&node),
         })
     }

@@ -9,7 +9,7 @@ use crate::health::probe::ProbeRecord;
 use crate::health::shedding::Shedding;
 use crate::health::testimony::Testimony;
 use crate::health::trials::Trials;
-use crate::number::{from_u64, us_to_ms};
+use crate::number::us_to_ms;
 use crate::policy::{Operation, Priority};
 use crate::signal::agreed::{AgreedCounts, AgreedTimes};
 use crate::signal::fade;
@@ -296,13 +296,15 @@ impl NodeNotes {
 
     /// Share of the full weight, 1/8 to 1 in eighths, `slow_start_ms` after the start.
     pub fn ramp(&self, now: Moment, slow_start_ms: u64) -> f64 {
-        let Some(since) = self.ramp_since else {
-            return 1.0;
-        };
-        let Some(eighths) = (now.since(since) * 8).checked_div(slow_start_ms) else {
-            return 1.0;
-        };
-        let eighths = 1 + eighths;
-        from_u64(eighths.min(8)) / 8.0
+        f64::from(self.ramp_eighths(now, slow_start_ms)) / 8.0
+    }
+
+    /// Eighths of the full weight, 1 to 8, `slow_start_ms` after the start.
+    pub fn ramp_eighths(&self, now: Moment, slow_start_ms: u64) -> u8 {
+        let eighths = self
+            .ramp_since
+            .and_then(|since| (now.since(since) * 8).checked_div(slow_start_ms));
+        let passed = eighths.unwrap_or(7).min(7);
+        1 + u8::try_from(passed).unwrap_or(7)
     }
 }

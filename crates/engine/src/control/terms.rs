@@ -172,13 +172,13 @@ impl Control {
                 *place = self.standing(class, bill, next);
             }
         }
-        let known = &self.signals.standing;
+        let known = &self.facts.standing;
         let pairs = known.iter().zip(&standing);
         let changed = known.len() != standing.len()
             || pairs
                 .into_iter()
                 .any(|(a, b)| a.choice_ms().to_bits() != b.choice_ms().to_bits());
-        self.signals.standing = standing;
+        self.facts_mut().standing = standing;
         changed
     }
 

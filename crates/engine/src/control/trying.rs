@@ -52,8 +52,8 @@ impl Control {
         } else {
             Trials::default()
         };
-        let changed = self.signals.trials != trials;
-        self.signals.trials = trials;
+        let changed = self.facts.trials != trials;
+        self.facts_mut().trials = trials;
         changed
     }
 }

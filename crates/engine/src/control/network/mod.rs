@@ -402,7 +402,7 @@ impl Control {
                 *open |= is_named && node.state == AdminState::Ready;
             }
         }
-        let standing = (signals.standing.iter()).map(|standing| standing.terms.standing_ms());
+        let standing = (self.facts.standing.iter()).map(|standing| standing.terms.standing_ms());
         let world = World {
             topology,
             model: policy.routing().score(),
@@ -413,7 +413,8 @@ impl Control {
         };
         let changed = self.network.observe(now, &world);
         if changed {
-            self.signals.network = self.network.table();
+            let table = self.network.table();
+            self.facts_mut().network = table;
         }
         changed
     }
