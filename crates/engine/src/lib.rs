@@ -16,6 +16,7 @@ pub mod edition;
 pub mod evaluate;
 pub mod examples;
 pub mod explanation;
+pub mod fleet;
 pub mod freshness;
 pub mod geo;
 pub mod hash;
@@ -37,3 +38,6 @@ pub mod signal;
 pub mod snapshot;
 pub mod time;
 pub mod topology;
+
+#[cfg(test)]
+mod explorer;

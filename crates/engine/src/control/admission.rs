@@ -187,7 +187,8 @@ impl AdmissionNotes {
         let rank = |node: NodeIndex| {
             let admission = believed.get(node.get()).copied()?;
             let place = facts.get(node.get())?.place;
-            place.filter(|_| is_by_breaker(admission))
+            // Whose place nobody knows goes last, but is counted: no Facts eject more than may be.
+            is_by_breaker(admission).then(|| place.unwrap_or(u32::MAX))
         };
         let max_ratio = policy.operation().breaker.max_ejection_percent / 100.0;
         let mut denied = BTreeSet::new();

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::explorer::{Step, World, explore};
 use super::inputs::{P, T, fit, pair, steward_over, wanted};
 use super::sequences::{self, Act, check, in_force};
+use crate::explorer::{Step, World, explore};
 use crate::lifecycle::{
     Effects, Entries, Event, Keep, Reply, Revision, StateChange, Steward, Target,
 };

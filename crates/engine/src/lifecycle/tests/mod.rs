@@ -3,7 +3,6 @@
 mod clock;
 mod crashes;
 mod examples;
-mod explorer;
 pub(super) mod inputs;
 mod revisions;
 mod rollouts;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::explorer::{Step, World, explore};
 use super::inputs::{P, T, apply, no_geo, policy_update, wanted};
 use crate::control::cohorts::{Decided, Fared};
 use crate::edition::Names;
+use crate::explorer::{Step, World, explore};
 use crate::lifecycle::notice::{Notice, RolloutFate};
 use crate::lifecycle::{
     ApplyError, Effects, Entries, Event, Keep, Origin, PolicyUpdate, Reply, Revision, Rolling,

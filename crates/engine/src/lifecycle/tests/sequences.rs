@@ -1,9 +1,9 @@
 //! All sequences of up to eight events over good, bad, held and late texts.
 
-use super::explorer::{Step, World, explore};
 use super::inputs::{
     P, POLICIES, T, TOPOLOGIES, apply, fit, pair, policy_update, rollback, steward, update, wanted,
 };
+use crate::explorer::{Step, World, explore};
 use crate::lifecycle::{
     Document, DocumentState, Effects, Entries, Event, PolicyUpdate, Reply, Steward, Update,
 };

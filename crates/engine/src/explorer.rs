@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 /// What there is to explore.
-pub(super) trait World {
+pub(crate) trait World {
     /// A state.
     type State;
     /// Something that may happen.
@@ -23,9 +23,9 @@ pub(super) trait World {
 }
 
 /// Something that may happen, and what comes of it.
-pub(super) struct Step<W: World + ?Sized> {
-    pub(super) act: W::Act,
-    pub(super) next: Result<W::State, String>,
+pub(crate) struct Step<W: World + ?Sized> {
+    pub(crate) act: W::Act,
+    pub(crate) next: Result<W::State, String>,
 }
 
 /// A state, and a shortest way to it.
@@ -36,16 +36,16 @@ struct Reached<W: World> {
 
 /// How much was looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Explored {
-    pub(super) states: usize,
-    pub(super) steps: usize,
+pub(crate) struct Explored {
+    pub(crate) states: usize,
+    pub(crate) steps: usize,
     /// Length of the longest sequence that comes to something new; less than asked for, where nothing would come of longer
     /// ones.
-    pub(super) longest: usize,
+    pub(crate) longest: usize,
 }
 
 /// Goes through all sequences of at most `depth` acts; panics with the shortest one that comes to no good.
-pub(super) fn explore<W: World>(world: &W, start: W::State, depth: usize) -> Explored {
+pub(crate) fn explore<W: World>(world: &W, start: W::State, depth: usize) -> Explored {
     let mut known = BTreeSet::from([world.key(&start)]);
     let mut frontier: Vec<Reached<W>> = vec![Reached {
         state: start,

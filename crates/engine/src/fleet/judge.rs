@@ -1,0 +1,464 @@
+//! What the chair makes of evidence: hearings, breakers, conditions, and from them Facts.
+//!
+//! The breakers and conditions are those of every control loop; what differs is whose word counts. A closed breaker opens
+//! by a [`hearing`](super::hearing) or by [`ratios`](super::ratios) that members agree on, a half-open one follows those who
+//! [try it](super::retrial).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::evidence::{Evidence, NodeEvidence};
+use super::facts::{Facts, NodeFact};
+use super::hearing::{Hearing, MAX_HEARINGS, Users, Verdict};
+use super::member::{Kind, State};
+use super::octaves::{self, Octaves};
+use super::ratios::Ratios;
+use super::retrial::Retrial;
+use super::roll::{Roll, Unheard};
+use super::{Echo, Epoch, MemberId, Stamp};
+use crate::control::condition::{self, Condition};
+use crate::hash::NodeSeed;
+use crate::health::breaker::{self, Breaker, Cause, Step, Transition};
+use crate::health::trials::Finding;
+use crate::policy::Operation;
+use crate::signal::Admission;
+use crate::time::Moment;
+
+/// Nodes that are judged; of more nothing is heard.
+const MAX_NODES: usize = 100_000;
+
+/// How often conditions and ratios are looked at, and how often the chair speaks at least, in ms.
+const SLOW_MS: u64 = 1_000;
+
+/// Service times count half after so long, in ms.
+const TIMES_MS: u64 = 5_000;
+
+/// Times of one message that count: who has more, or says so, counts no more than this.
+const MOST_TIMES: u32 = 64;
+
+/// Times without which a median says nothing, and how much of it goes into the usual one each second.
+const TIMES_ENOUGH: u64 = 100;
+const LEARN_SHARE: f64 = 1.0 / 300.0;
+
+/// What is known of a node.
+#[derive(Debug, Default)]
+struct Case {
+    users: Users,
+    ratios: Ratios,
+    hearing: Option<Hearing>,
+    retrial: Retrial,
+    /// How many used it when it was left.
+    jury: usize,
+    breaker: Breaker,
+    condition: Condition,
+    ramp_since: Option<Moment>,
+    place: Option<u32>,
+    times: Octaves,
+    usual_us: Option<f64>,
+}
+
+/// What the chair knows, and what it said.
+#[derive(Debug)]
+pub struct Judge {
+    stamp: Stamp,
+    began: Moment,
+    salt: u64,
+    roll: Roll,
+    cases: BTreeMap<NodeSeed, Case>,
+    hearings: BTreeSet<NodeSeed>,
+    facts: Facts,
+    changed: BTreeSet<NodeSeed>,
+    hearings_changed: bool,
+    next_term: u64,
+    next_place: u32,
+    last_slow: Moment,
+    last_halved: Moment,
+    last_said: Moment,
+    /// When all was said last; `None` before the first time.
+    last_whole: Option<Moment>,
+    asked_for_whole: bool,
+    counts: Counts,
+}
+
+/// What hearings came to since the chair began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Nodes that were left.
+    pub opened: u64,
+    /// Accusations that few others shared.
+    pub dismissed: u64,
+    /// Messages that were not heard.
+    pub unheard: u64,
+    /// Rows that were.
+    pub rows: u64,
+}
+
+impl Judge {
+    /// A chair that begins with the Facts that it held as a member. What was open is open, from now on.
+    pub fn new(
+        now: Moment,
+        (epoch, salt): (Epoch, u64),
+        held: Facts,
+        operation: &Operation,
+    ) -> Self {
+        let terms = held.nodes.values().map(|fact| fact.term);
+        let mut judge = Self {
+            stamp: Stamp { epoch, sequence: 0 },
+            began: now,
+            salt,
+            roll: Roll::default(),
+            cases: BTreeMap::new(),
+            hearings: BTreeSet::new(),
+            next_term: terms.max().unwrap_or(0) + 1,
+            next_place: held.next_place(),
+            facts: Facts::default(),
+            changed: BTreeSet::new(),
+            hearings_changed: false,
+            last_slow: now,
+            last_halved: now,
+            last_said: now,
+            last_whole: None,
+            asked_for_whole: true,
+            counts: Counts::default(),
+        };
+        for (node, fact) in &held.nodes {
+            let mut case = Case {
+                place: fact.place,
+                // Nobody knows any more; that there are several is the safer guess.
+                jury: 2,
+                ..Case::default()
+            };
+            case.condition.set(fact.level);
+            case.usual_us = octaves::time_us(fact.usual);
+            if fact.verdict != Admission::Admitted {
+                let step = judge.step(*node, Finding::Open, operation);
+                case.breaker.trip(now, Cause::ConsecutiveFailures, &step);
+            } else if fact.ramp < 8 {
+                let passed = u64::from(fact.ramp.saturating_sub(1)) * operation.slow_start_ms / 8;
+                case.ramp_since = Some(now.minus(passed));
+            }
+            judge.cases.insert(*node, case);
+        }
+        judge.facts = held;
+        judge
+    }
+
+    /// What was said last.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// What is concluded.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What hearings came to.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Who is heard.
+    pub fn roll(&self) -> &Roll {
+        &self.roll
+    }
+
+    /// What a member heard who hears the chair now.
+    pub fn echo(&self, now: Moment) -> Echo {
+        Echo {
+            epoch: self.stamp.epoch,
+            at_ms: now.since(self.began),
+        }
+    }
+
+    /// Takes in what a member tells.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of it was taken in: it is old, was heard before, or there are too many members.
+    pub fn hear(
+        &mut self,
+        now: Moment,
+        evidence: &Evidence,
+        operation: &Operation,
+    ) -> Result<(), Unheard> {
+        if let Err(why) = self.roll.enter(now, evidence, self.echo(now)) {
+            self.counts.unheard += 1;
+            return Err(why);
+        }
+        self.asked_for_whole |= evidence.missed;
+        for row in &evidence.rows {
+            self.hear_row(now, evidence.member, row, operation);
+        }
+        Ok(())
+    }
+
+    fn hear_row(
+        &mut self,
+        now: Moment,
+        member: MemberId,
+        row: &NodeEvidence,
+        operation: &Operation,
+    ) {
+        if self.cases.len() >= MAX_NODES && !self.cases.contains_key(&row.node) {
+            return;
+        }
+        self.counts.rows += 1;
+        let (salt, next_term) = (self.salt, self.next_term);
+        let case = self.cases.entry(row.node).or_default();
+        match case.breaker.state() {
+            breaker::State::Closed => {
+                let place = (member, member.rank(row.node.0));
+                let accused_since = case.users.hear(now, place, row);
+                case.ratios.hear(now, member, row);
+                case.times.merge(&row.times, MOST_TIMES);
+                if let Some(from) = accused_since.filter(|_| case.hearing.is_none())
+                    && self.hearings.len() < MAX_HEARINGS
+                {
+                    case.hearing = Some(Hearing::begin(now, from));
+                    self.hearings.insert(row.node);
+                    self.hearings_changed = true;
+                }
+            }
+            breaker::State::HalfOpen { .. } if row.term == case.breaker.term() => {
+                case.retrial.hear(now, member, row);
+                let finding = case.retrial.finding(now, case.jury);
+                let step = step((salt, next_term), row.node, finding, operation);
+                let answers = std::iter::repeat_n(true, row.ok.min(16) as usize)
+                    .chain(std::iter::repeat_n(false, row.failed.min(16) as usize));
+                let mut answers = answers.map(|is_good| case.breaker.probed(now, is_good, &step));
+                if let Some(transition) = answers.find_map(|transition| transition) {
+                    self.change(now, row.node, transition);
+                }
+            }
+            breaker::State::HalfOpen { .. } | breaker::State::Open { .. } => {}
+        }
+    }
+
+    /// Lets time pass, ten times a second. Answers what is said to all members, if anything.
+    pub fn tick(&mut self, now: Moment, operation: &Operation) -> Option<State> {
+        self.end_hearings(now, operation);
+        let is_slow = now.since(self.last_slow) >= SLOW_MS;
+        if is_slow {
+            self.last_slow = now;
+            self.roll.tick(now);
+        }
+        let halves = now.since(self.last_halved) >= TIMES_MS;
+        if halves {
+            self.last_halved = now;
+        }
+        let mut transitions = Vec::new();
+        let ids = (self.salt, self.next_term);
+        for (node, case) in &mut self.cases {
+            // Nothing happens to a closed breaker between two looks at ratios.
+            if case.breaker.state() == breaker::State::Closed && !is_slow {
+                continue;
+            }
+            let finding = case.retrial.finding(now, case.jury);
+            let step = step(ids, *node, finding, operation);
+            let mut transition = case.breaker.tick(now, &step);
+            if is_slow && case.breaker.state() == breaker::State::Closed {
+                let agreed = case.ratios.agreed(now, node.0);
+                let least = operation.breaker.success_rate_percent / 100.0;
+                if agreed.is_some_and(|ratio| ratio < least) {
+                    transition = case.breaker.trip(now, Cause::SuccessRate, &step);
+                }
+                case.ratios.tick(now);
+                case.follow_condition(now, agreed, operation);
+                if halves {
+                    case.times.halve();
+                }
+            }
+            if let Some(transition) = transition {
+                transitions.push((*node, transition));
+            }
+        }
+        for (node, transition) in transitions {
+            self.change(now, node, transition);
+        }
+        self.conclude(now, operation);
+        self.say(now)
+    }
+
+    /// Ends the hearings that have come to a verdict.
+    fn end_hearings(&mut self, now: Moment, operation: &Operation) {
+        for node in self.hearings.clone() {
+            let step = self.step(node, Finding::Open, operation);
+            let Some(case) = self.cases.get_mut(&node) else {
+                continue;
+            };
+            let verdict = case
+                .hearing
+                .map(|hearing| hearing.verdict(now, &mut case.users));
+            let transition = match verdict {
+                Some(None) => continue,
+                Some(Some(Verdict::Open)) => {
+                    case.breaker.trip(now, Cause::ConsecutiveFailures, &step)
+                }
+                Some(Some(Verdict::Dismissed)) => {
+                    self.counts.dismissed += 1;
+                    None
+                }
+                None => None,
+            };
+            case.hearing = None;
+            self.hearings.remove(&node);
+            self.hearings_changed = true;
+            if let Some(transition) = transition {
+                self.change(now, node, transition);
+            }
+        }
+    }
+
+    /// A breaker changed.
+    fn change(&mut self, now: Moment, node: NodeSeed, transition: Transition) {
+        let Some(case) = self.cases.get_mut(&node) else {
+            return;
+        };
+        self.next_term = self.next_term.max(case.breaker.term()).saturating_add(1);
+        (case.retrial, case.hearing) = (Retrial::default(), None);
+        self.hearings_changed |= self.hearings.remove(&node);
+        case.ratios.clear();
+        match transition.to {
+            breaker::State::Open { .. } => {
+                if transition.from == breaker::State::Closed {
+                    self.counts.opened += 1;
+                    case.jury = case.users.count(now);
+                }
+                if case.place.is_none() {
+                    case.place = Some(self.next_place);
+                    self.next_place = self.next_place.saturating_add(1);
+                }
+            }
+            breaker::State::HalfOpen { .. } => {}
+            breaker::State::Closed => {
+                case.place = None;
+                case.ramp_since = Some(now);
+                case.condition.set(0);
+                case.times = Octaves::default();
+                case.users = Users::default();
+            }
+        }
+    }
+
+    /// Brings the Facts up to date.
+    fn conclude(&mut self, now: Moment, operation: &Operation) {
+        for (node, case) in &self.cases {
+            let fact = case.fact(now, operation);
+            let known = self.facts.nodes.get(node);
+            if fact.is_plain() {
+                if known.is_some() {
+                    self.facts.nodes.remove(node);
+                    self.changed.insert(*node);
+                }
+            } else if known != Some(&fact) {
+                self.facts.nodes.insert(*node, fact);
+                self.changed.insert(*node);
+            }
+        }
+    }
+
+    /// What is to be said now: all where somebody missed something, else what changed, else that the chair is there.
+    fn say(&mut self, now: Moment) -> Option<State> {
+        let whole_is_due = self
+            .last_whole
+            .is_none_or(|last| now.since(last) >= SLOW_MS);
+        let is_whole = self.asked_for_whole && whole_is_due;
+        let is_changed = !self.changed.is_empty();
+        if !is_whole && !is_changed && !self.hearings_changed && now.since(self.last_said) < SLOW_MS
+        {
+            return None;
+        }
+        self.last_said = now;
+        self.hearings_changed = false;
+        // What changes no fact has no stamp of its own: who misses it misses nothing.
+        self.stamp.sequence += u64::from(is_changed || self.stamp.sequence == 0);
+        let changed = std::mem::take(&mut self.changed);
+        let (kind, nodes, well) = if is_whole {
+            self.last_whole = Some(now);
+            self.asked_for_whole = false;
+            let all = self.facts.nodes.clone().into_iter();
+            (Kind::Whole, all.collect(), Vec::new())
+        } else {
+            let fact = |node: &NodeSeed| Some((*node, self.facts.nodes.get(node).copied()?));
+            let well = changed.iter().copied();
+            let well = well.filter(|node| !self.facts.nodes.contains_key(node));
+            let kind = if is_changed { Kind::Change } else { Kind::Same };
+            (
+                kind,
+                changed.iter().filter_map(fact).collect(),
+                well.collect(),
+            )
+        };
+        Some(State {
+            stamp: self.stamp,
+            at_ms: now.since(self.began),
+            kind,
+            nodes,
+            well,
+            sites: self.facts.sites.clone(),
+            hearings: self.hearings.iter().copied().collect(),
+        })
+    }
+
+    fn step<'o>(&self, node: NodeSeed, finding: Finding, operation: &'o Operation) -> Step<'o> {
+        step((self.salt, self.next_term), node, finding, operation)
+    }
+}
+
+impl Case {
+    /// Lets the condition follow the node's times and successes, once a second.
+    fn follow_condition(&mut self, now: Moment, agreed: Option<f64>, operation: &Operation) {
+        let median = self.times.quantile_us(0.5);
+        let median = median.filter(|_| self.times.count() >= TIMES_ENOUGH);
+        let slowdown = median
+            .zip(self.usual_us)
+            .map_or(1.0, |(now, usual)| now / usual);
+        let deserves = condition::by_slowness(slowdown) * agreed.map_or(1.0, condition::by_success);
+        if let Some(level) = self.condition.observe(now, deserves, &operation.weights) {
+            self.condition.set(level);
+        }
+        if let Some(median) = median {
+            let usual = self.usual_us.get_or_insert(median);
+            *usual += (median - *usual) * LEARN_SHARE;
+        }
+    }
+
+    fn fact(&self, now: Moment, operation: &Operation) -> NodeFact {
+        let verdict = match self.breaker.state() {
+            breaker::State::Closed => Admission::Admitted,
+            breaker::State::HalfOpen { .. } => Admission::Probing {
+                slice: self.breaker.slice(&operation.breaker),
+            },
+            breaker::State::Open { .. } => Admission::BreakerOpen,
+        };
+        let eighths = self
+            .ramp_since
+            .and_then(|since| (now.since(since) * 8).checked_div(operation.slow_start_ms));
+        let ramp = eighths.map_or(8, |passed| 1 + u8::try_from(passed.min(7)).unwrap_or(7));
+        NodeFact {
+            verdict,
+            term: self.breaker.term(),
+            place: self.place,
+            level: self.condition.level(),
+            usual: self.usual_us.map_or(0, octaves::name),
+            ramp,
+            ..NodeFact::default()
+        }
+    }
+}
+
+/// A step of a node's breaker; ejection times differ between nodes.
+fn step(
+    (salt, next_term): (u64, u64),
+    node: NodeSeed,
+    finding: Finding,
+    operation: &Operation,
+) -> Step<'_> {
+    Step {
+        settings: &operation.breaker,
+        next_generation: next_term,
+        salt: salt ^ node.0,
+        reports_come: true,
+        finding,
+    }
+}

@@ -1,0 +1,219 @@
+//! F4: no more than half of the voices never open a node, a half-open one follows its members' majority, and every hearing
+//! ends.
+
+use super::{accusation, evidence, judge, operation, praise};
+use crate::fleet::MemberId;
+use crate::fleet::evidence::NodeEvidence;
+use crate::fleet::hearing::{Count, DISMISSED_MS, HEARING_MS, Hearing, Users, Verdict};
+use crate::fleet::judge::Judge;
+use crate::hash::NodeSeed;
+use crate::policy::Operation;
+use crate::signal::Admission;
+use crate::time::Moment;
+
+const NODE: u64 = 42;
+
+#[test]
+fn of_every_count_up_to_eight_voices_only_more_than_half_opens_and_all_end() {
+    let mut counts = 0;
+    for known in 0..=8 {
+        for heard in 0..=known {
+            for against in 0..=heard {
+                let count = Count {
+                    heard,
+                    against,
+                    known,
+                };
+                let [goes_on, over] = [false, true].map(|is_over| count.verdict(is_over));
+                for verdict in [goes_on, over] {
+                    let opens = verdict == Some(Verdict::Open);
+                    assert!(!opens || 2 * against > heard, "{count:?}");
+                }
+                assert!(over.is_some(), "{count:?} ends");
+                // What is decided early is decided as at the end, whatever those say who are silent.
+                let silent = known - heard;
+                for more in 0..=silent {
+                    let all = Count {
+                        heard: known,
+                        against: against + more,
+                        known,
+                    };
+                    let early = goes_on.is_none_or(|early| Some(early) == all.verdict(true));
+                    assert!(early, "{count:?} {more}");
+                }
+                counts += 1;
+            }
+        }
+    }
+    assert_eq!(counts, 165);
+}
+
+/// What a member does within a hearing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Nothing,
+    Fails,
+    Answers,
+}
+
+/// Every way in which up to six members use a node of which one accuses it: by the members' own rows.
+#[test]
+fn every_small_jury_decides_by_the_outcomes_since_the_streak_began() {
+    for members in 1..=6_u32 {
+        for told in 0..3_u32.pow(members - 1) {
+            let says = |member: u32| match told / 3_u32.pow(member - 1) % 3 {
+                0 => Says::Nothing,
+                1 => Says::Fails,
+                _ => Says::Answers,
+            };
+            let mut users = Users::default();
+            let hear = |users: &mut Users, at, member: u32, row: &NodeEvidence| {
+                let member = u64::from(member);
+                users.hear(Moment(at), (MemberId(member), member), row)
+            };
+            // All used it before, when it was well.
+            for member in 0..members {
+                hear(&mut users, 5_000, member, &praise(NODE));
+            }
+            let from = hear(&mut users, 10_000, 0, &accusation(NODE)).expect("it is heard");
+            assert_eq!(from, Moment(9_800));
+            let hearing = Hearing::begin(Moment(10_000), from);
+            let (mut fail, mut heard) = (1, 1);
+            for member in 1..members {
+                let row = match says(member) {
+                    Says::Nothing => continue,
+                    Says::Fails => NodeEvidence {
+                        accuses: false,
+                        ..accusation(NODE)
+                    },
+                    Says::Answers => praise(NODE),
+                };
+                hear(&mut users, 10_100, member, &row);
+                heard += 1;
+                fail += usize::from(says(member) == Says::Fails);
+            }
+            let end = Moment(10_000 + HEARING_MS);
+            let verdict = hearing.verdict(end, &mut users);
+            let expected = if 2 * fail > heard {
+                Verdict::Open
+            } else {
+                Verdict::Dismissed
+            };
+            assert_eq!(verdict, Some(expected), "{members} members, {told}");
+            let again = hear(&mut users, end.0, 0, &accusation(NODE));
+            assert_eq!(again.is_some(), expected == Verdict::Open);
+            let later = end.0 + DISMISSED_MS;
+            assert!(hear(&mut users, later, 0, &accusation(NODE)).is_some());
+        }
+    }
+}
+
+/// A chair, its time, and three members whose messages it hears.
+struct Scene {
+    judge: Judge,
+    operation: Operation,
+    now: Moment,
+    sequence: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let operation = operation();
+        Self {
+            judge: judge(&operation),
+            operation,
+            now: Moment(0),
+            sequence: 0,
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 100 {
+            self.now = self.now.plus(100);
+            self.judge.tick(self.now, &self.operation);
+        }
+    }
+
+    fn tell(&mut self, member: u64, row: NodeEvidence) {
+        self.sequence += 1;
+        let told = evidence(member, self.sequence, vec![row]);
+        let heard = self.judge.hear(self.now, &told, &self.operation);
+        heard.expect("it is heard");
+    }
+
+    fn fact(&self) -> crate::fleet::facts::NodeFact {
+        self.judge.facts().node(NodeSeed(NODE))
+    }
+}
+
+#[test]
+fn a_node_that_fails_for_all_is_left_at_once_and_comes_back_by_majority() {
+    let mut scene = Scene::new();
+    for member in 1..=3 {
+        scene.tell(member, praise(NODE));
+    }
+    scene.pass(1_000);
+    scene.tell(1, accusation(NODE));
+    scene.pass(100);
+    assert_eq!(scene.fact().verdict, Admission::Admitted, "one of three");
+    scene.tell(2, accusation(NODE));
+    scene.pass(100);
+    assert_eq!(scene.fact().verdict, Admission::BreakerOpen, "two of three");
+    scene.pass(15_000);
+    let Admission::Probing { slice } = scene.fact().verdict else {
+        panic!("{:?}", scene.fact())
+    };
+    assert!(slice > 0);
+    let term = scene.fact().term;
+    let of_term = |row: NodeEvidence, term| NodeEvidence {
+        term,
+        accuses: false,
+        ..row
+    };
+    // What is of a term before says nothing.
+    scene.tell(2, of_term(praise(NODE), term - 1));
+    scene.pass(100);
+    assert!(matches!(scene.fact().verdict, Admission::Probing { .. }));
+    // One of three proxies that lost its way kept a node out for all three.
+    scene.tell(1, of_term(accusation(NODE), term));
+    scene.pass(100);
+    assert!(matches!(scene.fact().verdict, Admission::Probing { .. }));
+    scene.tell(2, of_term(praise(NODE), term));
+    scene.tell(3, of_term(praise(NODE), term));
+    scene.pass(100);
+    assert_eq!(scene.fact().verdict, Admission::Admitted);
+    assert_eq!(scene.fact().ramp, 1, "with an eighth of its weight");
+}
+
+#[test]
+fn a_lone_liar_opens_nothing_however_often_it_accuses() {
+    let mut scene = Scene::new();
+    for _ in 0..600 {
+        for member in 1..=3 {
+            scene.tell(member, praise(NODE));
+        }
+        scene.tell(9, accusation(NODE));
+        scene.pass(1_000);
+        assert_eq!(scene.fact().verdict, Admission::Admitted);
+    }
+    let counts = scene.judge.counts();
+    assert_eq!(counts.opened, 0);
+    assert!((40..=60).contains(&counts.dismissed), "{counts:?}");
+}
+
+#[test]
+fn a_node_of_which_most_members_lose_a_third_is_left_though_nobody_accuses_it() {
+    let mut scene = Scene::new();
+    let lossy = |member: u64| NodeEvidence {
+        sent: 30,
+        ok: if member == 3 { 30 } else { 20 },
+        failed: if member == 3 { 0 } else { 10 },
+        ok_age_ms: Some(10),
+        ..NodeEvidence::new(NodeSeed(NODE))
+    };
+    for member in 1..=3 {
+        scene.tell(member, lossy(member));
+    }
+    scene.pass(1_100);
+    assert_eq!(scene.fact().verdict, Admission::BreakerOpen);
+}
