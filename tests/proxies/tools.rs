@@ -13,6 +13,9 @@ pub(crate) enum Tool {
     Haproxy,
     /// Envoy 1.40. It ends when the process that started it ends, so it must be a child of the test.
     Envoy,
+    Varnish,
+    TrafficServer,
+    Squid,
 }
 
 impl Tool {
@@ -22,6 +25,9 @@ impl Tool {
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
+            Self::Varnish => "varnish",
+            Self::TrafficServer => "trafficserver",
+            Self::Squid => "squid",
         }
     }
 
@@ -42,6 +48,9 @@ fn programs_are_those_that_were_asked_for() {
         (Tool::Nginx, "-v", "nginx/"),
         (Tool::Haproxy, "-v", "HAProxy version "),
         (Tool::Envoy, "--version", "/1.40.0/"),
+        (Tool::Varnish, "-V", "varnishd (varnish-"),
+        (Tool::TrafficServer, "--version", "Traffic Server "),
+        (Tool::Squid, "-v", "Squid Cache: Version "),
     ] {
         let Some(path) = tool.path(&format!("the version of {}", tool.name())) else {
             continue;
