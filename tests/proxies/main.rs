@@ -11,6 +11,7 @@
 )]
 
 mod absence;
+mod caches;
 mod envoy;
 mod front;
 mod grpc_nodes;

@@ -56,6 +56,28 @@ impl Places {
         out
     }
 
+    /// A text with each of these ports in its place wherever it stands as a number of its own, all at once.
+    pub(crate) fn rewrite_numbers(&mut self, text: &str, named: &[u16]) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(begin) = rest.find(|c: char| c.is_ascii_digit()) {
+            let (before, number) = rest.split_at(begin);
+            let end = number
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(number.len());
+            let (number, after) = number.split_at(end);
+            out.push_str(before);
+            match number.parse() {
+                Ok(port) if named.contains(&port) => {
+                    write!(out, "{}", self.address(port).port()).unwrap();
+                }
+                _ => out.push_str(number),
+            }
+            rest = after;
+        }
+        out + rest
+    }
+
     /// Copies files of an example into `folder`, every port in its place.
     pub(crate) fn copy(&mut self, names: &[&str], folder: &Path) {
         for name in names {
@@ -77,5 +99,17 @@ fn ports_are_put_in_their_places_all_at_once() {
     assert_eq!(
         places.rewrite(text),
         "a 127.0.0.1:9002, \"127.0.0.1:9001\"; 127.0.0.1: 127.0.0.0/8 port_value: 9002 }"
+    );
+}
+
+#[test]
+fn ports_are_put_in_their_places_wherever_they_stand() {
+    let mut places = Places::default();
+    places.put(9001, 9002);
+    places.put(9002, 9001);
+    let text = "parent 9001 0; port = \"9002\"; 19001 127.0.0.1:9001 max-age=9003 9002";
+    assert_eq!(
+        places.rewrite_numbers(text, &[9001, 9002]),
+        "parent 9002 0; port = \"9001\"; 19001 127.0.0.1:9002 max-age=9003 9001"
     );
 }

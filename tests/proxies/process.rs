@@ -11,8 +11,8 @@ use tradewind::sidecar::clock;
 /// How long anything may take that is awaited; generous, because other work may keep the cores busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one may take to end when it is asked to.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long one may take to end when it is asked to. Squid takes 1.3 s, and leaves shared memory behind if it is not let.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// A running process; killed when dropped, and what it said is shown if the test fails.
 #[derive(Debug)]

@@ -10,17 +10,21 @@ use crate::tools::Tool;
 /// The status that says: somebody else has a port.
 const PORT_TAKEN: i32 = 3;
 
+/// Fewer than by default.
+const REQUESTS: [&str; 2] = ["--requests", "300"];
+
 /// Runs an example's command on ports that nobody has.
-fn run(name: &str, program: &Path, temporary: &Path) -> Output {
+fn run(name: &str, (program, args): (&Path, &[&str]), temporary: &Path) -> Output {
     // Below the ports that the system gives out by itself, which begin at 32768; other processes begin elsewhere.
     let first = std::process::id() % 20;
     for attempt in 0..20 {
         let offset = 10_000 + (first + attempt) % 20 * 600;
         let ran = Command::new(example(name).join("run"))
-            .args(["--requests", "300"])
+            .args(args)
             .current_dir("/")
             .env("TRADEWIND", env!("CARGO_BIN_EXE_tradewind"))
             .env("PROXY_PROGRAM", program)
+            .env("ENVOY", program)
             .env("PORT_OFFSET", offset.to_string())
             .env("TMPDIR", temporary)
             .stdin(Stdio::null())
@@ -35,7 +39,7 @@ fn run(name: &str, program: &Path, temporary: &Path) -> Output {
 
 /// That the command ends with this status, says this, and leaves no file behind.
 #[track_caller]
-fn ends(name: &str, program: &Path, status: i32, says: &str) {
+fn ends(name: &str, program: (&Path, &[&str]), status: i32, says: &str) {
     let temporary = tempfile::tempdir().unwrap();
     let ran = run(name, program, temporary.path());
     let said = [ran.stdout, ran.stderr].concat();
@@ -54,11 +58,19 @@ fn each_example_starts_by_one_command() {
         (Tool::Envoy, "envoy"),
     ] {
         if let Some(program) = tool.path(&format!("the command of {name}")) {
-            ends(name, &program, 0, "30 of 30 requests looked at one by one");
+            let says = "30 of 30 requests looked at one by one";
+            ends(name, (&program, &REQUESTS), 0, says);
         }
+    }
+    // What it leaves out it says; without these it does not run.
+    let test = "the command of caches";
+    let needed = [Tool::Varnish, Tool::Nginx].map(|tool| tool.path(test));
+    if let (Some(envoy), [Some(_), Some(_)]) = (Tool::Envoy.path(test), needed) {
+        let says = "purged by tradewind, and asked for by way of Envoy:";
+        ends("caches", (&envoy, &[]), 0, says);
     }
     // Not a proxy: it says that it does not know its arguments, and ends.
     let not_a_proxy = Path::new(env!("CARGO_BIN_EXE_tradewind"));
     let says = "unexpected argument '-f' found";
-    ends("haproxy", not_a_proxy, 2, says);
+    ends("haproxy", (not_a_proxy, &REQUESTS), 2, says);
 }

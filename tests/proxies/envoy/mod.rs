@@ -25,8 +25,8 @@ use crate::rig::{Rig, Setup, edit, is_open};
 use crate::tools::Tool;
 
 /// Where the examples' Envoy listens, and where its own admin pages are.
-const LISTENER: u16 = 10_000;
-const ADMIN: u16 = 9_901;
+pub(crate) const LISTENER: u16 = 10_000;
+pub(crate) const ADMIN: u16 = 9_901;
 
 /// Has Envoy tell the client which nodes it was told to use, in order, and how many it tried.
 const TELL_THE_LIST: (&str, &str) = (
@@ -38,7 +38,7 @@ const TELL_THE_LIST: (&str, &str) = (
 );
 
 /// Has Envoy wait for the sidecar longer than is good, where cores are shared with other tests and it is not about that.
-const PATIENT: (&str, &str) = (
+pub(crate) const PATIENT: (&str, &str) = (
     "timeout: 0.05s\n                initial_metadata",
     "timeout: 2s\n                initial_metadata",
 );
@@ -55,7 +55,7 @@ pub(crate) struct Envoy {
 }
 
 /// Envoy's program on a configuration. It is a child that must not outlive the thread that starts it: it would end.
-fn envoy(program: &Path, config: &Path) -> Command {
+pub(crate) fn envoy(program: &Path, config: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg("-c").arg(config);
     // Several at once on one machine, as tests are; one worker, so that its connections are few and known.

@@ -1,0 +1,9 @@
+//! Real caches behind a stock Envoy, in two tiers, on the files of `examples/caches`: what is purged is new on the next
+//! request.
+
+mod figures;
+mod origin;
+mod programs;
+mod race;
+mod rig;
+mod stories;
