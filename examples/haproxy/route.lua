@@ -1,5 +1,6 @@
 -- Asks the sidecar for a node, and leaves in variables what the answer says: txn.node, the name of a server of the backend;
--- txn.path, the path and query that rules saw; txn.decision, the decision's id for the log.
+-- txn.path, the path and query that rules saw; txn.decision, the decision's id for the log; txn.version, txn.max_age and
+-- txn.cache_ttl, what caches are told of the object's freshness.
 --
 -- Where the sidecar does not answer, they stay unset and HAProxy balances by itself.
 
@@ -24,6 +25,9 @@ local TAKEN = {
   ["txn.node"] = "x-route-node-id",
   ["txn.path"] = "x-route-path",
   ["txn.decision"] = "x-decision-id",
+  ["txn.version"] = "x-tradewind-version",
+  ["txn.max_age"] = "x-tradewind-max-age",
+  ["txn.cache_ttl"] = "x-tradewind-cache-ttl",
 }
 
 -- Every line of a header, as a list: a rule must not be passed by what stands behind the last that is looked at.

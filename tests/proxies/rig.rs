@@ -220,6 +220,17 @@ impl Sidecar {
         self.until_ready();
     }
 
+    /// `tradewind purge` with these arguments, as one types it; it has returned.
+    pub(crate) fn purge(&self, args: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        command.env_clear().arg("purge").args(args);
+        let server = self.admin.to_string();
+        let ran = command.args(["--server", &server]).output().unwrap();
+        let said = [ran.stdout, ran.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(ran.status.success(), "{args:?}: {said}");
+    }
+
     /// Waits until something holds of it.
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Pages) -> bool) {
         let pages = Pages(self.debug);

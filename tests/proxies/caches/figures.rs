@@ -32,7 +32,7 @@ fn a_thousand_purged_objects_are_new_on_the_next_request() {
             had += usize::from(get(&mut connection, (&host, path), &[]).is_hit);
             let revision = rig.origin.change(path);
             let typed = clock::now();
-            rig.purge(&[&format!("https://{host}{path}")]);
+            rig.sidecar.purge(&[&format!("https://{host}{path}")]);
             let returned = clock::now();
             old += usize::from(get(&mut connection, (&host, path), &[]).revision != revision);
             waits.push(returned.elapsed());

@@ -2,6 +2,7 @@
 //! request.
 
 mod figures;
+mod fronts;
 mod origin;
 mod programs;
 mod race;

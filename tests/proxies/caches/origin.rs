@@ -32,9 +32,8 @@ type Objects = Arc<Mutex<BTreeMap<String, Object>>>;
 /// A running one; it ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    pub(crate) address: SocketAddr,
     objects: Objects,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Origin {
@@ -44,17 +43,20 @@ impl Origin {
             .enable_all()
             .build()
             .unwrap();
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .unwrap();
-        let address = listener.local_addr().unwrap();
-        let objects = Objects::default();
-        runtime.spawn(serve(listener, Arc::clone(&objects)));
         Self {
-            address,
-            objects,
-            _runtime: runtime,
+            objects: Objects::default(),
+            runtime,
         }
+    }
+
+    /// One more address at which it answers.
+    pub(crate) fn door(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = self.runtime.block_on(listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        self.runtime
+            .spawn(serve(listener, Arc::clone(&self.objects)));
+        address
     }
 
     /// Changes an object; its revision from now on.

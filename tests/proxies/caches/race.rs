@@ -58,7 +58,7 @@ fn an_edge_that_is_purged_before_its_parent_is_stale_without_versions_and_new_wi
         assert!(got.is_hit && got.revision == 0, "{got:?}");
     }
     // By its version the same object is new at once.
-    rig.purge(&[&format!("https://{host}{path}")]);
+    rig.sidecar.purge(&[&format!("https://{host}{path}")]);
     assert_eq!(get(&mut rig.connect(), (&host, path), &[]).revision, 1);
 
     let raced = Race::of(&rig, Way::Versions).run(Until::Purges(300));

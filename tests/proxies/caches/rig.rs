@@ -4,7 +4,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -50,7 +49,7 @@ impl Rig {
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let origin = Origin::start();
         let mut places = Places::default();
-        places.put(ORIGIN, origin.address.port());
+        places.put(ORIGIN, origin.door().port());
         copy(&example("caches"), root.path(), &mut places);
 
         let start = |cache: Cache, program: &Path, places: &mut Places| {
@@ -99,17 +98,6 @@ impl Rig {
     pub(crate) fn address(&self, named: u16) -> SocketAddr {
         // It has been given out when the files were copied.
         self.places.clone().address(named)
-    }
-
-    /// `tradewind purge` with these arguments, as one types it; it has returned.
-    pub(crate) fn purge(&self, args: &[&str]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
-        command.env_clear().arg("purge").args(args);
-        let server = self.sidecar.admin.to_string();
-        let ran = command.args(["--server", &server]).output().unwrap();
-        let said = [ran.stdout, ran.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(ran.status.success(), "{args:?}: {said}");
     }
 }
 

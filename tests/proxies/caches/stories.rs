@@ -87,7 +87,9 @@ impl Story<'_> {
         for path in &paths {
             self.until_hit(path);
             let revision = self.change(path);
-            self.rig.purge(&[&self.url(path), "--why", "a test"]);
+            self.rig
+                .sidecar
+                .purge(&[&self.url(path), "--why", "a test"]);
             self.is_new(path, revision);
             // The parent and the origin were told which version it is.
             let asked = self.rig.origin.object(path).asked;
@@ -106,7 +108,7 @@ impl Story<'_> {
             let got = get(&mut self.connection, (&self.host, &path), &[header]);
             assert!(got.is_hit, "{}: {header:?} makes a miss", self.host);
         }
-        self.rig.purge(&[&self.url(&path)]);
+        self.rig.sidecar.purge(&[&self.url(&path)]);
         let got = get(&mut self.connection, (&self.host, &path), &CLIENTS_OWN);
         assert_eq!(got.revision, revision, "{}", self.host);
         // Nobody frees space through the door of clients. (Envoy knows no BAN: 400, and it hangs up.)
@@ -126,13 +128,13 @@ impl Story<'_> {
             self.until_hit(variant);
         }
         let revision = self.rig.origin.change(&path);
-        self.rig.purge(&[&self.url(&path)]);
+        self.rig.sidecar.purge(&[&self.url(&path)]);
         for variant in [&one, &two] {
             self.is_new(variant, revision);
             self.until_hit(variant);
         }
         let revision = self.rig.origin.change(&path);
-        self.rig.purge(&[&self.url(&one), "--exact-query"]);
+        self.rig.sidecar.purge(&[&self.url(&one), "--exact-query"]);
         self.is_new(&one, revision);
         let other = self.get(&two);
         assert!(other.is_hit && other.revision == revision - 1, "{other:?}");
@@ -146,6 +148,7 @@ impl Story<'_> {
             self.rig.origin.change(path);
         }
         self.rig
+            .sidecar
             .purge(&["--prefix", &self.url(&self.path("shelf/"))]);
         self.is_new(&near, 1);
         self.is_new(&far, 1);
@@ -159,7 +162,7 @@ impl Story<'_> {
         self.until_hit(&path);
         thread::sleep(A_SECOND_AND_SOME);
         let before = self.rig.origin.object(&path);
-        self.rig.purge(&["--soft", &self.url(&path)]);
+        self.rig.sidecar.purge(&["--soft", &self.url(&path)]);
         let got = self.get(&path);
         let after = self.rig.origin.object(&path);
         if !self.cache.revalidates() {
@@ -170,7 +173,7 @@ impl Story<'_> {
         assert!(after.unchanged > before.unchanged, "{}", self.host);
         // Changed, it comes.
         let revision = self.rig.origin.change(&path);
-        self.rig.purge(&["--soft", &self.url(&path)]);
+        self.rig.sidecar.purge(&["--soft", &self.url(&path)]);
         self.is_new(&path, revision);
         // And when the moment has passed, before which nothing is new enough, it is served without a question.
         self.until_hit(&path);
@@ -220,7 +223,7 @@ fn varnish_frees_space_and_keeps_what_it_is_told_to(rig: &Rig) {
     let host = Cache::Varnish.host();
     let [path, kept] = ["/space/a", "/kept/b"];
     let mut connection = rig.connect();
-    rig.purge(&[&format!("https://{host}{path}")]);
+    rig.sidecar.purge(&[&format!("https://{host}{path}")]);
     get(&mut connection, (&host, path), &[]);
     let version = rig.origin.object(path).asked["x-tradewind-version"].clone();
     let version = version.to_str().unwrap();
