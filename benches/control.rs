@@ -1,5 +1,6 @@
 //! What the control loop costs, off the request path: taking in a decision and an outcome, a tick, and what the disruption
-//! meter does at a publication that changed weights, by fleet size.
+//! meter does at a publication that changed weights, by fleet size; and what versions of objects cost, those who look them up
+//! and those who purge.
 //!
 //! `cargo bench --bench control` prints a table; with `-- --test` everything runs once, quickly. Goals (performance.md P9):
 //! quantiles of 10,000 nodes within 20 ms a tick and 64 MB; under 1 % of a core for 1,000 nodes that report once a second.
@@ -18,6 +19,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tradewind::engine::control::{Control, Next};
+use tradewind::engine::freshness::object::Object;
+use tradewind::engine::freshness::purge::{Kind, Purge};
+use tradewind::engine::freshness::selector::Selector;
+use tradewind::engine::freshness::{Bounds, Ledger};
 use tradewind::engine::geo::cell::Cell;
 use tradewind::engine::geo::group::Group;
 use tradewind::engine::geo::ranges::Ranges;
@@ -47,6 +52,14 @@ fn main() {
         row(*nodes);
     }
     println!(
+        "\n{:>9}{:>14}{:>14}{:>14}{:>16}{:>14}{:>10}",
+        "purged", "none ns", "half ns", "prefixes ns", "purge of one ns", "of 1,000 ms", "MB"
+    );
+    let purged: &[usize] = if quick { &[4_096] } else { &[65_536, 1 << 20] };
+    for entries in purged {
+        row_of_versions(*entries);
+    }
+    println!(
         "\n{:>6}{:>8}{:>18}{:>18}{:>14}",
         "pairs", "groups", "round trip ns", "each second's us", "MB"
     );
@@ -54,6 +67,77 @@ fn main() {
     for groups in groups {
         row_of_paths(*groups);
     }
+}
+
+/// What it costs to look up the version of an object while so many are purged, and to purge.
+fn row_of_versions(entries: usize) {
+    let before = resident_mb();
+    let mut ledger = Ledger::new(Bounds::default());
+    let mut sequence = 0;
+    let mut apply = |ledger: &mut Ledger, selectors: Vec<Selector>| {
+        sequence += 1;
+        let purge = Purge {
+            sequence,
+            namespace: "".into(),
+            selectors,
+            kind: Kind::Hard,
+            over_ms: 0,
+        };
+        let started = Instant::now();
+        ledger.apply(Moment(0), 0, &purge);
+        started.elapsed()
+    };
+    let url = |host: &str, number: usize| Selector::Path {
+        host: host.into(),
+        path: path_of(number).into(),
+    };
+    let mut ones = Vec::new();
+    let mut thousands = Vec::new();
+    // A little less than there is room for, or the last ones would be made wider.
+    for first in (0..entries * 15 / 16).step_by(1_000) {
+        let selectors = (first..first + 1_000).map(|number| url("purged.example.com", number));
+        thousands.push(apply(&mut ledger, selectors.collect()).as_secs_f64() * 1e3);
+        ones.push(apply(&mut ledger, vec![url("one.example.com", first)]).as_nanos() as f64);
+    }
+    for number in 0..100 {
+        let prefix = Selector::Prefix {
+            host: "prefixes.example.com".into(),
+            prefix: format!("/catalog/{number}").into(),
+        };
+        apply(&mut ledger, vec![prefix]);
+    }
+    let timed = |host: &str, far: usize| {
+        // In no order, so that lines are looked up that no cache of the processor has.
+        let paths: Vec<String> = (0..100_000_usize)
+            .map(|number| path_of(number.wrapping_mul(7_919) % (far * 15 / 16)))
+            .collect();
+        let started = Instant::now();
+        let mut found = 0;
+        for path in &paths {
+            let object = Object {
+                host,
+                path,
+                ..Object::default()
+            };
+            found += u64::from(ledger.versions().look_up(&object).version > 0);
+        }
+        let ns = started.elapsed().as_nanos() as f64 / paths.len() as f64;
+        (ns, found)
+    };
+    let (none, _) = timed("other.example.com", entries);
+    let (half, found) = timed("purged.example.com", entries * 2);
+    assert!((40_000..60_000).contains(&found), "{found} of 100,000");
+    let (prefixes, _) = timed("prefixes.example.com", entries);
+    println!(
+        "{entries:>9}{none:>14.1}{half:>14.1}{prefixes:>14.1}{:>16.0}{:>14.3}{:>10.1}",
+        median(&mut ones),
+        median(&mut thousands),
+        resident_mb() - before
+    );
+}
+
+fn path_of(number: usize) -> String {
+    format!("/catalog/item/{number}/image.jpg")
 }
 
 /// What round trips cost: groups of clients that each use eight sites.

@@ -71,7 +71,7 @@ impl Authority {
     /// A certificate of several names.
     pub(crate) fn certify_as(&self, names: &[&str]) -> Certified {
         self.certify_all(names, |params| {
-            params.not_after = date_time_ymd(2_099, 1, 1)
+            params.not_after = date_time_ymd(2_099, 1, 1);
         })
     }
 

@@ -239,7 +239,7 @@ async fn a_soft_purge_keeps_the_version_and_asks_for_a_look_at_the_origin() {
 
 #[tokio::test]
 async fn an_explanation_names_the_purge_who_made_it_and_why() {
-    let (_files, mut rig) = Rig::start().await;
+    let (files, mut rig) = Rig::start().await;
     let purged = rig.purge(purge(&[url("/other"), prefix("/catalog")])).await;
     let explained = rig.client.explain(request("/catalog/7")).await;
     assert_eq!(explained.decision.unwrap().version, purged.sequence);
@@ -258,6 +258,22 @@ async fn an_explanation_names_the_purge_who_made_it_and_why() {
     assert_eq!(
         (status.head, status.kept, status.entries),
         (purged.sequence, true, 2)
+    );
+
+    let audited = || {
+        let log = std::fs::read_to_string(files.state().join("audit.log")).unwrap();
+        let line = log.lines().find(|line| line.contains("\"kind\":\"purge\""));
+        line.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+    };
+    let is_there = || audited().is_some();
+    rig.server.until("it is in the audit log", is_there).await;
+    let entry = audited().unwrap();
+    assert_eq!(entry["what"]["version"], version);
+    let covers = "everything below video.example.com/catalog";
+    assert_eq!(entry["what"]["covers"], covers);
+    assert_eq!(
+        (&entry["who"], &entry["why"]),
+        (&json!("ada"), &json!("INC-7"))
     );
 }
 

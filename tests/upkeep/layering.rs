@@ -279,6 +279,7 @@ fn the_shell_keeps_the_wire_in_one_place() {
         let may_name = [
             "decision_log",
             "doors",
+            "freshness",
             "intake",
             "observe/debug",
             "serve",

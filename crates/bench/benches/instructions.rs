@@ -16,13 +16,17 @@ use gungraun::{
 };
 use prost::Message as _;
 use std::hint::black_box;
+use std::sync::Arc;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::evaluate;
-use tradewind_engine::freshness::Fresh;
+use tradewind_engine::freshness::purge::{Kind, Purge};
+use tradewind_engine::freshness::selector::Selector;
+use tradewind_engine::freshness::{Bounds, Fresh, Ledger, Versions};
 use tradewind_engine::hash::{self, KeyHash, NodeSeed};
 use tradewind_engine::query::Query;
 use tradewind_engine::rank::{self, Columns, Kernel, Segment, Top};
 use tradewind_engine::snapshot::Snapshot;
+use tradewind_engine::time::Moment;
 use tradewind_sidecar::state::Published;
 use tradewind_sidecar::wire::answer::{Answer, Envelope};
 use tradewind_sidecar::wire::proto::DecideRequest;
@@ -165,6 +169,44 @@ fn decision_and_answer(scene: Scene) -> Scene {
     scene
 }
 
+/// What decisions are made of, and purges of other objects than those that are asked for.
+fn purged(sites: usize) -> (Scene, Ledger) {
+    let mut ledger = Ledger::new(Bounds::default());
+    for sequence in 1..=16 {
+        let selectors = (0..4_096).map(|number| Selector::Path {
+            host: "static.example.com".into(),
+            path: format!("/{sequence}/{number}").into(),
+        });
+        ledger.apply(
+            Moment(0),
+            0,
+            &Purge {
+                sequence,
+                namespace: "".into(),
+                selectors: selectors.collect(),
+                kind: Kind::Hard,
+                over_ms: 0,
+            },
+        );
+    }
+    (scene(sites), ledger)
+}
+
+// `decision_and_answer`, and the version of the object. How many purges there are makes no difference.
+#[library_benchmark]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = purged, config = limit(6_900))]
+fn decision_with_version((scene, ledger): (Scene, Ledger)) -> (Scene, Ledger) {
+    for ask in &scene.asks {
+        answer_with(
+            &scene.published,
+            Some(ledger.versions()),
+            ask,
+            &ask.query(&[]),
+        );
+    }
+    (scene, ledger)
+}
+
 // As HTTP, batches and explanations decide. It was 8,062 before a message was read as a question too, which spares those
 // that come as bytes, nearly all, 15 % of what prost's way takes.
 #[library_benchmark]
@@ -230,17 +272,26 @@ fn bytes_by_prost_to_answer(wire: Wire) -> Wire {
 }
 
 fn answer(published: &Published, ask: &Ask, query: &Query<'_>) {
+    answer_with(published, None, ask, query);
+}
+
+fn answer_with(
+    published: &Published,
+    versions: Option<&Arc<Versions>>,
+    ask: &Ask,
+    query: &Query<'_>,
+) {
     let evaluation = evaluate(&published.snapshot, black_box(query));
+    let decision = Decision::new(&published.snapshot, &evaluation);
     let envelope = Envelope {
         request_id: &ask.message.request_id,
         decision_id: "0123456789abcdef01234567",
         revision: published.revision,
         policy_digest: &published.policy_digest,
         freshness_floor: 0,
-        fresh: Fresh::default(),
+        fresh: versions.map_or_else(Fresh::default, |it| decision.fresh(it, query)),
         known_place: None,
     };
-    let decision = Decision::new(&published.snapshot, &evaluation);
     drop(black_box(Answer::single(
         &decision,
         &envelope,
@@ -253,6 +304,7 @@ library_benchmark_group!(
     benchmarks = [
         decision,
         decision_and_answer,
+        decision_with_version,
         message_to_answer,
         bytes_to_answer,
         bytes_by_prost_to_answer

@@ -108,8 +108,10 @@ fn selector() -> impl Strategy<Value = Selector> {
     ]
 }
 
-/// Purges without their sequences.
-fn purges() -> impl Strategy<Value = Vec<(Vec<Selector>, &'static str, bool)>> {
+/// A purge without its sequence: what it covers, its namespace, and whether it is soft.
+type Drawn = (Vec<Selector>, &'static str, bool);
+
+fn purges() -> impl Strategy<Value = Vec<Drawn>> {
     let selectors = prop::collection::vec(selector(), 1..6);
     let soft = prop::bool::weighted(0.3);
     let space = prop::sample::select(&SPACES[..]);
@@ -121,7 +123,7 @@ fn second_of(sequence: u64) -> u64 {
     1_700_000_000 + sequence
 }
 
-fn purge(sequence: u64, (selectors, space, soft): &(Vec<Selector>, &str, bool)) -> Purge {
+fn purge(sequence: u64, (selectors, space, soft): &Drawn) -> Purge {
     let not_older_than_s = second_of(sequence);
     Purge {
         sequence,

@@ -18,11 +18,6 @@ mod edits;
     reason = "what is not there is a failure"
 )]
 mod expressions;
-#[expect(
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    reason = "what is not there is a failure"
-)]
 mod freshness;
 mod lanes;
 mod places;

@@ -61,6 +61,8 @@ pub enum Kind {
     Credentials,
     /// A rollout.
     Rollout,
+    /// What caches hold and must not serve.
+    Purge,
     /// The process, at its start.
     Start,
     /// The process, at its end.
@@ -80,6 +82,7 @@ impl Kind {
         Self::LogFilter,
         Self::Credentials,
         Self::Rollout,
+        Self::Purge,
         Self::Start,
         Self::Stop,
         Self::Log,
@@ -93,6 +96,7 @@ impl Kind {
             Self::AdminState => "admin_state",
             Self::Geo => "geo",
             Self::BreakerReset => "breaker_reset",
+            Self::Purge => "purge",
             Self::LogFilter => "log_filter",
             Self::Credentials => "credentials",
             Self::Rollout => "rollout",

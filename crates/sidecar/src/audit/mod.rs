@@ -48,6 +48,19 @@ pub struct Stopped {
     pub why: String,
 }
 
+/// A purge of more than single objects, which the log of purges has.
+#[derive(Debug, Clone, Default)]
+pub struct Purged {
+    /// Its version, as answers have it.
+    pub version: String,
+    /// What it covers.
+    pub covers: String,
+    /// Who wanted it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
 impl Audit {
     /// The log in the state directory, if there is one; begins with an entry that this process starts.
     pub fn open(state_dir: Option<PathBuf>, counters: &Arc<AuditCounters>) -> Self {
@@ -120,6 +133,13 @@ impl Audit {
             let record = Record::new(Kind::BreakerReset, "reset").by(who, "");
             self.record(record.what("node", node));
         }
+    }
+
+    /// Records a purge of more than single objects.
+    pub fn purged(&mut self, purged: &Purged) {
+        let record = Record::new(Kind::Purge, "purged").by(&purged.who, &purged.why);
+        let record = record.what("version", purged.version.as_str());
+        self.record(record.what("covers", purged.covers.as_str()));
     }
 
     /// Records that other lines are written to the log, or those that are configured again.

@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(missing(&credentials), ["ops"], "told from the start");
         let line_ends = whole.find('\n').unwrap() + 1;
         for cut in (0..whole.len()).filter(|cut| *cut != line_ends) {
-            fs::write(&path, &whole[..cut]).unwrap();
+            fs::write(&path, &whole.as_bytes()[..cut]).unwrap();
             credentials.look();
             let tokens = credentials.access().tokens();
             assert!(tokens.has("ci") && tokens.has("prometheus"), "{cut}");
@@ -298,7 +298,7 @@ mod tests {
         let fault = credentials.status().tokens.unwrap().fault.unwrap();
         assert!(fault.contains("must end with a newline"), "{fault}");
         // Between two lines nothing tells; but who is granted something then is not there, and that is told.
-        fs::write(&path, &whole[..line_ends]).unwrap();
+        fs::write(&path, &whole.as_bytes()[..line_ends]).unwrap();
         credentials.look();
         assert_eq!(missing(&credentials), ["ops", "prometheus"]);
     }

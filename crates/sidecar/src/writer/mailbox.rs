@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::writing::Writing;
-use crate::audit::Stopped;
+use crate::audit::{Purged, Stopped};
 use crate::clock;
 use crate::log_filter::{FilterSet, SwitchError, Wish};
 use crate::probe::Probed;
@@ -57,6 +57,8 @@ pub(super) enum Event {
     Policies(oneshot::Sender<Option<Policies>>),
     /// Gates kept a policy from coming into force.
     Stopped(Stopped),
+    /// More than single objects was purged.
+    Purged(Purged),
     /// A probe came back.
     Probed(Probed),
     /// Forget what this node's breaker holds against it, as somebody wants; answers whether there is such a node.
@@ -208,6 +210,11 @@ impl Mailbox {
     /// Has it recorded that gates kept a policy from coming into force. Where the writer is far behind it is not.
     pub fn stopped(&self, stopped: Stopped) {
         drop(self.events.try_send(Event::Stopped(stopped)));
+    }
+
+    /// Tells of a purge, for the audit log; the purge is in force already.
+    pub fn purged(&self, purged: Purged) {
+        drop(self.events.try_send(Event::Purged(purged)));
     }
 
     /// Begins to roll out a candidate, or to look at it; `None` when the writer has ended. As for the signature, see

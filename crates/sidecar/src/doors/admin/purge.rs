@@ -9,6 +9,7 @@ use tonic::{Code, Request, Response, Status};
 use super::messages::Faults;
 use super::purge_messages::{bad_namespace, microseconds, status, wish};
 use super::{AdminDesk, Events, invalid};
+use crate::audit::Purged;
 use crate::freshness::records::Records;
 use crate::freshness::{Freshness, PurgeError, Wish, log};
 use crate::identity::Caller;
@@ -16,6 +17,7 @@ use crate::intake::recent::{Kept, RecentDecisions};
 use crate::state::{Published, State};
 use crate::wire::proto;
 use crate::wire::proto::server::purge_service_server::PurgeService;
+use crate::wire::purge;
 use crate::wire::question::Question;
 use crate::wire::{QueryBuffer, QueryRoom};
 use tradewind_engine::decision::Decision;
@@ -76,8 +78,13 @@ impl PurgeService for AdminDesk {
             ..proto::SubmitPurgeResponse::default()
         };
         if !is_dry {
+            let recorded = recorded(&wish);
             let submitted = self.state.freshness.submit(wish).await;
             let submitted = submitted.map_err(|error| refused(&error))?;
+            if let Some(mut recorded) = recorded.filter(|_| !submitted.is_repeated) {
+                recorded.version = purge::version_text(submitted.sequence);
+                self.mailbox.purged(recorded);
+            }
             answer.sequence = submitted.sequence;
             answer.kept = submitted.is_kept;
             answer.repeated = submitted.is_repeated;
@@ -159,6 +166,26 @@ impl PurgeService for AdminDesk {
     }
 }
 
+/// What the audit log is to have of a purge: of single objects nothing, those are in the log of purges.
+fn recorded(wish: &Wish) -> Option<Purged> {
+    let wide = wish.selectors.iter().filter(|it| !is_object(it));
+    let covers: Vec<String> = wide.map(ToString::to_string).take(MAX_COVERS).collect();
+    let of_namespace = match wish.namespace.as_str() {
+        "" => String::new(),
+        name => format!(" of {name}"),
+    };
+    (!covers.is_empty()).then(|| Purged {
+        version: String::new(),
+        covers: format!("{}{of_namespace}", covers.join(", ")),
+        who: wish.who.clone(),
+        why: wish.why.clone(),
+    })
+}
+
+fn is_object(selector: &Selector) -> bool {
+    matches!(selector, Selector::Path { .. } | Selector::Query { .. })
+}
+
 /// What a purge covers of the recent decisions.
 #[derive(Debug, Clone, Copy)]
 struct Covered {
@@ -174,8 +201,6 @@ struct Covered {
 fn covered(published: &Published, recent: &RecentDecisions, wish: &Wish) -> Option<Covered> {
     let kept = recent.recent(LOOKED_AT);
     let hashes = |is_wide: bool| -> Vec<KeyHash> {
-        let is_object =
-            |it: &&Selector| matches!(it, Selector::Path { .. } | Selector::Query { .. });
         let selectors = wish.selectors.iter().filter(|it| is_object(it) != is_wide);
         let mut hashes: Vec<KeyHash> = selectors.map(|it| it.hash(&wish.namespace)).collect();
         hashes.sort_unstable();

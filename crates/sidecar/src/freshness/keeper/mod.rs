@@ -3,15 +3,15 @@
 //! What waits is taken together and synced once. Short purges go first, and one long one at a time: a million URLs do not keep
 //! one waiting.
 
-use std::collections::{HashMap, VecDeque};
+mod inbox;
+
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
 
 use super::log::{self, PurgeLog};
 use super::quota::Quotas;
@@ -20,15 +20,10 @@ use super::{Freshness, PurgeError, Submitted, Wish};
 use crate::clock;
 use crate::wire::proto::Purged;
 use crate::wire::purge::{self as messages, duration, duration_ms};
+pub use inbox::{Inbox, MAX_WAITING, Order};
 use tradewind_engine::freshness::purge::{MAX_PACED, Purge};
 use tradewind_engine::freshness::{Bounds, Ledger};
 use tradewind_engine::time::Moment;
-
-/// Most purges that wait.
-pub const MAX_WAITING: usize = 1_024;
-
-/// Selectors up to which a purge is a short one.
-const SHORT: usize = 64;
 
 /// How long ids are remembered.
 const IDS_FOR: Duration = Duration::from_mins(10);
@@ -44,81 +39,6 @@ const LONGEST_LIFE_MS: u64 = (90 * 24 * 60 + 10) * 60_000;
 
 /// What sequences count from: 2025 began then, in ms of Unix time.
 const EPOCH_UNIX_MS: u64 = 1_735_689_600_000;
-
-/// A purge on its way to the keeper.
-#[derive(Debug)]
-pub struct Order {
-    pub(super) wish: Wish,
-    pub(super) began: Instant,
-    /// `None` of one that is purged again by itself.
-    pub(super) reply: Option<oneshot::Sender<Result<Submitted, PurgeError>>>,
-}
-
-/// What waits for the keeper.
-#[derive(Debug, Default)]
-pub struct Inbox {
-    waiting: Mutex<Waiting>,
-    news: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    short: VecDeque<Order>,
-    long: VecDeque<Order>,
-    life_ms: Option<u64>,
-    is_over: bool,
-}
-
-impl Inbox {
-    pub(super) fn put(&self, order: Order) -> Result<(), PurgeError> {
-        let mut waiting = self.lock();
-        if waiting.is_over {
-            return Err(PurgeError::Ended);
-        }
-        if waiting.short.len() + waiting.long.len() >= MAX_WAITING {
-            return Err(PurgeError::Busy);
-        }
-        if order.wish.selectors.len() <= SHORT {
-            waiting.short.push_back(order);
-        } else {
-            waiting.long.push_back(order);
-        }
-        self.news.notify_one();
-        Ok(())
-    }
-
-    pub(super) fn keep_for(&self, life_ms: u64) {
-        self.lock().life_ms = Some(life_ms);
-        self.news.notify_one();
-    }
-
-    fn end(&self) {
-        self.lock().is_over = true;
-        self.news.notify_one();
-    }
-
-    /// Waits until there is something to do, until `due` at most; all short purges and one long one.
-    fn take(&self, due: Instant) -> (Vec<Order>, Option<u64>, bool) {
-        let mut waiting = self.lock();
-        loop {
-            let left = due.saturating_duration_since(clock::now());
-            let is_quiet = waiting.short.is_empty() && waiting.long.is_empty();
-            if !is_quiet || waiting.is_over || waiting.life_ms.is_some() || left.is_zero() {
-                break;
-            }
-            let woken = self.news.wait_timeout(waiting, left);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let mut orders: Vec<Order> = waiting.short.drain(..).collect();
-        orders.extend(waiting.long.pop_front());
-        let is_over = waiting.is_over && waiting.long.is_empty();
-        (orders, waiting.life_ms.take(), is_over)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The keeper, running.
 #[derive(Debug)]
@@ -315,16 +235,24 @@ impl Keeper {
     /// Purges all that is wanted, with one write to the disk.
     fn do_all(&mut self, orders: Vec<Order>) {
         let mut taken: Vec<(Order, Purged)> = Vec::new();
+        let mut twins = Vec::new();
         for order in orders {
             match self.take_in(&order, &taken) {
-                Ok(Some(purged)) => taken.push((order, purged)),
-                Ok(None) => {}
-                Err(answer) => tell(order, answer),
+                Taken::New(purged) => taken.push((order, purged)),
+                Taken::Twin => twins.push(order),
+                Taken::Answered(answer) => tell(order, answer),
             }
         }
-        if taken.is_empty() {
-            return;
+        if !taken.is_empty() {
+            self.put_in_force(taken);
         }
+        // What they wait for is known by now, or is one fewer.
+        if !twins.is_empty() {
+            self.do_all(twins);
+        }
+    }
+
+    fn put_in_force(&mut self, taken: Vec<(Order, Purged)>) {
         let is_kept = self.keep(taken.iter().map(|(_, purged)| purged));
         for (mut order, purged) in taken {
             let sequence = purged.sequence;
@@ -366,45 +294,42 @@ impl Keeper {
         self.show();
     }
 
-    /// What an order comes to: a purge, nothing where it waits for the same id in this very turn, or an answer.
-    fn take_in(
-        &mut self,
-        order: &Order,
-        taken: &[(Order, Purged)],
-    ) -> Result<Option<Purged>, Result<Submitted, PurgeError>> {
+    /// What an order comes to.
+    fn take_in(&mut self, order: &Order, taken: &[(Order, Purged)]) -> Taken {
         let wish = &order.wish;
-        if let Some((known, at)) = self.ids.get(&wish.id)
-            && clock::now().saturating_duration_since(*at) < IDS_FOR
-        {
-            return Err(Ok(Submitted {
+        let known = self.ids.get(&wish.id);
+        let is_recent = |at: &Instant| clock::now().saturating_duration_since(*at) < IDS_FOR;
+        if let Some((known, _)) = known.filter(|(_, at)| is_recent(at)) {
+            return Taken::Answered(Ok(Submitted {
                 is_repeated: true,
                 ..known.clone()
             }));
         }
-        let is_twin = |it: &&(Order, Purged)| !wish.id.is_empty() && it.0.wish.id == wish.id;
-        if taken.iter().find(is_twin).is_some() {
-            // Whoever asks twice at once asks a third time.
-            return Err(Err(PurgeError::Busy));
+        let is_twin = |it: &(Order, Purged)| !wish.id.is_empty() && it.0.wish.id == wish.id;
+        if taken.iter().any(is_twin) {
+            return Taken::Twin;
+        }
+        let of_others = taken.iter().filter(|it| it.0.wish.over_ms > 0);
+        let of_others = of_others.map(|it| it.0.wish.selectors.len());
+        let paced = self.ledger.paced() + of_others.sum::<usize>();
+        if wish.over_ms > 0 && paced + wish.selectors.len() > MAX_PACED {
+            return Taken::Answered(Err(PurgeError::Pacing { paced }));
         }
         if order.reply.is_some() {
             let now_ms = self.now().0;
             let admitted = self
                 .quotas
                 .admit(&wish.namespace, wish.selectors.len(), now_ms);
-            admitted.map_err(|retry_ms| {
-                Err(PurgeError::OverQuota {
+            if let Err(retry_ms) = admitted {
+                return Taken::Answered(Err(PurgeError::OverQuota {
                     namespace: wish.namespace.clone(),
                     retry_ms,
-                })
-            })?;
-        }
-        let paced = self.ledger.paced();
-        if wish.over_ms > 0 && paced + wish.selectors.len() > MAX_PACED {
-            return Err(Err(PurgeError::Pacing { paced }));
+                }));
+            }
         }
         let unix_ms = clock::unix_ms();
         self.last = unix_ms.saturating_sub(EPOCH_UNIX_MS).max(self.last + 1);
-        Ok(Some(Purged {
+        Taken::New(Purged {
             sequence: self.last,
             id: wish.id.clone(),
             namespace: wish.namespace.clone(),
@@ -423,7 +348,7 @@ impl Keeper {
             why: wish.why.clone(),
             submitted_unix_ms: unix_ms,
             repeat_after: (wish.repeat_ms > 0).then(|| duration(wish.repeat_ms)),
-        }))
+        })
     }
 
     /// Writes purges to the log; whether they are there. What cannot be written is in force all the same.
@@ -536,6 +461,16 @@ impl Keeper {
         let since = clock::now().saturating_duration_since(self.began);
         Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// What an order comes to.
+enum Taken {
+    /// A purge.
+    New(Purged),
+    /// The same id is another's of this very turn.
+    Twin,
+    /// What was purged before, or a refusal.
+    Answered(Result<Submitted, PurgeError>),
 }
 
 /// How late a purge that was to be purged again may come after a restart.
