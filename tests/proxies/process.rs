@@ -11,14 +11,15 @@ use tradewind::sidecar::clock;
 /// How long anything may take that is awaited; generous, because other work may keep the cores busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one may take to end when it is asked to. Squid takes 1.3 s, and leaves shared memory behind if it is not let.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long one may take to end when it is asked to.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A running process; killed when dropped, and what it said is shown if the test fails.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
+    grace: Duration,
 }
 
 impl Process {
@@ -35,7 +36,17 @@ impl Process {
             .stderr(file)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, log }
+        Self {
+            child,
+            log,
+            grace: GRACE,
+        }
+    }
+
+    /// The same, but it is let end by itself, however long that takes: otherwise it would leave something behind.
+    pub(crate) fn that_ends_slowly(mut self) -> Self {
+        self.grace = PATIENCE;
+        self
     }
 
     /// Its number.
@@ -103,7 +114,7 @@ impl Drop for Process {
         // First by asking: a process that has children, as nginx has, would leave them behind.
         let is_running = |child: &mut Child| matches!(child.try_wait(), Ok(None));
         if is_running(&mut self.child) && self.signal("TERM") {
-            let give_up = clock::now() + GRACE;
+            let give_up = clock::now() + self.grace;
             while clock::now() < give_up && is_running(&mut self.child) {
                 thread::sleep(Duration::from_millis(5));
             }

@@ -55,7 +55,11 @@ impl Rig {
         let start = |cache: Cache, program: &Path, places: &mut Places| {
             let command = cache.command(program, root.path(), |named| places.address(named).port());
             let log = root.path().join(format!("{}.log", cache.name()));
-            let process = Process::start(command, log);
+            let mut process = Process::start(command, log);
+            if cache == Cache::Squid {
+                // It takes some seconds, and has shared memory.
+                process = process.that_ends_slowly();
+            }
             (process, places.address(cache.port()))
         };
         let until_open = |(mut process, address): (Process, SocketAddr)| {
