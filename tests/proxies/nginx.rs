@@ -9,7 +9,7 @@ use tradewind_demo::nodes::Behaviour;
 
 use crate::front::{Front, Kind};
 use crate::http::request;
-use crate::rig::{Asker, Setup, addresses};
+use crate::rig::{Asker, Setup, addresses, edit};
 use crate::tools::Tool;
 use crate::visits::{HOST, client, follows, get};
 
@@ -130,6 +130,31 @@ fn nginx_falls_back_in_the_sidecars_order() {
         );
         for address in &order {
             nginx.rig.behave(address, Behaviour::Well);
+        }
+    }
+}
+
+#[test]
+fn nginx_tried_every_node_though_its_attempts_were_spent() {
+    let test = "nginx_tried_every_node_though_its_attempts_were_spent";
+    for most in 1..=3 {
+        // In the place of what the sidecar says while further attempts are withheld.
+        let told = format!("$route_most   {most};");
+        let said = "$route_most   $upstream_http_x_route_max_attempts;";
+        let nginx = Front::start_with(&KIND, test, Setup::default(), |_places, folder| {
+            edit(&folder.join("nginx.conf"), &[(said, &told)]);
+        });
+        let Some(nginx) = nginx else { return };
+        let decision = Asker::of(&nginx.rig.sidecar).decide((HOST, "/a"), &client(0));
+        for (failing, address) in addresses(&decision).iter().enumerate() {
+            let answer = nginx.get("/a", &client(0));
+            let is_spent = failing >= most;
+            assert_eq!(
+                answer.status == 502,
+                is_spent,
+                "{most} {failing}: {answer:?}"
+            );
+            nginx.rig.behave(address, Behaviour::Refuse);
         }
     }
 }
