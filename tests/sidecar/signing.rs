@@ -279,11 +279,13 @@ async fn a_text_that_was_signed_anew_was_kept_with_the_signature_of_the_key_that
     }
     server.signal("HUP");
     let kept = files.state().join("revisions/00000001.revision");
-    let signature = fs::read_to_string(files.path("policy.yaml.minisig")).unwrap();
-    let line = signature.lines().nth(1).unwrap();
+    let signatures = ["policy.yaml.minisig", "topology.yaml.minisig"]
+        .map(|name| fs::read_to_string(files.path(name)).unwrap());
     server
-        .until("it is kept with the newer one", || {
-            fs::read_to_string(&kept).unwrap().contains(line)
+        .until("it is kept with the newer ones", || {
+            let kept = fs::read_to_string(&kept).unwrap();
+            let mut lines = signatures.iter().map(|it| it.lines().nth(1).unwrap());
+            lines.all(|line| kept.contains(line))
         })
         .await;
     server.kill();
