@@ -177,7 +177,11 @@ fn the_engine_names_nothing_outside_itself() {
                 "crates/engine/src/{file} names `{banned}`"
             );
         }
-        let atomic = words.iter().find(|word| word.starts_with("Atomic"));
+        // Versions are numbers that only rise: whoever reads one has what held a moment ago, or what holds now.
+        let may_share = file.starts_with("freshness/");
+        let atomic = words
+            .iter()
+            .find(|word| word.starts_with("Atomic") && !may_share);
         assert_eq!(atomic, None, "crates/engine/src/{file} names an atomic");
     }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use tradewind_engine::evaluate::evaluate;
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::group::Group;
 use tradewind_engine::geo::place::Asn;
 use tradewind_engine::model::{AdminState, SiteIndex};
@@ -278,6 +279,7 @@ proptest! {
                     revision: 5,
                     policy_digest: &original.policy().digest().short(),
                     freshness_floor: 0,
+                    fresh: Fresh::default(),
                     known_place: place,
                 };
                 let mut wanted = answer::message(&Decision::new(&original, &evaluation), &envelope);

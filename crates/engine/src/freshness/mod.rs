@@ -6,7 +6,7 @@
 //! tiers agree without an order among them, and what is left behind dies of age. Nodes are ranked without the version, so an
 //! object stays where it is.
 //!
-//! Versions only rise, and every table here is a maximum over purges: the same purges in any order, some of them twice, come to
+//! What purges say of an object only rises, and every table here is a maximum over purges: the same purges in any order, some of them twice, come to
 //! the same (`docs/freshness.md`). [`Versions`] is what requests look at; a [`Ledger`] is the one place that writes to it.
 
 pub mod ledger;
@@ -37,7 +37,8 @@ pub struct Fresh {
 }
 
 /// The versions of all objects. It is read by every worker while the ledger that it is of goes on to write: what is read of an
-/// object is what held a moment ago or what holds now, never less.
+/// object is what held a moment ago or what holds now, never less than what purges say. It may be more, where hashes share a
+/// line; in the ledger's next table it is less again, which is a miss more and nothing stale.
 #[derive(Debug)]
 pub struct Versions {
     /// Versions, by the hash of what a purge named.
