@@ -3,7 +3,7 @@
 //! The first accusation opens a hearing: everybody who uses the node is asked. Only what came of it since the accuser's
 //! streak of failures began counts, so whoever has used it since has a voice, and nobody else. A voice speaks against the
 //! node when nothing succeeded since then. More than half of all members *known* to use the node open it at once; at the
-//! end more than half of those *heard* do. Else the case is dismissed: those who accuse keep their own breakers, because a
+//! end, once three were heard, more than half of those *heard* do. Else the case is dismissed: those who accuse keep their own breakers, because a
 //! node may well be out of reach for a few, and are not heard on it for a while.
 //!
 //! Voices count alike whatever their traffic: by traffic a tenth of liars brought down well nodes, by voices none.
@@ -20,11 +20,27 @@ pub const HEARING_MS: u64 = 1_300;
 /// Hearings at once; what is accused beyond waits for one of them to end.
 pub const MAX_HEARINGS: usize = 1_024;
 
+/// Hearings at once that one member brought about, and one of whose accusations one was dismissed of late: else a few that
+/// accuse everybody leave no room for others.
+const MAX_OF_ONE: u32 = 64;
+const MAX_OF_DISMISSED: u32 = 1;
+
+/// How long a dismissal is held against its accuser, in ms.
+const HELD_AGAINST_MS: u64 = 60_000;
+
 /// How long those whose accusation was dismissed are not heard on that node, in ms.
 pub const DISMISSED_MS: u64 = 10_000;
 
 /// Who used a node within this time is known to use it, in ms.
 pub const KNOWN_MS: u64 = 10_000;
+
+/// Voices that are waited for where so many use the node, until those who are silent are not known to use it any more: of a
+/// node that is seldom used, one accuser would be all who are heard.
+pub const QUORUM: usize = 3;
+
+/// Nothing is decided on a node before its users were listened to for so long, in ms: two messages of everybody. Of a chair
+/// that has just begun the first who speaks would else be all who are known.
+pub const LISTEN_MS: u64 = 2_000;
 
 /// Members that have a say about one node: those of the least rank, by a hash of both.
 pub const MAX_VOICES: usize = 64;
@@ -32,6 +48,8 @@ pub const MAX_VOICES: usize = 64;
 /// Members that use a node, and what each saw of it last.
 #[derive(Debug, Clone, Default)]
 pub struct Users {
+    /// Since when they are listened to.
+    since: Option<Moment>,
     by_rank: BTreeMap<(u64, MemberId), User>,
     /// Whose accusation few others shared, and until when it is not heard.
     dismissed: BTreeMap<MemberId, Moment>,
@@ -68,6 +86,7 @@ impl Users {
         (member, rank): (MemberId, u64),
         row: &NodeEvidence,
     ) -> Option<Moment> {
+        self.since.get_or_insert(now);
         let ago = |ms: Option<u32>| ms.map(|ms| now.minus(u64::from(ms)));
         if row.sent > 0 {
             let user = self.by_rank.entry((rank, member)).or_insert(User {
@@ -91,6 +110,11 @@ impl Users {
         }
         self.accusers.insert(member);
         ago(row.streak_age_ms)
+    }
+
+    /// Whether they were listened to for long enough to decide anything.
+    pub fn were_listened_to(&self, now: Moment) -> bool {
+        (self.since).is_some_and(|since| now.since(since) >= LISTEN_MS)
     }
 
     fn is_heard(&self, now: Moment, member: MemberId) -> bool {
@@ -136,9 +160,58 @@ impl User {
 /// A hearing on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hearing {
+    /// Who accused the node first.
+    pub accuser: MemberId,
     began: Moment,
     /// When the accuser's streak began: what was before says nothing.
     from: Moment,
+}
+
+/// Who brings about hearings.
+#[derive(Debug, Clone, Default)]
+pub struct Accusers {
+    members: BTreeMap<MemberId, Accuser>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Accuser {
+    hearings: u32,
+    dismissed: Option<Moment>,
+}
+
+impl Accusers {
+    /// Whether a hearing may begin at this member's word; then it has.
+    pub fn may_begin(&mut self, now: Moment, member: MemberId) -> bool {
+        let accuser = self.members.entry(member).or_default();
+        let is_doubted = accuser
+            .dismissed
+            .is_some_and(|at| now.since(at) < HELD_AGAINST_MS);
+        let most = if is_doubted {
+            MAX_OF_DISMISSED
+        } else {
+            MAX_OF_ONE
+        };
+        let may = accuser.hearings < most;
+        accuser.hearings += u32::from(may);
+        may
+    }
+
+    /// A hearing that this member brought about is over.
+    pub fn ended(&mut self, now: Moment, member: MemberId, was_dismissed: bool) {
+        let accuser = self.members.entry(member).or_default();
+        accuser.hearings = accuser.hearings.saturating_sub(1);
+        if was_dismissed {
+            accuser.dismissed = Some(now);
+        }
+    }
+
+    /// Forgets whom nothing is held against any more.
+    pub fn tick(&mut self, now: Moment) {
+        self.members.retain(|_, it| {
+            let is_doubted = |at: Moment| now.since(at) < HELD_AGAINST_MS;
+            it.hearings > 0 || it.dismissed.is_some_and(is_doubted)
+        });
+    }
 }
 
 /// What came of a hearing.
@@ -175,8 +248,12 @@ impl Count {
 
 impl Hearing {
     /// A hearing that begins, on a node that fails for its accuser since `from`.
-    pub fn begin(now: Moment, from: Moment) -> Self {
-        Self { began: now, from }
+    pub fn begin(now: Moment, accuser: MemberId, from: Moment) -> Self {
+        Self {
+            accuser,
+            began: now,
+            from,
+        }
     }
 
     /// The voices so far.
@@ -195,8 +272,14 @@ impl Hearing {
 
     /// What came of it; `None` while it goes on. Who accused a node that is not left is dismissed.
     pub fn verdict(&self, now: Moment, users: &mut Users) -> Option<Verdict> {
-        let is_over = now.since(self.began) >= HEARING_MS;
-        let verdict = self.count(now, users).verdict(is_over)?;
+        if !users.were_listened_to(now) {
+            return None;
+        }
+        let count = self.count(now, users);
+        let waited_ms = now.since(self.began);
+        let is_heard = count.heard >= count.known.min(QUORUM);
+        let is_over = waited_ms >= KNOWN_MS || (waited_ms >= HEARING_MS && is_heard);
+        let verdict = count.verdict(is_over)?;
         if verdict == Verdict::Dismissed {
             users.dismiss(now);
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::{Evidence, NodeEvidence};
 use super::facts::{Facts, NodeFact};
-use super::hearing::{Hearing, MAX_HEARINGS, Users, Verdict};
+use super::hearing::{Accusers, Hearing, MAX_HEARINGS, Users, Verdict};
 use super::member::{Kind, State};
 use super::octaves::{self, Octaves};
 use super::ratios::Ratios;
@@ -65,6 +65,7 @@ pub struct Judge {
     roll: Roll,
     cases: BTreeMap<NodeSeed, Case>,
     hearings: BTreeSet<NodeSeed>,
+    accusers: Accusers,
     facts: Facts,
     changed: BTreeSet<NodeSeed>,
     hearings_changed: bool,
@@ -108,6 +109,7 @@ impl Judge {
             roll: Roll::default(),
             cases: BTreeMap::new(),
             hearings: BTreeSet::new(),
+            accusers: Accusers::default(),
             next_term: terms.max().unwrap_or(0) + 1,
             next_place: held.next_place(),
             facts: Facts::default(),
@@ -213,8 +215,9 @@ impl Judge {
                 case.times.merge(&row.times, MOST_TIMES);
                 if let Some(from) = accused_since.filter(|_| case.hearing.is_none())
                     && self.hearings.len() < MAX_HEARINGS
+                    && self.accusers.may_begin(now, member)
                 {
-                    case.hearing = Some(Hearing::begin(now, from));
+                    case.hearing = Some(Hearing::begin(now, member, from));
                     self.hearings.insert(row.node);
                     self.hearings_changed = true;
                 }
@@ -241,6 +244,7 @@ impl Judge {
         if is_slow {
             self.last_slow = now;
             self.roll.tick(now);
+            self.accusers.tick(now);
         }
         let halves = now.since(self.last_halved) >= TIMES_MS;
         if halves {
@@ -258,6 +262,7 @@ impl Judge {
             let mut transition = case.breaker.tick(now, &step);
             if is_slow && case.breaker.state() == breaker::State::Closed {
                 let agreed = case.ratios.agreed(now, node.0);
+                let agreed = agreed.filter(|_| case.users.were_listened_to(now));
                 let least = operation.breaker.success_rate_percent / 100.0;
                 if agreed.is_some_and(|ratio| ratio < least) {
                     transition = case.breaker.trip(now, Cause::SuccessRate, &step);
@@ -300,7 +305,10 @@ impl Judge {
                 }
                 None => None,
             };
-            case.hearing = None;
+            if let Some(hearing) = case.hearing.take() {
+                let was_dismissed = verdict == Some(Some(Verdict::Dismissed));
+                self.accusers.ended(now, hearing.accuser, was_dismissed);
+            }
             self.hearings.remove(&node);
             self.hearings_changed = true;
             if let Some(transition) = transition {
@@ -315,7 +323,10 @@ impl Judge {
             return;
         };
         self.next_term = self.next_term.max(case.breaker.term()).saturating_add(1);
-        (case.retrial, case.hearing) = (Retrial::default(), None);
+        case.retrial = Retrial::default();
+        if let Some(hearing) = case.hearing.take() {
+            self.accusers.ended(now, hearing.accuser, false);
+        }
         self.hearings_changed |= self.hearings.remove(&node);
         case.ratios.clear();
         match transition.to {

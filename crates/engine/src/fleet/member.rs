@@ -137,7 +137,8 @@ impl Member {
             Kind::Change if is_next => Heard::Applied,
             // Of another chair nothing is known yet, not even how old its word may be.
             Kind::Change | Kind::Same => {
-                self.missed = true;
+                // That the chair was heard is told all the same: who asks for the whole must be heard itself.
+                (self.heard, self.missed) = (echo, true);
                 return Heard::Gap;
             }
         };

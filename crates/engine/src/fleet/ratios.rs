@@ -2,7 +2,8 @@
 //!
 //! A member with enough requests of its own votes by its own ratio. A thousand members may share twenty requests; theirs
 //! are pooled in juries, by a hash of the member, so that a few that lie spoil a few juries. The median of all that have a
-//! say is what is agreed on, once three have one, or all where there are not so many.
+//! say is what is agreed on, once three have enough, or all where there are not so many. Then those with less count as
+//! well: else a few that claim to have asked a quiet node often would be all who vote.
 
 use std::collections::BTreeMap;
 
@@ -100,10 +101,11 @@ impl Ratios {
         }
         voices.extend(juries);
         voices.retain(|sums| *sums != (0, 0));
-        let mut votes: Vec<f64> = voices.iter().copied().filter_map(vote).collect();
-        if votes.len() < voices.len().min(QUORUM) {
+        let enough = voices.iter().filter(|sums| vote(**sums).is_some()).count();
+        if enough < voices.len().clamp(1, QUORUM) {
             return None;
         }
+        let mut votes: Vec<f64> = voices.into_iter().map(ratio).collect();
         votes.sort_by(f64::total_cmp);
         // Of an even number the better half is believed: half of all voices is not enough to speak against a node.
         votes.get(votes.len() / 2).copied()
@@ -115,9 +117,14 @@ impl Ratios {
     }
 }
 
+/// What a voice says that has enough.
 fn vote((good, bad): (u32, u32)) -> Option<f64> {
-    let all = good.saturating_add(bad);
-    (all >= ENOUGH).then(|| from_u64(u64::from(good)) / from_u64(u64::from(all)))
+    (good.saturating_add(bad) >= ENOUGH).then(|| ratio((good, bad)))
+}
+
+fn ratio((good, bad): (u32, u32)) -> f64 {
+    let all = good.saturating_add(bad).max(1);
+    from_u64(u64::from(good)) / from_u64(u64::from(all))
 }
 
 #[cfg(test)]

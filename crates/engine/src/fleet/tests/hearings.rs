@@ -4,7 +4,9 @@
 use super::{accusation, evidence, judge, operation, praise};
 use crate::fleet::MemberId;
 use crate::fleet::evidence::NodeEvidence;
-use crate::fleet::hearing::{Count, DISMISSED_MS, HEARING_MS, Hearing, Users, Verdict};
+use crate::fleet::hearing::{
+    Count, DISMISSED_MS, HEARING_MS, Hearing, KNOWN_MS, QUORUM, Users, Verdict,
+};
 use crate::fleet::judge::Judge;
 use crate::hash::NodeSeed;
 use crate::policy::Operation;
@@ -77,7 +79,7 @@ fn every_small_jury_decides_by_the_outcomes_since_the_streak_began() {
             }
             let from = hear(&mut users, 10_000, 0, &accusation(NODE)).expect("it is heard");
             assert_eq!(from, Moment(9_800));
-            let hearing = Hearing::begin(Moment(10_000), from);
+            let hearing = Hearing::begin(Moment(10_000), MemberId(0), from);
             let (mut fail, mut heard) = (1, 1);
             for member in 1..members {
                 let row = match says(member) {
@@ -92,7 +94,17 @@ fn every_small_jury_decides_by_the_outcomes_since_the_streak_began() {
                 heard += 1;
                 fail += usize::from(says(member) == Says::Fails);
             }
-            let end = Moment(10_000 + HEARING_MS);
+            let mut end = Moment(10_000 + HEARING_MS);
+            let all = usize::try_from(members).expect("few");
+            let opens_at_once = 2 * fail > all;
+            if heard < all.min(QUORUM) && !opens_at_once {
+                let early = hearing.verdict(end, &mut users);
+                assert_eq!(
+                    early, None,
+                    "{members} members, {told}: others are waited for"
+                );
+                end = Moment(10_000 + KNOWN_MS);
+            }
             let verdict = hearing.verdict(end, &mut users);
             let expected = if 2 * fail > heard {
                 Verdict::Open
@@ -152,7 +164,7 @@ fn a_node_that_fails_for_all_is_left_at_once_and_comes_back_by_majority() {
     for member in 1..=3 {
         scene.tell(member, praise(NODE));
     }
-    scene.pass(1_000);
+    scene.pass(2_000);
     scene.tell(1, accusation(NODE));
     scene.pass(100);
     assert_eq!(scene.fact().verdict, Admission::Admitted, "one of three");
@@ -185,6 +197,24 @@ fn a_node_that_fails_for_all_is_left_at_once_and_comes_back_by_majority() {
     assert_eq!(scene.fact().ramp, 1, "with an eighth of its weight");
 }
 
+/// A chair that had just begun knew nobody but the liar who spoke first.
+#[test]
+fn who_speaks_first_to_a_new_chair_does_not_decide_alone() {
+    let mut scene = Scene::new();
+    scene.tell(9, accusation(NODE));
+    scene.pass(1_900);
+    assert_eq!(
+        scene.fact().verdict,
+        Admission::Admitted,
+        "others may speak"
+    );
+    for member in 1..=3 {
+        scene.tell(member, praise(NODE));
+    }
+    scene.pass(20_000);
+    assert_eq!(scene.judge.counts().opened, 0);
+}
+
 #[test]
 fn a_lone_liar_opens_nothing_however_often_it_accuses() {
     let mut scene = Scene::new();
@@ -201,6 +231,28 @@ fn a_lone_liar_opens_nothing_however_often_it_accuses() {
     assert!((40..=60).contains(&counts.dismissed), "{counts:?}");
 }
 
+/// A tenth of a fleet that accuses every node it knows had all hearings to itself.
+#[test]
+fn whose_accusations_are_dismissed_leaves_room_for_others() {
+    let mut scene = Scene::new();
+    let nodes = 1..=400_u64;
+    let mut begun = Vec::new();
+    for _ in 0..5 {
+        for member in [1, 2, 9] {
+            let row = if member == 9 { accusation } else { praise };
+            scene.sequence += 1;
+            let told = evidence(member, scene.sequence, nodes.clone().map(row).collect());
+            let heard = scene.judge.hear(scene.now, &told, &scene.operation);
+            heard.expect("it is heard");
+        }
+        let before = scene.judge.counts().dismissed;
+        scene.pass(1_500);
+        begun.push(scene.judge.counts().dismissed - before);
+    }
+    assert_eq!(begun, [0, 64, 1, 1, 1], "two seconds are listened to first");
+    assert_eq!(scene.judge.counts().opened, 0);
+}
+
 #[test]
 fn a_node_of_which_most_members_lose_a_third_is_left_though_nobody_accuses_it() {
     let mut scene = Scene::new();
@@ -214,6 +266,6 @@ fn a_node_of_which_most_members_lose_a_third_is_left_though_nobody_accuses_it() 
     for member in 1..=3 {
         scene.tell(member, lossy(member));
     }
-    scene.pass(1_100);
+    scene.pass(3_000);
     assert_eq!(scene.fact().verdict, Admission::BreakerOpen);
 }

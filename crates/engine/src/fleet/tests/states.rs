@@ -109,6 +109,11 @@ fn a_member_that_missed_something_asks_for_the_whole_and_gets_it() {
     let whole = judge.tick(Moment(100), &operation).expect("the first");
     assert_eq!(member.hear(Moment(100), &whole), Heard::Applied);
     assert_eq!(member.hear(Moment(100), &whole), Heard::Confirmed, "twice");
+    // They are listened to for a while before anything is decided.
+    for (member, node) in [(1, 5), (2, 6), (3, 7)] {
+        let told = evidence(member, 1, vec![praise(node)]);
+        judge.hear(Moment(100), &told, &operation).expect("heard");
+    }
     // A node fails for the only one that uses it, twice over; the word of the first time is lost.
     let tell = |judge: &mut Judge, member: u64, node, now, missed| {
         let mut told = evidence(member, now, vec![accusation(node)]);
@@ -117,16 +122,16 @@ fn a_member_that_missed_something_asks_for_the_whole_and_gets_it() {
         let said = judge.tick(Moment(now + 50), &operation);
         said.expect("something changed")
     };
-    tell(&mut judge, 1, 5, 200, false);
-    let second = tell(&mut judge, 2, 6, 1_300, false);
-    assert_eq!(member.hear(Moment(1_300), &second), Heard::Gap);
+    tell(&mut judge, 1, 5, 2_200, false);
+    let second = tell(&mut judge, 2, 6, 3_300, false);
+    assert_eq!(member.hear(Moment(3_300), &second), Heard::Gap);
     assert!(member.told().missed);
-    let third = tell(&mut judge, 3, 7, 2_400, true);
-    assert_eq!(member.hear(Moment(2_400), &third), Heard::Applied);
+    let third = tell(&mut judge, 3, 7, 4_400, true);
+    assert_eq!(member.hear(Moment(4_400), &third), Heard::Applied);
     assert_eq!(&**member.facts(), judge.facts());
     assert_eq!(member.facts().nodes.len(), 3);
     assert!(!member.told().missed);
-    assert_eq!(member.hear(Moment(2_500), &second), Heard::Old);
+    assert_eq!(member.hear(Moment(4_500), &second), Heard::Old);
 }
 
 #[test]
