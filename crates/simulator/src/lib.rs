@@ -5,6 +5,7 @@
 //! and caches, requests, retries down the list, late outcomes. A run is a function of its inputs and its seed.
 
 mod asked;
+pub mod fleet;
 pub mod governed;
 mod lanes;
 pub mod node;

@@ -22,6 +22,7 @@ mod reloads;
 mod reporters;
 mod rollouts;
 mod shifts;
+mod sidecars;
 mod steady;
 mod steward;
 mod terms;
