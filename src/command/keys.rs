@@ -69,7 +69,12 @@ pub struct KeyArgs {
     )]
     pub token_file: Option<PathBuf>,
     /// Send the token without TLS too, to other hosts than this one
-    #[arg(long, requires = "token_file", help_heading = "Being let in")]
+    #[arg(
+        long,
+        requires = "token_file",
+        env = "TRADEWIND_INSECURE_TOKEN",
+        help_heading = "Being let in"
+    )]
     pub insecure_token: bool,
 }
 

@@ -12,7 +12,7 @@ use prost::Message;
 use prost::encoding::{encode_key, encode_varint};
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet, MethodDescriptorProto};
-use tradewind::sidecar::doors::admin::{MAX_ADMIN_BYTES, MAX_APPLY_BYTES};
+use tradewind::sidecar::doors::admin::{MAX_ADMIN_BYTES, MAX_APPLY_BYTES, MAX_PURGE_BYTES};
 use tradewind::sidecar::doors::envoy::{MAX_ASKED_BYTES, MAX_TOLD_BYTES};
 use tradewind::sidecar::doors::grpc::{MAX_BATCH_BYTES, MAX_QUERY_BYTES};
 use tradewind::sidecar::intake::feedback::MAX_REPORT_BYTES;
@@ -87,6 +87,26 @@ const TAKEN: &[Taken] = &[
         ".tradewind.v1.SetLogFilterRequest",
         MAX_ADMIN_BYTES,
         asked::<proto::SetLogFilterRequest>,
+    ),
+    (
+        ".tradewind.v1.SubmitPurgeRequest",
+        MAX_PURGE_BYTES,
+        asked::<proto::SubmitPurgeRequest>,
+    ),
+    (
+        ".tradewind.v1.WatchPurgesRequest",
+        MAX_PURGE_BYTES,
+        asked::<proto::WatchPurgesRequest>,
+    ),
+    (
+        ".tradewind.v1.AckPurgesRequest",
+        MAX_PURGE_BYTES,
+        asked::<proto::AckPurgesRequest>,
+    ),
+    (
+        ".tradewind.v1.PurgeStatusRequest",
+        MAX_PURGE_BYTES,
+        asked::<proto::PurgeStatusRequest>,
     ),
     (
         ".tradewind.v1.GetLogFilterRequest",

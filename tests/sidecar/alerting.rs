@@ -17,7 +17,7 @@ fn sped_up(rules: &str) -> String {
     for (hours, seconds) in [("[1h]", "[60s]"), ("[6h]", "[360s]")] {
         text = text.replace(hours, seconds);
     }
-    for minutes in [1, 2, 5, 15, 30] {
+    for minutes in [1, 2, 5, 10, 15, 30] {
         text = text.replace(&format!("[{minutes}m]"), &format!("[{minutes}s]"));
         text = text.replace(&format!("for: {minutes}m\n"), &format!("for: {minutes}s\n"));
     }

@@ -157,6 +157,7 @@ fn every_file_of_ours_says_where_generated_code_belongs() {
         "Decision",
         "Feedback",
         "Policy",
+        "Purge",
         "Rollout",
         "Telemetry",
         "Topology",

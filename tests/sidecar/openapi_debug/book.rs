@@ -43,7 +43,7 @@ impl Book {
     /// Every field that some answer may have.
     pub(super) fn fields(&self) -> BTreeSet<String> {
         // What is asked with is held by the tests of actions.
-        const ASKED: [&str; 2] = ["Target", "RolloutAction"];
+        const ASKED: [&str; 3] = ["Target", "RolloutAction", "PurgeWish"];
         let schemas = self.document.0["components"]["schemas"]
             .as_object()
             .unwrap();

@@ -129,7 +129,7 @@ fn asked(server: &Server) -> Vec<(&'static str, String)> {
 }
 
 /// Pages that can be asked without a parameter.
-const PLAIN: [&str; 19] = [
+const PLAIN: [&str; 20] = [
     "/debug/decisions",
     "/debug/envoy",
     "/debug/events",
@@ -141,6 +141,7 @@ const PLAIN: [&str; 19] = [
     "/debug/overview",
     "/debug/paths",
     "/debug/policy",
+    "/debug/purges",
     "/debug/reporters",
     "/debug/revisions",
     "/debug/rollouts",

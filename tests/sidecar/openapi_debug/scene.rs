@@ -5,16 +5,18 @@ use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tradewind::sidecar::wire::proto::admin_service_client::AdminServiceClient;
 use tradewind::sidecar::wire::proto::policy_service_client::PolicyServiceClient;
+use tradewind::sidecar::wire::proto::purge_service_client::PurgeServiceClient;
 use tradewind::sidecar::wire::proto::rollout_service_client::RolloutServiceClient;
 use tradewind::sidecar::wire::proto::telemetry_service_client::TelemetryServiceClient;
 use tradewind::sidecar::wire::proto::{
-    self, ApplyPolicyRequest, DecideRequest, Header, LoadReport, OrderRolloutRequest, RolloutOrder,
-    SetLogFilterRequest, StartRolloutRequest,
+    self, AckPurgesRequest, ApplyPolicyRequest, DecideRequest, Header, LoadReport,
+    OrderRolloutRequest, RolloutOrder, SetLogFilterRequest, StartRolloutRequest,
 };
+use tradewind::sidecar::wire::purge::version_text;
 
 use super::actions::act_of;
 use super::book::Book;
-use super::get;
+use super::{ask, get};
 use crate::client::{Client, from_ip, request};
 use crate::envoy_endpoints::{Envoy, in_frankfurt};
 use crate::fleet::Fleet;
@@ -40,7 +42,7 @@ spec:
     - {{name: regional, select: {{tier: regional}}}}
     - {{name: origin, select: {{tier: origin}}}}
   rules:
-    - {{name: films, owner: tests, intent: large objects, rollback: none, expires: 2099-01-31, match: {{hosts: [films.example.com]}}, when: client.asn > 1, pools: [edge], class: video, max_detour: 80ms}}
+    - {{name: films, owner: tests, intent: large objects, rollback: none, expires: 2099-01-31, match: {{hosts: [films.example.com]}}, when: client.asn > 1, pools: [edge], class: video, max_detour: 80ms, freshness: {{namespace: films, cache_ttl: 1h}}}}
     - {{name: fenced, owner: tests, rollback: none, match: {{hosts: [eu.example.com]}}, pools: [edge], require: {{disk: ssd}}, geofence: [DE]}}
     - {{name: once, owner: tests, rollback: none, match: {{hosts: [once.example.com]}}, pools: [edge]}}
     - {{name: all, owner: tests, rollback: none, pools: [edge, regional, origin], ttl: 30s{other}}}
@@ -108,6 +110,7 @@ impl Scene {
         let drain = json!({ "node": "par-1", "reason": "tests", "for_ms": 3_600_000 });
         let drained = act_of(book, &self.server, ("drain", "\"2\""), &drain);
         assert_eq!(drained.status, 200, "{drained:?}");
+        self.purge(book).await;
         self.try_out(false).await;
         let mut admin = AdminServiceClient::new(self.admin.clone());
         let changed = admin.set_log_filter(SetLogFilterRequest {
@@ -122,6 +125,34 @@ impl Scene {
         let push = envoy.push().await;
         envoy.answer(&push, &names, Some("tests")).await;
         self.envoy = Some(envoy);
+    }
+
+    /// Purges what pages then show, hard and soft, and has a node say that it has done so.
+    async fn purge(&self, book: &mut Book) {
+        let headers = [("content-type", "application/json")];
+        let of = ["https://video.example.com/", "https://films.example.com/"];
+        for (is_soft, prefix) in [(false, of[0]), (true, of[0]), (true, of[1])] {
+            let body =
+                json!({ "prefixes": [prefix], "soft": is_soft, "confirm": true, "why": "tests" });
+            let body = body.to_string();
+            let reply = ask(
+                &self.server,
+                ("POST", "/v1/purge"),
+                &headers,
+                body.as_bytes(),
+            );
+            assert_eq!(reply.status, 200, "{reply:?}");
+            book.take(("POST", "/v1/purge"), &reply);
+        }
+        let mut purges = PurgeServiceClient::new(self.admin.clone());
+        let done = AckPurgesRequest {
+            node: "fra-1".to_owned(),
+            sequence: 1,
+        };
+        purges.ack(done).await.unwrap();
+        let head = get(&self.server, "/debug/purges").json()["head"].as_u64();
+        let page = format!("/debug/purges?version={}", version_text(head.unwrap()));
+        book.take(("GET", "/debug/purges"), &get(&self.server, &page));
     }
 
     /// Puts files there that are not taken.

@@ -41,7 +41,7 @@ pub struct RuleFreshnessDocument {
     /// Names of groups that can be purged at once. `{1}` stands for the first segment of the path, and so on to `{9}`; a request
     /// that has no such segment has not the tag.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 4)))]
+    #[cfg_attr(feature = "schema", schemars(length(max = 4)))]
     pub tags: Vec<String>,
     /// How long caches may keep it, 0ms to 90d; default: what its origin says.
     #[serde(skip_serializing_if = "Option::is_none")]
