@@ -307,6 +307,18 @@ async fn every_fault_of_a_purge_is_told_at_once_and_nothing_is_purged() {
             "{part}: {words}"
         );
     }
+    let mut wide = purge(&[selector(Of::All(true))]);
+    wide.over = Some(duration(60_000));
+    wide.repeat_after = Some(duration(5_000));
+    let words = refusal(rig.try_purge(wide).await, Code::InvalidArgument);
+    assert!(
+        words.contains("all is given without a namespace"),
+        "{words}"
+    );
+    assert!(
+        words.contains("over and repeat_after are both given"),
+        "{words}"
+    );
     let none = refusal(rig.try_purge(purge(&[])).await, Code::InvalidArgument);
     assert_eq!(none, "0 selectors are given, must be 1 to 4096");
     let many = vec![url("/a"); 4_097];
@@ -365,6 +377,19 @@ async fn the_same_id_is_the_same_purge() {
     assert!(again.repeated && !first.repeated);
     let other = rig.purge(purge(&[url("/a")])).await;
     assert!(other.sequence > first.sequence);
+    // Another team's deploy, or a file that has changed: to be told that it is purged would be wrong.
+    let mut changed = purge(&[url("/b")]);
+    changed.id = "deploy-812".to_owned();
+    let words = refusal(
+        rig.try_purge(changed.clone()).await,
+        Code::FailedPrecondition,
+    );
+    assert!(
+        words.contains("the id `deploy-812` names another purge"),
+        "{words}"
+    );
+    changed.namespace = "shop".to_owned();
+    rig.purge(changed).await;
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ pub struct Decided {
     /// How long the answer may be reused for the same request, from when it was made; `None` for not at all. The client
     /// itself does so.
     pub ttl: Option<Duration>,
-    /// Lowest acceptable version of the object, as in the request.
+    /// Lowest acceptable version of the object: that of the request, or what was purged last, if that is higher.
     pub freshness_floor: u64,
     /// What to do with the object: `store` or `bypass`.
     pub cache_hint: String,

@@ -74,19 +74,19 @@ pub struct PurgeArgs {
     /// Objects, by whole URLs
     pub urls: Vec<String>,
     /// Everything at and below a URL, by whole segments of its path
-    #[arg(long, value_name = "URL", env = "TRADEWIND_PREFIX")]
+    #[arg(long, value_name = "URL", env = "TRADEWIND_PURGE_PREFIX")]
     pub prefix: Vec<String>,
     /// Everything with a tag that rules give requests
-    #[arg(long, value_name = "TAG", env = "TRADEWIND_TAG")]
+    #[arg(long, value_name = "TAG", env = "TRADEWIND_PURGE_TAG")]
     pub tag: Vec<String>,
     /// Everything on a host
-    #[arg(long, value_name = "NAME", env = "TRADEWIND_HOST")]
+    #[arg(long, value_name = "NAME", env = "TRADEWIND_PURGE_HOST")]
     pub host: Vec<String>,
     /// Everything of the namespace
-    #[arg(long, env = "TRADEWIND_ALL")]
+    #[arg(long, env = "TRADEWIND_PURGE_ALL")]
     pub all: bool,
     /// URLs, one a line, of a file or - for standard input; # begins a comment
-    #[arg(long, value_name = "FILE", env = "TRADEWIND_FROM")]
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_PURGE_FROM")]
     pub from: Option<PathBuf>,
     /// The namespace: of tags and --all, and what quotas are counted by
     #[arg(
@@ -98,27 +98,27 @@ pub struct PurgeArgs {
     )]
     pub namespace: String,
     /// Only with just the query that each URL has
-    #[arg(long, env = "TRADEWIND_EXACT_QUERY")]
+    #[arg(long, env = "TRADEWIND_PURGE_EXACT_QUERY")]
     pub exact_query: bool,
     /// Revalidate what is stored before it is served, instead of never serving it
-    #[arg(long, env = "TRADEWIND_SOFT")]
+    #[arg(long, env = "TRADEWIND_PURGE_SOFT")]
     pub soft: bool,
     /// Come into force slice by slice over this time, so that origins see a ramp, at most 24h
     #[arg(
         long,
         value_name = "DURATION",
         conflicts_with = "soft",
-        env = "TRADEWIND_OVER"
+        env = "TRADEWIND_PURGE_OVER"
     )]
     pub over: Option<DurationMs>,
     /// Purge the same again after this time, at most 1h, for origins that are late themselves
-    #[arg(long, value_name = "DURATION", env = "TRADEWIND_REPEAT_AFTER")]
+    #[arg(long, value_name = "DURATION", env = "TRADEWIND_PURGE_REPEAT_AFTER")]
     pub repeat_after: Option<DurationMs>,
     /// Purge it even if it covers more than the policy lets pass
-    #[arg(long, env = "TRADEWIND_CONFIRM")]
+    #[arg(long, env = "TRADEWIND_PURGE_CONFIRM")]
     pub confirm: bool,
     /// Only say what it would cover
-    #[arg(long, env = "TRADEWIND_DRY_RUN")]
+    #[arg(long, env = "TRADEWIND_PURGE_DRY_RUN")]
     pub dry_run: bool,
     /// Names the purge: the same id again within ten minutes is the same purge
     #[arg(

@@ -1,8 +1,7 @@
 //! What a purge can name, as hashes: an object, everything below a path, a host, a tag, a namespace.
 //!
 //! They are made of the parts of requests in normal form ([`request`](crate::request)) by the hash that keys are made by, and not
-//! by the recipe of a rule: whatever a rule puts into its keys, the purge of a path covers all variants of it, and a change of
-//! policy moves nothing. A salt of its own for each kind keeps a path, a prefix and a tag of one spelling apart.
+//! by the recipe of a rule: whatever a rule puts into its keys, the purge of a path covers all variants of it. A salt of its own for each kind keeps a path, a prefix and a tag of one spelling apart.
 
 use crate::hash::{self, KeyHash};
 

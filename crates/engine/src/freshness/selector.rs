@@ -198,13 +198,17 @@ fn parts(text: &str, form: PathForm) -> Result<Parts, SelectorFault> {
         return Err(SelectorFault::Pattern { prefix });
     }
     let (mut room, mut query_room) = (String::new(), String::new());
+    let path = normal_path(target.path, form, &mut room).map_err(unusual)?;
+    let query = normal_query(target.query, &mut query_room).map_err(unusual)?;
+    // As it is written down, it is to be read again: a star takes three bytes there, and what was sent raw does already.
+    let stars = path.bytes().chain(query.bytes()).filter(|it| *it == b'*');
+    let written = "https://?".len() + host.len() + path.len() + query.len() + 2 * stars.count();
+    if written > MAX_BYTES {
+        return Err(SelectorFault::Long(written, MAX_BYTES));
+    }
     Ok(Parts {
-        path: normal_path(target.path, form, &mut room)
-            .map_err(unusual)?
-            .into(),
-        query: normal_query(target.query, &mut query_room)
-            .map_err(unusual)?
-            .into(),
+        path: path.into(),
+        query: query.into(),
         host,
     })
 }
@@ -273,6 +277,8 @@ mod tests {
         assert!(url("https://h h/a").contains("no host"));
         assert!(url("https://h/a\\b").contains("backslash"));
         assert!(url(&format!("https://h/{}", "a".repeat(9_000))).contains("9010 bytes"));
+        // In normal form it would be too long to be read again.
+        assert!(url(&format!("https://h/{}", "é".repeat(2_000))).contains("12011 bytes"));
     }
 
     #[test]

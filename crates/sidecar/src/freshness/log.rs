@@ -30,6 +30,8 @@ pub struct PurgeLog {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// The first purge in it; 0 where there is none.
+    first: u64,
     /// Whether what is behind `bytes` may be there, of a write that failed.
     is_torn: bool,
 }
@@ -49,7 +51,7 @@ impl PurgeLog {
     /// # Errors
     ///
     /// What the system says; that another process has it; that the file is something else.
-    pub fn open(dir: &Path, take: impl FnMut(Purged)) -> io::Result<(Self, Found)> {
+    pub fn open(dir: &Path, mut take: impl FnMut(Purged)) -> io::Result<(Self, Found)> {
         fs::create_dir_all(dir)?;
         let path = path_in(dir);
         let (file, metadata) = regular::append(&path)?;
@@ -65,13 +67,19 @@ impl PurgeLog {
             path,
             file,
             bytes: metadata.len(),
+            first: 0,
             is_torn: false,
         };
         if metadata.len() < MAGIC.len() as u64 {
             log.begin(dir)?;
             return Ok((log, Found::default()));
         }
-        let (purges, bytes) = read(&log.path, take)?;
+        let mut first = 0;
+        let (purges, bytes) = read(&log.path, |purged| {
+            first = if first == 0 { purged.sequence } else { first };
+            take(purged);
+        })?;
+        log.first = first;
         let cut_bytes = metadata.len().saturating_sub(bytes);
         if cut_bytes > 0 {
             log.file.set_len(bytes)?;
@@ -102,7 +110,9 @@ impl PurgeLog {
             self.is_torn = false;
         }
         let mut frames = Vec::new();
+        let mut first = self.first;
         for purged in purges {
+            first = if first == 0 { purged.sequence } else { first };
             put(&mut frames, purged);
         }
         self.is_torn = true;
@@ -110,6 +120,7 @@ impl PurgeLog {
         self.file.sync_data()?;
         self.is_torn = false;
         self.bytes += frames.len() as u64;
+        self.first = first;
         Ok(())
     }
 
@@ -117,7 +128,7 @@ impl PurgeLog {
     ///
     /// # Errors
     ///
-    /// The old one is as it was then.
+    /// It is as it was then, or as it should be.
     pub fn forget_before(&mut self, sequence: u64) -> io::Result<u64> {
         let aside = self.path.with_extension("log.new");
         drop(fs::remove_file(&aside));
@@ -125,7 +136,7 @@ impl PurgeLog {
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut frames = MAGIC.to_vec();
         let mut written = Ok(());
-        let mut bytes = 0;
+        let (mut bytes, mut first) = (0, 0);
         let mut flush = |frames: &mut Vec<u8>| {
             bytes += frames.len() as u64;
             let done = file.write_all(frames);
@@ -134,6 +145,7 @@ impl PurgeLog {
         };
         read(&self.path, |purged| {
             if purged.sequence >= sequence && written.is_ok() {
+                first = if first == 0 { purged.sequence } else { first };
                 put(&mut frames, &purged);
                 if frames.len() > 1 << 20 {
                     written = flush(&mut frames);
@@ -144,17 +156,23 @@ impl PurgeLog {
         flush(&mut frames)?;
         file.sync_all()?;
         fs::rename(&aside, &self.path)?;
+        // From here on the new one is the log, whatever becomes of its name on disk: the old one has the same and more.
+        let less = self.bytes.saturating_sub(bytes);
+        (self.file, self.bytes, self.first, self.is_torn) = (file, bytes, first, false);
         if let Some(dir) = self.path.parent() {
             File::open(dir)?.sync_all()?;
         }
-        let less = self.bytes.saturating_sub(bytes);
-        (self.file, self.bytes, self.is_torn) = (file, bytes, false);
         Ok(less)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The first purge in it; 0 where there is none.
+    pub fn first(&self) -> u64 {
+        self.first
     }
 
     /// Its length in bytes.

@@ -78,6 +78,19 @@ pub enum PurgeError {
     /// Too many wait.
     #[error("{} purges wait already", keeper::MAX_WAITING)]
     Busy,
+    /// Its id is another purge's.
+    #[error(
+        "the id `{id}` names another purge, version {version}: each needs one of its own for ten minutes"
+    )]
+    OtherPurge {
+        /// The id.
+        id: String,
+        /// The version of the other one.
+        version: String,
+    },
+    /// Too many purges wait to be purged again.
+    #[error("{} purges wait to be purged again already", keeper::MAX_REPEATS)]
+    Repeating,
     /// Too much comes into force slice by slice.
     #[error(
         "{paced} selectors come into force slice by slice already, at most {} may; purge at once, or wait",
@@ -134,6 +147,8 @@ pub struct Freshness {
     /// The last sequence, for those who wait for the next purge.
     head: watch::Sender<u64>,
     inbox: Mutex<Option<Arc<Inbox>>>,
+    /// How long purges are remembered, in ms; 0 before a policy says so.
+    life_ms: AtomicU64,
     counters: PurgeCounters,
 }
 
@@ -192,6 +207,7 @@ impl Freshness {
 
     /// How long purges are to be remembered from now on, in ms: as long as caches may have what is older.
     pub fn keep_for(&self, life_ms: u64) {
+        self.life_ms.store(life_ms, Ordering::Relaxed);
         if let Some(inbox) = self.inbox() {
             inbox.keep_for(life_ms);
         }

@@ -26,12 +26,14 @@ impl Quotas {
         let is_known = self.0.contains_key(namespace) || self.0.len() < MAX_NAMESPACES;
         let name = if is_known { namespace } else { "" };
         let due = self.0.entry(name.to_owned()).or_default();
-        let cost_ms = u64::try_from(selectors).unwrap_or(BURST) * 1_000 / PER_SECOND;
-        let next = (*due).max(now_ms).saturating_add(cost_ms);
-        let ahead_ms = next.saturating_sub(now_ms);
-        let most_ms = BURST * 1_000 / PER_SECOND;
-        if ahead_ms > most_ms {
-            return Err(ahead_ms - most_ms);
+        // In microseconds: a single selector takes less than a millisecond, and is to be counted.
+        let now = now_ms.saturating_mul(1_000);
+        let cost_us = u64::try_from(selectors).unwrap_or(BURST) * 1_000_000 / PER_SECOND;
+        let next = (*due).max(now).saturating_add(cost_us);
+        let ahead_us = next.saturating_sub(now);
+        let most_us = BURST * 1_000_000 / PER_SECOND;
+        if ahead_us > most_us {
+            return Err((ahead_us - most_us).div_ceil(1_000));
         }
         *due = next;
         Ok(())
@@ -52,6 +54,13 @@ mod tests {
         assert!((700..900).contains(&wait_ms), "{wait_ms}");
         assert_eq!(quotas.admit("shop", 4_096, now_ms + wait_ms), Ok(()));
         assert_eq!(quotas.admit("other", 4_096, now_ms), Ok(()));
+    }
+
+    #[test]
+    fn single_urls_count_too() {
+        let mut quotas = Quotas::default();
+        let passed = (0..2_000_000).filter(|_| quotas.admit("shop", 1, 0).is_ok());
+        assert_eq!(passed.count(), 1 << 20);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct Records {
     pub log: Option<PathBuf>,
     /// Most entries of the ledger.
     pub max_entries: usize,
-    /// Selectors that come into force slice by slice, with what is left of each purge: (sequence, share in force).
+    /// Purges that come into force slice by slice: the sequence of each, and the share that is in force.
     pub paced: Vec<(u64, f64)>,
     /// What nodes have done.
     nodes: BTreeMap<String, u64>,

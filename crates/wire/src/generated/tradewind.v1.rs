@@ -2741,7 +2741,7 @@ pub mod purge_selector {
         /// Everything on a host.
         #[prost(string, tag = "4")]
         Host(::prost::alloc::string::String),
-        /// Everything of the namespace.
+        /// Everything of the namespace, which must be given.
         #[prost(bool, tag = "5")]
         All(bool),
     }
@@ -2750,8 +2750,8 @@ pub mod purge_selector {
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmitPurgeRequest {
-    /// Names the purge: the same id again, within ten minutes, answers with the same sequence and does nothing. Up to 128 printable
-    /// characters; empty for one that cannot be asked again.
+    /// Names the purge in its namespace: the same again, within ten minutes, answers with the same sequence and does nothing; with
+    /// other selectors it is FAILED_PRECONDITION. Up to 128 printable characters; empty for one that cannot be asked again.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     /// The namespace: of tags and `all`, and what quotas are counted by. Empty for none.
@@ -2769,7 +2769,7 @@ pub struct SubmitPurgeRequest {
     #[prost(message, optional, tag = "5")]
     #[serde(serialize_with = "crate::serialize::duration")]
     pub over: ::core::option::Option<::prost_types::Duration>,
-    /// Purge the same again after this time, at most an hour, for origins that are late themselves.
+    /// Purge the same again after this time, at most an hour, for origins that are late themselves. Not with `over`.
     #[prost(message, optional, tag = "6")]
     #[serde(serialize_with = "crate::serialize::duration")]
     pub repeat_after: ::core::option::Option<::prost_types::Duration>,
@@ -2817,7 +2817,7 @@ pub struct SubmitPurgeResponse {
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchPurgesRequest {
-    /// The first sequence to tell of; 0 for those to come.
+    /// The first sequence to tell of; 0 for those to come, 1 for all that there are.
     #[prost(uint64, tag = "1")]
     pub from_sequence: u64,
     /// Only those of these namespaces; none for all.
@@ -2904,7 +2904,7 @@ pub struct PurgeStatus {
     /// The most entries.
     #[prost(uint64, tag = "4")]
     pub max_entries: u64,
-    /// How many selectors come into force slice by slice at the moment.
+    /// How many purges come into force slice by slice at the moment.
     #[prost(uint32, tag = "5")]
     pub paced: u32,
     /// Whether purges are kept on disk.
@@ -3064,7 +3064,7 @@ pub mod purge_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Purges. FAILED_PRECONDITION where it covers more of what is asked for than `spec.freshness.guard` of the policy allows, and
+        /// Purges. FAILED_PRECONDITION where it covers more of what is asked for than `spec.freshness.guard_percent` of the policy allows, and
         /// was not confirmed; RESOURCE_EXHAUSTED where the namespace has purged too much lately, with `retry-after-ms` in the
         /// metadata.
         pub async fn submit(

@@ -18,6 +18,7 @@ use super::purge::{Kind, Purge};
 use super::selector::Selector;
 use super::{Versions, WHOLE_HOST};
 use crate::hash::KeyHash;
+use crate::model::printable;
 use crate::time::Moment;
 
 /// What entries are forgotten by, in ms: an hour.
@@ -25,6 +26,9 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// Room of the first table, in entries.
 const FIRST_ROOM: usize = 1_024;
+
+/// How much of a directory's name is kept, in characters.
+const MAX_TEXT: usize = 128;
 
 /// How much a ledger holds, and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,11 +215,12 @@ impl Ledger {
             return self.begin_pacing(now, age_ms, purge);
         }
         let hour = hour_of(now, age_ms);
-        let entries = self.entries(purge);
         let mut done = Done::default();
-        if self.count.all() + entries.len() > self.bounds.entries {
-            self.make_room(entries.len(), &mut done);
+        let wanted = purge.selectors.len();
+        if self.count.all() + wanted > self.bounds.entries {
+            self.make_room(wanted, &mut done);
         }
+        let entries = self.entries(purge);
         for entry in &entries {
             self.count.add(entry);
         }
@@ -293,7 +298,8 @@ impl Ledger {
                 over_ms: 0,
                 ..it.purge.clone()
             };
-            let put = self.apply(now, it.age_ms(now), &whole);
+            // The last of what it covers may be stored until now.
+            let put = self.apply(now, 0, &whole);
             done.widened.extend(put.widened);
             done.widened_entries += put.widened_entries;
         }
@@ -352,9 +358,9 @@ impl Ledger {
                 host: host_hash,
                 depth: if is_named { depth } else { 0 },
                 text: if is_named {
-                    format!("{host}{folder}/").into()
+                    printable(&format!("{host}{folder}/"), MAX_TEXT).into()
                 } else {
-                    format!("{host}/").into()
+                    printable(&format!("{host}/"), MAX_TEXT).into()
                 },
             });
         Place::Object {

@@ -252,7 +252,10 @@ fn refused(error: &PurgeError) -> Status {
             status.metadata_mut().insert("retry-after-ms", value);
             status
         }
-        PurgeError::Busy | PurgeError::Pacing { .. } => Status::resource_exhausted(words),
+        PurgeError::Busy | PurgeError::Repeating | PurgeError::Pacing { .. } => {
+            Status::resource_exhausted(words)
+        }
+        PurgeError::OtherPurge { .. } => Status::failed_precondition(words),
         PurgeError::Ended => Status::new(Code::Unavailable, words),
     }
 }

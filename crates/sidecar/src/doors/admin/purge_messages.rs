@@ -56,6 +56,10 @@ pub(super) fn wish(request: proto::SubmitPurgeRequest, form: PathForm) -> Result
         ));
     }
     let read = read(&mut faults, &selectors, form);
+    if namespace.is_empty() && read.contains(&Selector::Namespace) {
+        let words = "all is given without a namespace: it covers what rules put into one; name hosts to purge all there is";
+        faults.push(words.to_owned());
+    }
     let (over_ms, repeat_ms) = times(&mut faults, (over, repeat_after), (soft, read.len()));
     if !faults.is_empty() {
         return Err(faults);
@@ -133,6 +137,10 @@ fn times(
     let repeat_ms = within("repeat_after", repeat_after, MAX_REPEAT_MS);
     if is_soft && over_ms > 0 {
         let words = "over and soft are both given: what is revalidated needs no ramp, its answers are short";
+        faults.push(words.to_owned());
+    }
+    if over_ms > 0 && repeat_ms > 0 {
+        let words = "over and repeat_after are both given: what is purged again is purged at once, and that would be no ramp";
         faults.push(words.to_owned());
     }
     if over_ms > 0 && selectors > MAX_PACED {

@@ -4,6 +4,8 @@
 //! one waiting.
 
 mod inbox;
+mod known;
+mod resume;
 
 use std::collections::HashMap;
 use std::io;
@@ -13,16 +15,17 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::log::{self, PurgeLog};
+use super::log::PurgeLog;
 use super::quota::Quotas;
 use super::records::Record;
 use super::{Freshness, PurgeError, Submitted, Wish};
 use crate::clock;
 use crate::wire::proto::Purged;
-use crate::wire::purge::{self as messages, duration, duration_ms};
+use crate::wire::purge::{self as messages, duration};
 pub use inbox::{Inbox, MAX_WAITING, Order};
+use known::{Known, messages_of};
 use tradewind_engine::freshness::purge::{MAX_PACED, Purge};
-use tradewind_engine::freshness::{Bounds, Ledger};
+use tradewind_engine::freshness::{Bounds, Ledger, MAX_SEQUENCE};
 use tradewind_engine::time::Moment;
 
 /// How long ids are remembered.
@@ -30,6 +33,9 @@ const IDS_FOR: Duration = Duration::from_mins(10);
 
 /// Most ids that are remembered.
 const MAX_IDS: usize = 65_536;
+
+/// Most purges that wait to be purged again.
+pub const MAX_REPEATS: usize = 64;
 
 /// How often what is too old is looked for.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
@@ -60,12 +66,15 @@ struct Keeper {
     freshness: Arc<Freshness>,
     inbox: Arc<Inbox>,
     log: Option<PurgeLog>,
+    /// Whether there is to be a log.
+    is_to_be_kept: bool,
     ledger: Ledger,
-    began: Instant,
+    /// When this began, by the clock that only goes on and by the one on the wall.
+    began: (Instant, u64),
     last: u64,
     life_ms: u64,
-    /// What was purged under an id lately, and when.
-    ids: HashMap<String, (Submitted, Instant)>,
+    /// What was purged lately, by namespace and id.
+    ids: HashMap<(String, String), Known>,
     quotas: Quotas,
     /// Purges to be purged again.
     repeats: Vec<(Instant, Wish)>,
@@ -88,8 +97,9 @@ pub fn start(freshness: &Arc<Freshness>, state_dir: Option<&Path>) -> io::Result
         freshness: Arc::clone(freshness),
         inbox: Arc::clone(&inbox),
         log: None,
+        is_to_be_kept: state_dir.is_some(),
         ledger: Ledger::new(bounds),
-        began: now,
+        began: (now, clock::unix_ms()),
         last: 0,
         life_ms: LONGEST_LIFE_MS,
         ids: HashMap::new(),
@@ -99,6 +109,11 @@ pub fn start(freshness: &Arc<Freshness>, state_dir: Option<&Path>) -> io::Result
     };
     if let Some(dir) = state_dir {
         keeper.resume(dir);
+    }
+    // What a policy said before there was anybody to hear it.
+    match freshness.life_ms.load(Ordering::Relaxed) {
+        0 => {}
+        life_ms => keeper.keep_for(life_ms),
     }
     *freshness
         .inbox
@@ -110,82 +125,16 @@ pub fn start(freshness: &Arc<Freshness>, state_dir: Option<&Path>) -> io::Result
 }
 
 impl Keeper {
-    /// Takes in the purges of an earlier run. Where they can be read and not added to, they are in force all the same.
-    fn resume(&mut self, dir: &Path) {
-        let path = log::path_in(dir);
-        let mut purges = Vec::new();
-        match PurgeLog::open(dir, |purged| purges.push(purged)) {
-            Ok((log, found)) => {
-                self.log = Some(log);
-                if found.cut_bytes > 0 {
-                    tracing::warn!(path = %path.display(), bytes = found.cut_bytes, "the log of purges ended within one, which was cut off: nobody was told that it is in force");
-                }
-            }
-            Err(error) => {
-                tracing::error!(path = %path.display(), %error, "the log of purges cannot be added to: purges are in force until this process ends");
-                purges.clear();
-                if path.exists()
-                    && let Err(error) = log::read(&path, |purged| purges.push(purged))
-                {
-                    tracing::error!(path = %path.display(), %error, "purges of an earlier run cannot be read: what they covered may be served again");
-                }
-            }
-        }
-        let (now, unix_ms, count) = (self.now(), clock::unix_ms(), purges.len());
-        let freshness = Arc::clone(&self.freshness);
-        let mut records = freshness.records_mut();
-        records.log = self.log.as_ref().map(|it| it.path().to_owned());
-        for purged in purges {
-            let age_ms = unix_ms.saturating_sub(purged.submitted_unix_ms);
-            self.ledger.apply(now, age_ms, &messages::purge(&purged));
-            self.last = self.last.max(purged.sequence);
-            self.remember_repeat(&purged, age_ms);
-            records.push(Record {
-                purged,
-                in_force_after: None,
-            });
-        }
-        drop(records);
-        if count > 0 {
-            self.publish();
-            tracing::info!(
-                purges = count,
-                entries = self.ledger.len(),
-                "purges of an earlier run are in force"
-            );
-        }
-        self.show();
-    }
-
-    fn remember_repeat(&mut self, purged: &Purged, age_ms: u64) {
-        let Some(after_ms) = purged.repeat_after.as_ref().map(duration_ms) else {
-            return;
-        };
-        let purge = messages::purge(purged);
-        let wish = Wish {
-            id: String::new(),
-            namespace: purged.namespace.clone(),
-            selectors: purge.selectors,
-            is_soft: purged.not_older_than_unix_ms > 0,
-            over_ms: 0,
-            repeat_ms: 0,
-            who: purged.who.clone(),
-            why: purged.why.clone(),
-        };
-        // What was due while nobody ran is purged once more than it need be, at worst.
-        let left_ms = after_ms.saturating_sub(age_ms);
-        if age_ms < after_ms + LATE_MS {
-            let due = clock::now() + Duration::from_millis(left_ms);
-            self.repeats.push((due, wish));
-        }
+    fn keep_for(&mut self, life_ms: u64) {
+        self.life_ms = life_ms;
+        self.ledger.keep_for(life_ms);
     }
 
     fn run(mut self) {
         loop {
             let (orders, life_ms, is_over) = self.inbox.take(self.due());
             if let Some(life_ms) = life_ms {
-                self.life_ms = life_ms;
-                self.ledger.keep_for(life_ms);
+                self.keep_for(life_ms);
             }
             self.do_all(orders);
             self.do_due();
@@ -198,7 +147,7 @@ impl Keeper {
     /// When there is something to do next, if nobody wants anything.
     fn due(&self) -> Instant {
         let slice = self.ledger.next_slice();
-        let slice = slice.map(|at| self.began + Duration::from_millis(at.0));
+        let slice = slice.map(|at| self.began.0 + Duration::from_millis(at.0));
         let repeats = self.repeats.iter().map(|(due, _)| *due);
         let soonest = repeats.chain(slice).min();
         soonest.map_or(self.forget_at, |it| it.min(self.forget_at))
@@ -226,8 +175,7 @@ impl Keeper {
         }
         if now >= self.forget_at {
             self.forget_at = now + FORGET_EVERY;
-            self.ids
-                .retain(|_, (_, at)| now.saturating_duration_since(*at) < IDS_FOR);
+            self.forget_ids(now);
             self.shorten_log();
         }
     }
@@ -278,9 +226,14 @@ impl Keeper {
                 widened: done.widened,
                 in_force_after,
             };
-            if !order.wish.id.is_empty() && self.ids.len() < MAX_IDS {
-                let known = (submitted.clone(), clock::now());
-                self.ids.insert(order.wish.id.clone(), known);
+            if let Some(known) = Known::of(&submitted, &purged) {
+                if self.ids.len() >= MAX_IDS {
+                    self.forget_ids(clock::now());
+                }
+                if self.ids.len() < MAX_IDS {
+                    let Wish { id, namespace, .. } = &order.wish;
+                    self.ids.insert((namespace.clone(), id.clone()), known);
+                }
             }
             let mut records = self.freshness.records_mut();
             records.push(Record {
@@ -297,15 +250,15 @@ impl Keeper {
     /// What an order comes to.
     fn take_in(&mut self, order: &Order, taken: &[(Order, Purged)]) -> Taken {
         let wish = &order.wish;
-        let known = self.ids.get(&wish.id);
-        let is_recent = |at: &Instant| clock::now().saturating_duration_since(*at) < IDS_FOR;
-        if let Some((known, _)) = known.filter(|(_, at)| is_recent(at)) {
-            return Taken::Answered(Ok(Submitted {
-                is_repeated: true,
-                ..known.clone()
-            }));
+        let name = (wish.namespace.clone(), wish.id.clone());
+        let known = self.ids.get(&name).filter(|it| it.is_of_late(clock::now()));
+        if let Some(known) = known {
+            return Taken::Answered(known.again(wish));
         }
-        let is_twin = |it: &(Order, Purged)| !wish.id.is_empty() && it.0.wish.id == wish.id;
+        let is_twin = |it: &(Order, Purged)| {
+            let other = &it.0.wish;
+            !wish.id.is_empty() && (&other.namespace, &other.id) == (&wish.namespace, &wish.id)
+        };
         if taken.iter().any(is_twin) {
             return Taken::Twin;
         }
@@ -314,6 +267,9 @@ impl Keeper {
         let paced = self.ledger.paced() + of_others.sum::<usize>();
         if wish.over_ms > 0 && paced + wish.selectors.len() > MAX_PACED {
             return Taken::Answered(Err(PurgeError::Pacing { paced }));
+        }
+        if wish.repeat_ms > 0 && self.repeats.len() + taken.len() >= MAX_REPEATS {
+            return Taken::Answered(Err(PurgeError::Repeating));
         }
         if order.reply.is_some() {
             let now_ms = self.now().0;
@@ -328,16 +284,12 @@ impl Keeper {
             }
         }
         let unix_ms = clock::unix_ms();
-        self.last = unix_ms.saturating_sub(EPOCH_UNIX_MS).max(self.last + 1);
+        self.last = next_sequence(self.last, unix_ms);
         Taken::New(Purged {
             sequence: self.last,
             id: wish.id.clone(),
             namespace: wish.namespace.clone(),
-            selectors: wish
-                .selectors
-                .iter()
-                .map(messages::selector_message)
-                .collect(),
+            selectors: messages_of(wish),
             not_older_than_unix_ms: if wish.is_soft {
                 unix_ms + SOFT_MARGIN_MS
             } else {
@@ -353,17 +305,18 @@ impl Keeper {
 
     /// Writes purges to the log; whether they are there. What cannot be written is in force all the same.
     fn keep<'a>(&mut self, purges: impl Iterator<Item = &'a Purged> + Clone) -> bool {
+        let count = purges.clone().count() as u64;
+        let unkept = &self.freshness.counters.unkept;
         let Some(log) = &mut self.log else {
+            if self.is_to_be_kept {
+                unkept.fetch_add(count, Ordering::Relaxed);
+            }
             return false;
         };
-        match log.append(purges.clone()) {
+        match log.append(purges) {
             Ok(()) => true,
             Err(error) => {
-                let count = purges.count() as u64;
-                self.freshness
-                    .counters
-                    .unkept
-                    .fetch_add(count, Ordering::Relaxed);
+                unkept.fetch_add(count, Ordering::Relaxed);
                 let path = log.path().display();
                 tracing::error!(%path, %error, purges = count, "purges cannot be written to the log: they are in force until this process ends");
                 false
@@ -371,28 +324,31 @@ impl Keeper {
         }
     }
 
-    /// Drops from the log what no cache can have anything older than.
+    fn forget_ids(&mut self, now: Instant) {
+        self.ids.retain(|_, known| known.is_of_late(now));
+    }
+
+    /// Drops from the log what no cache can have anything older than, once that is an eighth of a life and more: all of it is
+    /// written anew for that. Time goes as it did since this began, whatever the clock on the wall is set to meanwhile.
     fn shorten_log(&mut self) {
-        let old_unix_ms = clock::unix_ms().saturating_sub(self.life_ms);
-        let oldest = self.freshness.records(|it| it.oldest);
+        let unix_ms = self.began.1.saturating_add(self.now().0);
+        let old_unix_ms = unix_ms.saturating_sub(self.life_ms);
         let old = old_unix_ms.saturating_sub(EPOCH_UNIX_MS);
-        let Some(log) = self.log.as_mut().filter(|_| oldest > 0 && oldest < old) else {
+        let is_due = |log: &PurgeLog| log.first() > 0 && log.first() + self.life_ms / 8 < old;
+        let Some(log) = self.log.as_mut().filter(|log| is_due(log)) else {
             return;
         };
         match log.forget_before(old) {
             Ok(bytes) => {
-                tracing::info!(
-                    bytes,
-                    "purges left the log that no cache can have anything older than"
-                );
-                let mut records = self.freshness.records_mut();
-                records.oldest = old.min(records.first_held());
+                let words = "purges left the log that no cache can have anything older than";
+                tracing::info!(bytes, "{words}");
             }
             Err(error) => {
                 let path = log.path().display();
-                tracing::warn!(%path, %error, "the log of purges cannot be written anew, it stays as it is");
+                tracing::warn!(%path, %error, "the log of purges could not be written anew");
             }
         }
+        self.freshness.records_mut().oldest = log.first();
     }
 
     fn is_published(&self) -> bool {
@@ -458,9 +414,19 @@ impl Keeper {
 
     /// On the ledger's clock.
     fn now(&self) -> Moment {
-        let since = clock::now().saturating_duration_since(self.began);
+        let since = clock::now().saturating_duration_since(self.began.0);
         Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// The sequence after `last`, at a time of the clock on the wall: milliseconds since 2025, unless that is no later or too late to
+/// be a time.
+fn next_sequence(last: u64, unix_ms: u64) -> u64 {
+    let by_clock = unix_ms.saturating_sub(EPOCH_UNIX_MS);
+    if by_clock > MAX_SEQUENCE / 2 {
+        return last + 1;
+    }
+    by_clock.max(last + 1)
 }
 
 /// What an order comes to.
@@ -472,9 +438,6 @@ enum Taken {
     /// What was purged before, or a refusal.
     Answered(Result<Submitted, PurgeError>),
 }
-
-/// How late a purge that was to be purged again may come after a restart.
-const LATE_MS: u64 = 600_000;
 
 /// What a soft purge asks for is later than its call by this: what an origin answered just before, a cache may have stored with
 /// a date of its own clock just after.
