@@ -194,7 +194,7 @@ fn purged(sites: usize) -> (Scene, Ledger) {
 
 // `decision_and_answer`, and the version of the object. How many purges there are makes no difference.
 #[library_benchmark]
-#[bench::of_64_nodes_in_8_sites(args = (8), setup = purged, config = limit(7_284))]
+#[bench::of_64_nodes_in_8_sites(args = (8), setup = purged, config = limit(7_030))]
 fn decision_with_version((scene, ledger): (Scene, Ledger)) -> (Scene, Ledger) {
     for ask in &scene.asks {
         answer_with(
