@@ -287,14 +287,15 @@ impl<'a> Decision<'a> {
         let Some(plan) = self.plan().filter(|_| routed) else {
             return Fresh::default();
         };
-        on_object(plan, query, |object| versions.look_up(object))
+        let with_tags = versions.has_tags();
+        on_object((plan, with_tags), query, |object| versions.look_up(object))
     }
 
     /// The hashes of everything that a purge of which would cover the object; none where no plan was followed.
     pub fn covering(&self, query: &Query<'_>) -> Vec<KeyHash> {
         let plan = self.plan();
         plan.map_or_else(Vec::new, |plan| {
-            on_object(plan, query, |object| object.covering().collect())
+            on_object((plan, true), query, |object| object.covering().collect())
         })
     }
 
@@ -326,15 +327,20 @@ impl<'a> Decision<'a> {
 }
 
 /// What a request of a plan asks for, as purges name it.
-fn on_object<T>(plan: &Plan, query: &Query<'_>, ask: impl FnOnce(&Object<'_>) -> T) -> T {
+fn on_object<T>(
+    (plan, with_tags): (&Plan, bool),
+    query: &Query<'_>,
+    ask: impl FnOnce(&Object<'_>) -> T,
+) -> T {
     let mut room = HostRoom::new();
     let freshness = &plan.freshness;
+    let tags = with_tags.then(|| freshness.tags(query.path));
     ask(&Object {
         host: normal_host(query.host, &mut room),
         path: query.path,
         query: query.query_string,
         namespace: &freshness.namespace,
-        tags: &freshness.tags(query.path),
+        tags: tags.as_deref().unwrap_or_default(),
     })
 }
 

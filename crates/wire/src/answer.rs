@@ -16,6 +16,7 @@ use super::buffers::buffers;
 use super::parts::{self, Bounded};
 use super::place::place_message;
 use super::proto;
+use super::purge;
 use tradewind_engine::decision::{Candidate, Decision};
 use tradewind_engine::evaluate::{Pick, Shed, Verdict};
 use tradewind_engine::freshness::Fresh;
@@ -322,11 +323,7 @@ fn candidate_message(candidate: &Candidate<'_>) -> proto::Candidate {
 }
 
 fn duration(ms: u32) -> prost_types::Duration {
-    let nanos = i32::try_from(ms % 1_000 * 1_000_000).unwrap_or(0);
-    prost_types::Duration {
-        seconds: i64::from(ms / 1_000),
-        nanos,
-    }
+    purge::duration(u64::from(ms))
 }
 
 /// Sends answers as they are; reads requests as the usual codec does.

@@ -114,6 +114,12 @@ impl Versions {
         }
     }
 
+    /// Whether any tag was purged: until then nobody need make those of a request.
+    #[inline]
+    pub fn has_tags(&self) -> bool {
+        self.kinds.of_tags.load(Ordering::Relaxed)
+    }
+
     /// What may be served of an object.
     #[inline]
     pub fn look_up(&self, object: &Object<'_>) -> Fresh {
@@ -136,7 +142,7 @@ impl Versions {
         if kinds.of_queries.load(Ordering::Relaxed) {
             covers(object::query(path, object.query));
         }
-        if kinds.of_tags.load(Ordering::Relaxed) {
+        if self.has_tags() {
             object.tags.iter().for_each(|tag| covers(*tag));
         }
         if kinds.of_namespaces.load(Ordering::Relaxed) {

@@ -7,7 +7,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status};
 
 use super::messages::Faults;
-use super::purge_messages::{bad_namespace, microseconds, status, wish};
+use super::purge_messages::{bad_namespace, status, took, wish};
 use super::{AdminDesk, Events, invalid};
 use crate::audit::Purged;
 use crate::freshness::records::Records;
@@ -89,8 +89,7 @@ impl PurgeService for AdminDesk {
             answer.kept = submitted.is_kept;
             answer.repeated = submitted.is_repeated;
             answer.widened = submitted.widened;
-            let us = u64::try_from(submitted.in_force_after.as_micros()).unwrap_or(u64::MAX);
-            answer.in_force_after = Some(microseconds(us));
+            answer.in_force_after = Some(took(submitted.in_force_after));
         }
         Ok(Response::new(answer))
     }

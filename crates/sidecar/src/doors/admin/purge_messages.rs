@@ -9,7 +9,7 @@ use super::messages::{Faults, check_text, milliseconds};
 use crate::freshness::records::Record;
 use crate::freshness::{Freshness, Wish};
 use crate::wire::proto;
-use crate::wire::purge::{self, duration};
+use crate::wire::purge;
 use tradewind_engine::freshness::purge::{MAX_OVER_MS, MAX_PACED, MAX_SELECTORS};
 use tradewind_engine::freshness::selector::{MAX_NAMESPACE_BYTES, Selector, is_namespace};
 use tradewind_engine::model::printable;
@@ -151,13 +151,10 @@ fn times(
     (over_ms, repeat_ms)
 }
 
-pub(super) fn microseconds(us: u64) -> Duration {
-    let whole = duration(us / 1_000);
-    let rest = i32::try_from(us % 1_000 * 1_000).unwrap_or_default();
-    Duration {
-        nanos: whole.nanos + rest,
-        ..whole
-    }
+/// How long something took, as messages have it.
+pub(super) fn took(time: std::time::Duration) -> Duration {
+    // No span is too long for a message but one that is longer than the world.
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Where purges stand, and one of them in particular.
@@ -194,7 +191,6 @@ fn summary(record: &Record, in_force_ratio: f64) -> proto::PurgeSummary {
     let purged = &record.purged;
     let first = purged.selectors.first();
     let first = first.and_then(|it| purge::selector(it, purge::AS_WRITTEN)?.ok());
-    let us = |it: std::time::Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
     proto::PurgeSummary {
         sequence: purged.sequence,
         namespace: purged.namespace.clone(),
@@ -205,6 +201,6 @@ fn summary(record: &Record, in_force_ratio: f64) -> proto::PurgeSummary {
         who: purged.who.clone(),
         why: purged.why.clone(),
         submitted_unix_ms: purged.submitted_unix_ms,
-        in_force_after: record.in_force_after.map(|it| microseconds(us(it))),
+        in_force_after: record.in_force_after.map(took),
     }
 }
