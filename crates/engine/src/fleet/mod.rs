@@ -17,6 +17,7 @@ pub mod judge;
 pub mod lease;
 pub mod member;
 pub mod octaves;
+pub mod purges;
 pub mod ratios;
 pub mod retrial;
 pub mod roll;

@@ -4,6 +4,7 @@ mod evidence;
 mod guard;
 mod hearings;
 mod lease;
+mod purges;
 mod states;
 
 use std::collections::BTreeMap;

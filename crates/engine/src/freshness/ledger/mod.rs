@@ -16,7 +16,7 @@ use super::object;
 use super::paced::{Paced, SLICES, due_at, slices_at};
 use super::purge::{Kind, Purge};
 use super::selector::Selector;
-use super::{Versions, WHOLE_HOST};
+use super::{Fresh, Versions, WHOLE_HOST};
 use crate::hash::KeyHash;
 use crate::model::printable;
 use crate::time::Moment;
@@ -175,6 +175,14 @@ impl Ledger {
     /// How long entries are to be kept from now on, in ms.
     pub fn keep_for(&mut self, life_ms: u64) {
         self.bounds.life_ms = life_ms;
+    }
+
+    /// Lets every object have this version at least: what was purged is not known any more.
+    pub fn raise_floor(&mut self, version: u64) {
+        self.versions.floor.raise(Fresh {
+            version,
+            not_older_than_s: 0,
+        });
     }
 
     /// What requests look at.
