@@ -34,10 +34,11 @@ const ENVOY_FILES: [&str; 6] = [
 ];
 
 /// What our own services are compiled from.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "tradewind/v1/admin.proto",
     "tradewind/v1/decision.proto",
     "tradewind/v1/feedback.proto",
+    "tradewind/v1/fleet.proto",
     "tradewind/v1/policy.proto",
     "tradewind/v1/purge.proto",
     "tradewind/v1/rollout.proto",
@@ -150,6 +151,7 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
             policy_service(),
             rollout_service(),
             purge_service(),
+            fleet_service(),
             admin_service(),
         ]);
     Ok(())
@@ -345,6 +347,16 @@ fn purge_service() -> manual::Service {
         .method(watch.server_streaming().build())
         .method(asking("ack", "Ack", ack).build())
         .method(asking("status", "Status", status).build())
+        .build()
+}
+
+/// The service that says how the sidecars of a fleet are.
+fn fleet_service() -> manual::Service {
+    manual::Service::builder()
+        .name("FleetService")
+        .package("tradewind.v1")
+        .comment("How the sidecars of a fleet are.")
+        .method(asking("roll", "Roll", ("RollRequest", "Roll")).build())
         .build()
 }
 

@@ -4,6 +4,9 @@
 //! lets the engine's ledger take it in; then it is in force for every decision, and the caller is told. Decisions read the
 //! versions of the ledger without a lock ([`Freshness::of`]), and nothing at all before the first purge.
 //!
+//! In a fleet the bus has the log that all share ([`shared`]): a purge is appended there, and is in force at each sidecar when
+//! that hears it.
+//!
 //! Sequences are milliseconds since 2025 or one more than the last, whichever is larger: so that of two sidecars without a bus,
 //! or of one that has lost its disk, the later purge has the larger number, and none is used twice.
 
@@ -11,6 +14,7 @@ pub mod keeper;
 pub mod log;
 mod quota;
 pub mod records;
+pub mod shared;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
@@ -22,6 +26,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock;
 use keeper::{Inbox, Order};
 use records::Records;
+use shared::News;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::freshness::selector::Selector;
 use tradewind_engine::freshness::{Fresh, Versions};
@@ -46,6 +51,8 @@ pub struct Wish {
     pub who: String,
     /// Why.
     pub why: String,
+    /// The mark of the purge that it says again, because the bus lost that; 0 of a new one.
+    pub again_of: u64,
 }
 
 /// A purge that is in force.
@@ -99,6 +106,22 @@ pub enum PurgeError {
     Pacing {
         /// How many do.
         paced: usize,
+    },
+    /// The bus of the fleet is not reached, or does not take it.
+    #[error(
+        "the bus of the fleet does not take it, so it cannot be relied on: try again, under the same id where it has one; \
+         `tradewind fleet` says how the bus is reached"
+    )]
+    Apart,
+    /// The bus takes no message of this size.
+    #[error(
+        "it has {bytes} bytes, and what the fleet shares has at most {most}: purge in several parts"
+    )]
+    TooLarge {
+        /// Its message.
+        bytes: usize,
+        /// The most.
+        most: usize,
     },
     /// The sidecar ends.
     #[error("the sidecar is shutting down")]
@@ -187,6 +210,7 @@ impl Freshness {
         let taken = self.inbox().ok_or(PurgeError::Ended)?.put(Order {
             wish,
             began,
+            is_admitted: false,
             reply: Some(reply),
         });
         let answered = match taken {
@@ -210,6 +234,26 @@ impl Freshness {
         self.life_ms.store(life_ms, Ordering::Relaxed);
         if let Some(inbox) = self.inbox() {
             inbox.keep_for(life_ms);
+        }
+    }
+
+    /// Takes what the bus tells.
+    pub fn put(&self, news: News) {
+        if let Some(inbox) = self.inbox() {
+            inbox.hear(news);
+        }
+    }
+
+    /// Takes what the bus tells, once there is room for it.
+    pub async fn hear(&self, news: News) {
+        self.has_room().await;
+        self.put(news);
+    }
+
+    /// Waits until more news can be taken.
+    pub async fn has_room(&self) {
+        while self.inbox().is_some_and(|inbox| !inbox.has_room()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

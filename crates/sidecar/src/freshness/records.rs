@@ -89,6 +89,13 @@ impl Records {
         }
     }
 
+    /// Whether a sequence is behind all that are held.
+    pub fn is_newer(&self, sequence: u64) -> bool {
+        self.last
+            .back()
+            .is_none_or(|it| it.purged.sequence < sequence)
+    }
+
     /// The first purge that is held in memory; 0 where there is none.
     pub fn first_held(&self) -> u64 {
         self.last.front().map_or(0, |it| it.purged.sequence)

@@ -31,14 +31,6 @@ pub struct Process {
     pub started_unix_ms: u64,
 }
 
-impl Process {
-    /// What the machine, or the container, is called; empty where the system does not say.
-    pub fn host() -> String {
-        let name = fs::read_to_string("/proc/sys/kernel/hostname");
-        name.unwrap_or_default().trim().to_owned()
-    }
-}
-
 /// What the system says, as far as it does.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Usage {

@@ -28,6 +28,7 @@ use self::services::{Desk, Desks, report_health};
 use self::signalled::Signalled;
 use crate::clock;
 use crate::doors::admin::AdminDesk;
+use crate::fleet;
 use crate::freshness::keeper;
 use crate::intake::handover::Intake;
 use crate::intake::recent::RecentDecisions;
@@ -167,8 +168,10 @@ async fn serve_for(
     let mut desks = Desks::new(settings.workers, (&state, &recent), trusted);
     let outlets = Outlets::begin(&settings, &state, started_unix_ms)?;
     (desks.log, desks.traces) = (outlets.log(), outlets.traces());
-    let purges = keeper::start(&state.freshness, settings.state_dir.as_deref());
+    let (shared, asked) = settings.fleet.as_ref().map(fleet::way).unzip();
+    let purges = keeper::start(&state.freshness, settings.state_dir.as_deref(), shared);
     let purges = purges.map_err(ServeError::Start)?;
+    let bus = join(&settings, &state, asked)?;
     let intake = Arc::clone(&desks.intake);
     writer.connect(Arc::clone(&intake), Arc::clone(&desks.reporters));
     let writer = writer.spawn().map_err(ServeError::Start)?;
@@ -259,6 +262,7 @@ async fn serve_for(
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     drop(tokio::task::spawn_blocking(|| outlets.stop()).await);
     drop(tokio::task::spawn_blocking(|| purges.stop()).await);
+    drop(tokio::task::spawn_blocking(|| bus.map(fleet::Running::stop)).await);
     end_writer(&mailbox, &writer).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -275,6 +279,22 @@ async fn end_writer(mailbox: &Mailbox, writer: &thread::JoinHandle<()>) {
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Goes to the bus of the fleet, where there is one.
+fn join(
+    settings: &Settings,
+    state: &Arc<State>,
+    asked: Option<fleet::Asked>,
+) -> Result<Option<fleet::Running>, ServeError> {
+    let Some((membership, asked)) = settings.fleet.clone().zip(asked) else {
+        return Ok(None);
+    };
+    let bus = fleet::start(membership, Arc::clone(&state.freshness), asked);
+    let bus = bus.map_err(ServeError::Start)?;
+    // Set once: this is the only place, and the state is new.
+    drop(state.members.set(Arc::clone(&bus.fleet)));
+    Ok(Some(bus))
 }
 
 /// Every file that the settings name.

@@ -164,6 +164,22 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub tls_doors: Vec<DoorName>,
+    /// Servers of NATS that carry what the sidecars of a fleet tell each other, like `nats://10.0.0.7:4222` or tls://…; may be given several
+    /// times [default: none, and this sidecar is alone]
+    #[arg(long, value_name = "URL", env = "TRADEWIND_BUS", value_delimiter = ',')]
+    pub bus: Vec<String>,
+    /// The fleet, by which those who share a bus are told apart: lower case letters, digits, `-`, `_` [default: default]
+    #[arg(long, value_name = "NAME", env = "TRADEWIND_FLEET")]
+    pub fleet: Option<String>,
+    /// This sidecar's name in the fleet; each needs one of its own: letters, digits, `-`, `_` [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "TRADEWIND_MEMBER")]
+    pub member: Option<String>,
+    /// Credentials for the bus: a file of NATS with a JWT and a seed (`.creds`), or with the seed of an NKey alone
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_BUS_CREDENTIALS")]
+    pub bus_credentials: Option<PathBuf>,
+    /// Whose certificates of the bus are believed (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE", env = "TRADEWIND_BUS_CA")]
+    pub bus_ca: Option<PathBuf>,
     /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
     #[schemars(range(min = 0, max = 100_000))]
@@ -237,6 +253,11 @@ impl Args {
             tls_key: self.tls_key.or(file.tls_key),
             tls_clients: self.tls_clients.or(file.tls_clients),
             tls_doors: longer(self.tls_doors, file.tls_doors),
+            bus: longer(self.bus, file.bus),
+            fleet: self.fleet.or(file.fleet),
+            member: self.member.or(file.member),
+            bus_credentials: self.bus_credentials.or(file.bus_credentials),
+            bus_ca: self.bus_ca.or(file.bus_ca),
             decisions_kept: self.decisions_kept.or(file.decisions_kept),
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),

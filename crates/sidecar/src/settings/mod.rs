@@ -7,6 +7,7 @@ pub mod access;
 mod args;
 mod checks;
 pub mod documents;
+pub mod fleet;
 pub mod here;
 pub mod otlp;
 
@@ -21,6 +22,7 @@ use crate::listen::worker;
 use crate::settings::access::{Listening, Tls};
 use crate::settings::checks::Faults;
 use crate::settings::documents::Documents;
+use crate::settings::fleet::Membership;
 use crate::settings::here::Here;
 use crate::settings::otlp::Otlp;
 use crate::signing::Keys;
@@ -89,6 +91,8 @@ pub struct Settings {
     pub tokens: Option<PathBuf>,
     /// TLS at doors.
     pub tls: Option<Tls>,
+    /// The fleet that this sidecar is a member of; `None` where it is alone.
+    pub fleet: Option<Membership>,
     /// Recent decisions kept for the debug door.
     pub decisions_kept: usize,
     /// Where decisions are written down; `None` for nowhere.
@@ -223,6 +227,13 @@ impl Args {
             debug,
             admin: &admin,
         };
+        let fleet = fleet::Given {
+            bus: self.bus,
+            fleet: self.fleet,
+            member: self.member,
+            credentials: self.bus_credentials,
+            ca: self.bus_ca,
+        };
         let signed_by = checks::keys(&self.signed_by, self.policy.is_some(), faults);
         Settings {
             here,
@@ -245,6 +256,7 @@ impl Args {
             allow: access::grants(&given, &listening, faults),
             tls: access::tls(&given, &listening, faults),
             tokens: given.tokens,
+            fleet: fleet.settle(faults),
             decisions_kept: numbers.decisions_kept,
             decision_log: self.decision_log,
             decision_log_max_bytes: numbers.log_bytes,

@@ -109,6 +109,8 @@ pub struct State {
     pub fleet: watch::Sender<Fleet>,
     /// How policy and topology fare and what took effect, for those who wait for a change.
     pub sources: watch::Sender<Sources>,
+    /// This sidecar's place among those that act as one; unset where it is alone.
+    pub members: OnceLock<Arc<crate::fleet::Fleet>>,
     /// Turns of the writer, at least ten a second: they stand still while it hangs.
     pub turns: AtomicU64,
     /// What reloads came to.

@@ -2111,6 +2111,486 @@ pub mod feedback_service_client {
         }
     }
 }
+/// Asks for all members.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollRequest {}
+/// All members of a fleet.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Roll {
+    /// What the fleet is called.
+    #[prost(string, tag = "1")]
+    pub fleet: ::prost::alloc::string::String,
+    /// The member that answers.
+    #[prost(string, tag = "2")]
+    pub member: ::prost::alloc::string::String,
+    /// How it reaches the bus.
+    #[prost(enumeration = "BusStanding", tag = "3")]
+    pub bus: i32,
+    /// Since when, in ms of Unix time.
+    #[prost(uint64, tag = "4")]
+    pub bus_since_unix_ms: u64,
+    /// Why it does not, where it does not.
+    #[prost(string, tag = "5")]
+    pub bus_why: ::prost::alloc::string::String,
+    /// How far the chair's word counts at the member that answers.
+    #[prost(enumeration = "Following", tag = "6")]
+    pub following: i32,
+    /// The member that has the chair; empty where nobody is known to.
+    #[prost(string, tag = "7")]
+    pub chair: ::prost::alloc::string::String,
+    /// Its time in office; later ones are larger.
+    #[prost(uint64, tag = "8")]
+    pub epoch: u64,
+    /// The last purge that the member that answers knows.
+    #[prost(uint64, tag = "9")]
+    pub purge_head: u64,
+    /// Everybody, by name; where the chair does not answer only the one that does.
+    #[prost(message, repeated, tag = "10")]
+    pub members: ::prost::alloc::vec::Vec<MemberSeen>,
+    /// Nodes that the fleet has left or tries.
+    #[prost(uint32, tag = "11")]
+    pub left_nodes: u32,
+}
+/// A member, as its chair hears it.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberSeen {
+    /// What it tells of itself.
+    #[prost(message, optional, tag = "1")]
+    pub report: ::core::option::Option<MemberReport>,
+    /// How long ago it was heard, in ms.
+    #[prost(uint64, tag = "2")]
+    pub heard_ms: u64,
+    /// Whether it acts on what the chair said last.
+    #[prost(bool, tag = "3")]
+    pub is_current: bool,
+    /// Whether it has the chair.
+    #[prost(bool, tag = "4")]
+    pub is_chair: bool,
+}
+/// What a member tells of itself.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberReport {
+    /// What it is called.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Where it is; empty where it was not told.
+    #[prost(string, tag = "2")]
+    pub here: ::prost::alloc::string::String,
+    /// Its release.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    /// When it started, in ms of Unix time.
+    #[prost(uint64, tag = "4")]
+    pub started_unix_ms: u64,
+    /// The last purge that is in force there.
+    #[prost(uint64, tag = "5")]
+    pub purge_head: u64,
+    /// The policy in force: its digest, shortened; empty before the first.
+    #[prost(string, tag = "6")]
+    pub policy: ::prost::alloc::string::String,
+    /// The topology in force: its digest, shortened; empty before the first.
+    #[prost(string, tag = "7")]
+    pub topology: ::prost::alloc::string::String,
+    /// Whether traffic should go there.
+    #[prost(bool, tag = "8")]
+    pub ready: bool,
+    /// What is wrong with its sources; empty where nothing is.
+    #[prost(string, tag = "9")]
+    pub trouble: ::prost::alloc::string::String,
+}
+/// The order of what chairs say.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetStamp {
+    /// The time in office.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Counts states that changed something.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
+/// What a member saw.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FleetEvidence {
+    /// A hash of its name.
+    #[prost(fixed64, tag = "1")]
+    pub member: u64,
+    /// Counts its starts.
+    #[prost(fixed64, tag = "2")]
+    pub incarnation: u64,
+    /// Counts its messages.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// How often it tells, in ms.
+    #[prost(uint32, tag = "4")]
+    pub interval_ms: u32,
+    /// How long it waited to be sent, in ms.
+    #[prost(uint32, tag = "5")]
+    pub age_ms: u32,
+    /// What it acts on.
+    #[prost(message, optional, tag = "6")]
+    pub acted_on: ::core::option::Option<FleetStamp>,
+    /// The chair that it heard last.
+    #[prost(uint64, tag = "7")]
+    pub heard_epoch: u64,
+    /// When that was said, in ms since that chair began.
+    #[prost(uint64, tag = "8")]
+    pub heard_at_ms: u64,
+    /// Whether it missed a state.
+    #[prost(bool, tag = "9")]
+    pub missed: bool,
+    /// Nodes that it used.
+    #[prost(message, repeated, tag = "10")]
+    pub nodes: ::prost::alloc::vec::Vec<FleetNodeEvidence>,
+    /// What it tells of itself; absent of messages between two intervals.
+    #[prost(message, optional, tag = "11")]
+    pub report: ::core::option::Option<MemberReport>,
+}
+/// What a member saw of a node since it told last.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetNodeEvidence {
+    /// The seed of its id.
+    #[prost(fixed64, tag = "1")]
+    pub node: u64,
+    /// The term that its answers are about.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// Requests sent.
+    #[prost(uint32, tag = "3")]
+    pub sent: u32,
+    /// Attempts that succeeded.
+    #[prost(uint32, tag = "4")]
+    pub ok: u32,
+    /// Attempts that failed.
+    #[prost(uint32, tag = "5")]
+    pub failed: u32,
+    /// Failures since the last success.
+    #[prost(uint32, tag = "6")]
+    pub trailing: u32,
+    /// How long ago the last success was, in ms.
+    #[prost(uint32, optional, tag = "7")]
+    pub ok_age_ms: ::core::option::Option<u32>,
+    /// How long ago the first of the trailing failures was, in ms.
+    #[prost(uint32, optional, tag = "8")]
+    pub streak_age_ms: ::core::option::Option<u32>,
+    /// Whether the member's own breaker is open.
+    #[prost(bool, tag = "9")]
+    pub accuses: bool,
+    /// Service times: quarter octaves, and how many of each.
+    #[prost(bytes = "vec", tag = "10")]
+    pub octaves: ::prost::alloc::vec::Vec<u8>,
+    /// How many times of each of those.
+    #[prost(uint32, repeated, tag = "11")]
+    pub times: ::prost::alloc::vec::Vec<u32>,
+}
+/// What the chair says.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FleetState {
+    /// Its place in the order.
+    #[prost(message, optional, tag = "1")]
+    pub stamp: ::core::option::Option<FleetStamp>,
+    /// When, in ms since the chair began.
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    /// What it is.
+    #[prost(enumeration = "FleetStateKind", tag = "3")]
+    pub kind: i32,
+    /// What is concluded of nodes.
+    #[prost(message, repeated, tag = "4")]
+    pub nodes: ::prost::alloc::vec::Vec<FleetNodeFact>,
+    /// Nodes that are well again.
+    #[prost(fixed64, repeated, tag = "5")]
+    pub well: ::prost::alloc::vec::Vec<u64>,
+    /// What is concluded of sites.
+    #[prost(message, repeated, tag = "6")]
+    pub sites: ::prost::alloc::vec::Vec<FleetSiteFact>,
+    /// Nodes that somebody accuses.
+    #[prost(fixed64, repeated, tag = "7")]
+    pub hearings: ::prost::alloc::vec::Vec<u64>,
+    /// Who has the chair.
+    #[prost(string, tag = "8")]
+    pub chair: ::prost::alloc::string::String,
+}
+/// What is concluded of a node.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetNodeFact {
+    /// The seed of its id.
+    #[prost(fixed64, tag = "1")]
+    pub node: u64,
+    /// 0 admitted, 1 tried with a slice, 2 left.
+    #[prost(uint32, tag = "2")]
+    pub verdict: u32,
+    /// The slice, in 65,536ths of its keys.
+    #[prost(uint32, tag = "3")]
+    pub slice: u32,
+    /// Counts its verdicts.
+    #[prost(uint64, tag = "4")]
+    pub term: u64,
+    /// Its place among those that are left.
+    #[prost(uint32, optional, tag = "5")]
+    pub place: ::core::option::Option<u32>,
+    /// Its condition, 0 the best to 8.
+    #[prost(uint32, tag = "6")]
+    pub level: u32,
+    /// What half of its hits take, as a quarter octave; 0 where that is not known.
+    #[prost(uint32, tag = "7")]
+    pub usual: u32,
+    /// How far its weight is below its own, in eighths, 0 to 7.
+    #[prost(uint32, tag = "8")]
+    pub below: u32,
+}
+/// What is concluded of a site.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetSiteFact {
+    /// A hash of its id.
+    #[prost(fixed64, tag = "1")]
+    pub site: u64,
+    /// Of its groups of clients, so many 256ths use the next.
+    #[prost(uint32, tag = "2")]
+    pub spill: u32,
+    /// Of those that others would give it, so many 256ths stay.
+    #[prost(uint32, tag = "3")]
+    pub full: u32,
+}
+/// How a bus is reached.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BusStanding {
+    /// Not said.
+    Unspecified = 0,
+    /// It is tried for the first time.
+    Coming = 1,
+    /// It is reached.
+    Up = 2,
+    /// It is not.
+    Down = 3,
+}
+impl BusStanding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BUS_STANDING_UNSPECIFIED",
+            Self::Coming => "BUS_STANDING_COMING",
+            Self::Up => "BUS_STANDING_UP",
+            Self::Down => "BUS_STANDING_DOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BUS_STANDING_UNSPECIFIED" => Some(Self::Unspecified),
+            "BUS_STANDING_COMING" => Some(Self::Coming),
+            "BUS_STANDING_UP" => Some(Self::Up),
+            "BUS_STANDING_DOWN" => Some(Self::Down),
+            _ => None,
+        }
+    }
+}
+/// How far the chair's word counts.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Following {
+    /// Not said.
+    Unspecified = 0,
+    /// It is heard.
+    Chair = 1,
+    /// It has been silent for two seconds: what it said last counts.
+    Held = 2,
+    /// It has been silent for a minute, or was never heard: the member goes on by itself.
+    Alone = 3,
+}
+impl Following {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FOLLOWING_UNSPECIFIED",
+            Self::Chair => "FOLLOWING_CHAIR",
+            Self::Held => "FOLLOWING_HELD",
+            Self::Alone => "FOLLOWING_ALONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FOLLOWING_UNSPECIFIED" => Some(Self::Unspecified),
+            "FOLLOWING_CHAIR" => Some(Self::Chair),
+            "FOLLOWING_HELD" => Some(Self::Held),
+            "FOLLOWING_ALONE" => Some(Self::Alone),
+            _ => None,
+        }
+    }
+}
+/// What a state is.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FleetStateKind {
+    /// Not said.
+    Unspecified = 0,
+    /// All.
+    Whole = 1,
+    /// What changed.
+    Change = 2,
+    /// Nothing changed.
+    Same = 3,
+}
+impl FleetStateKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FLEET_STATE_KIND_UNSPECIFIED",
+            Self::Whole => "FLEET_STATE_KIND_WHOLE",
+            Self::Change => "FLEET_STATE_KIND_CHANGE",
+            Self::Same => "FLEET_STATE_KIND_SAME",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FLEET_STATE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "FLEET_STATE_KIND_WHOLE" => Some(Self::Whole),
+            "FLEET_STATE_KIND_CHANGE" => Some(Self::Change),
+            "FLEET_STATE_KIND_SAME" => Some(Self::Same),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod fleet_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Says how the sidecars of a fleet are. Any of them answers for all; UNAVAILABLE where this one is alone.
+    #[derive(Debug, Clone)]
+    pub struct FleetServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl FleetServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> FleetServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FleetServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FleetServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// All members, as their chair hears them.
+        pub async fn roll(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollRequest>,
+        ) -> std::result::Result<tonic::Response<super::Roll>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.FleetService/Roll",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.FleetService", "Roll"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
 /// A policy to look at.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2860,6 +3340,21 @@ pub struct Purged {
     #[prost(message, optional, tag = "10")]
     #[serde(serialize_with = "crate::serialize::duration")]
     pub repeat_after: ::core::option::Option<::prost_types::Duration>,
+    /// Its place in the log that the fleet shares, from 1; 0 of one that only this sidecar has.
+    #[prost(uint64, tag = "11")]
+    pub place: u64,
+    /// Which log that is: a bus that lost its log begins another.
+    #[prost(fixed64, tag = "12")]
+    pub log: u64,
+    /// Names the purge that is said again by this one, because the bus lost it; 0 of a new one.
+    #[prost(fixed64, tag = "13")]
+    pub again_of: u64,
+    /// The sidecar that took it in.
+    #[prost(string, tag = "14")]
+    pub member: ::prost::alloc::string::String,
+    /// A hash of it as it is in that log.
+    #[prost(fixed64, tag = "15")]
+    pub mark: u64,
 }
 /// What a node has done.
 #[derive(serde::Serialize)]

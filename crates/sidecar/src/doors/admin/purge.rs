@@ -255,7 +255,8 @@ fn refused(error: &PurgeError) -> Status {
             Status::resource_exhausted(words)
         }
         PurgeError::OtherPurge { .. } => Status::failed_precondition(words),
-        PurgeError::Ended => Status::new(Code::Unavailable, words),
+        PurgeError::TooLarge { .. } => Status::invalid_argument(words),
+        PurgeError::Apart | PurgeError::Ended => Status::new(Code::Unavailable, words),
     }
 }
 

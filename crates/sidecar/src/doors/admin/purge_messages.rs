@@ -73,6 +73,7 @@ pub(super) fn wish(request: proto::SubmitPurgeRequest, form: PathForm) -> Result
         repeat_ms,
         who,
         why,
+        again_of: 0,
     })
 }
 

@@ -1,4 +1,4 @@
-//! What waits for the keeper: short purges apart from long ones.
+//! What waits for the keeper: short purges apart from long ones, and what the bus of a fleet tells.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,14 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use crate::clock;
+use crate::freshness::shared::News;
 use crate::freshness::{PurgeError, Submitted, Wish};
 
 /// Most purges that wait.
 pub const MAX_WAITING: usize = 1_024;
+
+/// News of the bus that may wait before it is asked to wait itself.
+const MAX_NEWS: usize = 4_096;
 
 /// Selectors up to which a purge is a short one.
 const SHORT: usize = 64;
@@ -20,6 +24,8 @@ const SHORT: usize = 64;
 pub struct Order {
     pub(in crate::freshness) wish: Wish,
     pub(in crate::freshness) began: Instant,
+    /// Whether its namespace's quota has let it pass.
+    pub(in crate::freshness) is_admitted: bool,
     /// `None` of one that is purged again by itself.
     pub(in crate::freshness) reply: Option<oneshot::Sender<Result<Submitted, PurgeError>>>,
 }
@@ -31,8 +37,20 @@ pub struct Inbox {
     news: Condvar,
 }
 
+/// What there is to do.
+#[derive(Debug, Default)]
+pub(super) struct Todo {
+    /// All short purges and one long one.
+    pub(super) orders: Vec<Order>,
+    /// What the bus told.
+    pub(super) news: Vec<News>,
+    pub(super) life_ms: Option<u64>,
+    pub(super) is_over: bool,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
+    news: VecDeque<News>,
     short: VecDeque<Order>,
     long: VecDeque<Order>,
     life_ms: Option<u64>,
@@ -57,6 +75,17 @@ impl Inbox {
         Ok(())
     }
 
+    /// Takes news, which come in an order that counts.
+    pub(in crate::freshness) fn hear(&self, news: News) {
+        self.lock().news.push_back(news);
+        self.news.notify_one();
+    }
+
+    /// Whether more news can be taken.
+    pub(in crate::freshness) fn has_room(&self) -> bool {
+        self.lock().news.len() < MAX_NEWS
+    }
+
     pub(in crate::freshness) fn keep_for(&self, life_ms: u64) {
         self.lock().life_ms = Some(life_ms);
         self.news.notify_one();
@@ -67,12 +96,13 @@ impl Inbox {
         self.news.notify_one();
     }
 
-    /// Waits until there is something to do, until `due` at most; all short purges and one long one.
-    pub(super) fn take(&self, due: Instant) -> (Vec<Order>, Option<u64>, bool) {
+    /// Waits until there is something to do, until `due` at most.
+    pub(super) fn take(&self, due: Instant) -> Todo {
         let mut waiting = self.lock();
         loop {
             let left = due.saturating_duration_since(clock::now());
-            let is_quiet = waiting.short.is_empty() && waiting.long.is_empty();
+            let is_quiet =
+                waiting.short.is_empty() && waiting.long.is_empty() && waiting.news.is_empty();
             if !is_quiet || waiting.is_over || waiting.life_ms.is_some() || left.is_zero() {
                 break;
             }
@@ -81,8 +111,12 @@ impl Inbox {
         }
         let mut orders: Vec<Order> = waiting.short.drain(..).collect();
         orders.extend(waiting.long.pop_front());
-        let is_over = waiting.is_over && waiting.long.is_empty();
-        (orders, waiting.life_ms.take(), is_over)
+        Todo {
+            orders,
+            news: waiting.news.drain(..).collect(),
+            life_ms: waiting.life_ms.take(),
+            is_over: waiting.is_over && waiting.long.is_empty(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -1,8 +1,11 @@
 //! The thread that purges: sequence, log, ledger, answer, in this order.
 //!
+//! In a fleet it is the bus that keeps them in order, and what is heard of it is put in force (`fleet`).
+//!
 //! What waits is taken together and synced once. Short purges go first, and one long one at a time: a million URLs do not keep
 //! one waiting.
 
+mod fleet;
 mod inbox;
 mod known;
 mod resume;
@@ -18,10 +21,13 @@ use std::time::{Duration, Instant};
 use super::log::PurgeLog;
 use super::quota::Quotas;
 use super::records::Record;
+use super::shared::Shared;
 use super::{Freshness, PurgeError, Submitted, Wish};
 use crate::clock;
 use crate::wire::proto::Purged;
 use crate::wire::purge::{self as messages, duration};
+use fleet::Member;
+use inbox::Todo;
 pub use inbox::{Inbox, MAX_WAITING, Order};
 use known::{Known, messages_of};
 use tradewind_engine::freshness::purge::{MAX_PACED, Purge};
@@ -79,14 +85,21 @@ struct Keeper {
     /// Purges to be purged again.
     repeats: Vec<(Instant, Wish)>,
     forget_at: Instant,
+    /// Its place in a fleet, if it has one.
+    fleet: Member,
 }
 
-/// Lets the purges of an earlier run be in force, which are in a log in `state_dir`, and takes purges from now on.
+/// Lets the purges of an earlier run be in force, which are in a log in `state_dir`, and takes purges from now on. In a fleet
+/// `shared` is the way to its bus.
 ///
 /// # Errors
 ///
 /// A thread that cannot be started.
-pub fn start(freshness: &Arc<Freshness>, state_dir: Option<&Path>) -> io::Result<Running> {
+pub fn start(
+    freshness: &Arc<Freshness>,
+    state_dir: Option<&Path>,
+    shared: Option<Shared>,
+) -> io::Result<Running> {
     let now = clock::now();
     let bounds = Bounds {
         life_ms: LONGEST_LIFE_MS,
@@ -106,6 +119,7 @@ pub fn start(freshness: &Arc<Freshness>, state_dir: Option<&Path>) -> io::Result
         quotas: Quotas::default(),
         repeats: Vec::new(),
         forget_at: now + FORGET_EVERY,
+        fleet: Member::new(shared),
     };
     if let Some(dir) = state_dir {
         keeper.resume(dir);
@@ -132,10 +146,16 @@ impl Keeper {
 
     fn run(mut self) {
         loop {
-            let (orders, life_ms, is_over) = self.inbox.take(self.due());
+            let Todo {
+                orders,
+                news,
+                life_ms,
+                is_over,
+            } = self.inbox.take(self.due());
             if let Some(life_ms) = life_ms {
                 self.keep_for(life_ms);
             }
+            self.hear_all(news);
             self.do_all(orders);
             self.do_due();
             if is_over {
@@ -149,7 +169,7 @@ impl Keeper {
         let slice = self.ledger.next_slice();
         let slice = slice.map(|at| self.began.0 + Duration::from_millis(at.0));
         let repeats = self.repeats.iter().map(|(due, _)| *due);
-        let soonest = repeats.chain(slice).min();
+        let soonest = repeats.chain(slice).chain(self.fleet.due()).min();
         soonest.map_or(self.forget_at, |it| it.min(self.forget_at))
     }
 
@@ -161,9 +181,11 @@ impl Keeper {
         let again = due.into_iter().map(|(began, wish)| Order {
             wish,
             began,
+            is_admitted: true,
             reply: None,
         });
         self.do_all(again.collect());
+        self.append_waiting();
         let is_slice_due = self.ledger.next_slice().is_some_and(|at| at <= self.now());
         if is_slice_due || now >= self.forget_at {
             let done = self.ledger.tick(self.now());
@@ -182,16 +204,21 @@ impl Keeper {
 
     /// Purges all that is wanted, with one write to the disk.
     fn do_all(&mut self, orders: Vec<Order>) {
+        if self.fleet.is_shared() {
+            return self.share(orders);
+        }
+        let mut last = self.last;
         let mut taken: Vec<(Order, Purged)> = Vec::new();
         let mut twins = Vec::new();
         for order in orders {
-            match self.take_in(&order, &taken) {
+            match self.take_in(&order, &taken, &mut last) {
                 Taken::New(purged) => taken.push((order, purged)),
                 Taken::Twin => twins.push(order),
                 Taken::Answered(answer) => tell(order, answer),
             }
         }
         if !taken.is_empty() {
+            self.last = last;
             self.put_in_force(taken);
         }
         // What they wait for is known by now, or is one fewer.
@@ -211,30 +238,15 @@ impl Keeper {
                 kind: messages::kind(&purged),
                 over_ms: order.wish.over_ms,
             };
-            let done = self.ledger.apply(self.now(), 0, &purge);
-            if done.is_replaced || !self.is_published() {
-                self.publish();
-            }
-            let in_force_after = clock::now().saturating_duration_since(order.began);
-            self.count(&done);
-            self.count_purge(&purged, in_force_after);
-            self.remember_repeat(&purged, 0);
+            let (widened, in_force_after) = self.bring_in((&purged, &purge), 0, Some(order.began));
             let submitted = Submitted {
                 sequence,
                 is_kept,
                 is_repeated: false,
-                widened: done.widened,
+                widened,
                 in_force_after,
             };
-            if let Some(known) = Known::of(&submitted, &purged) {
-                if self.ids.len() >= MAX_IDS {
-                    self.forget_ids(clock::now());
-                }
-                if self.ids.len() < MAX_IDS {
-                    let Wish { id, namespace, .. } = &order.wish;
-                    self.ids.insert((namespace.clone(), id.clone()), known);
-                }
-            }
+            self.remember_id(&submitted, &purged);
             let mut records = self.freshness.records_mut();
             records.push(Record {
                 purged,
@@ -247,8 +259,39 @@ impl Keeper {
         self.show();
     }
 
-    /// What an order comes to.
-    fn take_in(&mut self, order: &Order, taken: &[(Order, Purged)]) -> Taken {
+    /// Puts a purge in force that was made `age_ms` ago; what became wider by it, and how long that took since `began`.
+    fn bring_in(
+        &mut self,
+        (purged, purge): (&Purged, &Purge),
+        age_ms: u64,
+        began: Option<Instant>,
+    ) -> (Vec<String>, Duration) {
+        let done = self.ledger.apply(self.now(), age_ms, purge);
+        if done.is_replaced || !self.is_published() {
+            self.publish();
+        }
+        let took = began.map(|began| clock::now().saturating_duration_since(began));
+        self.count(&done);
+        self.count_purge(purged, took);
+        self.remember_repeat(purged, age_ms);
+        (done.widened, took.unwrap_or_default())
+    }
+
+    fn remember_id(&mut self, submitted: &Submitted, purged: &Purged) {
+        let Some(known) = Known::of(submitted, purged) else {
+            return;
+        };
+        if self.ids.len() >= MAX_IDS {
+            self.forget_ids(clock::now());
+        }
+        if self.ids.len() < MAX_IDS {
+            let name = (purged.namespace.clone(), purged.id.clone());
+            self.ids.insert(name, known);
+        }
+    }
+
+    /// What an order comes to; `last` is the last sequence, and becomes that of the purge.
+    fn take_in(&mut self, order: &Order, taken: &[(Order, Purged)], last: &mut u64) -> Taken {
         let wish = &order.wish;
         let name = (wish.namespace.clone(), wish.id.clone());
         let known = self.ids.get(&name).filter(|it| it.is_of_late(clock::now()));
@@ -271,7 +314,7 @@ impl Keeper {
         if wish.repeat_ms > 0 && self.repeats.len() + taken.len() >= MAX_REPEATS {
             return Taken::Answered(Err(PurgeError::Repeating));
         }
-        if order.reply.is_some() {
+        if !order.is_admitted {
             let now_ms = self.now().0;
             let admitted = self
                 .quotas
@@ -284,9 +327,9 @@ impl Keeper {
             }
         }
         let unix_ms = clock::unix_ms();
-        self.last = next_sequence(self.last, unix_ms);
+        *last = next_sequence(*last, unix_ms);
         Taken::New(Purged {
-            sequence: self.last,
+            sequence: *last,
             id: wish.id.clone(),
             namespace: wish.namespace.clone(),
             selectors: messages_of(wish),
@@ -300,6 +343,9 @@ impl Keeper {
             why: wish.why.clone(),
             submitted_unix_ms: unix_ms,
             repeat_after: (wish.repeat_ms > 0).then(|| duration(wish.repeat_ms)),
+            again_of: wish.again_of,
+            member: self.fleet.name().to_owned(),
+            ..Purged::default()
         })
     }
 
@@ -377,7 +423,7 @@ impl Keeper {
         }
     }
 
-    fn count_purge(&self, purged: &Purged, in_force_after: Duration) {
+    fn count_purge(&self, purged: &Purged, in_force_after: Option<Duration>) {
         let counters = &self.freshness.counters;
         let is_soft = purged.not_older_than_unix_ms > 0;
         let kind = if is_soft {
@@ -389,7 +435,9 @@ impl Keeper {
         counters
             .selectors
             .fetch_add(purged.selectors.len() as u64, Ordering::Relaxed);
-        let ns = u64::try_from(in_force_after.as_nanos()).unwrap_or(u64::MAX);
+        // Of others it is not known when they were called for: their clocks are theirs.
+        let ns = in_force_after.map_or(0, |it| it.as_nanos());
+        let ns = u64::try_from(ns).unwrap_or(u64::MAX);
         counters.in_force_ns.fetch_add(ns, Ordering::Relaxed);
     }
 

@@ -77,12 +77,15 @@ impl Keeper {
             );
         }
         self.ledger.apply(self.now(), age_ms, &purge);
+        self.fleet.resume(&purged, self.last);
         self.last = self.last.max(purged.sequence);
         self.remember_repeat(&purged, age_ms);
-        records.push(Record {
-            purged,
-            in_force_after: None,
-        });
+        if records.is_newer(purged.sequence) {
+            records.push(Record {
+                purged,
+                in_force_after: None,
+            });
+        }
     }
 
     pub(super) fn remember_repeat(&mut self, purged: &Purged, age_ms: u64) {
@@ -91,7 +94,8 @@ impl Keeper {
         };
         let purge = messages::purge(purged);
         let wish = Wish {
-            id: String::new(),
+            // In a fleet all do it, and all but the first find that it is done.
+            id: format!("repeat of {}", version_text(purged.sequence)),
             namespace: purged.namespace.clone(),
             selectors: purge.selectors,
             is_soft: purged.not_older_than_unix_ms > 0,
@@ -99,11 +103,13 @@ impl Keeper {
             repeat_ms: 0,
             who: purged.who.clone(),
             why: purged.why.clone(),
+            again_of: 0,
         };
         // What was due while nobody ran is purged once more than it need be, at worst.
         let left_ms = after_ms.saturating_sub(age_ms);
         if age_ms < after_ms + LATE_MS && self.repeats.len() < MAX_REPEATS {
-            let due = clock::now() + Duration::from_millis(left_ms);
+            let due =
+                clock::now() + Duration::from_millis(left_ms) + self.fleet.turn(purged.sequence);
             self.repeats.push((due, wish));
         }
     }

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use super::answer::{Shown, refuse};
 use super::{MAX_LISTED, Parameters, Plain, SharedSources, unknown};
 use crate::clock;
+use crate::host;
 use crate::identity::{Caller, Role, Roles};
 use crate::observe::metrics::Sources;
-use crate::observe::process::Process;
 use crate::observe::version;
 use crate::view::history::{Column, Range};
 use crate::wire::number;
@@ -104,7 +104,7 @@ pub(super) fn identity(sources: &Sources, caller: Option<&Caller>) -> Value {
     let roles = Role::ALL.into_iter().filter(|role| roles.contains(*role));
     let roles: Vec<&str> = roles.map(Role::name).collect();
     json!({
-        "id": Process::host(), "version": version::VERSION, "commit": version::COMMIT,
+        "id": host::name(), "version": version::VERSION, "commit": version::COMMIT,
         "started_unix_ms": sources.process.started_unix_ms, "now_unix_ms": clock::unix_ms(),
         "ready": *sources.state.ready.borrow(), "roles": roles, "doors": doors,
         "credentials": &**sources.state.credentials.load(),

@@ -1,0 +1,76 @@
+//! How NATS is come to: servers, credentials, certificates.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::mpsc;
+
+use crate::settings::fleet::Membership;
+
+/// Longest wait for an answer of the bus.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How soon the bus is tried again, and how late at most.
+const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(2);
+
+/// Largest file of credentials, in bytes.
+const MAX_CREDENTIALS: u64 = 64 << 10;
+
+/// Comes to the bus, now or as soon as it is there; `events` hears of each time that it is reached or lost.
+///
+/// # Errors
+///
+/// In words: credentials or certificates that cannot be read, servers that cannot be.
+pub(super) async fn come(
+    membership: &Membership,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<Client, String> {
+    let mut options = ConnectOptions::new()
+        .name(format!("tradewind {}", membership.member))
+        .retry_on_initial_connect()
+        .request_timeout(Some(ANSWERS_WITHIN))
+        .reconnect_delay_callback(|attempts| {
+            let doubled = AGAIN.saturating_mul(1 << attempts.min(8));
+            doubled.min(AGAIN_AT_MOST)
+        })
+        .event_callback(move |event| {
+            let events = events.clone();
+            async move {
+                // Nobody hears it when this ends.
+                drop(events.send(event));
+            }
+        });
+    if let Some(path) = &membership.credentials {
+        options = with_credentials(options, path)?;
+    }
+    if let Some(path) = &membership.ca {
+        options = options.add_root_certificates(path.clone());
+    }
+    if membership.servers.iter().any(|it| it.starts_with("tls://")) {
+        options = options.require_tls(true);
+    }
+    let connecting = options.connect(membership.servers.clone());
+    connecting.await.map_err(|error| error.to_string())
+}
+
+fn with_credentials(options: ConnectOptions, path: &Path) -> Result<ConnectOptions, String> {
+    let shown = path.display();
+    let is_large = std::fs::metadata(path).is_ok_and(|it| it.len() > MAX_CREDENTIALS);
+    if is_large {
+        return Err(format!(
+            "{shown} has more than {MAX_CREDENTIALS} bytes, which no credentials have"
+        ));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let seed = text.trim();
+    if seed.starts_with('S') && !seed.contains(char::is_whitespace) {
+        return Ok(options.nkey(seed.to_owned()));
+    }
+    let read = options.credentials(&text);
+    read.map_err(|error| {
+        format!("{shown} has no credentials of NATS and no seed of an NKey: {error}")
+    })
+}

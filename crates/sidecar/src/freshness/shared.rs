@@ -1,0 +1,60 @@
+//! What the keeper and the bus of a fleet tell each other of the log of purges that all share.
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use tradewind_engine::fleet::purges::{Begin, Found, Place};
+
+/// What the keeper asks of the bus.
+#[derive(Debug)]
+pub enum Ask {
+    /// Append these, the first directly behind this place and each behind the one before; nothing where something else is there
+    /// already. Answered by [`News::Appended`].
+    Append {
+        /// The place.
+        behind: u64,
+        /// The messages.
+        purges: Vec<Bytes>,
+    },
+}
+
+/// What the bus tells the keeper.
+#[derive(Debug)]
+pub enum News {
+    /// The bus is reached: where the keeper is, and the mark of what is there.
+    Reached(oneshot::Sender<(Place, Option<u64>)>),
+    /// What the log is like; where the keeper wants to hear from.
+    Found {
+        /// The log.
+        found: Found,
+        /// How long it keeps purges, in ms; `None` for ever.
+        keeps_ms: Option<u64>,
+        /// Takes the answer.
+        reply: oneshot::Sender<Begin>,
+    },
+    /// A purge.
+    Heard {
+        /// Where it is.
+        place: Place,
+        /// Its message.
+        purge: Bytes,
+    },
+    /// What became of what was to be appended: how many of it are in the log, as far as that is known, and the log's last place.
+    Appended {
+        /// How many were taken.
+        stored: usize,
+        /// The last place; 0 where that is not known.
+        last: u64,
+    },
+    /// The bus is not reached any more.
+    Left,
+}
+
+/// The keeper's end of the way to the bus.
+#[derive(Debug)]
+pub struct Shared {
+    /// What this sidecar is called.
+    pub member: String,
+    /// Takes what is asked of the bus.
+    pub bus: mpsc::UnboundedSender<Ask>,
+}

@@ -1,0 +1,143 @@
+//! The fleet that a sidecar is a member of, and the bus that carries what its members tell each other.
+
+use std::path::PathBuf;
+
+use super::checks::Faults;
+use crate::host;
+
+/// Longest name of a fleet or a member, in bytes: they are parts of subjects.
+const MAX_NAME: usize = 64;
+
+/// A fleet, and this sidecar's place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Servers of NATS, at least one.
+    pub servers: Vec<String>,
+    /// What the fleet is called.
+    pub fleet: String,
+    /// What this sidecar is called in it.
+    pub member: String,
+    /// A file with a JWT and a seed, or with a seed.
+    pub credentials: Option<PathBuf>,
+    /// Whose certificates are believed; `None` for those that the system believes.
+    pub ca: Option<PathBuf>,
+}
+
+/// As it was given.
+pub(super) struct Given {
+    pub(super) bus: Vec<String>,
+    pub(super) fleet: Option<String>,
+    pub(super) member: Option<String>,
+    pub(super) credentials: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
+}
+
+impl Given {
+    pub(super) fn settle(self, faults: &mut Faults) -> Option<Membership> {
+        if self.bus.is_empty() {
+            let given = [
+                ("fleet", self.fleet.is_some()),
+                ("member", self.member.is_some()),
+                ("bus_credentials", self.credentials.is_some()),
+                ("bus_ca", self.ca.is_some()),
+            ];
+            for (name, _) in given.iter().filter(|(_, is_given)| *is_given) {
+                faults.add(format!("{name} is given without a bus, must be beside one"));
+            }
+            return None;
+        }
+        for server in &self.bus {
+            if !is_server(server) {
+                faults.add(format!(
+                    "bus is `{server}`, must be nats://HOST:PORT or tls://HOST:PORT"
+                ));
+            }
+        }
+        let fleet = self.fleet.unwrap_or_else(|| "default".to_owned());
+        let is_lower = |it: char| !it.is_ascii_uppercase();
+        if !is_name(&fleet) || !fleet.chars().all(is_lower) {
+            faults.add(format!(
+                "fleet is `{fleet}`, must be 1 to {MAX_NAME} lower case letters, digits, `-` and `_`"
+            ));
+        }
+        let member = self.member.unwrap_or_else(host_name);
+        if !is_name(&member) {
+            faults.add(format!(
+                "member is `{member}`, must be 1 to {MAX_NAME} letters, digits, `-` and `_`"
+            ));
+        }
+        Some(Membership {
+            servers: self.bus,
+            fleet,
+            member,
+            credentials: self.credentials,
+            ca: self.ca,
+        })
+    }
+}
+
+fn is_server(text: &str) -> bool {
+    let rest = ["nats://", "tls://"]
+        .iter()
+        .find_map(|it| text.strip_prefix(it));
+    rest.is_some_and(|rest| {
+        let port = rest
+            .rsplit_once(':')
+            .map(|(host, port)| (!host.is_empty(), port));
+        port.is_some_and(|(has_host, port)| has_host && port.parse::<u16>().is_ok())
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    let is_fit = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
+    (1..=MAX_NAME).contains(&text.len()) && text.chars().all(is_fit)
+}
+
+/// The host's name, as far as it fits.
+fn host_name() -> String {
+    let fit = |it: char| {
+        if it.is_ascii_alphanumeric() { it } else { '-' }
+    };
+    host::name().chars().map(fit).take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(bus: &[&str]) -> Given {
+        Given {
+            bus: bus.iter().map(|it| (*it).to_owned()).collect(),
+            fleet: None,
+            member: None,
+            credentials: None,
+            ca: None,
+        }
+    }
+
+    #[test]
+    fn without_a_bus_a_sidecar_is_alone_and_nothing_else_may_be_said_of_a_fleet() {
+        let mut faults = Faults::default();
+        assert_eq!(given(&[]).settle(&mut faults), None);
+        assert_eq!(faults.0, Vec::<String>::new());
+        let wrong = Given {
+            member: Some("a".to_owned()),
+            ca: Some("ca.pem".into()),
+            ..given(&[])
+        };
+        wrong.settle(&mut faults);
+        assert_eq!(faults.0.len(), 2, "{:?}", faults.0);
+    }
+
+    #[test]
+    fn names_and_servers_that_cannot_be_are_all_told_at_once() {
+        let mut faults = Faults::default();
+        let wrong = Given {
+            fleet: Some("Edge".to_owned()),
+            member: Some("a.b".to_owned()),
+            ..given(&["nats://h:4222", "h:4222", "nats://:1", "tls://h"])
+        };
+        wrong.settle(&mut faults);
+        assert_eq!(faults.0.len(), 5, "{:?}", faults.0);
+    }
+}
