@@ -14,6 +14,7 @@ pub mod diff;
 pub mod drain;
 mod error;
 mod file;
+pub mod fleet;
 pub mod fmt;
 pub mod keys;
 pub mod log_filter;
@@ -126,6 +127,8 @@ pub enum Tool {
     Demo(Box<demo::Args>),
     /// Take a node or site of a running sidecar out of service, or back
     Drain(Box<drain::Args>),
+    /// Say how the sidecars of a fleet are, and whether all are on the same
+    Fleet(fleet::Args),
     /// Let what caches hold not be served any more
     Purge(Box<purge::Args>),
     /// Tell a sidecar how attempts went, from a proxy's log
@@ -230,6 +233,7 @@ pub fn run(
         Tool::Verify(args) => verify::run(args, out),
         Tool::Audit(args) => audit::run(args, out),
         Tool::ResetBreaker(args) => reset_breaker::run(args, out),
+        Tool::Fleet(args) => fleet::run(args, context, out),
         Tool::Purge(args) => purge::run(args, out),
         Tool::LogLevel(args) => log_level::run(args, out),
         Tool::Completions(args) => completions::run(args, out),

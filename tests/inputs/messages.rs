@@ -109,6 +109,11 @@ const TAKEN: &[Taken] = &[
         asked::<proto::PurgeStatusRequest>,
     ),
     (
+        ".tradewind.v1.RollRequest",
+        MAX_ADMIN_BYTES,
+        asked::<proto::RollRequest>,
+    ),
+    (
         ".tradewind.v1.GetLogFilterRequest",
         MAX_ADMIN_BYTES,
         asked::<proto::GetLogFilterRequest>,

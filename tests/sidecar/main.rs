@@ -53,6 +53,7 @@ mod large_geo;
 mod log_filter;
 mod loopback;
 mod manager;
+mod members;
 mod metrics;
 mod metrics_page;
 mod misuse;

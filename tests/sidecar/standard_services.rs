@@ -156,6 +156,7 @@ fn every_file_of_ours_says_where_generated_code_belongs() {
         "Admin",
         "Decision",
         "Feedback",
+        "Fleet",
         "Policy",
         "Purge",
         "Rollout",

@@ -15,6 +15,7 @@ pub mod clock;
 mod explain;
 mod fault;
 pub mod fields;
+pub mod fleet;
 pub mod follow;
 mod forwarded;
 pub mod grpc_status;
@@ -78,6 +79,7 @@ pub mod proto {
         include!("generated/tradewind.v1.FeedbackService.rs");
         include!("generated/tradewind.v1.TelemetryService.rs");
         include!("generated/tradewind.v1.TopologyService.rs");
+        include!("generated/tradewind.v1.FleetService.rs");
         include!("generated/tradewind.v1.PolicyService.rs");
         include!("generated/tradewind.v1.PurgeService.rs");
         include!("generated/tradewind.v1.RolloutService.rs");

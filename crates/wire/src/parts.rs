@@ -236,6 +236,7 @@ bounded! {
     proto::WatchPurgesRequest: [];
     proto::AckPurgesRequest: [];
     proto::PurgeStatusRequest: [];
+    proto::RollRequest: [];
 }
 
 #[cfg(feature = "server")]

@@ -41,7 +41,7 @@ mod shed;
 mod site;
 pub mod spell;
 mod terms;
-mod told;
+pub mod told;
 pub mod totals;
 pub mod trials;
 mod trying;
@@ -124,6 +124,8 @@ pub struct Control {
     /// Whether something happened that may change who may be named.
     is_unsettled: bool,
     events: Vec<Event>,
+    /// Attempts since they were taken last; `None` where nobody takes them.
+    attempts: Option<Vec<told::Attempted>>,
 }
 
 /// What is told of a node for people.
@@ -205,6 +207,7 @@ impl Control {
             last_slow_tick: Moment::default(),
             is_unsettled: true,
             events: Vec::new(),
+            attempts: None,
         }
     }
 

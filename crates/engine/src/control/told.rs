@@ -11,6 +11,7 @@ use super::on_trial::TrialStep;
 use super::recent::{Claim, Recent, RecentDecisions};
 use super::unbelieved::Unbelieved;
 use super::{Control, Next};
+use crate::hash::NodeSeed;
 use crate::model::NodeIndex;
 use crate::number::to_u64;
 use crate::policy::{Affinity, Operation};
@@ -22,7 +23,51 @@ use crate::time::Moment;
 /// Half of the window that a node's own histograms are merged into, in ms.
 const SERVICE_MERGE_MS: u64 = 5_000;
 
+/// Attempts that are kept between two ticks for whoever tells others of them; of more than a million a second the first count.
+const MAX_ATTEMPTS: usize = 100_000;
+
+/// An attempt that was believed, and bears on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempted {
+    /// The node: it outlives positions.
+    pub node: NodeSeed,
+    /// Whether it succeeded.
+    pub is_good: bool,
+    /// Time to the first byte of what needed no fetch, in microseconds; 0 otherwise.
+    pub first_byte_us: u32,
+}
+
+impl Attempted {
+    fn of(node: NodeSeed, outcome: &Outcome, is_good: bool) -> Self {
+        let is_hit = outcome.cache.is_hit() == Some(true);
+        Self {
+            node,
+            is_good,
+            first_byte_us: if is_hit { outcome.first_byte_us } else { 0 },
+        }
+    }
+}
+
 impl Control {
+    /// From now on attempts are kept until they are taken.
+    pub fn keep_attempts(&mut self) {
+        self.attempts = Some(Vec::new());
+    }
+
+    /// The attempts since the last call, where they are kept.
+    pub fn take_attempts(&mut self) -> Vec<Attempted> {
+        let attempts = self.attempts.as_mut();
+        attempts.map_or_else(Vec::new, std::mem::take)
+    }
+
+    /// Others than this process judge a node from now on: what its own breaker held against it is forgotten.
+    pub fn leave_to_others(&mut self, now: Moment, node: NodeIndex, next: Next<'_>) {
+        if let Some(notes) = self.nodes.get_mut(node.get()) {
+            let step = next.step(self.salt, notes, now);
+            notes.breaker.reset(now, &step);
+        }
+    }
+
     /// A decision was made.
     pub fn dispatched(&mut self, dispatch: &Dispatch, affinity: Affinity) {
         self.recent.insert(self.last_tick, dispatch);
@@ -74,6 +119,12 @@ impl Control {
                 notes.answered(now, outcome, (class, generation), operation);
             }
             if matches!(bearing, Bearing::Good | Bearing::Bad) {
+                if let Some(attempts) = &mut self.attempts
+                    && attempts.len() < MAX_ATTEMPTS
+                {
+                    let node = next.topology.node(outcome.node).seed;
+                    attempts.push(Attempted::of(node, outcome, is_good));
+                }
                 let counted = (u32::from(is_good), u32::from(!is_good));
                 notes.attempted((now, generation), (outcome.reporter, counted), operation);
             }

@@ -170,8 +170,8 @@ impl Facts {
         let fact = self.sites.get(&SiteName::of_id(id)).copied();
         let fact = fact.unwrap_or_default();
         SiteSignals {
-            spill: fact.spill,
-            full: fact.full,
+            spill: fact.spill.max(own.spill),
+            full: fact.full.max(own.full),
             utilisation: own.utilisation,
         }
     }

@@ -120,8 +120,12 @@ impl Member {
         }
     }
 
-    /// Hears what a chair says.
+    /// Hears what a chair says. After a minute of silence whatever a chair says is news: the store may have lost who had the chair
+    /// before, and counts anew.
     pub fn hear(&mut self, now: Moment, state: &State) -> Heard {
+        if self.last.is_some() && self.standing(now) == Standing::Alone {
+            (self.stamp, self.heard) = (Stamp::default(), Echo::default());
+        }
         let echo = Echo {
             epoch: state.stamp.epoch,
             at_ms: state.at_ms,
@@ -194,7 +198,15 @@ impl Member {
 
 /// The fleet's word on a node, or this member's own where that is stricter.
 fn merged(fleet: NodeFact, own: &NodeFacts, (standing, behind): (Standing, u32)) -> NodeFacts {
-    let mut merged = fleet.to_control(own);
+    let judged = fleet.to_control(own);
+    // Of loads each sees its own share, and the stricter of both counts.
+    let mut merged = NodeFacts {
+        headroom: judged.headroom.min(own.headroom),
+        spill: judged.spill.max(own.spill),
+        full: judged.full.max(own.full),
+        shed: judged.shed.max(own.shed),
+        ..judged
+    };
     let by_own_breaker = matches!(
         own.verdict,
         Admission::BreakerOpen | Admission::Probing { .. }

@@ -67,6 +67,22 @@ impl Octaves {
         None
     }
 
+    /// Each quarter octave that occurred, and how often.
+    pub fn counts(&self) -> impl Iterator<Item = (u8, u32)> {
+        self.counts.iter().copied()
+    }
+
+    /// Counts told by another; quarter octaves that there are not are left out.
+    pub fn of_counts(counts: impl IntoIterator<Item = (u8, u32)>) -> Self {
+        let mut octaves = Self::default();
+        for (bucket, count) in counts {
+            if bucket < BUCKETS && count > 0 {
+                octaves.add(bucket, count);
+            }
+        }
+        octaves
+    }
+
     fn add(&mut self, bucket: u8, count: u32) {
         match self.counts.binary_search_by_key(&bucket, |(at, _)| *at) {
             Ok(place) => {

@@ -4,17 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::Event;
-use tokio::sync::mpsc;
+use async_nats::{Client, Event};
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{self, MissedTickBehavior};
 
+use super::office::Office;
 use super::purges::PurgeLog;
+use super::subjects::Subjects;
 use super::{Fleet, Standing, link};
 use crate::freshness::Freshness;
 use crate::freshness::shared::{Ask, News};
+use crate::wire::proto::Roll;
 
 /// How soon what is not to be used is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the chair may take to say who is there.
+const ROLL_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether purges were missed.
 const LOOK: Duration = Duration::from_secs(5);
@@ -36,6 +44,10 @@ pub(super) async fn carry(
     let mut look = time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut log: Option<PurgeLog> = None;
+    let mut office: Option<Office> = None;
+    let Some(mut rolls) = fleet.take_asked() else {
+        return;
+    };
     let mut is_reached = false;
     let mut again = Box::pin(time::sleep(Duration::ZERO));
     loop {
@@ -47,7 +59,7 @@ pub(super) async fn carry(
                     fleet.counters.reached.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(Event::Disconnected | Event::Closed) => {
-                    (is_reached, log) = (false, None);
+                    (is_reached, log, office) = (false, None, None);
                     freshness.hear(News::Left).await;
                     fleet.stand(Standing::Down { why: "the connection is lost".to_owned() });
                 }
@@ -58,9 +70,9 @@ pub(super) async fn carry(
                 None => return,
             },
             () = &mut again, if is_reached && log.is_none() => {
-                match PurgeLog::open(&client, &fleet, &freshness).await {
-                    Ok(opened) => {
-                        log = Some(opened);
+                match open(&client, &fleet, &freshness).await {
+                    Ok((opened, taken)) => {
+                        (log, office) = (Some(opened), Some(taken));
                         fleet.stand(Standing::Up);
                     }
                     Err(why) => {
@@ -76,15 +88,56 @@ pub(super) async fn carry(
                 (None, _) => return,
             },
             followed = follow(&mut log) => if let Err(why) = followed {
-                log = None;
+                (log, office) = (None, None);
                 freshness.hear(News::Left).await;
                 fleet.stand(Standing::Down { why });
                 again.as_mut().reset(time::Instant::now() + AGAIN);
+            },
+            held = hold(&mut office) => if let Err(why) = held {
+                (log, office) = (None, None);
+                freshness.hear(News::Left).await;
+                fleet.stand(Standing::Down { why });
+                again.as_mut().reset(time::Instant::now() + AGAIN);
+            },
+            reply = rolls.recv() => match reply {
+                Some(reply) => ask_for_roll(&client, &fleet, reply),
+                None => return,
             },
             _ = look.tick(), if log.is_some() => if let Some(log) = &mut log {
                 log.is_to_be_looked_at = true;
             },
         }
+    }
+}
+
+async fn open(
+    client: &Client,
+    fleet: &Arc<Fleet>,
+    freshness: &Arc<Freshness>,
+) -> Result<(PurgeLog, Office), String> {
+    let log = PurgeLog::open(client, fleet, freshness).await?;
+    let office = Office::open(client, fleet).await?;
+    Ok((log, office))
+}
+
+/// Asks the chair who is there, beside all else.
+fn ask_for_roll(client: &Client, fleet: &Fleet, reply: oneshot::Sender<Option<Roll>>) {
+    let (client, subject) = (client.clone(), Subjects::of(&fleet.membership.fleet).roll());
+    tokio::spawn(async move {
+        let asked = client.request(subject, Bytes::new());
+        let answer = time::timeout(ROLL_WITHIN, asked).await.ok();
+        let roll = answer
+            .and_then(Result::ok)
+            .and_then(|it| Roll::decode(it.payload).ok());
+        // Whoever asked may have gone.
+        reply.send(roll).ok();
+    });
+}
+
+async fn hold(office: &mut Option<Office>) -> Result<(), String> {
+    match office {
+        Some(office) => office.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,25 +1,33 @@
 //! This sidecar as a member of a fleet: the bus that carries what members tell each other.
 //!
-//! A thread of its own speaks to NATS ([`bus`]): it carries the log of purges that all share ([`purges`]). Where no bus is
+//! A thread of its own speaks to NATS ([`bus`]): it carries the log of purges that all share ([`purges`]), what members see, and
+//! what the one with the chair concludes ([`office`]). Where no bus is
 //! configured none of this runs. While the bus is away, everything goes on as it was, and purges are refused: whoever is told
 //! that something is purged must be able to rely on it everywhere.
 
 mod bus;
 mod link;
+mod office;
 mod purges;
 mod subjects;
 
 use std::io;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::freshness::Freshness;
 use crate::freshness::shared::Shared;
 use crate::settings::fleet::Membership;
+use crate::wire::proto::{FleetEvidence, Roll};
+use tradewind_engine::fleet::member::Member;
+use tradewind_engine::policy::Operation;
+use tradewind_engine::time::Moment;
 
 /// How the bus is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +56,23 @@ pub struct Counters {
     pub overtaken: AtomicU64,
     /// How often purges that were missed had to be asked for.
     pub replays: AtomicU64,
+    /// Evidence that was not told, because the bus did not take it.
+    pub untold: AtomicU64,
 }
+
+/// Who has the chair, as far as this member heard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chair {
+    /// What it is called; empty where none was heard of.
+    pub name: String,
+    /// Its time in office.
+    pub epoch: u64,
+    /// Whether it is this member.
+    pub is_me: bool,
+}
+
+/// Messages of evidence that may wait for the bus; what is more is dropped, for it would be old.
+const MAX_TOLD: usize = 16;
 
 /// This sidecar's place in its fleet, for all who look.
 #[derive(Debug)]
@@ -58,9 +82,95 @@ pub struct Fleet {
     standing: RwLock<(Standing, u64)>,
     /// What is counted.
     pub counters: Counters,
+    began: Instant,
+    /// What it follows.
+    member: Mutex<Member>,
+    chair: RwLock<Chair>,
+    /// What a chair judges by: this sidecar's policy, once it has one.
+    pub operation: ArcSwapOption<Operation>,
+    /// What is told, and where the bus takes it from.
+    tell: mpsc::Sender<FleetEvidence>,
+    told: Mutex<Option<mpsc::Receiver<FleetEvidence>>>,
+    ask: mpsc::UnboundedSender<oneshot::Sender<Option<Roll>>>,
+    asked: Mutex<Option<mpsc::UnboundedReceiver<oneshot::Sender<Option<Roll>>>>>,
 }
 
 impl Fleet {
+    fn new(membership: Membership) -> Self {
+        let (tell, told) = mpsc::channel(MAX_TOLD);
+        let (ask, asked) = mpsc::unbounded_channel();
+        Self {
+            membership,
+            standing: RwLock::new((Standing::Coming, clock::unix_ms())),
+            counters: Counters::default(),
+            began: clock::now(),
+            member: Mutex::default(),
+            chair: RwLock::default(),
+            operation: ArcSwapOption::empty(),
+            tell,
+            told: Mutex::new(Some(told)),
+            ask,
+            asked: Mutex::new(Some(asked)),
+        }
+    }
+
+    /// The time as the fleet counts it here: from a clock that only goes on.
+    pub fn now(&self) -> Moment {
+        let since = clock::now().saturating_duration_since(self.began);
+        Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Asks, or tells, what this member follows.
+    pub fn member<T>(&self, ask: impl FnOnce(&mut Member) -> T) -> T {
+        ask(&mut self.member.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Who has the chair.
+    pub fn chair(&self) -> Chair {
+        self.chair
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn seen_chair(&self, change: impl FnOnce(&mut Chair)) {
+        change(&mut self.chair.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Tells the chair what was seen. What the bus does not take is dropped: nothing that is old is of use.
+    pub fn tell(&self, evidence: FleetEvidence) {
+        if self.tell.try_send(evidence).is_err() {
+            self.counters.untold.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All members, as their chair hears them; `None` where it does not answer.
+    pub async fn roll(&self) -> Option<Roll> {
+        let (reply, answer) = oneshot::channel();
+        self.ask.send(reply).ok()?;
+        answer.await.ok().flatten()
+    }
+
+    fn take_asked(&self) -> Option<mpsc::UnboundedReceiver<oneshot::Sender<Option<Roll>>>> {
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn take_told(&self) -> Option<mpsc::Receiver<FleetEvidence>> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = told.as_mut() {
+            // What waited while nobody took it is old.
+            while told.try_recv().is_ok() {}
+        }
+        told.take()
+    }
+
+    fn give_back_told(&self, back: mpsc::Receiver<FleetEvidence>) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(back);
+    }
+
     /// How the bus is reached, and since when, in ms of Unix time.
     pub fn standing(&self) -> (Standing, u64) {
         let standing = self.standing.read();
@@ -133,11 +243,7 @@ pub fn start(
     freshness: Arc<Freshness>,
     asked: Asked,
 ) -> io::Result<Running> {
-    let fleet = Arc::new(Fleet {
-        membership,
-        standing: RwLock::new((Standing::Coming, clock::unix_ms())),
-        counters: Counters::default(),
-    });
+    let fleet = Arc::new(Fleet::new(membership));
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

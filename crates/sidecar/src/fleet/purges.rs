@@ -11,7 +11,7 @@ use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, DiscardPolicy, Republish, StorageType, Stream};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, Subscriber};
+use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -94,7 +94,7 @@ impl PurgeLog {
         self.freshness.hear(News::Reached(reply)).await;
         let (place, _mark) = answer.await.map_err(|_| "the keeper of purges has ended")?;
         let info = self.info().await?;
-        let log = log_of(&info);
+        let log = made_at(&info);
         let state = &info.state;
         let is_there =
             place.log == log && (state.first_sequence..=state.last_sequence).contains(&place.at);
@@ -178,18 +178,13 @@ impl PurgeLog {
         if self.is_to_be_looked_at {
             let info = self.info().await?;
             self.is_to_be_looked_at = false;
-            if log_of(&info) != self.id || info.state.last_sequence + 1 < self.next {
+            if made_at(&info) != self.id || info.state.last_sequence + 1 < self.next {
                 return Err("the bus lost its log of purges, or the end of it".to_owned());
             }
             return self.ask_for(info.state.last_sequence).await;
         }
         let message = self.news.next().await.ok_or("nothing more is heard")?;
-        let at = message
-            .headers
-            .as_ref()
-            .and_then(|headers| headers.get(SEQUENCE));
-        let at = at.and_then(|at| at.as_str().parse().ok());
-        let Some(at) = at else {
+        let Some(at) = sequence_of(&message) else {
             tracing::warn!(subject = %message.subject, "what is said on the bus as purged does not come from the log, and is not heard");
             return Ok(());
         };
@@ -333,8 +328,14 @@ fn is_fit(info: &stream::Info, subjects: &Subjects) -> Result<(), String> {
     Ok(())
 }
 
-/// A log goes by when it began.
-fn log_of(info: &stream::Info) -> u64 {
+/// Where a message is that the server republished; `None` of one that somebody else sent.
+pub(super) fn sequence_of(message: &Message) -> Option<u64> {
+    let at = message.headers.as_ref()?.get(SEQUENCE)?;
+    at.as_str().parse().ok()
+}
+
+/// When a stream was made, in ns of Unix time, by which it is told from one that was lost.
+pub(super) fn made_at(info: &stream::Info) -> u64 {
     u64::try_from(info.created.unix_timestamp_nanos())
         .unwrap_or(1)
         .max(1)

@@ -27,4 +27,39 @@ impl Subjects {
     pub(super) fn purged(&self) -> String {
         format!("tradewind.{}.purged", self.fleet)
     }
+
+    /// The stream with who has the chair.
+    pub(super) fn chair_stream(&self) -> String {
+        format!("TRADEWIND_{}_CHAIR", self.fleet)
+    }
+
+    /// Where the chair is taken and renewed.
+    pub(super) fn chair(&self) -> String {
+        format!("tradewind.{}.chair", self.fleet)
+    }
+
+    /// Where it is heard that it was.
+    pub(super) fn chaired(&self) -> String {
+        format!("tradewind.{}.chaired", self.fleet)
+    }
+
+    /// Where a member tells what it saw.
+    pub(super) fn evidence(&self, member: &str) -> String {
+        format!("tradewind.{}.evidence.{member}", self.fleet)
+    }
+
+    /// Where all members do.
+    pub(super) fn all_evidence(&self) -> String {
+        format!("tradewind.{}.evidence.*", self.fleet)
+    }
+
+    /// Where the chair says what it concludes.
+    pub(super) fn state(&self) -> String {
+        format!("tradewind.{}.state", self.fleet)
+    }
+
+    /// Where the chair is asked who is there.
+    pub(super) fn roll(&self) -> String {
+        format!("tradewind.{}.roll", self.fleet)
+    }
 }

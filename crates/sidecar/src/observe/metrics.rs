@@ -26,7 +26,7 @@ use crate::observe::process::Process;
 use crate::observe::signals;
 use crate::observe::sources;
 use crate::observe::version;
-use crate::observe::{purges, rollouts};
+use crate::observe::{members, purges, rollouts};
 use crate::probe::ProbeCounters;
 use crate::state::{State, rows};
 use crate::trace::TraceCounters;
@@ -398,6 +398,9 @@ impl Collector for Sources {
         doors.encode(&mut encoder)?;
         self.encode_sample(&mut encoder)?;
         purges::encode(&self.state.freshness, &mut encoder)?;
+        if let Some(fleet) = self.state.members.get() {
+            members::encode(fleet, &mut encoder)?;
+        }
         rollouts::encode(&self.state, &mut encoder)?;
         signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;
         self.reports.encode(&mut encoder)?;

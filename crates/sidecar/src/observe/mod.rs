@@ -7,6 +7,7 @@ mod doors;
 pub mod exposition;
 mod fleet;
 pub mod frames;
+mod members;
 pub mod metrics;
 pub mod moves;
 mod nodes;

@@ -30,6 +30,7 @@ use crate::state::State;
 use crate::state::doors;
 use crate::wire;
 use crate::wire::proto::server::admin_service_server::AdminServiceServer;
+use crate::wire::proto::server::fleet_service_server::FleetServiceServer;
 use crate::wire::proto::server::policy_service_server::PolicyServiceServer;
 use crate::wire::proto::server::purge_service_server::PurgeServiceServer;
 use crate::wire::proto::server::rollout_service_server::RolloutServiceServer;
@@ -63,6 +64,7 @@ const POLICY_PATHS: &str = "/tradewind.v1.PolicyService/";
 const ROLLOUT_PATHS: &str = "/tradewind.v1.RolloutService/";
 const ADMIN_PATHS: &str = "/tradewind.v1.AdminService/";
 const PURGE_PATHS: &str = "/tradewind.v1.PurgeService/";
+const FLEET_PATHS: &str = "/tradewind.v1.FleetService/";
 
 /// Opens the admin door; it is drained like any other.
 pub(super) async fn open(
@@ -100,6 +102,7 @@ struct Services {
     applies: Arc<Semaphore>,
     admin: AdminServiceServer<AdminDesk>,
     purge: PurgeServiceServer<AdminDesk>,
+    fleet: FleetServiceServer<AdminDesk>,
     others: axum::Router,
     /// Knows the other doors.
     state: Arc<State>,
@@ -154,6 +157,7 @@ impl Services {
             applies: Arc::new(Semaphore::new(MAX_APPLIES)),
             admin: AdminServiceServer::new(desk.clone()).max_decoding_message_size(MAX_ADMIN_BYTES),
             purge: PurgeServiceServer::new(desk.clone()).max_decoding_message_size(MAX_PURGE_BYTES),
+            fleet: FleetServiceServer::new(desk.clone()).max_decoding_message_size(MAX_ADMIN_BYTES),
             others: reflection(),
             state,
         }
@@ -197,6 +201,10 @@ impl Service<Request<Incoming>> for Services {
             let request = earning(request, MAX_PURGE_BYTES);
             return self.purge.call(request);
         }
+        if path.starts_with(FLEET_PATHS) {
+            let request = earning(request, MAX_ADMIN_BYTES);
+            return self.fleet.call(request);
+        }
         let doors = self.state.doors.get();
         if let Some(words) = doors.and_then(|doors| doors.elsewhere(doors::Door::Admin, path)) {
             let refused = Status::unimplemented(words).into_http();
@@ -219,6 +227,7 @@ fn reflection() -> axum::Router {
         .with_service_name("tradewind.v1.RolloutService")
         .with_service_name("tradewind.v1.AdminService")
         .with_service_name("tradewind.v1.PurgeService")
+        .with_service_name("tradewind.v1.FleetService")
         .build_v1();
     match reflection {
         Ok(reflection) => {

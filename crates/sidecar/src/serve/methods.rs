@@ -117,6 +117,7 @@ table! {
     "/tradewind.v1.PurgeService/Status" OBSERVE, Unary;
     // A node says what it has done itself.
     "/tradewind.v1.PurgeService/Ack" TELL, Unary;
+    "/tradewind.v1.FleetService/Roll" OBSERVE, Unary;
     "/tradewind.v1.AdminService/ResetBreaker" OPERATE, UnaryNamed;
     "/tradewind.v1.AdminService/SetLogFilter" OPERATE, UnaryNamed;
     "/tradewind.v1.AdminService/GetLogFilter" OBSERVE, Unary;

@@ -21,6 +21,7 @@ mod say;
 mod seals;
 pub mod store;
 pub mod watch;
+mod witness;
 mod writing;
 
 use std::ops::ControlFlow;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::Log;
+use super::witness::Witnessing;
 use crate::clock;
 use crate::identity::reporter::Identity;
 use crate::intake::handover::{Dispatched, Intake, Report, Reported};
@@ -59,6 +60,8 @@ pub(super) struct Pulse {
     /// What workers had decided in each lane at the last tick.
     decided: [Decided; 2],
     next_guards: Moment,
+    /// What it tells its fleet, and follows; `None` where it is alone.
+    witness: Option<Witnessing>,
 }
 
 /// The last change of policy or fleet: what workers handed over just before it is still on its way.
@@ -90,6 +93,7 @@ impl Pulse {
             hot: Lasting::default(),
             decided: Default::default(),
             next_guards: Moment::default(),
+            witness: None,
         }
     }
 
@@ -137,7 +141,14 @@ impl Pulse {
         let now = self.now();
         self.take_in(now, snapshot, fleet);
         self.count_lanes(now);
-        let signals = self.control.tick(now, snapshot);
+        if self.witness.is_none() {
+            let fleet = state.members.get();
+            self.witness = fleet.map(|fleet| Witnessing::begin(fleet, &mut self.control));
+        }
+        let signals = match &mut self.witness {
+            Some(witness) => witness.tick((now, &mut self.control), (snapshot, fleet), state),
+            None => self.control.tick(now, snapshot),
+        };
         self.tell(snapshot, state);
         let now = self.now();
         signals.map(|signals| publication::renew(&mut self.control, now, signals, snapshot))

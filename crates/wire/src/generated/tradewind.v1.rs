@@ -2318,6 +2318,20 @@ pub struct FleetState {
     #[prost(string, tag = "8")]
     pub chair: ::prost::alloc::string::String,
 }
+/// Who has the chair, as the store holds it.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetChair {
+    /// A hash of its name.
+    #[prost(fixed64, tag = "1")]
+    pub holder: u64,
+    /// Its time in office; 0 where it begins with this very value.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Its name.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+}
 /// What is concluded of a node.
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,6 +3,7 @@
 //! They read requests, hand them to the writer, which alone changes anything, and put its word into messages. They are
 //! served on the admin door only, whose gate lets through who may; what changes something is recorded with who it was.
 
+mod fleet;
 mod log_filter;
 mod messages;
 mod policy;

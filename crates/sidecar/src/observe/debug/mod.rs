@@ -8,6 +8,7 @@ mod assets;
 mod decisions;
 mod fleet;
 mod guard;
+mod members;
 mod past;
 mod paths;
 mod policy;
@@ -68,6 +69,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/history", get(past::history))
         .route("/debug/hot", get(hot))
         .route("/debug/impact", get(actions::impact))
+        .route("/debug/members", get(members::members))
         .route("/debug/nodes", get(fleet::nodes))
         .route("/debug/overview", get(overview_page))
         .route("/debug/paths", get(paths))
@@ -96,7 +98,7 @@ pub fn router(sources: Sources) -> Router {
 
 const PAGES: &str = "pages: /livez /readyz /metrics / (the console) /debug/decisions /debug/decisions/{id} /debug/envoy \
                      /debug/events /debug/explain /debug/fleet /debug/flows /debug/history /debug/hot /debug/impact \
-                     /debug/nodes /debug/overview /debug/paths /debug/policy /debug/purges /debug/reporters /debug/revisions \
+                     /debug/members /debug/nodes /debug/overview /debug/paths /debug/policy /debug/purges /debug/reporters /debug/revisions \
                      /debug/revisions/{number} /debug/rollouts /debug/sets /debug/sidecar /debug/sites /debug/state \
                      /debug/stream; by POST: /debug/actions/drain /debug/actions/undrain /debug/actions/reset_breaker \
                      /debug/actions/rollout /debug/plan /v1/purge";

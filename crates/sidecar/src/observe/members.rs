@@ -1,0 +1,102 @@
+//! Metrics of a sidecar's place in its fleet: there are none where it is alone.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::fleet::{Fleet, Standing};
+use tradewind_engine::fleet::member;
+use tradewind_engine::number::from_u64;
+use tradewind_engine::signal::Admission;
+
+/// Writes all of them.
+pub(super) fn encode(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let now = fleet.now();
+    let (standing, left) = fleet.member(|member| {
+        let facts = member.facts().nodes.values();
+        let left = facts.filter(|fact| fact.verdict != Admission::Admitted);
+        (member.standing(now), left.count())
+    });
+    let chair = fleet.chair();
+    let yes = |is: bool| f64::from(u8::from(is));
+    let gauges = [
+        (
+            "fleet_bus_up",
+            "Whether the bus of the fleet is reached and can be used",
+            yes(fleet.standing().0 == Standing::Up),
+        ),
+        (
+            "fleet_chair",
+            "Whether this sidecar has the chair of its fleet",
+            yes(chair.is_me),
+        ),
+        (
+            "fleet_epoch",
+            "The time in office of the chair that was heard last; larger ones are later",
+            from_u64(chair.epoch),
+        ),
+        (
+            "fleet_left_nodes",
+            "Nodes that the fleet has left, or tries with a slice of their keys",
+            from_u64(left as u64),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(family)?;
+    }
+    let help = "How far the chair's word counts here: it is heard, it has been silent, or this sidecar acts alone";
+    let mut family = encoder.encode_descriptor("fleet_following", help, None, MetricType::Gauge)?;
+    let kinds = [
+        ("chair", member::Standing::Following),
+        ("held", member::Standing::Held),
+        ("alone", member::Standing::Alone),
+    ];
+    for (state, kind) in kinds {
+        let is_so = ConstGauge::new(yes(standing == kind));
+        is_so.encode(family.encode_family(&[("state", state)])?)?;
+    }
+    let counters = &fleet.counters;
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counts = [
+        (
+            "fleet_bus_reached",
+            "Times that the bus was reached",
+            &counters.reached,
+        ),
+        (
+            "fleet_purges_heard",
+            "Purges heard of the log that the fleet shares",
+            &counters.heard,
+        ),
+        (
+            "fleet_purges_appended",
+            "Purges appended to it",
+            &counters.appended,
+        ),
+        (
+            "fleet_purges_overtaken",
+            "Purges that others came before, and that were appended once more",
+            &counters.overtaken,
+        ),
+        (
+            "fleet_purges_replayed",
+            "Times that purges which were missed had to be asked for",
+            &counters.replays,
+        ),
+        (
+            "fleet_evidence_untold",
+            "Messages about nodes that the bus did not take",
+            &counters.untold,
+        ),
+    ];
+    for (name, help, counter) in counts {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(of(counter)).encode(family)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! `tradewind fleet`: the sidecars that act as one.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::operator::{Door, DoorArgs};
+use super::output::{self, Format, Text, counted};
+use super::{CommandError, Context, Exit};
+use crate::engine::document::DurationMs;
+use crate::sidecar::clock;
+use crate::sidecar::view::troubles::in_words;
+use crate::sidecar::wire::proto::fleet_service_client::FleetServiceClient;
+use crate::sidecar::wire::proto::{self, BusStanding, Following, MemberReport, MemberSeen, Roll};
+use crate::sidecar::wire::purge::version_text;
+
+/// How often it is asked again while it is waited.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// A member that was not heard for so long is silent, in ms: it tells each second.
+const SILENT_MS: u64 = 5_000;
+
+/// Arguments of `tradewind fleet`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Any member answers for all. Whatever is not as with the others is marked: another policy or topology, purges that are not in
+force there yet, a member that is silent or not ready.
+
+Examples:
+  tradewind fleet
+  tradewind fleet --wait 30s && echo 'all are on it'
+
+Exit status: 0 all members agree, 1 some do not, 2 wrong usage, no sidecar, or one that is alone.")]
+pub struct Args {
+    /// Wait up to so long until all members have the same policy, topology and purges
+    #[arg(long, value_name = "DURATION", env = "TRADEWIND_FLEET_WAIT")]
+    pub wait: Option<DurationMs>,
+    /// Where to ask
+    #[command(flatten)]
+    pub door: DoorArgs,
+    /// How to write the answer: text, or the message as JSON
+    #[arg(long, value_enum, default_value_t, env = "TRADEWIND_FORMAT")]
+    pub format: Format,
+}
+
+/// Says how the members of a fleet are.
+pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
+    let door = Door::open(&args.door)?;
+    let until = args
+        .wait
+        .map(|wait| (context.now)() + Duration::from_millis(wait.as_ms()));
+    let roll = loop {
+        let mut client = FleetServiceClient::new(door.way());
+        let roll: Roll = door.wait(client.roll(proto::RollRequest {}))?;
+        let is_over = until.is_none_or(|until| (context.now)() >= until);
+        if is_over || odd(&roll).next().is_none() {
+            break roll;
+        }
+        std::thread::sleep(ASK_EVERY);
+    };
+    match args.format {
+        Format::Json => output::json(out, &roll)?,
+        Format::Text => output::text(out, &text(&roll, clock::unix_ms()))?,
+    }
+    Ok(if odd(&roll).next().is_none() {
+        Exit::Good
+    } else {
+        Exit::NeedsALook
+    })
+}
+
+/// What most members have.
+fn usual(roll: &Roll, of: impl Fn(&MemberReport) -> &str) -> String {
+    let reports = || roll.members.iter().filter_map(|it| it.report.as_ref());
+    let count = |text: &str| reports().filter(|it| of(it) == text).count();
+    let most = reports().max_by_key(|it| (count(of(it)), of(it).to_owned()));
+    most.map_or_else(String::new, |it| of(it).to_owned())
+}
+
+/// What is not as it should be of members, by their names.
+fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
+    let policy = usual(roll, |it| &it.policy);
+    let topology = usual(roll, |it| &it.topology);
+    let head = roll
+        .members
+        .iter()
+        .filter_map(|it| Some(it.report.as_ref()?.purge_head));
+    let head = head.max().unwrap_or(0).max(roll.purge_head);
+    roll.members.iter().flat_map(move |member| {
+        let mut odd = Vec::new();
+        let Some(report) = &member.report else {
+            return odd;
+        };
+        let mut say = |words: String| odd.push((report.name.as_str(), words));
+        if member.heard_ms >= SILENT_MS {
+            say(format!("silent for {}", in_words(member.heard_ms)));
+        }
+        if report.policy != policy {
+            say(format!("has another policy, {}", short(&report.policy)));
+        }
+        if report.topology != topology {
+            say(format!("has another topology, {}", short(&report.topology)));
+        }
+        if report.purge_head < head {
+            say(format!(
+                "purges after {} are not in force",
+                version_text(report.purge_head)
+            ));
+        }
+        if !report.ready {
+            say("not ready".to_owned());
+        }
+        if !report.trouble.is_empty() {
+            say(report.trouble.clone());
+        }
+        odd
+    })
+}
+
+fn short(digest: &str) -> &str {
+    if digest.is_empty() {
+        "none"
+    } else {
+        digest.get(..8).unwrap_or(digest)
+    }
+}
+
+fn text(roll: &Roll, now_unix_ms: u64) -> String {
+    let mut text = Text::default();
+    let since = in_words(now_unix_ms.saturating_sub(roll.bus_since_unix_ms));
+    let bus = match roll.bus() {
+        BusStanding::Up => format!("the bus is reached since {since}"),
+        BusStanding::Down => format!("the bus is NOT to be used since {since}: {}", roll.bus_why),
+        BusStanding::Coming | BusStanding::Unspecified => format!("the bus is tried since {since}"),
+    };
+    let chair = match (roll.following(), roll.chair.as_str()) {
+        (Following::Chair, name) => format!("{name} has the chair"),
+        (Following::Held, name) => {
+            format!("{name} had the chair and is silent: what it said counts")
+        }
+        _ => format!("nobody has the chair: {} acts alone", roll.member),
+    };
+    text.line(format_args!(
+        "fleet {}, {}: {chair}, {bus}",
+        roll.fleet,
+        counted(roll.members.len(), "member")
+    ));
+    if roll.left_nodes > 0 {
+        let nodes = counted(roll.left_nodes as usize, "node");
+        text.line(format_args!(
+            "{nodes} left by the fleet, or tried again: `tradewind nodes` says which"
+        ));
+    }
+    let mut table = output::table(
+        &[
+            "member", "here", "policy", "topology", "purges", "release", "heard",
+        ],
+        &[0, 1, 2, 3, 4, 5],
+    );
+    for MemberSeen {
+        report,
+        heard_ms,
+        is_chair,
+        ..
+    } in &roll.members
+    {
+        let Some(report) = report else { continue };
+        let chair = if *is_chair { " (chair)" } else { "" };
+        table.add_row([
+            format!("{}{chair}", report.name),
+            report.here.clone(),
+            short(&report.policy).to_owned(),
+            short(&report.topology).to_owned(),
+            version_text(report.purge_head),
+            report.version.clone(),
+            format!("{} ago", in_words(*heard_ms)),
+        ]);
+    }
+    text.lines(&format!("{table}\n"));
+    for (name, words) in odd(roll) {
+        text.line(format_args!("{name}: {words}"));
+    }
+    text.into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, policy: &str, heard_ms: u64) -> MemberSeen {
+        MemberSeen {
+            report: Some(MemberReport {
+                name: name.to_owned(),
+                policy: policy.to_owned(),
+                topology: "47edcbe94d4e4020".to_owned(),
+                purge_head: 60_000_000_000,
+                ready: true,
+                ..MemberReport::default()
+            }),
+            heard_ms,
+            is_current: true,
+            is_chair: name == "a",
+        }
+    }
+
+    #[test]
+    fn who_is_not_as_the_others_is_named_with_what_is_otherwise() {
+        let good = "bb80198d80887ad8";
+        let mut roll = Roll {
+            fleet: "edge".to_owned(),
+            member: "a".to_owned(),
+            bus: BusStanding::Up.into(),
+            following: Following::Chair.into(),
+            chair: "a".to_owned(),
+            purge_head: 60_000_000_000,
+            members: vec![member("a", good, 400), member("b", good, 900)],
+            ..Roll::default()
+        };
+        assert_eq!(odd(&roll).collect::<Vec<_>>(), []);
+        roll.members.push(member("c", "0011223344556677", 9_000));
+        let told: Vec<(&str, String)> = odd(&roll).collect();
+        let words = ["silent for 9 s", "has another policy, 00112233"];
+        assert_eq!(told, words.map(|words| ("c", words.to_owned())));
+        let text = text(&roll, 0);
+        assert!(
+            text.starts_with("fleet edge, 3 members: a has the chair, the bus is reached"),
+            "{text}"
+        );
+        assert!(text.contains("c: silent for 9 s"), "{text}");
+    }
+}
