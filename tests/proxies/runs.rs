@@ -69,6 +69,12 @@ fn each_example_starts_by_one_command() {
         let says = "purged by tradewind, and asked for by way of Envoy:";
         ends("caches", (&envoy, &[]), 0, says);
     }
+    let test = "the command of fleet";
+    let needed = [Tool::Varnish, Tool::Nginx, Tool::Nats].map(|tool| tool.path(test));
+    if let [Some(varnish), Some(_), Some(_)] = needed {
+        let says = "it is back, purged at b, asked by way of c:                edition 3";
+        ends("fleet", (&varnish, &[]), 0, says);
+    }
     // Not a proxy: it says that it does not know its arguments, and ends.
     let not_a_proxy = Path::new(env!("CARGO_BIN_EXE_tradewind"));
     let says = "unexpected argument '-f' found";

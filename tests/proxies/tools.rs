@@ -16,6 +16,7 @@ pub(crate) enum Tool {
     Varnish,
     TrafficServer,
     Squid,
+    Nats,
 }
 
 impl Tool {
@@ -28,6 +29,7 @@ impl Tool {
             Self::Varnish => "varnish",
             Self::TrafficServer => "trafficserver",
             Self::Squid => "squid",
+            Self::Nats => "nats",
         }
     }
 
@@ -51,6 +53,7 @@ fn programs_are_those_that_were_asked_for() {
         (Tool::Varnish, "-V", "varnishd (varnish-"),
         (Tool::TrafficServer, "--version", "Traffic Server "),
         (Tool::Squid, "-v", "Squid Cache: Version "),
+        (Tool::Nats, "-v", "nats-server: v"),
     ] {
         let Some(path) = tool.path(&format!("the version of {}", tool.name())) else {
             continue;

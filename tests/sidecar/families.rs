@@ -96,7 +96,9 @@ pub(crate) async fn of(server: &Server) -> BTreeMap<String, Family> {
 
 /// A sidecar as most are: the example fleet, and something decided and told.
 pub(crate) async fn usual() -> Server {
-    let server = Setup::example().start().await;
+    // Of a fleet, whose metrics there are too then.
+    let setup = Setup::example().with("bus", "nats://127.0.0.1:1");
+    let server = setup.start().await;
     crate::prometheus::tell(&server).await;
     server
 }

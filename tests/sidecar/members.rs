@@ -64,37 +64,39 @@ impl Member {
         answer.candidates[0].node.clone()
     }
 
-    /// Tells that attempts at a node failed, of decisions that were made.
-    async fn fail(&mut self, node: &str, count: usize) {
+    /// Tells how attempts at a node ended, of decisions that were made: so many, or until it is not named any more.
+    async fn tell(&mut self, node: &str, count: usize, is_good: bool) {
+        let (result, status) = if is_good {
+            (AttemptResult::Ok, 200)
+        } else {
+            (AttemptResult::Error, 503)
+        };
+        let mut feedback = FeedbackServiceClient::new(self.client.channel.clone());
         let mut told = 0;
-        for at in 0.. {
+        for at in 0..400 {
             let answer = self.client.decide(request(&format!("/of-{at}"))).await;
-            if answer
-                .candidates
-                .first()
-                .is_none_or(|it| it.node != node)
-            {
+            if answer.candidates.first().is_none_or(|it| it.node != node) {
                 continue;
             }
-            let failed = Outcome {
+            let outcome = Outcome {
                 decision_id: answer.decision_id.clone(),
                 node: node.to_owned(),
                 attempt: 1,
-                result: AttemptResult::Error.into(),
-                status: 503,
+                result: result.into(),
+                status,
                 ..Outcome::default()
             };
             let batch = ReportRequest {
-                outcomes: vec![failed],
+                outcomes: vec![outcome],
                 ..ReportRequest::default()
             };
-            let mut feedback = FeedbackServiceClient::new(self.client.channel.clone());
             feedback.report_unary(batch).await.unwrap();
             told += 1;
             if told == count {
                 return;
             }
         }
+        assert!(told > 0, "{node} is not named");
     }
 }
 
@@ -170,7 +172,7 @@ async fn what_most_see_all_act_on_and_one_alone_moves_nobody() {
     }
     let node = c.first("/of-0").await;
     for member in [&mut a, &mut b] {
-        member.fail(&node, 8).await;
+        member.tell(&node, 8, false).await;
     }
     c.until("the fleet has left the node", |roll| roll.left_nodes == 1)
         .await;
@@ -186,4 +188,38 @@ async fn what_most_see_all_act_on_and_one_alone_moves_nobody() {
     c.server
         .until_said("the fleet agrees that the node fails")
         .await;
+}
+
+/// One says that a node fails, two others are served by it: it leaves the node itself, and the others stay.
+#[tokio::test]
+async fn one_alone_moves_nobody_but_itself() {
+    let Some(bus) = Bus::start("one_alone_moves_nobody_but_itself") else {
+        return;
+    };
+    let mut a = Member::start("a", &bus.url()).await;
+    let mut b = Member::start("b", &bus.url()).await;
+    let mut c = Member::start("c", &bus.url()).await;
+    for member in [&mut a, &mut b, &mut c] {
+        member
+            .until("all three are there", |roll| {
+                names(roll).len() == 3 && roll.following() == Following::Chair
+            })
+            .await;
+    }
+    let node = c.first("/of-0").await;
+    a.tell(&node, 8, false).await;
+    // A hearing ends after 1.3 s; until then, and after, the others are served by the node.
+    let until = timer_now() + Duration::from_secs(3);
+    while timer_now() < until {
+        for member in [&mut b, &mut c] {
+            member.tell(&node, 4, true).await;
+            assert_eq!(member.roll().await.left_nodes, 0);
+        }
+    }
+    assert_ne!(
+        a.first("/of-0").await,
+        node,
+        "its own breaker keeps it away"
+    );
+    assert_eq!(c.first("/of-0").await, node);
 }

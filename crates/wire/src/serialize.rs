@@ -29,6 +29,41 @@ pub(crate) fn verdict<S: Serializer>(verdict: &i32, serializer: S) -> Result<S::
     )
 }
 
+/// How a bus is reached, as a word.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+pub(crate) fn bus_standing<S: Serializer>(
+    standing: &i32,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(
+        match proto::BusStanding::try_from(*standing).unwrap_or_default() {
+            proto::BusStanding::Unspecified => "",
+            proto::BusStanding::Coming => "coming",
+            proto::BusStanding::Up => "up",
+            proto::BusStanding::Down => "down",
+        },
+    )
+}
+
+/// How far a chair's word counts, as a word.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+pub(crate) fn following<S: Serializer>(following: &i32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(
+        match proto::Following::try_from(*following).unwrap_or_default() {
+            proto::Following::Unspecified => "",
+            proto::Following::Chair => "chair",
+            proto::Following::Held => "held",
+            proto::Following::Alone => "alone",
+        },
+    )
+}
+
 /// An admin state in JSON: the word that documents use.
 #[expect(
     clippy::trivially_copy_pass_by_ref,

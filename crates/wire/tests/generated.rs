@@ -138,6 +138,14 @@ fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
             "#[serde(rename_all = \"snake_case\")]",
         )
         .boxed(".tradewind.v1.Followed.part.state")
+        .field_attribute(
+            "Roll.bus",
+            "#[serde(serialize_with = \"crate::serialize::bus_standing\")]",
+        )
+        .field_attribute(
+            "Roll.following",
+            "#[serde(serialize_with = \"crate::serialize::following\")]",
+        )
         .btree_map(".tradewind")
         .compile_fds(descriptors)?;
     manual::Builder::new()

@@ -70,7 +70,7 @@ impl StatusArgs {
         let now = clock::unix_ms();
         if let Some(asked) = self.asked {
             return match &status.asked {
-                Some(summary) => summary_line(summary, now),
+                Some(summary) => format!("{}{}", summary_line(summary, now), fleet_line(status)),
                 None => format!(
                     "version {} is no purge that is held in memory\n",
                     version_text(asked)
@@ -92,6 +92,7 @@ impl StatusArgs {
             status.entries,
             status.max_entries
         ));
+        text.lines(&fleet_line(status));
         if status.widened > 0 {
             let widened = status.widened;
             text.line(format_args!(
@@ -107,6 +108,19 @@ impl StatusArgs {
             text.line(format_args!("{} has done {done}", node.node));
         }
         text.into_string()
+    }
+}
+
+/// Where in a fleet it is in force; nothing of a sidecar that is alone.
+fn fleet_line(status: &proto::PurgeStatus) -> String {
+    let (has, all) = (status.in_force_at, status.sidecars);
+    match status.behind.as_slice() {
+        _ if all == 0 => String::new(),
+        [] => format!("in force at all {all} sidecars\n"),
+        behind => format!(
+            "in force at {has} of {all} sidecars, not at {}\n",
+            behind.join(", ")
+        ),
     }
 }
 

@@ -129,7 +129,7 @@ fn asked(server: &Server) -> Vec<(&'static str, String)> {
 }
 
 /// Pages that can be asked without a parameter.
-const PLAIN: [&str; 20] = [
+const PLAIN: [&str; 21] = [
     "/debug/decisions",
     "/debug/envoy",
     "/debug/events",
@@ -137,6 +137,7 @@ const PLAIN: [&str; 20] = [
     "/debug/flows",
     "/debug/history",
     "/debug/hot",
+    "/debug/members",
     "/debug/nodes",
     "/debug/overview",
     "/debug/paths",
@@ -212,6 +213,13 @@ async fn every_page_is_as_documented_and_every_field_is_seen() {
     let example = Setup::example().with("here", "50.1,8.7").start().await;
     take_all(&mut book, &example);
     drop(example);
+    // A member of a fleet whose bus is nowhere.
+    let member = Setup::example()
+        .with("bus", "nats://127.0.0.1:1")
+        .start()
+        .await;
+    take_all(&mut book, &member);
+    drop(member);
     take_credentials(&mut book).await;
     // Who is not trusted is heard, and not believed.
     let mut untrusted = Scene::open("192.0.2.1").await;

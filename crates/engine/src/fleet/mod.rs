@@ -21,6 +21,7 @@ pub mod purges;
 pub mod ratios;
 pub mod retrial;
 pub mod roll;
+pub mod waves;
 
 use crate::hash;
 

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::freshness::Freshness;
 use crate::freshness::shared::Shared;
 use crate::settings::fleet::Membership;
-use crate::wire::proto::{FleetEvidence, Roll};
+use crate::wire::proto::{FleetEvidence, MemberReport, Roll};
 use tradewind_engine::fleet::member::Member;
 use tradewind_engine::policy::Operation;
 use tradewind_engine::time::Moment;
@@ -86,6 +86,8 @@ pub struct Fleet {
     /// What it follows.
     member: Mutex<Member>,
     chair: RwLock<Chair>,
+    /// What this member told of itself last.
+    report: RwLock<MemberReport>,
     /// What a chair judges by: this sidecar's policy, once it has one.
     pub operation: ArcSwapOption<Operation>,
     /// What is told, and where the bus takes it from.
@@ -106,6 +108,7 @@ impl Fleet {
             began: clock::now(),
             member: Mutex::default(),
             chair: RwLock::default(),
+            report: RwLock::default(),
             operation: ArcSwapOption::empty(),
             tell,
             told: Mutex::new(Some(told)),
@@ -135,6 +138,17 @@ impl Fleet {
 
     fn seen_chair(&self, change: impl FnOnce(&mut Chair)) {
         change(&mut self.chair.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What this member told of itself last.
+    pub fn report(&self) -> MemberReport {
+        let report = self.report.read();
+        report.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It tells this of itself from now on.
+    pub fn tell_of_itself(&self, report: MemberReport) {
+        *self.report.write().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
     /// Tells the chair what was seen. What the bus does not take is dropped: nothing that is old is of use.

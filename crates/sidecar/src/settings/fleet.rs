@@ -47,7 +47,13 @@ impl Given {
             return None;
         }
         for server in &self.bus {
-            if !is_server(server) {
+            if server.contains('@') {
+                // What stands before it is not for a log.
+                faults.add(
+                    "bus has a name or password in it, must be without: bus_credentials has them"
+                        .to_owned(),
+                );
+            } else if !is_server(server) {
                 faults.add(format!(
                     "bus is `{server}`, must be nats://HOST:PORT or tls://HOST:PORT"
                 ));
@@ -135,9 +141,16 @@ mod tests {
         let wrong = Given {
             fleet: Some("Edge".to_owned()),
             member: Some("a.b".to_owned()),
-            ..given(&["nats://h:4222", "h:4222", "nats://:1", "tls://h"])
+            ..given(&[
+                "nats://h:4222",
+                "h:4222",
+                "nats://:1",
+                "tls://h",
+                "nats://me:secret@h:1",
+            ])
         };
         wrong.settle(&mut faults);
-        assert_eq!(faults.0.len(), 5, "{:?}", faults.0);
+        assert_eq!(faults.0.len(), 6, "{:?}", faults.0);
+        assert!(!faults.0.concat().contains("secret"), "{:?}", faults.0);
     }
 }

@@ -133,7 +133,9 @@ impl Witnessing {
             let mut message = evidence_message(&self.witness.tell(at, told, accuses));
             if is_due {
                 self.next_told = self.next_told.plus(INTERVAL_MS.into()).max(at);
-                message.report = Some(self.report(state));
+                let report = self.report(state);
+                self.fleet.tell_of_itself(report.clone());
+                message.report = Some(report);
             }
             self.fleet.tell(message);
         } else if standing == Standing::Following {

@@ -2127,6 +2127,7 @@ pub struct Roll {
     pub member: ::prost::alloc::string::String,
     /// How it reaches the bus.
     #[prost(enumeration = "BusStanding", tag = "3")]
+    #[serde(serialize_with = "crate::serialize::bus_standing")]
     pub bus: i32,
     /// Since when, in ms of Unix time.
     #[prost(uint64, tag = "4")]
@@ -2136,6 +2137,7 @@ pub struct Roll {
     pub bus_why: ::prost::alloc::string::String,
     /// How far the chair's word counts at the member that answers.
     #[prost(enumeration = "Following", tag = "6")]
+    #[serde(serialize_with = "crate::serialize::following")]
     pub following: i32,
     /// The member that has the chair; empty where nobody is known to.
     #[prost(string, tag = "7")]
@@ -3431,6 +3433,16 @@ pub struct PurgeStatus {
     /// Nodes that say what they have done, those behind first; at most 64.
     #[prost(message, repeated, tag = "10")]
     pub nodes: ::prost::alloc::vec::Vec<NodePurges>,
+    /// In a fleet: how many sidecars there are, and at how many of them the purge that was asked about is in force, else the last one.
+    /// Both are 0 of a sidecar that is alone, and while nobody has the chair.
+    #[prost(uint32, tag = "20")]
+    pub sidecars: u32,
+    /// At how many.
+    #[prost(uint32, tag = "21")]
+    pub in_force_at: u32,
+    /// Where it is not; at most 64.
+    #[prost(string, repeated, tag = "22")]
+    pub behind: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A purge in short.
 #[derive(serde::Serialize)]

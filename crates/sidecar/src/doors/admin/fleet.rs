@@ -50,7 +50,7 @@ fn roll(fleet: &Fleet, heard: Roll, state: &State) -> Roll {
             report: Some(MemberReport {
                 name: own.clone(),
                 purge_head,
-                ..MemberReport::default()
+                ..fleet.report()
             }),
             ..MemberSeen::default()
         });

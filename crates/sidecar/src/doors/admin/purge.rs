@@ -7,7 +7,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status};
 
 use super::messages::Faults;
-use super::purge_messages::{bad_namespace, status, took, wish};
+use super::purge_messages::{bad_namespace, in_fleet, status, took, wish};
 use super::{AdminDesk, Events, invalid};
 use crate::audit::Purged;
 use crate::freshness::records::Records;
@@ -161,7 +161,13 @@ impl PurgeService for AdminDesk {
         request: Request<proto::PurgeStatusRequest>,
     ) -> Result<Response<proto::PurgeStatus>, Status> {
         let sequence = request.into_inner().sequence;
-        Ok(Response::new(status(&self.state.freshness, sequence)))
+        let mut status = status(&self.state.freshness, sequence);
+        if let Some(fleet) = self.state.members.get() {
+            let asked = if sequence > 0 { sequence } else { status.head };
+            let roll = fleet.roll().await.unwrap_or_default();
+            in_fleet(&mut status, asked, &roll);
+        }
+        Ok(Response::new(status))
     }
 }
 

@@ -178,6 +178,10 @@ pub(super) fn status(freshness: &Freshness, sequence: u64) -> proto::PurgeStatus
             widened: counters.widened.load(Ordering::Relaxed),
             recent: records.newest().take(MAX_RECENT).map(short).collect(),
             asked: records.find(sequence).map(short),
+            // Of a fleet, if there is one, others say more.
+            sidecars: 0,
+            in_force_at: 0,
+            behind: Vec::new(),
             nodes: nodes
                 .map(|(node, sequence)| proto::NodePurges {
                     node: node.to_owned(),
@@ -186,6 +190,17 @@ pub(super) fn status(freshness: &Freshness, sequence: u64) -> proto::PurgeStatus
                 .collect(),
         }
     })
+}
+
+/// At which sidecars of a fleet a purge is in force.
+pub(super) fn in_fleet(status: &mut proto::PurgeStatus, sequence: u64, roll: &proto::Roll) {
+    let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
+    let (has, behind): (Vec<_>, Vec<_>) = reports.partition(|it| it.purge_head >= sequence);
+    let count = |all: &[&proto::MemberReport]| u32::try_from(all.len()).unwrap_or(u32::MAX);
+    status.sidecars = count(&has).saturating_add(count(&behind));
+    status.in_force_at = count(&has);
+    let names = behind.iter().map(|it| it.name.clone());
+    status.behind = names.take(MAX_NODES_SHOWN).collect();
 }
 
 fn summary(record: &Record, in_force_ratio: f64) -> proto::PurgeSummary {
