@@ -7,6 +7,9 @@
 /// The header and trailer.
 pub const NAME: &str = "grpc-status";
 
+/// What a code is written as.
+pub const WANTED: &str = "a gRPC status, by number or by name: 0 (OK) to 16 (UNAUTHENTICATED)";
+
 /// Codes by number: their names, and the HTTP status that each stands for.
 const CODES: [(&str, u32); 17] = [
     ("OK", 200),
@@ -37,10 +40,14 @@ pub fn of_answer(status: u32, grpc_status: Option<&str>) -> u32 {
     }
 }
 
-/// The HTTP status that a code stands for, written as a number or as a name; `None` for no code that there is.
+/// The HTTP status that a code stands for, written as a number or as a name in any case; `None` for no code that there is.
 pub fn http_status(code: &str) -> Option<u32> {
     let by_number = code.parse().ok().and_then(|at: usize| CODES.get(at));
-    let found = by_number.or_else(|| CODES.iter().find(|(name, _)| *name == code));
+    let by_name = || {
+        let mut codes = CODES.iter();
+        codes.find(|(name, _)| name.eq_ignore_ascii_case(code))
+    };
+    let found = by_number.or_else(by_name);
     found.map(|(_, status)| *status)
 }
 

@@ -59,8 +59,8 @@ struct Line {
     named: String,
     /// How often HAProxy tried again, with `+` if at another node in the end.
     retries: String,
-    /// The gRPC status of the last answer.
-    grpc_status: String,
+    /// The gRPC status of the last answer, if there is one.
+    grpc_status: Option<String>,
 }
 
 /// What it says of one attempt.
@@ -111,7 +111,7 @@ impl Line {
             "termination" => reader.word(name, value, &mut self.termination),
             "named" => reader.word(name, value, &mut self.named),
             "retries" => reader.word(name, value, &mut self.retries),
-            "grpc_status" => reader.word(name, value, &mut self.grpc_status),
+            "grpc_status" => reader.grpc_status(name, known(value), &mut self.grpc_status),
             "result" => self.column(reader, (name, value), |reader, value, attempt| {
                 let named = |name: &str| AttemptResult::from_str_name(name).map(i32::from);
                 let target = &mut attempt.outcome.result;
@@ -174,7 +174,7 @@ impl Line {
         self.add_retries();
         if let Some(last) = self.attempts.last_mut() {
             let status = &mut last.outcome.status;
-            *status = grpc_status::of_answer(*status, Some(&self.grpc_status));
+            *status = grpc_status::of_answer(*status, self.grpc_status.as_deref());
         }
         let count = self.attempts.len();
         let is_numbered = count > 1 || self.first > 0;
@@ -276,6 +276,15 @@ fn is_nobody(node: &str) -> bool {
     node == "-" || node.starts_with('<')
 }
 
+/// A text or number, as text.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 /// The value, or null where a log says that there is none.
 fn known(value: &Value) -> &Value {
     match value.as_str() {
@@ -292,15 +301,21 @@ impl Reader {
 
     /// A text or number without spaces; `-` is none.
     fn word(&mut self, field: &str, value: &Value, target: &mut String) {
-        let read = |value: &Value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        };
-        self.take((field, "a text"), value, read, target);
+        self.take((field, "a text"), value, text_of, target);
         if target == "-" {
             target.clear();
         }
+    }
+
+    /// A gRPC status. What is none is a fault, unlike a cache's words: were it taken for a 200, a proxy that logs some other
+    /// variable by mistake would tell well of every node.
+    fn grpc_status(&mut self, field: &str, value: &Value, target: &mut Option<String>) {
+        let read = |value: &Value| {
+            let code = text_of(value)?;
+            grpc_status::http_status(&code)?;
+            Some(Some(code))
+        };
+        self.take((field, grpc_status::WANTED), value, read, target);
     }
 
     /// What a cache did, by name or in the words of the header that the cache sent. Words that say nothing are no fault:
@@ -432,7 +447,7 @@ mod tests {
             of_code("RESOURCE_EXHAUSTED"),
             of("b", AttemptResult::Shed, 429)
         );
-        for well in ["0", "-", "", "whatever"] {
+        for well in ["0", "-", "", "-1", "ok"] {
             assert_eq!(of_code(well), of("b", AttemptResult::Ok, 200), "{well}");
         }
         let numbered = r#"{"node": "a", "result": "ok", "status": 200, "grpc_status": 13}"#;
@@ -442,6 +457,17 @@ mod tests {
             told(r#"{"node": "a", "status": 200, "grpc_status": 1}"#),
             []
         );
+    }
+
+    #[test]
+    fn what_is_no_grpc_status_is_a_fault() {
+        for none in ["\"foo\"", "17", "\"17\"", "-2", "1.5", "true", "[14]"] {
+            let line = format!(r#"{{"node": "a", "status": 200, "grpc_status": {none}}}"#);
+            let said = outcomes(line.as_bytes()).unwrap_err().to_string();
+            let shown = format!("grpc_status: is `{none}`, must be a gRPC status");
+            assert!(said.contains(&shown), "{none}: {said}");
+            assert!(said.contains("0 (OK) to 16 (UNAUTHENTICATED)"), "{said}");
+        }
     }
 
     #[test]
