@@ -90,6 +90,13 @@ fn without_a_sidecar_outcomes_are_dropped_and_it_ends_all_the_same() {
     );
 }
 
+fn signal(child: &Child, name: &str) {
+    let asked = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, &child.id().to_string()])
+        .status();
+    assert!(asked.unwrap().success());
+}
+
 #[test]
 fn datagrams_are_taken_until_a_signal_comes() {
     let sidecar = Sidecar::start(Args::default());
@@ -113,19 +120,63 @@ fn datagrams_are_taken_until_a_signal_comes() {
     let mut complaint = String::new();
     std::io::BufRead::read_line(&mut words, &mut complaint).unwrap();
     assert!(complaint.starts_with("line 2: not JSON"), "{complaint}");
-    let pid = child.id().to_string();
     // Two that mean nothing here, and the one that ends it.
-    for signal in ["USR1", "USR2", "TERM"] {
-        let asked = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid])
-            .status();
-        assert!(asked.unwrap().success());
+    for name in ["USR1", "USR2", "TERM"] {
+        signal(&child, name);
     }
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut words, &mut rest).unwrap();
     let counts: Value = serde_json::from_str(rest.trim_start()).unwrap();
     assert_eq!(counts["told"], 1, "{counts}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+/// It said nothing, and read nothing: a name with a mistake in it looked like a quiet proxy.
+#[test]
+fn a_file_that_is_not_there_is_said_and_waited_for() {
+    let sidecar = Sidecar::start(Args::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outcomes.json");
+    let name = path.to_str().unwrap();
+    // It comes, or it never does.
+    for comes in [true, false] {
+        let mut child = start(name, &sidecar.server);
+        let mut words = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut words, &mut line).unwrap();
+            line
+        };
+        assert!(line().starts_with("tells "));
+        let away = format!("`{name}` cannot be read, it is waited for: No such file or directory");
+        let said = line();
+        assert!(said.starts_with(&away), "{said}");
+        if comes {
+            // The second is complained of, which shows that the first was read.
+            let told = format!(
+                "{{\"node\":\"{}\",\"result\":\"ok\"}}\nnot json\n",
+                address()
+            );
+            let whole = folder.path().join("whole");
+            std::fs::write(&whole, told).unwrap();
+            std::fs::rename(&whole, &path).unwrap();
+            let back = format!("`{name}` is there, and read from its start\n");
+            assert_eq!(line(), back);
+            let complaint = line();
+            assert!(complaint.starts_with("line 2: not JSON"), "{complaint}");
+        }
+        signal(&child, "TERM");
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut words, &mut rest).unwrap();
+        let counts: Value = serde_json::from_str(rest.trim_start()).unwrap();
+        let read = (&counts["told"], &counts["unreadable"]);
+        let wanted = Value::from(u64::from(comes));
+        assert_eq!(read, (&wanted, &wanted));
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        if comes {
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -153,4 +204,10 @@ fn a_source_that_is_none_is_said_at_once() {
     let source = format!("syslog:{}", taken.local_addr().unwrap());
     let ran = tradewind(&["tell", &source]);
     assert!(ran.error.contains("cannot be read: "), "{ran:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let ran = tradewind(&["tell", folder.path().to_str().unwrap()]);
+    assert!(
+        ran.error.contains("cannot be read: is a directory"),
+        "{ran:?}"
+    );
 }

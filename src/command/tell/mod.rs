@@ -46,10 +46,11 @@ Examples:
 
 A line is a JSON object, after anything that a syslog daemon puts before it: for one attempt with the fields of
 tradewind.v1.Outcome, or as nginx and HAProxy log all attempts of a request (docs/outcomes.md; examples/nginx and
-examples/haproxy have the log formats). A FILE is followed as it grows, from its end, also when it is rotated.
+examples/haproxy have the log formats). A FILE is followed as it grows, from its end, also when it is rotated; one that is
+not there is waited for, which is said.
 
 Ends at the end of standard input, else when it is told to (SIGINT, SIGTERM). Exit status: 0 all that was read was told,
-1 something was refused, not readable or dropped, 2 wrong usage.")]
+1 something was refused, not readable or dropped, or the FILE was not there in the end, 2 wrong usage.")]
 pub struct Args {
     /// Where lines come from: FILE, `syslog:ADDR:PORT` (UDP) or `-` (standard input)
     #[arg(value_name = "SOURCE")]
@@ -142,9 +143,29 @@ impl<W: Write> Teller<'_, W> {
     fn read(&mut self, lines: Vec<Line>) -> Result<Vec<Outcome>, CommandError> {
         let mut outcomes = Vec::new();
         for line in lines {
+            let bytes = match line {
+                Line::Whole(bytes) => Some(bytes),
+                Line::TooLong => None,
+                Line::Away(why) => {
+                    self.tally.is_away = true;
+                    let source = &self.args.source;
+                    self.say(format_args!(
+                        "{source} cannot be read, it is waited for: {why}"
+                    ))?;
+                    continue;
+                }
+                Line::Back => {
+                    self.tally.is_away = false;
+                    self.say(format_args!(
+                        "{} is there, and read from its start",
+                        self.args.source
+                    ))?;
+                    continue;
+                }
+            };
             self.tally.lines += 1;
-            let fault = match line {
-                Line::Whole(bytes) => match json::outcomes(object_in(&bytes)) {
+            let fault = match bytes {
+                Some(bytes) => match json::outcomes(object_in(&bytes)) {
                     Ok(told) => {
                         self.tally.without_attempt += u64::from(told.is_empty());
                         outcomes.extend(told);
@@ -152,9 +173,7 @@ impl<W: Write> Teller<'_, W> {
                     }
                     Err(fault) => fault.to_string(),
                 },
-                Line::TooLong => {
-                    format!("has more than {} bytes", source::MAX_LINE_BYTES)
-                }
+                None => format!("has more than {} bytes", source::MAX_LINE_BYTES),
             };
             self.tally.unreadable += 1;
             let number = self.tally.lines;

@@ -22,6 +22,9 @@ const MAX_WAITING: usize = 4_096;
 /// How often a file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How many looks a file may be away before it is told of: while a log is rotated there is none for a moment.
+const LOOKS_OF_GRACE: u32 = 20;
+
 /// Largest datagram.
 const MAX_DATAGRAM_BYTES: usize = 64 << 10;
 
@@ -66,6 +69,10 @@ pub(super) enum Line {
     Whole(Vec<u8>),
     /// A line that is longer than what is read.
     TooLong,
+    /// No line: the file cannot be read for now, for this reason, and is waited for.
+    Away(String),
+    /// No line: the file that was away can be read, from its start.
+    Back,
 }
 
 impl FromStr for Source {
@@ -112,7 +119,7 @@ impl Source {
                 Box::new(move || take_datagrams(&socket, &sender))
             }
             Self::File(path) => {
-                let mut tail = Tail::new(path, from_start);
+                let mut tail = Tail::new(path, from_start).map_err(failed)?;
                 Box::new(move || {
                     while tail.look(&mut |line| sender.blocking_send(line).is_ok()) {
                         thread::sleep(LOOK_EVERY);
@@ -213,8 +220,11 @@ impl Lines {
 #[derive(Debug)]
 struct Tail {
     path: PathBuf,
-    from_start: bool,
     open: Option<Open>,
+    /// How many looks in a row found no file that can be read.
+    missed: u32,
+    /// Whether that was told.
+    is_away: bool,
 }
 
 #[derive(Debug)]
@@ -227,46 +237,78 @@ struct Open {
 }
 
 impl Tail {
-    fn new(path: &Path, from_start: bool) -> Self {
-        Self {
+    /// Opens the file if it is there; one that is not yet is waited for. What is there and cannot be read is somebody's
+    /// mistake, which waiting does not mend.
+    fn new(path: &Path, from_start: bool) -> io::Result<Self> {
+        let open = match Open::at(path, from_start) {
+            Ok(open) => Some(open),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
             path: path.to_owned(),
-            from_start,
-            open: None,
-        }
+            // Of one that is not there from the beginning nobody can say that it is being rotated.
+            missed: if open.is_some() { 0 } else { LOOKS_OF_GRACE },
+            is_away: false,
+            open,
+        })
     }
 
     /// Reads what there is; false when nobody takes lines any more.
     fn look(&mut self, take: Take<'_>) -> bool {
-        let from_start = std::mem::replace(&mut self.from_start, true);
-        if self.open.is_none() {
-            // A file that is not there yet will be read from its start.
-            self.open = Open::at(&self.path, from_start);
-        }
-        let Some(open) = &mut self.open else {
-            return true;
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            // A file that was not there before is read from its start.
+            None => match Open::at(&self.path, true) {
+                Ok(_) if !self.found(take) => return false,
+                Ok(open) => open,
+                Err(error) => return self.miss(&error, take),
+            },
         };
         if !open.read_to_end(take) {
             return false;
         }
         if open.is_replaced {
-            self.open = None;
             return self.look(take);
         }
-        open.notice(&self.path);
-        true
+        let named = open.notice(&self.path);
+        self.open = Some(open);
+        match named {
+            Ok(()) => self.found(take),
+            Err(error) => self.miss(&error, take),
+        }
+    }
+
+    /// There is a file of the name, which is told of where it was away.
+    fn found(&mut self, take: Take<'_>) -> bool {
+        self.missed = 0;
+        !std::mem::take(&mut self.is_away) || take(Line::Back)
+    }
+
+    /// Nobody has the name, or may read it; that is told of once, when it has lasted. A proxy may go on with the old file.
+    fn miss(&mut self, error: &io::Error, take: Take<'_>) -> bool {
+        self.missed = self.missed.saturating_add(1);
+        if self.is_away || self.missed <= LOOKS_OF_GRACE {
+            return true;
+        }
+        self.is_away = true;
+        take(Line::Away(error.to_string()))
     }
 }
 
 impl Open {
-    fn at(path: &Path, from_start: bool) -> Option<Self> {
-        let mut file = File::open(path).ok()?;
+    fn at(path: &Path, from_start: bool) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let position = if from_start {
             0
         } else {
             // A pipe has no position.
             file.seek(SeekFrom::End(0)).unwrap_or(0)
         };
-        Some(Self {
+        Ok(Self {
             file,
             position,
             lines: Lines::default(),
@@ -290,16 +332,15 @@ impl Open {
     }
 
     /// Looks whether the name is another file's by now, or the file was made shorter.
-    fn notice(&mut self, path: &Path) {
-        let (Ok(own), Ok(named)) = (self.file.metadata(), path.metadata()) else {
-            return;
-        };
+    fn notice(&mut self, path: &Path) -> io::Result<()> {
+        let (own, named) = (self.file.metadata()?, path.metadata()?);
         let identity = |file: &Metadata| (file.dev(), file.ino());
         self.is_replaced = identity(&own) != identity(&named);
         if own.is_file() && own.len() < self.position {
             self.position = self.file.seek(SeekFrom::Start(0)).unwrap_or(0);
             self.lines = Lines::default();
         }
+        Ok(())
     }
 }
 
@@ -332,6 +373,8 @@ mod tests {
             read.push(match line {
                 Line::Whole(bytes) => String::from_utf8(bytes).unwrap(),
                 Line::TooLong => "too long".to_owned(),
+                Line::Away(why) => format!("away: {why}"),
+                Line::Back => "back".to_owned(),
             });
             true
         });
@@ -350,24 +393,63 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         append(&path, "old\n");
-        let mut tail = Tail::new(&path, false);
+        let mut tail = Tail::new(&path, false).unwrap();
         assert_eq!(look(&mut tail), Vec::<String>::new());
         append(&path, "one\n\n  \ntwo\nhal");
         assert_eq!(look(&mut tail), ["one", "two"]);
         append(&path, "f\n");
         assert_eq!(look(&mut tail), ["half"]);
-        let mut from_start = Tail::new(&path, true);
+        let mut from_start = Tail::new(&path, true).unwrap();
         assert_eq!(look(&mut from_start), ["old", "one", "two", "half"]);
     }
 
     #[test]
-    fn a_file_that_comes_later_is_read_from_its_start() {
+    fn a_file_that_comes_later_is_told_of_and_read_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut tail = Tail::new(&path, false);
-        assert_eq!(look(&mut tail), Vec::<String>::new());
+        let mut tail = Tail::new(&path, false).unwrap();
+        let said = look(&mut tail);
+        assert!(
+            said.len() == 1 && said[0].starts_with("away: No such file"),
+            "{said:?}"
+        );
+        assert_eq!(look(&mut tail), Vec::<String>::new(), "once");
         append(&path, "first\n");
-        assert_eq!(look(&mut tail), ["first"]);
+        assert_eq!(look(&mut tail), ["back", "first"]);
+    }
+
+    #[test]
+    fn a_log_that_does_not_come_back_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, aside) = (folder.path().join("log"), folder.path().join("log.1"));
+        append(&path, "one\n");
+        let mut tail = Tail::new(&path, true).unwrap();
+        assert_eq!(look(&mut tail), ["one"]);
+        fs::rename(&path, &aside).unwrap();
+        for _ in 0..LOOKS_OF_GRACE {
+            assert_eq!(look(&mut tail), Vec::<String>::new());
+        }
+        // The proxy goes on with the old file.
+        append(&aside, "two\n");
+        let said = look(&mut tail);
+        assert!(
+            said.len() == 2 && said[0] == "two" && said[1].starts_with("away: No such file"),
+            "{said:?}"
+        );
+        append(&path, "three\n");
+        assert_eq!(look(&mut tail), ["back"]);
+        assert_eq!(look(&mut tail), ["three"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = Tail::new(folder.path(), false).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::IsADirectory);
+        let below_a_file = folder.path().join("log").join("log");
+        append(&folder.path().join("log"), "one\n");
+        let refused = Tail::new(&below_a_file, false).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
     }
 
     #[test]
@@ -375,7 +457,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, aside) = (folder.path().join("log"), folder.path().join("log.1"));
         append(&path, "one\n");
-        let mut tail = Tail::new(&path, true);
+        let mut tail = Tail::new(&path, true).unwrap();
         assert_eq!(look(&mut tail), ["one"]);
         fs::rename(&path, &aside).unwrap();
         // The proxy has not noticed yet.
@@ -394,7 +476,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         append(&path, "a long line\n");
-        let mut tail = Tail::new(&path, true);
+        let mut tail = Tail::new(&path, true).unwrap();
         assert_eq!(look(&mut tail), ["a long line"]);
         fs::write(&path, "").unwrap();
         assert_eq!(look(&mut tail), Vec::<String>::new());
@@ -408,7 +490,7 @@ mod tests {
         let path = folder.path().join("log");
         append(&path, &"x".repeat(200_000));
         append(&path, "\nshort\n");
-        let mut tail = Tail::new(&path, true);
+        let mut tail = Tail::new(&path, true).unwrap();
         assert_eq!(look(&mut tail), ["too long", "short"]);
     }
 

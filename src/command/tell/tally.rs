@@ -25,6 +25,8 @@ pub(super) struct Tally {
     pub(super) dropped: u64,
     /// Whether the sidecar took nothing when last tried.
     pub(super) is_down: bool,
+    /// Whether the file that is followed is not there.
+    pub(super) is_away: bool,
     /// Outcomes taken.
     told: u64,
     /// Outcomes refused, by reason.
@@ -43,6 +45,7 @@ impl Tally {
             without_attempt: 0,
             dropped: 0,
             is_down: false,
+            is_away: false,
             told: 0,
             refused: BTreeMap::new(),
             shown: None,
@@ -90,9 +93,10 @@ impl Tally {
         out.flush().map_err(CommandError::Output)
     }
 
-    /// Whether everything that was read was told.
+    /// Whether everything that was to be read was told.
     pub(super) fn exit(&self) -> Exit {
-        if self.unreadable == 0 && self.dropped == 0 && self.refused.is_empty() {
+        let is_whole = self.unreadable == 0 && self.dropped == 0 && self.refused.is_empty();
+        if is_whole && !self.is_away {
             Exit::Good
         } else {
             Exit::Refused
