@@ -153,8 +153,12 @@ impl Writer {
             signals: Arc::default(),
         };
         let last = before.as_deref().map(|before| &before.snapshot);
+        let left = before.as_ref().filter(|it| it.revision != revision);
+        if let Some(before) = left {
+            self.pulse.catch_up(&before.snapshot, before.revision);
+        }
         let snapshot = self.pulse.adopt(parts, last);
-        if let Some(before) = before.as_ref().filter(|it| it.revision != revision) {
+        if let Some(before) = left {
             self.pulse.cross(before.revision, revision);
         }
         let texts = edition.texts();

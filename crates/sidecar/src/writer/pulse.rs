@@ -64,7 +64,7 @@ pub(super) struct Pulse {
     witness: Option<Witnessing>,
 }
 
-/// The last change of policy or fleet: what workers handed over just before it is still on its way.
+/// The last change of policy or fleet: what workers handed over while it came about is still on its way.
 #[derive(Debug)]
 struct Crossing {
     from: u64,
@@ -174,6 +174,13 @@ impl Pulse {
         is_due
     }
 
+    /// Takes in what was handed over up to now, of the edition that another one is about to follow: positions are mapped from
+    /// one edition to the next only, and several may follow each other within a tick.
+    pub(super) fn catch_up(&mut self, snapshot: &Snapshot, fleet: u64) {
+        let now = self.now();
+        self.take_in(now, snapshot, fleet);
+    }
+
     /// Goes on with what is about to be published, another fleet or policy, and answers its snapshot.
     pub(super) fn adopt(&mut self, parts: Parts, before: Option<&Snapshot>) -> Snapshot {
         self.forget_gone(&parts.topology);
@@ -239,8 +246,8 @@ impl Pulse {
         self.crossing = Some(Crossing { from, to, mapping });
     }
 
-    /// Takes in what waits in the handovers. What belongs to the revision before the present one is mapped to it; what is
-    /// older still has waited through two changes within a tick, and is left out.
+    /// Takes in what waits in the handovers. What belongs to the revision before the present one is mapped to it; older is
+    /// only what a worker that was kept waiting decided before two changes and handed over after them, and is left out.
     fn take_in(&mut self, now: Moment, snapshot: &Snapshot, fleet: u64) {
         let Some(intake) = &self.intake else { return };
         let next = Next::after(snapshot);
@@ -331,5 +338,117 @@ impl Pulse {
         let known: BTreeSet<&str> = topology.nodes().iter().map(|node| &*node.id).collect();
         self.transitions
             .retain(|(node, ..), _| known.contains(&**node));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tradewind_engine::decision::Decision;
+    use tradewind_engine::evaluate::evaluate;
+    use tradewind_engine::geo::ranges::Ranges;
+    use tradewind_engine::policy::{self, Affinity};
+    use tradewind_engine::query::Query;
+    use tradewind_engine::signal::observation::{
+        AttemptResult, CacheResult, DecisionNumber, Reporter, Standing,
+    };
+    use tradewind_engine::snapshot::GeoState;
+    use tradewind_engine::topology;
+
+    use super::*;
+    use crate::intake::reporters::Quota;
+
+    /// A fleet of these nodes, and a policy with these classes.
+    fn parts(nodes: &[&str], classes: &[&str]) -> Parts {
+        let nodes = nodes
+            .iter()
+            .zip(1..)
+            .map(|(id, at)| format!("  - {{id: {id}, site: fra, address: \"192.0.2.{at}:80\"}}\n"));
+        let text = format!(
+            "apiVersion: tradewind/v1\nkind: Topology\nspec:\n  sites: [{{id: fra, lat: 50.1, lon: 8.7}}]\n  nodes:\n{}",
+            nodes.collect::<String>()
+        );
+        let topology = Arc::new(topology::compile("topology", &text).topology.unwrap());
+        let classes = classes.iter().map(|name| format!("  - name: {name}\n"));
+        let text = format!(
+            "apiVersion: tradewind/v1\nkind: Policy\nspec:\n  pools: [{{name: edge, select: {{tier: edge}}}}]\n  \
+             rules: [{{name: all, owner: a, rollback: x, pools: [edge], class: video}}]\n  classes:\n{}",
+            classes.collect::<String>()
+        );
+        let policy = policy::compile("policy", &text, &topology).policy.unwrap();
+        Parts {
+            topology,
+            policy: Arc::new(policy),
+            candidate: None,
+            geo: Arc::new(Ranges::default()),
+            geo_state: GeoState::NotConfigured,
+            here: None,
+            signals: Arc::default(),
+        }
+    }
+
+    /// A topology and a policy that change together are two editions, milliseconds apart: what was decided just before had
+    /// no place in the second, and its outcome was not believed.
+    #[test]
+    fn a_decision_keeps_its_node_and_class_over_several_editions_within_a_tick() {
+        let mut pulse = Pulse::new();
+        let intake = Arc::new(Intake::new(1));
+        let reporters = Arc::new(Reporters::new(Quota::default(), Vec::new()));
+        pulse.connect(Arc::clone(&intake), reporters);
+        let mut snapshot = pulse.adopt(parts(&["fra-4"], &["video"]), None);
+        let query = Query {
+            path: "/a",
+            ..Query::default()
+        };
+        let evaluation = evaluate(&snapshot, &query);
+        let number = DecisionNumber(1);
+        let decided = Decision::new(&snapshot, &evaluation).dispatch(number);
+        intake.handovers()[0].dispatched(Dispatched {
+            fleet: 1,
+            dispatch: decided.unwrap(),
+            affinity: Affinity::Key,
+        });
+        let (mut nodes, mut classes) = (vec!["fra-4"], vec!["video"]);
+        let more = [
+            ("fra-3", "pictures"),
+            ("fra-2", "audio"),
+            ("fra-1", "texts"),
+        ];
+        for (fleet, (node, class)) in (1..).zip(more) {
+            nodes.insert(0, node);
+            classes.insert(0, class);
+            pulse.catch_up(&snapshot, fleet);
+            snapshot = pulse.adopt(parts(&nodes, &classes), Some(&snapshot));
+            pulse.cross(fleet, fleet + 1);
+        }
+        let node = snapshot.topology().find_node("fra-4").unwrap();
+        assert_eq!(node, NodeIndex(3), "it has moved");
+        let outcome = Outcome {
+            decision: Some(number),
+            attempt: 1,
+            reporter: Reporter(1),
+            node,
+            result: AttemptResult::Ok,
+            status: 200,
+            first_byte_us: 1_000,
+            cache: CacheResult::Hit,
+            bytes: 1,
+            client_round_trip_us: 0,
+        };
+        intake.handovers()[0].reported(Reported {
+            fleet: 4,
+            from: (outcome.reporter, Standing::Other),
+            report: Report::Outcome(outcome),
+        });
+        pulse.tick(&snapshot, 4, &State::default());
+        let numbers = snapshot.numbers();
+        let mut known = numbers.known_classes();
+        let video = known.find(|class| numbers.class_name(*class) == Some("video"));
+        let now = pulse.now();
+        let operation = snapshot.policy().operation();
+        let report = pulse.control.node_report(now, node, operation).unwrap();
+        let hits = report.notes.hits.get(video.unwrap().get());
+        assert_eq!(hits.unwrap().known(), (1, 0));
+        let unbelieved = pulse.control.heard().unbelieved();
+        assert_eq!(unbelieved.map(|(_, count)| count).sum::<u64>(), 0);
     }
 }
