@@ -50,6 +50,7 @@ const SEEN_ONLY_WHEN: &[(&str, &[&str])] = &[
             "PathTrial.asn",
             "PathTrial.cell",
             "PathTrial.gain_ms",
+            "PathTrial.keys_ratio",
             "PathTrial.site",
         ],
     ),

@@ -13,7 +13,7 @@ use tradewind_engine::model::{AdminState, SiteIndex};
 use tradewind_engine::score::Terms;
 use tradewind_engine::signal::hot::{HotKey, HotTable};
 use tradewind_engine::signal::network::{GroupPaths, Measured, NetworkTable};
-use tradewind_engine::signal::trial::{Trial, Trials};
+use tradewind_engine::signal::trial::{SLICE, Trial, Trials};
 use tradewind_engine::signal::{
     Admission, Evidence, NodeSignals, Readmission, Signals, SiteSignals, Standing,
 };
@@ -213,6 +213,7 @@ fn signals(random: &mut Random, parts: &Parts, hot: HotTable) -> Signals {
         site: SiteIndex(random.below(sites)),
         group: random.one_of(&whole_cells),
         gain_ms: random.ratio() * 400.0,
+        slice: random.one_of(&[SLICE, SLICE * 16]),
     };
     let trials = Trials::new((0..40).map(|_| trial(random)).collect());
     let sets = parts.policy.routing().node_sets().len();

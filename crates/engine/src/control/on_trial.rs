@@ -4,6 +4,7 @@ use super::round::Round;
 use crate::model::names;
 use crate::score::{ERROR_PENALTY_MS, ScoreModel, SiteEstimates, Terms};
 use crate::signal::observation::Outcome;
+use crate::signal::trial::SLICE;
 use crate::time::Moment;
 
 /// How long a round lasts at least, in ms: a site that is tried with many requests a second is not judged by one moment.
@@ -17,6 +18,13 @@ const CALM_MS: u64 = 1_800_000;
 
 /// A site that nobody asked for anything for so long has no clients in reach: nothing is known of it any more, in ms.
 const SILENCE_MS: u64 = 600_000;
+
+/// A round that would take more than four times as long as this at its pace, in ms, is brought on by a wider slice of keys, and
+/// once more when as long again has passed: of two requests a second the usual slice would bring its answers in eight minutes.
+const WIDENS_AFTER_MS: u64 = 30_000;
+
+/// How much wider than at first a slice is, by how often it was widened: 1 %, 4 % and 16 % of keys.
+const WIDTHS: [u16; 3] = [1, 4, 16];
 
 /// The least rise that a site is tried for, and the most that it may show at its return, where the policy's margin is less,
 /// in ms: what differs by less is hardly measured.
@@ -90,6 +98,8 @@ pub(super) struct OnTrial {
     pub(super) share: f64,
     /// What its nodes answered last.
     pub(super) round: Round,
+    /// How often the slice was widened for it.
+    widened: usize,
 }
 
 /// Returns of late.
@@ -134,12 +144,30 @@ impl OnTrial {
             since: now,
             share,
             round: Round::at(now),
+            widened: 0,
         }
     }
 
     /// Counts an answer of one of the site's nodes.
     pub(super) fn add(&mut self, now: Moment, outcome: &Outcome, is_good: bool) {
         self.round.add(now, outcome, is_good);
+    }
+
+    /// With how many of the keys it is tried.
+    pub(super) fn slice(&self) -> u16 {
+        let width = WIDTHS.get(self.widened).copied();
+        debug_assert!(width.is_some(), "no wider than the widest");
+        SLICE * width.unwrap_or(1)
+    }
+
+    /// Widens the slice where the round comes on too slowly.
+    pub(super) fn widen(&mut self, now: Moment, doublings: u8) {
+        let quarters = now.since(self.round.since) / (WIDENS_AFTER_MS << doublings);
+        let (answers, needed) = (self.round.answers().0, self.round.needed(doublings));
+        let is_late = u64::from(answers) * 4 < u64::from(needed) * quarters.min(4);
+        if is_late && self.widened + 1 < WIDTHS.len() && quarters > self.widened as u64 {
+            self.widened += 1;
+        }
     }
 
     /// Whether the round shows that the site is well; `None` before it shows anything. A round that shows the opposite ends.
@@ -180,6 +208,7 @@ impl OnTrial {
         let is_well = worse_ms <= f64::from(standard.margin_ms);
         if !is_well {
             self.round = Round::at(now);
+            self.widened = 0;
         }
         Some(is_well)
     }

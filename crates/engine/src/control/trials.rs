@@ -75,6 +75,7 @@ impl Control {
         } else if trial.is_silent(now) {
             TrialStep::Silent
         } else {
+            trial.widen(now, doublings);
             return false;
         };
         if step == TrialStep::Passed {
@@ -121,6 +122,7 @@ impl Control {
                 site,
                 group: None,
                 gain_ms: bands.fold(0.0, f32::max),
+                slice: trial.slice(),
             })
         });
         tried.collect()

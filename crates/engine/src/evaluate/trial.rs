@@ -2,7 +2,7 @@
 //!
 //! The control loop says which sites are worth it ([`Trials`](crate::signal::trial::Trials)); here it is decided
 //! for which requests. One hash of the key alone decides for all trials, so that all of them together take no more than
-//! the slice, however many there are, and the same keys in every sidecar. The usual list follows behind.
+//! the widest slice, however many there are, and the same keys in every sidecar. The usual list follows behind.
 
 use super::order::Order;
 use super::scorer::ScoredSite;
@@ -10,9 +10,6 @@ use super::widen::Source;
 use super::{Pick, Request, Role, Rung, Stage, lead};
 use crate::hash::KeyHash;
 use crate::policy::Affinity;
-
-/// Of the keys so many 65,536ths are used for trials: no more than 1 %.
-const SLICE: u64 = 655;
 
 /// What is hashed behind a key to tell whether it is of the slice: unrelated to the race, and to the slices that nodes
 /// are tried with.
@@ -31,7 +28,9 @@ pub(super) fn first(
     let signals = request.snapshot.signals();
     // What is tried again after a failure, or while verdicts are not believed, is no place for experiments.
     let is_usual = stage.rung == Rung::Normal && !signals.isolated && request.tried.is_empty();
-    if !is_usual || !is_of_slice(source.key) || is_hot(request, stage, source.key, inside) {
+    let place = place(source.key);
+    let is_of_slice = place < signals.trials.widest();
+    if !is_usual || !is_of_slice || is_hot(request, stage, source.key, inside) {
         return None;
     }
     let best = inside.first()?;
@@ -39,6 +38,7 @@ pub(super) fn first(
     let farthest_ms = source.scorer.way_ms(best.position)? + detour_ms;
     let rows = stage.table.sites();
     let tried = signals.trials.of(request.located.group());
+    let tried = tried.filter(|trial| place < trial.slice);
     let candidates = tried.filter_map(|trial| {
         let at = rows
             .binary_search_by_key(&trial.site, |row| row.site)
@@ -71,8 +71,9 @@ pub(super) fn first(
     })
 }
 
-fn is_of_slice(key: KeyHash) -> bool {
-    key.then(SLICE_NAME).0 & 0xffff < SLICE
+/// Where a key stands among all, uniform over 0..65,536.
+fn place(key: KeyHash) -> u16 {
+    key.then(SLICE_NAME).0 as u16
 }
 
 /// Whether several nodes carry the key: a slice of keys must be a slice of requests.

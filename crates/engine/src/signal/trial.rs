@@ -10,6 +10,9 @@ use crate::model::SiteIndex;
 /// Most trials at a time: one for each of a few thousand groups of clients, in 64 KiB.
 pub const MAX_TRIALS: usize = 4_096;
 
+/// Of the keys so many 65,536ths are used for trials, 1 %: unless that brings too few answers to conclude anything.
+pub const SLICE: u16 = 655;
+
 /// A site that is tried.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trial {
@@ -20,11 +23,16 @@ pub struct Trial {
     /// How much less the site may cost than its score says, in ms, weights included: at its optimistic bound it costs its
     /// score less this.
     pub gain_ms: f32,
+    /// With how many 65,536ths of the keys: a wider slice has all keys of a narrower one.
+    pub slice: u16,
 }
 
 /// The sites that are tried: first those for all clients, then by group; each sorted by site.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Trials(Vec<Trial>);
+pub struct Trials {
+    all: Vec<Trial>,
+    widest: u16,
+}
 
 impl Trials {
     /// A table of trials, at most [`MAX_TRIALS`] of them; of two for the same clients and site the larger gain counts.
@@ -35,18 +43,27 @@ impl Trials {
         });
         trials.dedup_by_key(|trial| (trial.group, trial.site));
         trials.truncate(MAX_TRIALS);
-        Self(trials)
+        let slices = trials.iter().map(|trial| trial.slice);
+        Self {
+            widest: slices.max().unwrap_or(0),
+            all: trials,
+        }
     }
 
     /// Whether nothing is tried.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+
+    /// The widest slice of them; 0 while nothing is tried.
+    pub fn widest(&self) -> u16 {
+        self.widest
     }
 
     /// All of them, in order.
     pub fn all(&self) -> &[Trial] {
-        &self.0
+        &self.all
     }
 
     /// Those for all clients, then those for a group and for the whole of its cell.
@@ -61,8 +78,8 @@ impl Trials {
     }
 
     fn of_exactly(&self, group: Option<Group>) -> &[Trial] {
-        let from = self.0.partition_point(|trial| trial.group < group);
-        let behind = self.0.get(from..).unwrap_or_default();
+        let from = self.all.partition_point(|trial| trial.group < group);
+        let behind = self.all.get(from..).unwrap_or_default();
         let count = behind.partition_point(|trial| trial.group == group);
         behind.get(..count).unwrap_or_default()
     }
@@ -87,6 +104,7 @@ mod tests {
             site: SiteIndex(site),
             group,
             gain_ms,
+            slice: SLICE * (site + 1),
         };
         let trials = Trials::new(vec![
             trial(4, group(5, 64_500), 1.0),
@@ -102,5 +120,7 @@ mod tests {
         assert_eq!(found(group(5, 0)), [1, 3]);
         assert_eq!(found(group(3, 64_500)), [1]);
         assert_eq!(trials.all().first().map(|trial| trial.gain_ms), Some(5.0));
+        assert_eq!(trials.widest(), SLICE * 5);
+        assert_eq!(Trials::default().widest(), 0);
     }
 }

@@ -6,7 +6,7 @@ use tradewind_engine::geo::group::Group;
 use tradewind_engine::geo::place::Asn;
 use tradewind_engine::signal::Evidence;
 use tradewind_engine::signal::network::{GroupPaths, MAX_MOVED, MAX_PAIRS, Measured, NetworkTable};
-use tradewind_engine::signal::trial::{MAX_TRIALS, Trial, Trials};
+use tradewind_engine::signal::trial::{MAX_TRIALS, SLICE, Trial, Trials};
 
 /// The groups that need a word of their own: those with special paths, and those of which the cell's paths do not hold.
 pub(super) fn network_message(network: &NetworkTable) -> Vec<proto::FollowedGroup> {
@@ -64,6 +64,7 @@ pub(super) fn trials_message(trials: &Trials) -> Vec<proto::FollowedTrial> {
         cell: trial.group.map(|group| group.cell.id()),
         asn: trial.group.and_then(|group| group.asn).map_or(0, Asn::get),
         gain_ms: trial.gain_ms,
+        slice: u32::from(trial.slice),
     };
     trials.all().iter().map(message).collect()
 }
@@ -79,10 +80,20 @@ pub(super) fn trials(message: &proto::FollowedState) -> Result<Trials, StateFaul
                 .map(|cell| group("trials", cell, trial.asn))
                 .transpose()?,
             gain_ms: amount("trials", trial.gain_ms)?,
+            slice: slice(trial.slice)?,
         })
     };
     let trials: Result<Vec<Trial>, StateFault> = message.trials.iter().map(read).collect();
     Ok(Trials::new(trials?))
+}
+
+/// How many keys; a sidecar that does not say so tries with the usual slice.
+fn slice(told: u32) -> Result<u16, StateFault> {
+    let slice = match told {
+        0 => Some(SLICE),
+        _ => u16::try_from(told).ok(),
+    };
+    slice.ok_or_else(|| fault("trials", format!("holds a slice of {told}, of 65536")))
 }
 
 fn group(field: &'static str, cell: u32, asn: u32) -> Result<Group, StateFault> {

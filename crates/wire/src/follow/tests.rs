@@ -88,17 +88,29 @@ fn signals() -> impl Strategy<Value = Signals> {
     let readmission = vec((0..5_usize).prop_map(|at| Readmission::ALL[at]), 0..4);
     let sites = vec((any::<u8>(), any::<u8>()), 0..3);
     let lists = (vec(node(), 0..9), sites, vec(standing(), 0..9), readmission);
-    let trials = vec((0..3_u16, 0..5_usize, any::<u32>(), 0.0..99.0_f32), 0..9);
+    let trials = vec(
+        (
+            0..3_u16,
+            0..5_usize,
+            any::<u32>(),
+            0.0..99.0_f32,
+            1..u16::MAX,
+        ),
+        0..9,
+    );
     (lists, measured, hot, trials, any::<bool>()).prop_map(
         |((nodes, sites, standing, readmission), mut measured, hot, trials, isolated)| {
-            let trials = trials.into_iter().map(|(site, cell, asn, gain_ms)| Trial {
-                site: SiteIndex(site),
-                group: cells().get(cell).map(|cell| Group {
-                    cell: *cell,
-                    asn: Asn::new(asn),
-                }),
-                gain_ms,
-            });
+            let trials = trials
+                .into_iter()
+                .map(|(site, cell, asn, gain_ms, slice)| Trial {
+                    site: SiteIndex(site),
+                    group: cells().get(cell).map(|cell| Group {
+                        cell: *cell,
+                        asn: Asn::new(asn),
+                    }),
+                    gain_ms,
+                    slice,
+                });
             measured.sort_by_key(|(cell, site, _)| (*cell, *site));
             measured.dedup_by_key(|(cell, site, _)| (*cell, *site));
             let group = |cell: u32| Group {

@@ -1543,6 +1543,9 @@ pub struct FollowedTrial {
     /// How much less it may cost than its score says, in ms.
     #[prost(float, tag = "4")]
     pub gain_ms: f32,
+    /// With how many 65536ths of the keys; 0 for 655.
+    #[prost(uint32, tag = "5")]
+    pub slice: u32,
 }
 /// Whether nodes are named.
 #[derive(serde::Serialize)]

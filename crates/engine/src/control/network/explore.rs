@@ -15,7 +15,7 @@ use crate::geo::group::Group;
 use crate::geo::place::Asn;
 use crate::model::SiteIndex;
 use crate::number::narrow;
-use crate::signal::trial::Trial;
+use crate::signal::trial::{SLICE, Trial};
 use crate::time::Moment;
 
 /// A path may be better than its mean by so many standard deviations.
@@ -128,6 +128,7 @@ impl Explorer {
                     site,
                     group: Some(group),
                     gain_ms,
+                    slice: SLICE,
                 });
                 if let Some(notes) = groups.get_mut(&group) {
                     let site = |trial: Option<Trial>| trial.map(|trial| trial.site);

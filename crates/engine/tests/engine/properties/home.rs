@@ -13,7 +13,7 @@ use tradewind_engine::policy::SetNumber;
 use tradewind_engine::query::Query;
 use tradewind_engine::score::Terms;
 use tradewind_engine::signal::hot::{HotKey, HotTable};
-use tradewind_engine::signal::trial::{Trial, Trials};
+use tradewind_engine::signal::trial::{SLICE, Trial, Trials};
 use tradewind_engine::signal::{
     Admission, NodeSignals, Readmission, Signals, SiteSignals, Standing,
 };
@@ -131,6 +131,7 @@ pub(crate) fn disturbed(calm: &Snapshot, with: &Disturbance, query: &Query<'_>) 
         site,
         group: None,
         gain_ms,
+        slice: SLICE,
     });
     let signals = Signals {
         nodes: with.nodes.clone(),

@@ -11,7 +11,7 @@ use tradewind_engine::query::{Client, Query};
 use tradewind_engine::score::{ERROR_PENALTY_MS, PRIOR_ERROR_RATIO};
 use tradewind_engine::signal::hot::{HotKey, HotTable};
 use tradewind_engine::signal::network::{GroupPaths, Measured, NetworkTable};
-use tradewind_engine::signal::trial::{Trial, Trials};
+use tradewind_engine::signal::trial::{SLICE, Trial, Trials};
 use tradewind_engine::signal::{
     Admission, Estimate, Evidence, NodeSignals, Readmission, Signals, SiteSignals, Standing,
 };
@@ -239,6 +239,7 @@ impl Maker<'_> {
             site,
             group,
             gain_ms,
+            slice: SLICE,
         });
         Some(())
     }

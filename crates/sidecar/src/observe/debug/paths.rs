@@ -59,5 +59,6 @@ fn of_trial(snapshot: &Snapshot, trial: &Trial) -> Value {
         "cell": trial.group.map(|group| group.cell.id()),
         "asn": trial.group.and_then(|group| group.asn).map(Asn::get),
         "gain_ms": trial.gain_ms,
+        "keys_ratio": f64::from(trial.slice) / 65_536.0,
     })
 }
