@@ -77,6 +77,9 @@ impl Change<'_> {
         if rescored && self.is_of_policy() && !self.is_of_topology() {
             return Some(MoveCause::Policy);
         }
+        if self.is_admission_beside(probe, was, is) {
+            return Some(MoveCause::Admission);
+        }
         self.site_cause(probe, was, is).or_else(|| {
             let world = [
                 (self.is_of_policy(), MoveCause::Policy),
@@ -129,6 +132,19 @@ impl Change<'_> {
         } else {
             MoveCause::Trials
         })
+    }
+
+    /// Whether a node beside one of the two may be named for more or for less: which of several recovering nodes is tried with
+    /// a key is for all of them to say.
+    fn is_admission_beside(&self, probe: &Probe, was: &Owner, is: &Owner) -> bool {
+        let Some(set) = probe.set_in(self.after.parts.policy.routing()) else {
+            return false;
+        };
+        let left = was.named.and_then(|(_, site)| self.mapping.site(site));
+        let sites = [left, is.named.map(|(_, site)| site)];
+        let members = |site| members_at(&self.after.parts, set, site).iter();
+        let mut beside = sites.into_iter().flatten().flat_map(members);
+        beside.any(|node| Standing::after(self, *node).is_admission())
     }
 
     fn is_readmission(&self, probe: &Probe) -> bool {

@@ -258,6 +258,8 @@ impl Meter {
         for ((set, site), count) in stayed {
             counted.minimum += f64::from(count) / all * change.distance(set, site);
         }
+        // What weights ask for is an expectation: of so many probes some fewer may have had to move.
+        counted.minimum = counted.minimum.min(counted.moved);
         counted
     }
 }
@@ -389,6 +391,36 @@ mod tests {
             ..first.clone()
         };
         assert_moved_by(MoveCause::Topology, &measured(&first, drained));
+    }
+
+    /// Which of several recovering nodes is tried with a key is for all of them to say: one that is out again leaves keys to
+    /// another that nothing has changed at. That was taken for a move without need.
+    #[test]
+    fn a_node_that_is_tried_no_more_moves_keys_between_others() {
+        let first = parts("");
+        let with = |states: [Admission; 3]| {
+            let mut signals = known();
+            for (node, admission) in signals.nodes.iter_mut().zip(states) {
+                node.admission = admission;
+            }
+            signals.weights_version = 1;
+            signals
+        };
+        let slice = 1 << 14;
+        let (tried, out) = (Admission::Probing { slice }, Admission::BreakerOpen);
+        for third in [Admission::Admitted, out] {
+            let before = Parts {
+                signals: Arc::new(with([tried, tried, third])),
+                ..first.clone()
+            };
+            let mut after = with([out, tried, third]);
+            after.weights_version = 2;
+            let after = Parts {
+                signals: Arc::new(after),
+                ..first.clone()
+            };
+            assert_moved_by(MoveCause::Admission, &measured(&before, after));
+        }
     }
 
     #[test]
