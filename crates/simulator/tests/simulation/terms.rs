@@ -310,6 +310,16 @@ fn a_site_that_lost_its_caches_comes_back() {
     check_return(Fault::Forgetful, (90, &[150, 600], 150));
 }
 
+/// `cargo test -p tradewind-simulator -- --ignored --nocapture after_an_hour`
+#[test]
+#[ignore = "a minute: hours of the same"]
+fn a_site_comes_back_after_an_hour() {
+    let faults = [Fault::Slow(30.0), Fault::Busy(0.97), Fault::Forgetful];
+    for (fault, seed) in faults.into_iter().zip([130, 131, 132]) {
+        check_returned((fault, 3_600, 40.0), comes_back(fault, 3_600, (40.0, seed)));
+    }
+}
+
 #[test]
 fn a_trial_has_a_beginning_and_an_end() {
     let mut simulation = NEIGHBOURS.simulate(400.0, 68);
