@@ -280,7 +280,9 @@ fn an_object_has_its_node_the_next_ones_and_its_decisions() {
         " serves it, expected ",
         "  home ",
         "  next ",
-        "  rule     video\n",
+        "  rule     video, class video\n",
+        "  version  none: no purge covers it\n",
+        "  ttl      caches may keep it as long as its origin says\n",
         "  hot      no",
         "  failing  no",
         "None of the 0 kept decisions is of it",
@@ -311,6 +313,14 @@ fn an_object_has_its_node_the_next_ones_and_its_decisions() {
         Exit::Usage,
         &["client.ip: `nobody` is not an IP address"],
     );
+    let purged = tradewind(&["purge", url, "--server", &sidecar.admin, "--why", "INC-7"]);
+    assert_eq!(purged.exit, Exit::Good, "{purged:?}");
+    let words = ": www.example.com/video/1.mp4 was purged at 20";
+    let ran = look(&object, &sidecar.debug);
+    says(&ran, Exit::Good, &[words, " (INC-7)\n"]);
+    let ran = look(&["object", url, "--namespace", "Shop"], &sidecar.debug);
+    let words = "namespace is `Shop`, must be at most 64 lower case letters";
+    says(&ran, Exit::Usage, &[words]);
 }
 
 #[test]
@@ -506,13 +516,18 @@ fn hostile() -> String {
         "decisions": [row], "matching": 1, "not_matching": 0, "kept": 1, "capacity": 1, "notable_factor": 16.0,
     });
     let first = json!({ "node": x, "site": x, "role": x });
-    let explained = json!({
+    let purge = json!({ "covers": x, "who": x, "why": x, "submitted": x, "in_force_ratio": 0.5 });
+    let object = json!({
         "decision": { "verdict": "VERDICT_ROUTE", "candidates": [first, first], "reason": x, "rule": x },
         "explanation": { "headline": x, "why": x, "key_hash": x, "summary": [x], "home": { "node": "n", "site": x, "why": x, "cause": x } },
-    });
-    let hot = json!({
-        "hot_keys": [{ "key_hash": x, "site": x, "share": 1.0, "nodes": [x], "rate": 1.0, "since_ms": 1 }],
-        "failing": [{ "key_hash": x, "how": x, "nodes": [x], "failures": 1, "since_ms": 1, "last_ms": 1 }],
+        "freshness": {
+            "namespace": x, "class": x, "version": 1, "version_text": x, "purge": purge, "not_older_than": x,
+            "soft_purge": purge, "cache_ttl_ms": 1,
+        },
+        "copies": [x, x],
+        "hot": [{ "site": x, "share": 1.0, "nodes": [x], "rate": 1.0, "since_ms": 1 }],
+        "failing": [{ "how": x, "nodes": [x], "failures": 1, "since_ms": 1, "last_ms": 1 }],
+        "decisions": [row], "matching": 1, "kept": 1,
     });
     let state = json!({
         "sites": { "id": [x], "city": [x], "country": [x], "mark": [x], "words": [x], "nodes": [1], "out": [0], "drained": [0] },
@@ -525,8 +540,7 @@ fn hostile() -> String {
         page("/debug/sidecar", sidecar),
         page("/debug/nodes", json!({ "nodes": [node], "not_shown": 0 })),
         page("/debug/decisions", kept),
-        page("/debug/explain", explained),
-        page("/debug/hot", hot),
+        page("/debug/object", object),
         page("/debug/state", state),
         page("/debug/history", history),
     ])

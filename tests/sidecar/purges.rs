@@ -562,6 +562,57 @@ async fn purges_are_taken_as_json_too() {
     assert_eq!(rig.version("/img/x").await, sequence);
 }
 
+/// An object on one page: who purged it, when and why, and where it is.
+#[tokio::test]
+async fn an_object_is_shown_with_the_purge_that_it_is_of() {
+    let (_files, mut rig) = Rig::start().await;
+    let at = "/debug/object?host=video.example.com&path=/shop/7/a.jpg&lat=50.1&lon=8.7";
+    let page = |more: &str| rig.server.get(&format!("{at}{more}")).json();
+    let before = page("");
+    assert_eq!(before["freshness"]["version"], 0);
+    assert_eq!(before["freshness"]["namespace"], "shop");
+    assert_eq!(before["freshness"]["cache_ttl_ms"], 90_000);
+    assert_eq!(before["freshness"].get("purge"), None);
+    let home = &before["decision"]["candidates"][0]["node"];
+    assert_eq!(before["copies"], json!([home]));
+    assert_eq!(before["matching"], 0);
+
+    let tag = |namespace: &str, soft: bool| SubmitPurgeRequest {
+        namespace: namespace.to_owned(),
+        soft,
+        ..purge(&[selector(Of::Tag("product/7".to_owned()))])
+    };
+    let mut admin = rig.admin.clone();
+    let mut submit = async |asked| admin.submit(asked).await.unwrap().into_inner().sequence;
+    let hard = submit(tag("shop", false)).await;
+    submit(tag("shop", true)).await;
+    let others = submit(tag("press", false)).await;
+    rig.client.decide(request("/shop/7/a.jpg")).await;
+
+    let page = |more: &str| rig.server.get(&format!("{at}{more}")).json();
+    let after = page("");
+    let fresh = &after["freshness"];
+    assert_eq!(fresh["version"], hard);
+    assert_eq!(fresh["version_text"], version_text(hard));
+    let by = &fresh["purge"];
+    assert_eq!(by["covers"], "tag product/7");
+    assert_eq!((&by["who"], &by["why"]), (&json!("ada"), &json!("INC-7")));
+    assert_eq!(by["in_force_ratio"], 1.0);
+    assert!(by["submitted"].is_string() && fresh["not_older_than"].is_string());
+    assert_eq!(fresh["soft_purge"]["covers"], "tag product/7");
+    assert_eq!(after["decisions"][0]["path"], "/shop/7/a.jpg");
+    // Looked at as an object of others, it is theirs.
+    assert_eq!(page("&namespace=press")["freshness"]["version"], others);
+    assert_eq!(page("&namespace=nobody")["freshness"]["version"], 0);
+    let bad = rig.server.get(&format!("{at}&namespace=A%20b&nonsense=1"));
+    assert_eq!(bad.status, 400);
+    let said = bad.json()["error"].to_string();
+    assert!(
+        said.contains("namespace is `A b`") && said.contains("`nonsense`"),
+        "{said}"
+    );
+}
+
 /// V5 on the running sidecar: whoever was answered finds what they purged in force, whatever the process died of.
 #[tokio::test]
 async fn purges_survive_three_kills() {

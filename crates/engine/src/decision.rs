@@ -299,6 +299,36 @@ impl<'a> Decision<'a> {
         })
     }
 
+    /// What may be served of the object if it were of this namespace, and the hashes of everything that a purge of which would
+    /// cover it then: for those who look, whatever becomes of the request.
+    pub fn seen_in(
+        &self,
+        namespace: &str,
+        versions: Option<&Versions>,
+        query: &Query<'_>,
+    ) -> (Fresh, Vec<KeyHash>) {
+        let Some(plan) = self.plan() else {
+            return (Fresh::default(), Vec::new());
+        };
+        let tags = plan.freshness.tags_in(namespace, query.path);
+        let mut room = HostRoom::new();
+        let object = Object {
+            host: normal_host(query.host, &mut room),
+            path: query.path,
+            query: query.query_string,
+            namespace,
+            tags: &tags,
+        };
+        let fresh = versions.map_or_else(Fresh::default, |versions| versions.look_up(&object));
+        (fresh, object.covering().collect())
+    }
+
+    /// The content class that its rule says the object is of; empty for none.
+    pub fn class(&self) -> &'a str {
+        let class = self.plan().and_then(|plan| plan.class.as_deref());
+        class.unwrap_or_default()
+    }
+
     /// The namespace that its rule puts the object in; empty for none.
     pub fn namespace(&self) -> &'a str {
         self.plan().map_or("", |plan| &plan.freshness.namespace)

@@ -1,15 +1,14 @@
-//! `tradewind object`: which node an object is of, whether it is hot or fails everywhere, and how it was decided lately.
+//! `tradewind object`: which version of an object may be served and by which purge, which node it is of, whether it is hot or
+//! fails everywhere, and how it was decided lately.
 
 use std::io::Write;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::clean;
 use super::door::{Door, DoorArgs, Page};
-use super::fault::DoorError;
 use super::number::{count, counted, lasting, rate, share};
-use super::rows::{Decision, Kept};
+use super::rows::Decision;
 use super::table::{Paint, Style};
 use super::tap;
 use crate::command::output::{self, Format, Text};
@@ -17,18 +16,17 @@ use crate::command::request::{RequestError, Url};
 use crate::command::{CommandError, Context, Exit};
 use crate::engine::model::printable;
 
-/// Kept decisions that are shown.
-const DECISIONS: &str = "5";
-
 /// Arguments of `tradewind object`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   tradewind object https://www.example.com/video/1.mp4
   tradewind object www.example.com/video/1.mp4 --client 198.18.0.1
+  tradewind object www.example.com/catalog/7 --namespace shop
 
 Where a client is decides the site. Without --client it is the policy's default place. The question is a dry run: it is
-neither counted nor logged. `tradewind route URL --server ADDR --explain` says more of why.
+neither counted nor logged. Purges of tags and namespaces are looked for in the namespace that the object's rule says, or in
+--namespace. `tradewind route URL --server ADDR --explain` says more of why.
 
 Exit status: 0 nodes are named, 1 the request is refused, 2 no policy in force, no sidecar, or wrong usage.")]
 pub struct Args {
@@ -38,19 +36,60 @@ pub struct Args {
     /// Who asks for it, an IP address
     #[arg(long, value_name = "IP", env = "TRADEWIND_CLIENT")]
     pub client: Option<String>,
+    /// Look at it as an object of this namespace, instead of the one that its rule says
+    #[arg(long, value_name = "NAME", env = "TRADEWIND_NAMESPACE")]
+    pub namespace: Option<String>,
     /// Where to look
     #[command(flatten)]
     pub door: DoorArgs,
-    /// How to write it: text, or the pages as JSON
+    /// How to write it: text, or the page as JSON
     #[arg(long, value_enum, default_value_t, env = "TRADEWIND_FORMAT")]
     pub format: Format,
 }
 
-/// Who would serve it, and why.
+/// Who would serve what of it, and why.
 #[derive(Debug, Deserialize)]
-struct Explained {
+struct Told {
     decision: Decided,
     explanation: Explanation,
+    freshness: Freshness,
+    copies: Vec<String>,
+    hot: Vec<HotKey>,
+    failing: Vec<Failing>,
+    #[serde(flatten)]
+    kept: Sample,
+}
+
+/// What of the kept decisions is of it.
+#[derive(Debug, Deserialize)]
+struct Sample {
+    decisions: Vec<Decision>,
+    matching: u64,
+    kept: u64,
+}
+
+/// What may be served of it, and why.
+#[derive(Debug, Deserialize)]
+struct Freshness {
+    namespace: String,
+    class: String,
+    version: u64,
+    version_text: String,
+    purge: Option<Purge>,
+    /// RFC 3339; absent where nothing was purged softly.
+    not_older_than: Option<String>,
+    soft_purge: Option<Purge>,
+    cache_ttl_ms: Option<u64>,
+}
+
+/// A purge that covers it.
+#[derive(Debug, Deserialize)]
+struct Purge {
+    covers: Option<String>,
+    who: String,
+    why: String,
+    submitted: String,
+    in_force_ratio: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,16 +124,9 @@ struct Home {
     cause: String,
 }
 
-/// Objects that are asked for very often, and those that fail at every node.
-#[derive(Debug, Deserialize)]
-struct Hot {
-    hot_keys: Vec<HotKey>,
-    failing: Vec<Failing>,
-}
-
+/// An object that is asked for very often.
 #[derive(Debug, Deserialize)]
 struct HotKey {
-    key_hash: String,
     site: String,
     share: f64,
     nodes: Vec<String>,
@@ -102,9 +134,9 @@ struct HotKey {
     since_ms: u64,
 }
 
+/// An object that fails at every node.
 #[derive(Debug, Deserialize)]
 struct Failing {
-    key_hash: String,
     how: String,
     nodes: Vec<String>,
     failures: u64,
@@ -113,79 +145,39 @@ struct Failing {
     status: Option<u16>,
 }
 
-/// The pages about an object, as they are told.
-struct Told {
-    explained: Value,
-    hot: Value,
-    kept: Value,
-}
-
 /// Prints what is known of an object.
 pub fn run(args: &Args, context: &Context, out: &mut impl Write) -> Result<Exit, CommandError> {
     let url = Url::parse(&args.url).ok_or_else(|| RequestError::Url {
         value: printable(&args.url, 80),
     })?;
     let door = Door::open(&args.door)?;
-    let explain = Page::at("/debug/explain")
+    let page = Page::at("/debug/object")
         .with("host", url.host)
         .with("path", url.path)
         .with("query", url.query)
-        .with_any("client", args.client.as_deref());
-    let told = door.wait(ask(&door, &explain))?;
-    let explained: Explained = door.wait(door.take(&explain, told.explained.clone()))?;
+        .with_any("client", args.client.as_deref())
+        .with_any("namespace", args.namespace.as_deref());
+    let raw = door.wait(door.raw(&page))?;
+    let told: Told = door.wait(door.take(&page, raw.clone()))?;
     match args.format {
         Format::Json => {
-            let key_hash = &explained.explanation.key_hash;
-            let all = json!({
-                "decision": told.explained.get("decision"),
-                "explanation": told.explained.get("explanation"),
-                "hot": of_key(&told.hot, "hot_keys", key_hash),
-                "failing": of_key(&told.hot, "failing", key_hash),
-                "decisions": told.kept.get("decisions"),
-                "kept": told.kept.get("matching"),
-            });
-            let text = serde_json::to_string_pretty(&all).map_err(CommandError::Json)?;
+            let text = serde_json::to_string_pretty(&raw).map_err(CommandError::Json)?;
             output::text(out, &format!("{}\n", clean::escaped(&text)))?;
         }
         Format::Text => {
-            let hot: Hot = door.wait(door.take(&explain, told.hot))?;
-            let kept: Kept = door.wait(door.take(&explain, told.kept))?;
             let paint = Paint(context.colour);
             let mut text = Text::default();
-            served(&mut text, &explained, paint);
-            heated(&mut text, &hot, &explained.explanation.key_hash, paint);
-            decided(&mut text, &kept, paint);
+            served(&mut text, &told, paint);
+            freshened(&mut text, &told.freshness);
+            heated(&mut text, &told, paint);
+            decided(&mut text, &told.kept, paint);
             output::text(out, &text.into_string())?;
         }
     }
-    Ok(match explained.decision.candidates.as_slice() {
+    Ok(match told.decision.candidates.as_slice() {
         [] => Exit::Refused,
         _ => Exit::Good,
     })
-}
-
-async fn ask(door: &Door, explain: &Page) -> Result<Told, DoorError> {
-    let explained = door.raw(explain).await?;
-    let key_hash = explained
-        .pointer("/explanation/key_hash")
-        .and_then(Value::as_str);
-    // A hash is in no path by chance, and finds the object under whatever name it was asked for.
-    let decisions = Page::at("/debug/decisions")
-        .with_any("contains", key_hash)
-        .with("limit", DECISIONS);
-    Ok(Told {
-        hot: door.raw(&Page::at("/debug/hot")).await?,
-        kept: door.raw(&decisions).await?,
-        explained,
-    })
-}
-
-/// The rows of a list that are of this key.
-fn of_key(page: &Value, list: &str, key_hash: &str) -> Vec<Value> {
-    let rows = page.get(list).and_then(Value::as_array);
-    let rows = rows.into_iter().flatten();
-    let is_own = |row: &&Value| row.get("key_hash").is_some_and(|hash| hash == key_hash);
-    rows.filter(is_own).cloned().collect()
 }
 
 fn row(text: &mut Text, name: &str, words: &str) {
@@ -196,7 +188,7 @@ fn spaced(word: &str) -> String {
     word.replace('_', " ")
 }
 
-fn served(text: &mut Text, told: &Explained, paint: Paint) {
+fn served(text: &mut Text, told: &Told, paint: Paint) {
     let (decision, why) = (&told.decision, &told.explanation);
     let style = match decision.candidates.as_slice() {
         [] => Style::Red,
@@ -214,8 +206,15 @@ fn served(text: &mut Text, told: &Explained, paint: Paint) {
     if !next.is_empty() {
         row(text, "next", &next);
     }
+    if told.copies.len() > 1 {
+        row(text, "copies", &told.copies.join(", "));
+    }
     row(text, "reason", &spaced(&decision.reason));
-    row(text, "rule", &decision.rule);
+    let class = match told.freshness.class.as_str() {
+        "" => String::new(),
+        class => format!(", class {class}"),
+    };
+    row(text, "rule", &format!("{}{class}", decision.rule));
     // Where the client is, is said first.
     if let Some(place) = why.summary.first() {
         row(text, "client", place);
@@ -237,16 +236,63 @@ fn home_words(home: &Home, first: Option<&Candidate>) -> String {
     }
 }
 
-fn heated(text: &mut Text, told: &Hot, key_hash: &str, paint: Paint) {
-    let hot: Vec<&HotKey> = told
-        .hot_keys
-        .iter()
-        .filter(|it| it.key_hash == key_hash)
-        .collect();
-    if hot.is_empty() {
+/// Which version may be served, by whose word, and for how long caches may keep it.
+fn freshened(text: &mut Text, fresh: &Freshness) {
+    let of = match fresh.namespace.as_str() {
+        "" => String::new(),
+        name => format!("; of namespace {name}"),
+    };
+    let version = match (&fresh.purge, fresh.version) {
+        (_, 0) => format!("none: no purge covers it{of}"),
+        (None, _) => format!(
+            "{}, by a purge that is not held in memory any more{of}",
+            fresh.version_text
+        ),
+        (Some(purge), _) => format!("{}: {}{of}", fresh.version_text, purge.words()),
+    };
+    row(text, "version", &version);
+    if let Some(since) = &fresh.not_older_than {
+        let by = fresh.soft_purge.as_ref().map(Purge::words);
+        let by = by.map_or_else(String::new, |by| format!(": {by}"));
+        let words = format!("what was stored before {since} is revalidated first{by}");
+        row(text, "soft", &words);
+    }
+    let ttl = match fresh.cache_ttl_ms {
+        None => "as long as its origin says".to_owned(),
+        Some(ms) => lasting(ms),
+    };
+    row(text, "ttl", &format!("caches may keep it {ttl}"));
+}
+
+impl Purge {
+    /// `everything below www.example.com/catalog was purged at 2026-11-28T05:00:00Z by cms (INC-7)`.
+    fn words(&self) -> String {
+        let covers = match &self.covers {
+            Some(covers) => covers.as_str(),
+            None => "more than was asked for, because too many objects are purged,",
+        };
+        let by = match self.who.as_str() {
+            "" => String::new(),
+            who => format!(" by {who}"),
+        };
+        let why = match self.why.as_str() {
+            "" => String::new(),
+            why => format!(" ({why})"),
+        };
+        let share = if self.in_force_ratio < 1.0 {
+            format!(", in force for {}", share(Some(self.in_force_ratio)))
+        } else {
+            String::new()
+        };
+        format!("{covers} was purged at {}{by}{why}{share}", self.submitted)
+    }
+}
+
+fn heated(text: &mut Text, told: &Told, paint: Paint) {
+    if told.hot.is_empty() {
         row(text, "hot", "no: one node of a site carries it");
     }
-    for (at, key) in hot.into_iter().enumerate() {
+    for (at, key) in told.hot.iter().enumerate() {
         let words = format!(
             "at {} for {}, {} of its requests, {} from here; carried by {}",
             key.site,
@@ -257,8 +303,7 @@ fn heated(text: &mut Text, told: &Hot, key_hash: &str, paint: Paint) {
         );
         row(text, if at == 0 { "hot" } else { "" }, &words);
     }
-    let mut failing = told.failing.iter().filter(|it| it.key_hash == key_hash);
-    match failing.next() {
+    match told.failing.first() {
         None => row(text, "failing", "no"),
         Some(it) => {
             let status = it
@@ -277,11 +322,11 @@ fn heated(text: &mut Text, told: &Hot, key_hash: &str, paint: Paint) {
     }
 }
 
-fn decided(text: &mut Text, kept: &Kept, paint: Paint) {
+fn decided(text: &mut Text, kept: &Sample, paint: Paint) {
     if kept.decisions.is_empty() {
         text.line(format_args!(
             "\nNone of the {} kept decisions is of it; only a sample is kept.",
-            count(kept.all)
+            count(kept.kept)
         ));
         return;
     }

@@ -162,10 +162,9 @@ pub(super) struct Health {
     pub(super) service_p99_ms: Option<f64>,
 }
 
-/// A page of kept decisions, the newest first.
+/// A page of kept decisions.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Kept {
-    pub(super) decisions: Vec<Decision>,
     pub(super) matching: u64,
     pub(super) not_matching: u64,
     /// How many are kept, whatever they are.

@@ -111,6 +111,7 @@ fn asked(server: &Server) -> Vec<(&'static str, String)> {
         "path=/a&key=film-7&only=fra-1&lat=50.1&lon=8.7",
     ] {
         asked.push(("/debug/explain", format!("/debug/explain?{request}")));
+        asked.push(("/debug/object", format!("/debug/object?{request}&asn=7")));
     }
     for page in PLAIN {
         asked.push((page, page.to_owned()));

@@ -48,9 +48,14 @@ impl Freshness {
 
     /// The tags of a request for this path.
     pub(crate) fn tags(&self, path: &str) -> Tags {
+        self.tags_in(&self.namespace, path)
+    }
+
+    /// The same, were they of this namespace.
+    pub(crate) fn tags_in(&self, namespace: &str, path: &str) -> Tags {
         let tags = self.tags.iter();
         tags.filter_map(|tag| tag.of(path))
-            .map(|tag| object::tag(&self.namespace, &tag))
+            .map(|tag| object::tag(namespace, &tag))
             .take(MAX_TAGS)
             .collect()
     }

@@ -30,6 +30,7 @@ use shared::News;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::freshness::selector::Selector;
 use tradewind_engine::freshness::{Fresh, Versions};
+use tradewind_engine::hash::KeyHash;
 use tradewind_engine::query::Query;
 
 /// A purge that somebody wants.
@@ -182,6 +183,18 @@ impl Freshness {
         let versions = self.versions.load();
         let versions = versions.as_ref();
         versions.map_or_else(Fresh::default, |versions| decision.fresh(versions, query))
+    }
+
+    /// What may be served of that object if it were of this namespace, and the hashes of what covers it then.
+    pub fn seen_in(
+        &self,
+        namespace: &str,
+        decision: &Decision<'_>,
+        query: &Query<'_>,
+    ) -> (Fresh, Vec<KeyHash>) {
+        let versions = self.versions.load();
+        let versions = versions.as_ref().map(|it| &**it);
+        decision.seen_in(namespace, versions, query)
     }
 
     /// What is counted.

@@ -11,6 +11,7 @@ use crate::clock::rfc3339;
 use crate::wire::proto::Purged;
 use crate::wire::purge::{self, AS_WRITTEN, version_text};
 use tradewind_engine::freshness::Fresh;
+use tradewind_engine::freshness::selector::Selector;
 use tradewind_engine::hash::KeyHash;
 
 /// The purges that are held in memory, in bytes of their messages: of URLs some two hundred thousand.
@@ -51,6 +52,28 @@ fn told(purged: &Purged) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{MAX_NODES} nodes say already what they have done")]
 pub struct TooManyNodes;
+
+/// Why an object is as fresh as it is.
+#[derive(Debug)]
+pub struct Cause {
+    /// The purge.
+    pub record: Arc<Record>,
+    /// What of it covers the object; `None` where only something wider does that it was made into.
+    pub covers: Option<Selector>,
+}
+
+impl Cause {
+    fn new(record: &Arc<Record>, covering: &[KeyHash]) -> Self {
+        let purged = &record.purged;
+        let selectors = purged.selectors.iter();
+        let mut selectors =
+            selectors.filter_map(|selector| purge::selector(selector, AS_WRITTEN)?.ok());
+        Self {
+            record: Arc::clone(record),
+            covers: selectors.find(|it| covering.contains(&it.hash(&purged.namespace))),
+        }
+    }
+}
 
 /// What is known of purges.
 #[derive(Debug, Default)]
@@ -117,37 +140,47 @@ impl Records {
         self.last.range(from..).take(most).cloned().collect()
     }
 
+    /// The purge that an object's version is of, and what of it covers the object; `None` where it is not held any more.
+    /// `covering` are the hashes of what covers the object.
+    pub fn versioned(&self, fresh: Fresh, covering: &[KeyHash]) -> Option<Cause> {
+        let record = self.find(fresh.version)?;
+        Some(Cause::new(record, covering))
+    }
+
+    /// The newest soft purge that asks for what `fresh` has; `None` where it is not held any more.
+    pub fn softened(&self, fresh: Fresh, covering: &[KeyHash]) -> Option<Cause> {
+        let asks = |it: &&Arc<Record>| {
+            it.purged.not_older_than_unix_ms.div_ceil(1_000) == fresh.not_older_than_s
+        };
+        let is_soft = fresh.not_older_than_s > 0;
+        let record = self.newest().filter(|_| is_soft).find(asks)?;
+        Some(Cause::new(record, covering))
+    }
+
     /// Why an object is as fresh as it is, in words. `covering` are the hashes of what covers it.
     pub fn sentences(&self, fresh: Fresh, covering: &[KeyHash]) -> Vec<String> {
-        let covers = |it: &Arc<Record>| {
-            let selectors = it.purged.selectors.iter();
-            let mut selectors =
-                selectors.filter_map(|selector| purge::selector(selector, AS_WRITTEN)?.ok());
-            selectors.find(|selector| covering.contains(&selector.hash(&it.purged.namespace)))
-        };
         let mut sentences = Vec::new();
         if fresh.version > 0 {
             let version = version_text(fresh.version);
-            let found = self.find(fresh.version);
-            let selector = found.and_then(covers);
-            sentences.push(match (found, selector) {
-                (Some(record), Some(selector)) => {
-                    format!("version {version}: {selector} was purged {}", told(&record.purged))
+            let words = self.versioned(fresh, covering).map(|cause| {
+                let told = told(&cause.record.purged);
+                match cause.covers {
+                    Some(selector) => format!("{selector} was purged {told}"),
+                    None => format!(
+                        "more than was asked for was purged {told}, because too many objects were"
+                    ),
                 }
-                (Some(record), None) => format!(
-                    "version {version}: more than was asked for was purged {}, because too many objects were",
-                    told(&record.purged)
-                ),
-                (None, _) => format!("version {version}, by a purge that is not held in memory any more"),
             });
+            sentences.push(words.map_or_else(
+                || format!("version {version}, by a purge that is not held in memory any more"),
+                |words| format!("version {version}: {words}"),
+            ));
         }
         if fresh.not_older_than_s > 0 {
-            let soft = self.newest().find(|it| {
-                it.purged.not_older_than_unix_ms.div_ceil(1_000) == fresh.not_older_than_s
-            });
             let since = rfc3339(fresh.not_older_than_s * 1_000);
+            let soft = self.softened(fresh, covering);
             let by = soft.map_or_else(String::new, |it| {
-                format!(": purged softly {}", told(&it.purged))
+                format!(": purged softly {}", told(&it.record.purged))
             });
             sentences.push(format!(
                 "what was stored before {since} is revalidated first{by}"

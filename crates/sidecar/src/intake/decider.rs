@@ -28,6 +28,7 @@ use tradewind_engine::evaluate::{Evaluation, Verdict, evaluate, evaluate_in};
 use tradewind_engine::explanation::Explanation;
 use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
+use tradewind_engine::hash::KeyHash;
 use tradewind_engine::model::LaneIndex;
 use tradewind_engine::query::Query;
 use tradewind_engine::signal::observation::DecisionNumber;
@@ -406,6 +407,45 @@ fn envelope<'a>(
         fresh: Fresh::default(),
         known_place: None,
     }
+}
+
+/// What is known of the freshness of the object that a request asks for.
+#[derive(Debug)]
+pub struct SeenObject {
+    /// What may be served of it.
+    pub fresh: Fresh,
+    /// The hashes of everything that a purge of which would cover it.
+    pub covering: Vec<KeyHash>,
+    /// The namespace that it is looked for in; empty for none.
+    pub namespace: String,
+    /// The content class that its rule says it is of; empty for none.
+    pub class: String,
+    /// How long caches may keep it, in ms; `None` for what its origin says.
+    pub cache_ttl_ms: Option<u32>,
+}
+
+/// Looks at the object that a request asks for, as one of `namespace` or of what its rule says; nothing is counted or kept.
+pub fn see_object(
+    state: &State,
+    published: &Published,
+    request: &DecideRequest,
+    namespace: Option<&str>,
+) -> Result<SeenObject, WireError> {
+    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
+    let question = Question::of(request);
+    let reading = published.snapshot.reading();
+    let query = buffer.read_question(&question, &mut room, reading)?;
+    let evaluation = evaluate(&published.snapshot, &query);
+    let decision = Decision::new(&published.snapshot, &evaluation);
+    let namespace = namespace.unwrap_or_else(|| decision.namespace());
+    let (fresh, covering) = state.freshness.seen_in(namespace, &decision, &query);
+    Ok(SeenObject {
+        fresh,
+        covering,
+        namespace: namespace.to_owned(),
+        class: decision.class().to_owned(),
+        cache_ttl_ms: decision.cache_ttl_ms(),
+    })
 }
 
 /// Decides and explains a request; neither counted nor kept.

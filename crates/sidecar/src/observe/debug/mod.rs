@@ -9,6 +9,7 @@ mod decisions;
 mod fleet;
 mod guard;
 mod members;
+mod object;
 mod past;
 mod paths;
 mod policy;
@@ -71,6 +72,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/debug/impact", get(actions::impact))
         .route("/debug/members", get(members::members))
         .route("/debug/nodes", get(fleet::nodes))
+        .route("/debug/object", get(object::object))
         .route("/debug/overview", get(overview_page))
         .route("/debug/paths", get(paths))
         .route("/debug/plan", post(policy::plan))
@@ -98,8 +100,8 @@ pub fn router(sources: Sources) -> Router {
 
 const PAGES: &str = "pages: /livez /readyz /metrics / (the console) /debug/decisions /debug/decisions/{id} /debug/envoy \
                      /debug/events /debug/explain /debug/fleet /debug/flows /debug/history /debug/hot /debug/impact \
-                     /debug/members /debug/nodes /debug/overview /debug/paths /debug/policy /debug/purges /debug/reporters /debug/revisions \
-                     /debug/revisions/{number} /debug/rollouts /debug/sets /debug/sidecar /debug/sites /debug/state \
+                     /debug/members /debug/nodes /debug/object /debug/overview /debug/paths /debug/policy /debug/purges /debug/reporters \
+                     /debug/revisions /debug/revisions/{number} /debug/rollouts /debug/sets /debug/sidecar /debug/sites /debug/state \
                      /debug/stream; by POST: /debug/actions/drain /debug/actions/undrain /debug/actions/reset_breaker \
                      /debug/actions/rollout /debug/plan /v1/purge";
 
