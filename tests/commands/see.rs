@@ -522,7 +522,7 @@ fn hostile() -> String {
         "explanation": { "headline": x, "why": x, "key_hash": x, "summary": [x], "home": { "node": "n", "site": x, "why": x, "cause": x } },
         "freshness": {
             "namespace": x, "class": x, "version": 1, "version_text": x, "purge": purge, "not_older_than": x,
-            "soft_purge": purge, "cache_ttl_ms": 1,
+            "soft_purge": purge, "cache_ttl_ms": 1, "cache_ttl_why": x,
         },
         "copies": [x, x],
         "hot": [{ "site": x, "share": 1.0, "nodes": [x], "rate": 1.0, "since_ms": 1 }],

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tradewind::sidecar::wire::proto::feedback_service_client::FeedbackServiceClient;
 use tradewind::sidecar::wire::proto::purge_selector::Of;
 use tradewind::sidecar::wire::proto::purge_service_client::PurgeServiceClient;
 use tradewind::sidecar::wire::proto::{
-    AckPurgesRequest, PurgeSelector, PurgeStatus, PurgeStatusRequest, SubmitPurgeRequest,
-    SubmitPurgeResponse, WatchPurgesRequest,
+    AckPurgesRequest, AttemptResult, CacheStatus, Outcome, PurgeSelector, PurgeStatus,
+    PurgeStatusRequest, ReportRequest, SubmitPurgeRequest, SubmitPurgeResponse, WatchPurgesRequest,
 };
 use tradewind::sidecar::wire::purge::{duration, version_text};
 
@@ -611,6 +612,52 @@ async fn an_object_is_shown_with_the_purge_that_it_is_of() {
         said.contains("namespace is `A b`") && said.contains("`nonsense`"),
         "{said}"
     );
+}
+
+/// What is found unchanged whenever caches ask about it again, they may keep for longer.
+#[tokio::test]
+async fn a_lifetime_grows_while_nothing_is_found_changed() {
+    let files = Files::new();
+    let adaptive = "adaptive_ttl: {min: 10s, max: 1h, staleness_percent: 5}";
+    files.write("policy.yaml", POLICY.replace("cache_ttl: 90s", adaptive));
+    let mut rig = Rig::of(&files).await;
+    let before = rig.client.decide(request("/shop/7")).await;
+    assert_eq!(before.cache_ttl, Some(duration(10_000)));
+    let mut feedback = FeedbackServiceClient::new(rig.client.channel.clone());
+    let requests: Vec<_> = (0..300).map(|at| request(&format!("/shop/{at}"))).collect();
+    for answers in rig.client.decide_all(&requests).await.chunks(100) {
+        let outcomes = answers.iter().map(|answer| Outcome {
+            decision_id: answer.decision_id.clone(),
+            node: answer.candidates[0].node.clone(),
+            result: AttemptResult::Ok.into(),
+            status: 200,
+            cache_status: CacheStatus::Revalidated.into(),
+            ..Outcome::default()
+        });
+        let batch = ReportRequest {
+            outcomes: outcomes.collect(),
+            ..ReportRequest::default()
+        };
+        let taken = feedback.report_unary(batch).await.unwrap().into_inner();
+        assert_eq!(taken.accepted, 100, "{taken:?}");
+    }
+    let at = "/debug/object?host=video.example.com&path=/shop/7&lat=50.1&lon=8.7";
+    let server = &rig.server;
+    let ttl = || server.get(at).json()["freshness"]["cache_ttl_ms"].as_u64();
+    server
+        .until("it may be kept for longer", || ttl() > Some(10_000))
+        .await;
+    let page = server.get(at).json();
+    let why = page["freshness"]["cache_ttl_why"].as_str().unwrap();
+    assert!(
+        why.contains("changes without a purge once in") && why.contains("10s to 1h"),
+        "{why}"
+    );
+    let told = rig.client.explain(request("/shop/7")).await;
+    let summary = told.explanation.unwrap().summary;
+    assert!(summary.iter().any(|words| words == why), "{summary:?}");
+    let after = rig.client.decide(request("/shop/7")).await;
+    assert_ne!(after.cache_ttl, Some(duration(10_000)));
 }
 
 /// V5 on the running sidecar: whoever was answered finds what they purged in force, whatever the process died of.

@@ -1,12 +1,13 @@
 //! What the proxy gets: a view of an [`Evaluation`], without a copy.
 
 use super::evaluate::{Evaluation, MatchedBy, Pick, Reason, Role, Rung, Verdict};
+use super::freshness::lifetime::{Chosen, Pace};
 use super::freshness::object::Object;
 use super::freshness::{Fresh, Versions};
 use super::geo::place::{Confidence, Source};
 use super::hash::KeyHash;
 use super::model::names;
-use super::policy::{Affinity, Plan, PlanTier, RateLimit, Routing};
+use super::policy::{Affinity, Lifetime, Plan, PlanTier, RateLimit, Routing};
 use super::query::Query;
 use super::request::host::{HostRoom, normal_host};
 use super::signal::observation::{DecisionNumber, Dispatch, Named};
@@ -337,7 +338,31 @@ impl<'a> Decision<'a> {
     /// How long caches may keep the object, in ms; `None` for what its origin says.
     pub fn cache_ttl_ms(&self) -> Option<u32> {
         let routed = self.evaluation.verdict == Verdict::Route;
-        self.plan().filter(|_| routed)?.freshness.cache_ttl_ms
+        let plan = self.plan().filter(|_| routed)?;
+        match plan.freshness.lifetime {
+            Lifetime::Origin => None,
+            Lifetime::Fixed(ms) => Some(ms),
+            Lifetime::Adaptive(adaptive) => Some(adaptive.ttl_ms(self.pace(plan))),
+        }
+    }
+
+    /// Why caches may keep the object for so long, where that follows how often it changes.
+    pub fn lifetime(&self) -> Option<Chosen> {
+        let routed = self.evaluation.verdict == Verdict::Route;
+        let plan = self.plan().filter(|_| routed)?;
+        match plan.freshness.lifetime {
+            Lifetime::Origin | Lifetime::Fixed(_) => None,
+            Lifetime::Adaptive(adaptive) => Some(Chosen {
+                adaptive,
+                pace: self.pace(plan),
+            }),
+        }
+    }
+
+    /// How often what is asked for of a plan's class changes.
+    fn pace(&self, plan: &Plan) -> Pace {
+        let lane = self.snapshot.lane(self.evaluation.lane);
+        self.snapshot.signals().pace(lane.class(plan.class_index))
     }
 
     /// How long the answer may be reused, in ms.

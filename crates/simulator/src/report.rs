@@ -157,7 +157,7 @@ impl Report {
                 self.hits += 1;
                 self.cached += 1;
             }
-            CacheResult::Miss => self.cached += 1,
+            CacheResult::Miss | CacheResult::Changed => self.cached += 1,
             _ => {}
         }
     }

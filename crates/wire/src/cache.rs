@@ -33,17 +33,21 @@ pub fn of_value(value: &str) -> CacheStatus {
 }
 
 /// `Cache-Status: origin; hit, edge; fwd=stale`. A request that was forwarded is a miss, also for a stale answer's sake,
-/// unless what was stored proved to be current (RFC 9211, 2.2 and 2.3).
+/// unless what was stored proved to be current (RFC 9211, 2.2 and 2.3), or had changed.
 fn standard(value: &str) -> CacheStatus {
     let nearest = value.rsplit(',').next().unwrap_or_default();
-    let mut status = CacheStatus::Unspecified;
+    let (mut status, mut is_stale) = (CacheStatus::Unspecified, false);
     for parameter in nearest.split(';').skip(1).map(str::trim) {
         status = match parameter.split_once('=') {
             None if parameter == "hit" => return CacheStatus::Hit,
             Some(("hit", "?1")) => return CacheStatus::Hit,
             Some(("fwd", "bypass" | "method")) => return CacheStatus::Bypass,
             Some(("fwd-status", "304")) => return CacheStatus::Revalidated,
-            Some(("fwd", _)) => CacheStatus::Miss,
+            Some(("fwd-status", "200")) if is_stale => return CacheStatus::Changed,
+            Some(("fwd", reason)) => {
+                is_stale = reason == "stale";
+                CacheStatus::Miss
+            }
             _ => status,
         };
     }
@@ -57,10 +61,15 @@ fn word(value: &str) -> CacheStatus {
     let mut status = CacheStatus::Unspecified;
     for word in words.map(str::to_ascii_lowercase) {
         status = match word.as_str() {
-            // `TCP_REFRESH_HIT`, `RefreshHit`: asked, and current; `TCP_REFRESH_MISS`: asked, and fetched.
+            // `TCP_REFRESH_HIT`, `RefreshHit`: asked, and current; `TCP_REFRESH_MISS`, `TCP_REFRESH_MODIFIED`: asked, and changed.
+            // nginx says `EXPIRED` where it fetched what had expired: with `proxy_cache_revalidate` because it had changed.
             "hit" if status == CacheStatus::Revalidated => return status,
             "hit" => return CacheStatus::Hit,
-            "miss" | "expired" => return CacheStatus::Miss,
+            "miss" | "modified" if status == CacheStatus::Revalidated => {
+                return CacheStatus::Changed;
+            }
+            "miss" => return CacheStatus::Miss,
+            "expired" => return CacheStatus::Changed,
             "stale" | "updating" => return CacheStatus::Stale,
             "bypass" | "pass" | "dynamic" => return CacheStatus::Bypass,
             "refreshhit" => return CacheStatus::Revalidated,
@@ -98,7 +107,7 @@ mod tests {
         );
         assert_eq!(
             of("cache-status", "Edge; fwd=stale; fwd-status=200; stored"),
-            CacheStatus::Miss
+            CacheStatus::Changed
         );
     }
 
@@ -111,7 +120,13 @@ mod tests {
             CacheStatus::Revalidated
         );
         assert_eq!(of("x-cache", "TCP_REFRESH_HIT"), CacheStatus::Revalidated);
-        assert_eq!(of("x-cache", "TCP_REFRESH_MISS"), CacheStatus::Miss);
+        assert_eq!(of("x-cache", "TCP_REFRESH_MISS"), CacheStatus::Changed);
+        assert_eq!(of("x-cache", "TCP_REFRESH_MODIFIED"), CacheStatus::Changed);
+        assert_eq!(
+            of("x-cache", "TCP_REFRESH_UNMODIFIED"),
+            CacheStatus::Revalidated
+        );
+        assert_eq!(of("x-cache-status", "EXPIRED"), CacheStatus::Changed);
         let cloudfront = "RefreshHit from cloudfront";
         assert_eq!(of("x-cache", cloudfront), CacheStatus::Revalidated);
         assert_eq!(of("cf-cache-status", "DYNAMIC"), CacheStatus::Bypass);

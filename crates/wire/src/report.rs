@@ -355,6 +355,7 @@ fn cache_result(told: i32) -> Result<CacheResult, Fault> {
         Ok(proto::CacheStatus::Stale) => Ok(CacheResult::Stale),
         Ok(proto::CacheStatus::Revalidated) => Ok(CacheResult::Revalidated),
         Ok(proto::CacheStatus::Bypass) => Ok(CacheResult::Bypass),
+        Ok(proto::CacheStatus::Changed) => Ok(CacheResult::Changed),
         Err(_) => {
             let words = format_args!("cache_status: is {told}, must be 0 to 5");
             Err(Fault::new(RefusedReason::UnknownValue, words))

@@ -80,6 +80,8 @@ struct Freshness {
     not_older_than: Option<String>,
     soft_purge: Option<Purge>,
     cache_ttl_ms: Option<u64>,
+    /// Why, where it follows how often it changes.
+    cache_ttl_why: Option<String>,
 }
 
 /// A purge that covers it.
@@ -257,11 +259,12 @@ fn freshened(text: &mut Text, fresh: &Freshness) {
         let words = format!("what was stored before {since} is revalidated first{by}");
         row(text, "soft", &words);
     }
-    let ttl = match fresh.cache_ttl_ms {
-        None => "as long as its origin says".to_owned(),
-        Some(ms) => lasting(ms),
+    let ttl = match (&fresh.cache_ttl_why, fresh.cache_ttl_ms) {
+        (Some(why), _) => why.clone(),
+        (None, None) => "caches may keep it as long as its origin says".to_owned(),
+        (None, Some(ms)) => format!("caches may keep it for {}", lasting(ms)),
     };
-    row(text, "ttl", &format!("caches may keep it {ttl}"));
+    row(text, "ttl", &ttl);
 }
 
 impl Purge {

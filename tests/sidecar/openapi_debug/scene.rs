@@ -42,7 +42,7 @@ spec:
     - {{name: regional, select: {{tier: regional}}}}
     - {{name: origin, select: {{tier: origin}}}}
   rules:
-    - {{name: films, owner: tests, intent: large objects, rollback: none, expires: 2099-01-31, match: {{hosts: [films.example.com]}}, when: client.asn > 1, pools: [edge], class: video, max_detour: 80ms, freshness: {{namespace: films, cache_ttl: 1h}}}}
+    - {{name: films, owner: tests, intent: large objects, rollback: none, expires: 2099-01-31, match: {{hosts: [films.example.com]}}, when: client.asn > 1, pools: [edge], class: video, max_detour: 80ms, freshness: {{namespace: films, adaptive_ttl: {{min: 5m}}}}}}
     - {{name: fenced, owner: tests, rollback: none, match: {{hosts: [eu.example.com]}}, pools: [edge], require: {{disk: ssd}}, geofence: [DE]}}
     - {{name: once, owner: tests, rollback: none, match: {{hosts: [once.example.com]}}, pools: [edge]}}
     - {{name: all, owner: tests, rollback: none, pools: [edge, regional, origin], ttl: 30s{other}}}

@@ -11,7 +11,7 @@ use crate::health::breaker::State;
 use crate::health::isolation::ANSWER_MS;
 use crate::model::NodeIndex;
 use crate::signal::agreed::AgreedCounts;
-use crate::signal::observation::{CacheResult, Finding, Outcome, Reporter};
+use crate::signal::observation::{Finding, Outcome, Reporter};
 use crate::time::Moment;
 
 /// Failures whose decision nobody knows may all be one object's: of a node they count once in this time, in ms. A node that
@@ -84,7 +84,7 @@ impl Control {
                     Blamed::Object => Bearing::Excused,
                 }
             }
-            (Finding::Late, None) if outcome.cache == CacheResult::Miss => Bearing::Excused,
+            (Finding::Late, None) if outcome.cache.is_fetch() => Bearing::Excused,
             (Finding::Failed | Finding::Late, None) => self.unknown_failure(now, outcome.node),
         }
     }
@@ -147,7 +147,7 @@ impl Control {
                 let success = match bearing {
                     // Slow answers do not show that a node has recovered, unless they are slow for want of the object.
                     Bearing::Good => {
-                        let fetched = outcome.cache == CacheResult::Miss;
+                        let fetched = outcome.cache.is_fetch();
                         Some(fetched || !notes.is_slow(outcome.first_byte_us, operation))
                     }
                     Bearing::Bad | Bearing::Repeated => Some(false),

@@ -101,6 +101,7 @@ impl Control {
             self.retrying.step(now, budget);
             self.follow_conditions(now, next);
             self.compare_reporters(now);
+            self.follow_changes();
             let terms_changed = self.follow_terms(now, next);
             let mut ways_changed = self.follow_network(now, snapshot);
             ways_changed |= self.follow_trials((now, slow_passed_ms), next);

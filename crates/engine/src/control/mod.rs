@@ -14,6 +14,7 @@ mod bearing;
 mod blame;
 mod breakers;
 mod carry;
+mod changes;
 pub mod cohorts;
 pub mod condition;
 pub mod credit;
@@ -62,6 +63,7 @@ use super::topology::Topology;
 use admission::{AdmissionNotes, Judgement};
 use allowance::Allowance;
 use ballast::BallastNotes;
+use changes::ChangeNotes;
 use cohorts::Cohorts;
 use event::Event;
 use facts::Facts;
@@ -107,6 +109,8 @@ pub struct Control {
     cohorts: Option<Cohorts>,
     heard: Heard,
     network: NetworkNotes,
+    /// How often what caches hold changes, by class.
+    changes: Vec<ChangeNotes>,
     trying: TryingNotes,
     ballast: BallastNotes,
     blame: Blame,
@@ -193,6 +197,7 @@ impl Control {
             cohorts: None,
             heard: Heard::default(),
             network: NetworkNotes::default(),
+            changes: Vec::new(),
             trying: TryingNotes::default(),
             ballast: BallastNotes::default(),
             blame: Blame::default(),
@@ -249,8 +254,12 @@ impl Control {
         if !mapping.is_same_fleet() {
             self.blame.clear();
         }
+        let changes = std::mem::take(&mut self.changes);
+        self.changes = mapping.by_class(changes, |_| ChangeNotes::default());
         self.network.adopt(next, |site| mapping.site(site));
         self.adopt_sites(next);
+        self.adopt_lifetimes(next);
+        self.signals.paces = self.paces();
         self.rescore(next.routing().score());
         self.is_unsettled = true;
         self.facts_mut().network = self.network.table();

@@ -14,7 +14,7 @@ use crate::policy::{Operation, Priority};
 use crate::signal::agreed::{AgreedCounts, AgreedTimes};
 use crate::signal::fade;
 use crate::signal::load::LoadWords;
-use crate::signal::observation::{CacheResult, LoadReport, Outcome, Reporter};
+use crate::signal::observation::{LoadReport, Outcome, Reporter};
 use crate::time::Moment;
 
 /// Half of the window of service times, in ms: short, so that a node that turns slow shows within seconds.
@@ -140,7 +140,7 @@ impl NodeNotes {
         (class, generation): (usize, Option<u64>),
         operation: &Operation,
     ) {
-        let fetched = outcome.cache == CacheResult::Miss;
+        let fetched = outcome.cache.is_fetch();
         let counts = !fetched && self.breaker.concerns(generation);
         if outcome.first_byte_us > 0 && counts {
             let when = (now, SERVICE_HALF_MS);

@@ -6,7 +6,7 @@
 
 use crate::signal::agreed::{JURY, middle};
 use crate::signal::latency::Window;
-use crate::signal::observation::{CacheResult, Outcome};
+use crate::signal::observation::Outcome;
 use crate::signal::voices::{Voices, Word};
 use crate::time::Moment;
 
@@ -67,7 +67,7 @@ impl Round {
         told.last = now;
         told.answers = told.answers.saturating_add(1);
         told.failures = told.failures.saturating_add(u32::from(!is_good));
-        let fetched = outcome.cache == CacheResult::Miss;
+        let fetched = outcome.cache.is_fetch();
         told.hits = told.hits.saturating_add(u32::from(is_good && !fetched));
         if is_good && outcome.first_byte_us > 0 {
             let times = if fetched {

@@ -25,6 +25,7 @@ impl Control {
         let isolated = self.admission.is_isolated();
         let retries_withheld = self.retrying.withheld();
         let turn = overload::turn(now, &nodes, retries_withheld);
+        let paces = self.paces();
         let known = &mut self.signals;
         let races = |nodes: &[NodeSignals]| -> Vec<_> {
             nodes
@@ -42,13 +43,14 @@ impl Control {
             || known.sites != facts.sites
             || known.readmission != readmission
             || known.isolated != isolated
+            || known.paces != paces
             || (known.turn, known.retries_withheld) != (turn, retries_withheld)
             || known.hot.keys() != facts.hot.keys();
         if !changed {
             return None;
         }
         known.weights_version += u64::from(reweighs);
-        known.nodes = nodes;
+        (known.nodes, known.paces) = (nodes, paces);
         (known.turn, known.retries_withheld) = (turn, retries_withheld);
         (known.readmission, known.isolated) = (readmission, isolated);
         known.hot = facts.hot.clone();

@@ -15,9 +15,7 @@ use crate::hash::NodeSeed;
 use crate::model::NodeIndex;
 use crate::number::to_u64;
 use crate::policy::{Affinity, Operation};
-use crate::signal::observation::{
-    CacheResult, Dispatch, LoadReport, Outcome, ProbeResult, Reporter, Standing,
-};
+use crate::signal::observation::{Dispatch, LoadReport, Outcome, ProbeResult, Reporter, Standing};
 use crate::time::Moment;
 
 /// Half of the window that a node's own histograms are merged into, in ms.
@@ -129,6 +127,9 @@ impl Control {
                 notes.attempted((now, generation), (outcome.reporter, counted), operation);
             }
         }
+        if is_good && recent.is_some() {
+            self.note_changes(now, class, outcome);
+        }
         self.judge(now, outcome, (bearing, generation), next);
         self.note_at_site(now, outcome, (bearing, class), next);
         let site = next.topology.site_of(outcome.node);
@@ -174,7 +175,7 @@ impl Control {
         if let Some(hit) = outcome.cache.is_hit() {
             notes.count_hit(when, class, (outcome.reporter, hit));
         }
-        if outcome.cache == CacheResult::Miss && outcome.first_byte_us > 0 {
+        if outcome.cache.is_fetch() && outcome.first_byte_us > 0 {
             let usual_us = usual.map_or(0.0, |usual| usual.median_us);
             let us = to_u64(f64::from(outcome.first_byte_us) - usual_us);
             let us = u32::try_from(us).unwrap_or(u32::MAX);

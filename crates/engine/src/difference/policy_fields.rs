@@ -165,6 +165,13 @@ pub(super) const TABLE: &[Field] = &[
     Field::new("spec.rules[].freshness.namespace", OPERATION),
     Field::set("spec.rules[].freshness.tags", OPERATION),
     Field::new("spec.rules[].freshness.cache_ttl", OPERATION),
+    Field::new("spec.rules[].freshness.adaptive_ttl", OPERATION),
+    Field::new("spec.rules[].freshness.adaptive_ttl.min", OPERATION),
+    Field::new("spec.rules[].freshness.adaptive_ttl.max", OPERATION),
+    Field::new(
+        "spec.rules[].freshness.adaptive_ttl.staleness_percent",
+        OPERATION,
+    ),
     Field::names("spec.rules[].require", NODES),
     Field::set("spec.rules[].geofence", NODES).spelt(Spelling::Upper),
     // They say what is to come out, and change nothing of it.

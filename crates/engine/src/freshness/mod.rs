@@ -10,6 +10,7 @@
 //! the same (`docs/freshness.md`). [`Versions`] is what requests look at; a [`Ledger`] is the one place that writes to it.
 
 pub mod ledger;
+pub mod lifetime;
 mod lines;
 pub mod object;
 mod paced;

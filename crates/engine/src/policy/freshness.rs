@@ -2,8 +2,11 @@
 
 use arrayvec::{ArrayString, ArrayVec};
 
-use super::document::{FreshnessDocument, RuleDocument, RuleFreshnessDocument};
+use super::document::{
+    AdaptiveTtlDocument, FreshnessDocument, RuleDocument, RuleFreshnessDocument,
+};
 use crate::document::{Checker, Code, DurationMs, Path};
+use crate::freshness::lifetime::Adaptive;
 use crate::freshness::object::{self, MAX_TAGS};
 use crate::freshness::selector::{MAX_TAG_BYTES, Selector, is_namespace};
 use crate::hash::KeyHash;
@@ -14,13 +17,25 @@ const MAX_TTL_MS: u64 = 90 * 24 * 3_600_000;
 /// The hashes of a request's tags.
 pub(crate) type Tags = ArrayVec<KeyHash, MAX_TAGS>;
 
+/// How long caches may keep an object.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Lifetime {
+    /// As long as its origin says.
+    #[default]
+    Origin,
+    /// So long, in ms.
+    Fixed(u32),
+    /// As it follows how often objects of its class change.
+    Adaptive(Adaptive),
+}
+
 /// What of freshness is the same for all requests of a plan.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Freshness {
     /// The namespace; empty for none.
     pub namespace: Box<str>,
-    /// How long caches may keep an object, in ms; `None` for what its origin says.
-    pub cache_ttl_ms: Option<u32>,
+    /// How long caches may keep an object.
+    pub lifetime: Lifetime,
     tags: Box<[TagRecipe]>,
 }
 
@@ -41,7 +56,15 @@ impl Freshness {
         let tags = document.tags.iter();
         Self {
             namespace: document.namespace.as_deref().unwrap_or_default().into(),
-            cache_ttl_ms: document.cache_ttl.map(whole_ms),
+            lifetime: match (document.cache_ttl, &document.adaptive_ttl) {
+                (Some(ttl), _) => Lifetime::Fixed(whole_ms(ttl)),
+                (None, Some(adaptive)) => Lifetime::Adaptive(Adaptive {
+                    min_ms: whole_ms(adaptive.min),
+                    max_ms: whole_ms(adaptive.max),
+                    staleness: adaptive.staleness_percent / 100.0,
+                }),
+                (None, None) => Lifetime::Origin,
+            },
             tags: tags.filter_map(|text| TagRecipe::new(text)).collect(),
         }
     }
@@ -113,6 +136,7 @@ pub(super) fn check_rule(checker: &mut Checker<'_>, path: &Path<'_>, document: &
         namespace,
         tags,
         cache_ttl,
+        adaptive_ttl,
     } = &document.freshness;
     if let Some(name) = namespace {
         let field = path.field("namespace");
@@ -124,6 +148,23 @@ pub(super) fn check_rule(checker: &mut Checker<'_>, path: &Path<'_>, document: &
     }
     if let Some(ttl) = cache_ttl {
         checker.duration_in(&path.field("cache_ttl"), *ttl, &(0..=MAX_TTL_MS));
+    }
+    if let Some(adaptive) = adaptive_ttl {
+        let field = path.field("adaptive_ttl");
+        if cache_ttl.is_some() {
+            let message = "`adaptive_ttl` is given beside `cache_ttl`".to_owned();
+            checker.error(Code::P006, &field, message, "one of the two");
+        }
+        let AdaptiveTtlDocument {
+            min,
+            max,
+            staleness_percent,
+        } = adaptive;
+        checker.duration_in(&field.field("min"), *min, &(1_000..=MAX_TTL_MS));
+        let from = min.as_ms().min(MAX_TTL_MS);
+        checker.duration_in(&field.field("max"), *max, &(from..=MAX_TTL_MS));
+        let percent = field.field("staleness_percent");
+        checker.in_range(Code::P006, &percent, *staleness_percent, &(0.01..=50.0));
     }
     let list = path.field("tags");
     checker.at_most(Code::P001, &list, tags.len(), MAX_TAGS);
@@ -144,7 +185,7 @@ mod tests {
         let document = RuleFreshnessDocument {
             namespace: Some("shop".to_owned()),
             tags: recipes.iter().map(|&it| it.to_owned()).collect(),
-            cache_ttl: None,
+            ..RuleFreshnessDocument::default()
         };
         Freshness::new(&document).tags(path).to_vec()
     }

@@ -44,7 +44,7 @@ pub use document::{
 pub use example::{Example, List, Request, Then};
 pub use expectation::{Area, Claim, Expectation, MAX_EXPECTATIONS, MAX_RULE_EXPECTATIONS, Whose};
 pub use expiry::expired;
-pub use freshness::Freshness;
+pub use freshness::{Freshness, Lifetime};
 pub use gates::Gates;
 pub use key::KeyRecipe;
 pub use limits::{MAX_CLASSES, MAX_POOLS, MAX_RULES};

@@ -21,6 +21,7 @@ use hot::HotTable;
 use network::NetworkTable;
 use trial::Trials;
 
+use super::freshness::lifetime::Pace;
 use super::model::{NodeIndex, SiteIndex};
 use super::number::{from_u64, narrow};
 use super::policy::{ClassNumber, Numbers, SetNumber};
@@ -47,6 +48,8 @@ pub struct Signals {
     pub hot: HotTable,
     /// Sites that are tried with a slice of keys.
     pub trials: Trials,
+    /// How often what is asked for changes, by [`ClassNumber`]; classes past the end are as by default.
+    pub paces: Vec<Pace>,
     /// Of all requests, so many 256ths may be tried once only.
     pub retries_withheld: u8,
     /// Which turn it is, of those in which the same requests are shed, or may be tried once only; 0 while none are.
@@ -306,6 +309,11 @@ impl Signals {
     /// The terms of a site for a class, of a fleet with `sites` sites; `None` while nothing is known.
     pub fn standing(&self, class: ClassNumber, site: SiteIndex, sites: usize) -> Option<&Standing> {
         self.standing.get(class.get() * sites + site.get())
+    }
+
+    /// How often what is asked for of a class changes.
+    pub fn pace(&self, class: ClassNumber) -> Pace {
+        self.paces.get(class.get()).copied().unwrap_or_default()
     }
 
     /// How far a set's nodes are readmitted.

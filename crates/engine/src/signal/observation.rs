@@ -184,6 +184,8 @@ pub enum CacheResult {
     Revalidated,
     /// Not meant for the cache.
     Bypass,
+    /// Fetched, because what the cache had is not current any more.
+    Changed,
 }
 
 impl CacheResult {
@@ -191,9 +193,14 @@ impl CacheResult {
     pub fn is_hit(self) -> Option<bool> {
         match self {
             Self::Hit | Self::Stale | Self::Revalidated => Some(true),
-            Self::Miss => Some(false),
+            Self::Miss | Self::Changed => Some(false),
             Self::Unknown | Self::Bypass => None,
         }
+    }
+
+    /// Whether the cache had to fetch the object.
+    pub fn is_fetch(self) -> bool {
+        matches!(self, Self::Miss | Self::Changed)
     }
 }
 
@@ -272,7 +279,7 @@ impl Outcome {
 
     /// Whether the node had to fetch the object and that took long: see [`SLOW_FETCH_US`].
     pub fn is_slow_fetch(&self) -> bool {
-        self.cache == CacheResult::Miss && self.first_byte_us >= SLOW_FETCH_US
+        self.cache.is_fetch() && self.first_byte_us >= SLOW_FETCH_US
     }
 }
 

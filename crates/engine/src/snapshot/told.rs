@@ -26,7 +26,9 @@ impl Snapshot {
             signals.standing.get(from..from + sites)
         });
         let standing: Option<Vec<&[Standing]>> = rows.collect();
+        let paces = numbered.classes().iter();
         Cow::Owned(Signals {
+            paces: paces.map(|class| signals.pace(*class)).collect(),
             readmission: readmission.collect(),
             hot,
             // None of it is there before anything was observed.

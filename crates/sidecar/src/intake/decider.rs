@@ -422,6 +422,8 @@ pub struct SeenObject {
     pub class: String,
     /// How long caches may keep it, in ms; `None` for what its origin says.
     pub cache_ttl_ms: Option<u32>,
+    /// Why, where that follows how often it changes.
+    pub cache_ttl_why: Option<String>,
 }
 
 /// Looks at the object that a request asks for, as one of `namespace` or of what its rule says; nothing is counted or kept.
@@ -445,6 +447,7 @@ pub fn see_object(
         namespace: namespace.to_owned(),
         class: decision.class().to_owned(),
         cache_ttl_ms: decision.cache_ttl_ms(),
+        cache_ttl_why: decision.lifetime().map(|it| it.to_string()),
     })
 }
 
@@ -471,6 +474,10 @@ pub fn explain(
         let sentences = state.freshness.records(|it| it.sentences(fresh, &covering));
         explanation.summary.extend(sentences);
     }
+    let lifetime = decision.lifetime();
+    explanation
+        .summary
+        .extend(lifetime.map(|it| it.to_string()));
     Ok(ExplainResponse {
         decision: Some(answer::message(&decision, &envelope)),
         explanation: Some(explanation),

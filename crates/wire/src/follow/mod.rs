@@ -144,6 +144,8 @@ pub fn read_state(message: &proto::FollowedState) -> Result<SidecarState, StateF
             hot: hot(message)?,
             trials: paths::trials(message)?,
             numbers: Arc::default(),
+            // A copy says nothing of how long caches may keep anything.
+            paces: Vec::new(),
             turn: message.turn,
             retries_withheld: u8::try_from(message.retries_withheld).map_err(|_| {
                 let told = message.retries_withheld;

@@ -1938,6 +1938,8 @@ pub enum CacheStatus {
     Revalidated = 4,
     /// Not meant for the cache.
     Bypass = 5,
+    /// Fetched, because what the cache had was not current any more.
+    Changed = 6,
 }
 impl CacheStatus {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1952,6 +1954,7 @@ impl CacheStatus {
             Self::Stale => "CACHE_STATUS_STALE",
             Self::Revalidated => "CACHE_STATUS_REVALIDATED",
             Self::Bypass => "CACHE_STATUS_BYPASS",
+            Self::Changed => "CACHE_STATUS_CHANGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1963,6 +1966,7 @@ impl CacheStatus {
             "CACHE_STATUS_STALE" => Some(Self::Stale),
             "CACHE_STATUS_REVALIDATED" => Some(Self::Revalidated),
             "CACHE_STATUS_BYPASS" => Some(Self::Bypass),
+            "CACHE_STATUS_CHANGED" => Some(Self::Changed),
             _ => None,
         }
     }

@@ -164,7 +164,7 @@ impl Blame {
             record.answered = told;
             record.answered_at = Some(case.now);
         }
-        if case.cache == CacheResult::Miss && !case.is_slow {
+        if case.cache.is_fetch() && !case.is_slow {
             self.records.fetched(case.node, case.now);
         }
         if case.is_slow {

@@ -20,7 +20,7 @@
 use super::{Case, Records, TakenBack, WINDOW_MS};
 use crate::hash::KeyHash;
 use crate::model::NodeIndex;
-use crate::signal::observation::{CacheResult, DecisionNumber, Reporter};
+use crate::signal::observation::{DecisionNumber, Reporter};
 use crate::time::Moment;
 
 /// Nodes remembered for a key. Two tell object and node apart; a hot key goes to more, and those stalest make room.
@@ -137,7 +137,7 @@ impl Suspect {
         self.bad = self.bad.saturating_add(1);
         (self.status, self.last_kind) = (case.status, kind);
         // The headers of a fetch came, the rest did not: a slow object, not a silent node.
-        if kind == Kind::Slow || (kind == Kind::Late && case.cache == CacheResult::Miss) {
+        if kind == Kind::Slow || (kind == Kind::Late && case.cache.is_fetch()) {
             self.slow_at = Some(case.now);
         }
         let fresh = Place {
@@ -149,7 +149,7 @@ impl Suspect {
             last: order,
             at: case.now,
             kind,
-            fetched: case.cache == CacheResult::Miss,
+            fetched: case.cache.is_fetch(),
             counted: 0,
             counted_at: None,
             counted_last: 0,
@@ -180,7 +180,7 @@ impl Suspect {
         } else {
             self.by_fetch = served;
         }
-        if case.cache == CacheResult::Miss && !case.is_slow {
+        if case.cache.is_fetch() && !case.is_slow {
             self.slow_at = None;
         }
         if let Some(place) = self.place_mut(case.node) {

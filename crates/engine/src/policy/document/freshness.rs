@@ -46,4 +46,31 @@ pub struct RuleFreshnessDocument {
     /// How long caches may keep it, 0ms to 90d; default: what its origin says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_ttl: Option<DurationMs>,
+    /// The same, as it follows how often what is asked for of its content class changes; instead of `cache_ttl`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_ttl: Option<AdaptiveTtlDocument>,
+}
+
+/// How long caches may keep something that changes: between two bounds, by how much of what they answer may be old.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct AdaptiveTtlDocument {
+    /// At least, and until caches have told of what they asked about again, 1s to 90d; default 1m.
+    pub min: DurationMs,
+    /// At most, from `min` to 90d; default 24h. It comes to this where every change is purged.
+    pub max: DurationMs,
+    /// How much of what caches answer may be older than it should be, 0.01 to 50 percent; default 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.01, max = 50)))]
+    pub staleness_percent: f64,
+}
+
+impl Default for AdaptiveTtlDocument {
+    fn default() -> Self {
+        Self {
+            min: DurationMs::from_ms(60_000),
+            max: DurationMs::from_ms(24 * 3_600_000),
+            staleness_percent: 1.0,
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub use expect::{
     ExpectDocument, ExpectedMsDocument, RefusedDocument, ShareDocument, WhereDocument,
     WhoseDocument,
 };
-pub use freshness::{FreshnessDocument, RuleFreshnessDocument};
+pub use freshness::{AdaptiveTtlDocument, FreshnessDocument, RuleFreshnessDocument};
 pub use gates::GatesDocument;
 pub use limit::{LimitDocument, LimitPer, RetriesDocument};
 pub use operation::{

@@ -54,6 +54,8 @@ struct Freshness {
     soft_purge: Option<Purge>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_ttl_ms: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_ttl_why: Option<String>,
 }
 
 /// A purge that covers it.
@@ -101,6 +103,7 @@ impl Freshness {
             not_older_than_unix_ms: fresh.not_older_than_s * 1_000,
             soft_purge: purge(records.softened(fresh, covering)),
             cache_ttl_ms: seen.cache_ttl_ms,
+            cache_ttl_why: seen.cache_ttl_why,
             namespace: seen.namespace,
             class: seen.class,
         }
