@@ -13,6 +13,7 @@
 mod alone;
 mod console;
 mod following;
+mod kept;
 mod outages;
 mod outcomes;
 #[path = "../support/ports.rs"]

@@ -12,7 +12,7 @@ pub(super) fn bump(counter: &AtomicU64, by: u64) {
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What a client counted since it was made. Every request that is not invalid is one of `cached`, `answered`,
-        /// `local` and `nothing`, unless the sidecar finds fault with it.
+        /// `local` and `nothing`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)*
@@ -57,6 +57,12 @@ counters! {
     copies,
     /// Copies that could not be used, so that the one before stayed: the sidecar is of another version.
     bad_copies,
+    /// Times the last good copy was written to disk.
+    copies_kept,
+    /// Whether a copy from disk was used when the client began: 1, or 0.
+    copies_restored,
+    /// Networks of clients that the sidecar was asked about in the background.
+    places_asked,
     /// Outcomes that the sidecar took.
     outcomes_taken,
     /// Outcomes that the sidecar refused.

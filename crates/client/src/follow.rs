@@ -1,15 +1,19 @@
 //! Keeps the copy of the sidecar's snapshot as fresh as the sidecar tells of it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::Shared;
 use super::assembly::{Assembly, CopyFault, NewTexts};
 use super::counters::bump;
+use super::last_good;
 use tradewind_engine::document::MAX_DOCUMENT_BYTES;
 use tradewind_engine::edition::Which;
+use tradewind_wire::clock;
 use tradewind_wire::follow::MAX_STATE_BYTES;
 use tradewind_wire::proto::decision_service_client::DecisionServiceClient;
 use tradewind_wire::proto::followed::Part;
@@ -21,6 +25,35 @@ const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration:
 
 /// From a policy that this client cannot read to the next look: whole texts are told each time.
 const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
+/// How often a stream on which nothing comes is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the last good copy goes to disk at most.
+const KEPT_EVERY: Duration = Duration::from_mins(1);
+
+/// When the sidecar was heard last.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// What the time is counted from: when it was heard first.
+    first: OnceLock<Instant>,
+    last_ms: AtomicU64,
+}
+
+impl Heard {
+    fn now(&self, now: Instant) {
+        let first = self.first.get_or_init(|| now);
+        let ms = now.saturating_duration_since(*first).as_millis();
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        self.last_ms.store(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn ago(&self, now: Instant) -> Option<Duration> {
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        let since_first = now.saturating_duration_since(*self.first.get()?);
+        Some(since_first.saturating_sub(last))
+    }
+}
 
 /// Why a stream was given up.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +75,25 @@ enum Ended {
 /// Follows for as long as the client lives.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut assembly = Assembly::default();
+    let mut keeper = Keeper::default();
+    let mut is_turned_away = false;
+    if let Some(folder) = &shared.options.last_good {
+        begin_with_kept(&shared, &mut assembly, folder).await;
+    }
     let (shortest, longest) = AGAIN_AFTER;
     let mut wait = shortest;
     loop {
         let taken = shared.counts.read().copies;
         let mut least = Duration::ZERO;
-        match follow(&shared, &mut assembly).await {
+        match follow(&shared, &mut assembly, &mut keeper).await {
+            Err(Ended::Stream(status)) if status.code() == Code::ResourceExhausted => {
+                if !std::mem::replace(&mut is_turned_away, true) {
+                    tracing::warn!(
+                        status = status.message(),
+                        "the sidecar has no place for this follower"
+                    );
+                }
+            }
             Ok(()) | Err(Ended::Stream(_) | Ended::Runtime) => {}
             Err(fault @ Ended::Fault(CopyFault::Expressions)) => {
                 bump(&shared.counts.bad_copies, 1);
@@ -63,6 +109,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
         wait = if shared.counts.read().copies > taken {
+            is_turned_away = false;
             shortest
         } else {
             longest.min(wait * 2)
@@ -71,13 +118,53 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// Begins with the copy that is on disk, if that may be used.
+async fn begin_with_kept(shared: &Shared, assembly: &mut Assembly, folder: &Path) {
+    let at = folder.to_owned();
+    let read = tokio::task::spawn_blocking(move || last_good::read(&at)).await;
+    let kept = match read {
+        Ok(Ok(Some(kept))) => kept,
+        Ok(Ok(None)) | Err(_) => return,
+        Ok(Err(fault)) => {
+            tracing::warn!(folder = %folder.display(), %fault, "the last good copy is not used");
+            return;
+        }
+    };
+    let texts = NewTexts {
+        policy: Some(kept.policy),
+        topology: Some(kept.topology),
+    };
+    match take(shared, assembly, texts, &Arc::new(kept.state)).await {
+        Ok(()) => {
+            bump(&shared.counts.copies_restored, 1);
+            tracing::info!(folder = %folder.display(), age_s = kept.age.as_secs(), "begins with the last good copy");
+        }
+        Err(fault) => {
+            tracing::warn!(folder = %folder.display(), %fault, "the last good copy is not used");
+            *assembly = Assembly::default();
+        }
+    }
+}
+
 /// Takes copies until the stream ends.
-async fn follow(shared: &Shared, assembly: &mut Assembly) -> Result<(), Ended> {
+async fn follow(
+    shared: &Shared,
+    assembly: &mut Assembly,
+    keeper: &mut Keeper,
+) -> Result<(), Ended> {
     let mut client = DecisionServiceClient::new(shared.lines.side.clone())
         .max_decoding_message_size(MAX_STATE_BYTES);
     let mut parts = client.follow(assembly.holds()).await?.into_inner();
     let mut pieces = Pieces::default();
-    while let Some(Followed { part }) = parts.message().await? {
+    loop {
+        let part = match tokio::time::timeout(LOOK_EVERY, parts.message()).await {
+            Ok(Ok(Some(Followed { part }))) => part,
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(status)) => return Err(status.into()),
+            // Nothing has changed, and the stream lives.
+            Err(_elapsed) => None,
+        };
+        shared.heard.now(clock::now());
         match part {
             Some(Part::Policy(piece)) => pieces.policy.add(&piece)?,
             Some(Part::Topology(piece)) => pieces.topology.add(&piece)?,
@@ -88,22 +175,37 @@ async fn follow(shared: &Shared, assembly: &mut Assembly) -> Result<(), Ended> {
             }
             Some(Part::State(state)) => {
                 let texts = std::mem::take(&mut pieces).texts()?;
-                take(shared, assembly, (texts, *state)).await?;
+                let state = Arc::new(*state);
+                take(shared, assembly, texts, &state).await?;
+                bump(&shared.counts.copies, 1);
+                keeper.state = Some(state);
+                keeper.has_begun = true;
             }
             // Of a later version: nothing this one needs.
             None => {}
         }
+        if let Some(folder) = &shared.options.last_good {
+            keeper.keep(shared, assembly, folder).await;
+        }
+        let numbers = shared.numbers.load();
+        // Each stream is given others.
+        if numbers
+            .as_ref()
+            .is_some_and(|numbers| numbers.is_running_out())
+        {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Makes the next copy aside, because compiling a large fleet takes longer than other tasks of the runtime should wait.
 async fn take(
     shared: &Shared,
     assembly: &mut Assembly,
-    (texts, state): (NewTexts, FollowedState),
+    texts: NewTexts,
+    state: &Arc<FollowedState>,
 ) -> Result<(), Ended> {
-    let mut own = std::mem::take(assembly);
+    let (mut own, state) = (std::mem::take(assembly), Arc::clone(state));
     let made = tokio::task::spawn_blocking(move || {
         let made = own.next(texts, &state);
         (own, made)
@@ -111,8 +213,53 @@ async fn take(
     let (own, made) = made.await.map_err(|_| Ended::Runtime)?;
     *assembly = own;
     shared.copied.store(Some(made?));
-    bump(&shared.counts.copies, 1);
     Ok(())
+}
+
+/// Keeps the last good copy on disk.
+#[derive(Debug, Default)]
+struct Keeper {
+    /// The state that is not on disk yet, if there is one.
+    state: Option<Arc<FollowedState>>,
+    /// Whether there was one: what lay there before may be of long ago.
+    has_begun: bool,
+    /// When it was last tried.
+    tried: Option<Instant>,
+    is_failing: bool,
+}
+
+impl Keeper {
+    /// Writes the last copy, or says that it still holds; once a minute.
+    async fn keep(&mut self, shared: &Shared, assembly: &Assembly, folder: &Path) {
+        let now = clock::now();
+        let is_early = |tried: Instant| now.saturating_duration_since(tried) < KEPT_EVERY;
+        if self.tried.is_some_and(is_early) {
+            return;
+        }
+        let Some(texts) = assembly.texts().filter(|_| self.has_begun) else {
+            return;
+        };
+        self.tried = Some(now);
+        let (at, state) = (folder.to_owned(), self.state.clone());
+        let kept = tokio::task::spawn_blocking(move || match &state {
+            Some(state) => last_good::write(&at, &texts, state),
+            None => last_good::renew(&at),
+        });
+        match kept.await {
+            Ok(Ok(())) => {
+                bump(&shared.counts.copies_kept, 1);
+                self.state = None;
+                self.is_failing = false;
+            }
+            Ok(Err(error)) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::warn!(folder = %folder.display(), %error, "the last good copy cannot be kept");
+                }
+            }
+            // The runtime ends.
+            Err(_) => {}
+        }
+    }
 }
 
 /// Texts whose pieces are still coming.

@@ -51,15 +51,19 @@ pub mod answer;
 mod assembly;
 mod breaker;
 mod cache;
+pub mod copy;
 pub mod counters;
 mod follow;
+mod last_good;
 mod lines;
 pub mod options;
 mod places;
+mod placing;
 mod report;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
@@ -69,20 +73,28 @@ use answer::{Answer, Decided, Source};
 use assembly::Copied;
 use breaker::AskBreaker;
 use cache::{Cache, Key};
+use copy::{LastCopy, Ruling};
 use counters::{Counters, Counts, bump};
+use follow::Heard;
 use lines::{Lines, Reply};
 use options::{ConnectError, Options};
 use places::Places;
 use report::Ring;
+use tradewind_engine::freshness::Fresh;
+use tradewind_engine::geo::place::Place;
 use tradewind_engine::request::Reading;
+use tradewind_wire::answer::{self as wire_answer, Envelope};
 use tradewind_wire::clock;
-use tradewind_wire::receipt::{CopyNumbers, DecisionId};
-use tradewind_wire::{QueryBuffer, QueryRoom, proto, told_place};
+use tradewind_wire::receipt::CopyNumbers;
+use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto, told_place};
 
 /// A request to decide, field by field as `proto/tradewind/v1/decision.proto` describes it.
 ///
 /// `dry_run` is heeded by the sidecar; `want_place` is the client's own affair.
 pub type Request = proto::DecideRequest;
+
+/// A request whose texts are borrowed: see [`Client::decide_with`].
+pub use tradewind_wire::question::Question;
 
 /// What is known of the client of a request.
 pub type Asker = proto::Client;
@@ -101,6 +113,24 @@ pub type CacheStatus = proto::CacheStatus;
 #[error("{faults}")]
 pub struct InvalidRequest {
     faults: String,
+    client_status: Option<u16>,
+}
+
+impl InvalidRequest {
+    /// The HTTP status to answer the client with, where it is the client who did wrong, and not whoever asks for it: so nobody
+    /// gets past a rule by sending what cannot be read. `None` too of what the sidecar found.
+    pub fn client_status(&self) -> Option<u16> {
+        self.client_status
+    }
+}
+
+impl From<WireError> for InvalidRequest {
+    fn from(error: WireError) -> Self {
+        Self {
+            faults: error.to_string(),
+            client_status: error.client_status().map(|status| status.as_u16()),
+        }
+    }
 }
 
 /// What the client's own decisions are made from.
@@ -129,20 +159,24 @@ struct Shared {
     lines: Lines,
     breaker: AskBreaker,
     cache: Mutex<Cache>,
-    places: Mutex<Places>,
+    places: Places,
+    /// Clients whose networks are to be asked about in the background.
+    wanted: placing::Wanted,
     /// The last copy of the sidecar's snapshot; `None` until the first.
     copied: ArcSwapOption<Copied>,
     /// How decisions made from it are named, so that the sidecar believes what is told of them.
     numbers: ArcSwapOption<CopyNumbers>,
     outcomes: Ring,
     counts: Counts,
+    /// When the sidecar was heard last over the stream of copies.
+    heard: Heard,
 }
 
 /// The tasks of a client, which end with it.
 #[derive(Debug)]
 struct Tasks {
     shared: Arc<Shared>,
-    running: [AbortHandle; 3],
+    running: [AbortHandle; 4],
 }
 
 impl Drop for Tasks {
@@ -163,17 +197,20 @@ impl Client {
             lines,
             breaker: AskBreaker::new(options.failures),
             cache: Mutex::new(Cache::new(options.cached_answers)),
-            places: Mutex::new(Places::new(options.known_networks)),
+            places: Places::new(options.known_networks),
+            wanted: placing::Wanted::default(),
             copied: ArcSwapOption::empty(),
             numbers: ArcSwapOption::empty(),
             outcomes: Ring::new(options.outcomes),
             counts: Counts::default(),
+            heard: Heard::default(),
             options,
         });
         let running = [
             runtime.spawn(follow::run(Arc::clone(&shared))),
             runtime.spawn(report::run(Arc::clone(&shared))),
             runtime.spawn(breaker::run(Arc::clone(&shared))),
+            runtime.spawn(placing::run(Arc::clone(&shared))),
         ];
         let running = running.map(|task| task.abort_handle());
         Ok(Self {
@@ -186,11 +223,11 @@ impl Client {
     pub async fn decide(&self, request: &Request) -> Result<Answer, InvalidRequest> {
         let shared = &*self.tasks.shared;
         let asker = read_asker(request)?;
-        bump(&shared.counts.asked, 1);
         let mut key = None;
         if shared.options.cached_answers > 0 {
             let known = Key::of(request);
             if let Some(decided) = shared.cache().get(&known, clock::now()) {
+                bump(&shared.counts.asked, 1);
                 bump(&shared.counts.cached, 1);
                 return Ok(Answer::new(Source::Cached, decided));
             }
@@ -199,26 +236,53 @@ impl Client {
         if shared.breaker.is_closed() {
             match shared.ask(request, asker).await {
                 Reply::Answered(response) => {
+                    bump(&shared.counts.asked, 1);
                     let decided = Arc::new(Decided::read(*response));
                     if let Some(key) = key {
                         shared.cache().put(&key, &decided, clock::now());
                     }
                     return Ok(Answer::new(Source::Sidecar, decided));
                 }
-                Reply::Refused(faults) => return Err(InvalidRequest { faults }),
+                Reply::Refused(faults) => {
+                    return Err(InvalidRequest {
+                        faults,
+                        client_status: None,
+                    });
+                }
                 Reply::Failed => {}
             }
         }
-        shared.decide_alone(request, asker)
+        shared.decide_alone(request)
     }
 
     /// Decides a request without asking, as [`Client::decide`] would were the sidecar dead now: to see what that would
     /// change. Only a request that is itself wrong is an error.
     pub fn decide_alone(&self, request: &Request) -> Result<Answer, InvalidRequest> {
+        self.tasks.shared.decide_alone(request)
+    }
+
+    /// The same for a request that is borrowed, and the decision is given to `then` before any string is made of it: for proxies
+    /// that decide alone as a rule. `None` before the sidecar was ever reached; that counts as [`Source::Nothing`].
+    pub fn decide_with<T>(
+        &self,
+        question: &Question<'_>,
+        then: impl FnOnce(&Ruling<'_>) -> T,
+    ) -> Result<Option<T>, InvalidRequest> {
+        let decided = self.on_copy(|copy| copy.decide(question, then));
+        if decided.is_none() {
+            let counts = &self.tasks.shared.counts;
+            bump(&counts.asked, 1);
+            bump(&counts.nothing, 1);
+        }
+        decided.transpose()
+    }
+
+    /// Shows the last copy to `look`, which may decide on it; `None` before the first. It is in use for so long: look quickly.
+    pub fn on_copy<T>(&self, look: impl FnOnce(LastCopy<'_>) -> T) -> Option<T> {
         let shared = &*self.tasks.shared;
-        let asker = read_asker(request)?;
-        bump(&shared.counts.asked, 1);
-        shared.decide_alone(request, asker)
+        let copied = shared.copied.load();
+        let copied = copied.as_deref()?;
+        Some(look(LastCopy { shared, copied }))
     }
 
     /// Tells how an attempt at a node went. Never waits and wakes nobody: outcomes are sent in batches ten times a second,
@@ -241,6 +305,12 @@ impl Client {
         copied.as_ref().map(|copied| copied.following())
     }
 
+    /// How long ago the sidecar last said, or let it be seen by its stream, that the copy is what it decides from; `None` before
+    /// it was ever reached.
+    pub fn heard_ago(&self) -> Option<Duration> {
+        self.tasks.shared.heard.ago(clock::now())
+    }
+
     /// Whether requests go to the sidecar now, rather than being decided here because it failed too often.
     pub fn is_asking(&self) -> bool {
         self.tasks.shared.breaker.is_closed()
@@ -260,7 +330,7 @@ impl Shared {
                     bump(&self.counts.answered, 1);
                     if let Some(asker) = asker {
                         let place = response.place.as_ref().map(told_place);
-                        self.places().learn(asker, place);
+                        self.places.learn(asker, place, clock::now());
                     }
                 }
                 reply
@@ -276,40 +346,53 @@ impl Shared {
         }
     }
 
-    /// Decides from the last copy.
-    fn decide_alone(
-        &self,
-        request: &Request,
-        asker: Option<IpAddr>,
-    ) -> Result<Answer, InvalidRequest> {
+    /// Decides from the last copy, and writes the decision out.
+    fn decide_alone(&self, request: &Request) -> Result<Answer, InvalidRequest> {
         let copied = self.copied.load();
-        let Some(copied) = copied.as_ref() else {
+        let Some(copied) = copied.as_deref() else {
+            read_asker(request)?;
+            bump(&self.counts.asked, 1);
             bump(&self.counts.nothing, 1);
             let decided = Arc::new(Decided::nothing(request.object_version_floor));
             return Ok(Answer::new(Source::Nothing, decided));
         };
-        let told = asker.and_then(|asker| self.places().find(asker));
-        let id = self
-            .numbers
-            .load()
-            .as_ref()
-            .and_then(|numbers| numbers.next());
-        let id = id.as_ref().map_or("", DecisionId::as_str);
-        let response = copied.decide(request, (told, id));
-        let response = response.map_err(|error| InvalidRequest {
-            faults: error.to_string(),
+        let copy = LastCopy {
+            shared: self,
+            copied,
+        };
+        let response = copy.decide(&Question::of(request), |ruling| {
+            wire_answer::message(
+                &ruling.decision,
+                &Envelope {
+                    request_id: &request.request_id,
+                    decision_id: ruling.decision_id,
+                    revision: copied.revision(),
+                    policy_digest: copied.policy_digest(),
+                    freshness_floor: request.object_version_floor,
+                    fresh: Fresh::default(),
+                    known_place: None,
+                },
+            )
         })?;
-        bump(&self.counts.local, 1);
-        let decided = Arc::new(Decided::read(response));
-        Ok(Answer::new(Source::Local, decided))
+        Ok(Answer::new(
+            Source::Local,
+            Arc::new(Decided::read(response)),
+        ))
+    }
+
+    /// What the sidecar said of a client's place.
+    fn place_of(&self, client: IpAddr) -> Option<Place> {
+        match self.options.places {
+            options::Places::Asked => self.places.find(client),
+            options::Places::InBackground => {
+                let want = |client| self.wanted.put(client);
+                self.places.find_or(client, clock::now(), want)
+            }
+        }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -317,8 +400,5 @@ impl Shared {
 fn read_asker(request: &Request) -> Result<Option<IpAddr>, InvalidRequest> {
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
     let read = buffer.read(request, &mut room, &Reading::default());
-    let query = read.map_err(|error| InvalidRequest {
-        faults: error.to_string(),
-    })?;
-    Ok(query.client.ip)
+    Ok(read?.client.ip)
 }

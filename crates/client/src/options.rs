@@ -1,5 +1,6 @@
 //! What a client can be told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a client asks, and how much it keeps. All bounds are of one client, whatever number of clones it has.
@@ -21,8 +22,25 @@ pub struct Options {
     /// Most networks of clients (IPv4 /24, IPv6 /48) whose places are remembered; at least 1. Default: 65,536, which
     /// takes 10 MB.
     pub known_networks: usize,
+    /// How it is learned where clients are. Default: [`Places::Asked`].
+    pub places: Places,
+    /// The folder in which the last good copy of what the sidecar decides from is kept, for a process that starts while no
+    /// sidecar is there; `None` for nowhere, which is the default. It has to be there, and who may write it decides where requests
+    /// go. One process writes it at a time.
+    pub last_good: Option<PathBuf>,
     /// Most outcomes that wait to be sent; further ones are dropped and counted. At least 1. Default: 8192.
     pub outcomes: usize,
+}
+
+/// How a client learns where its own clients are. It has no geo files, so the sidecar has to be asked about each network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Places {
+    /// By the answers to what is asked anyway.
+    #[default]
+    Asked,
+    /// By questions of its own, a hundred a second at most: for who decides alone as a rule. The first requests of a network are
+    /// decided as of one that nobody can place. A network is asked about again after an hour.
+    InBackground,
 }
 
 impl Default for Options {
@@ -34,6 +52,8 @@ impl Default for Options {
             failures: 3,
             cached_answers: 8_192,
             known_networks: 65_536,
+            places: Places::Asked,
+            last_good: None,
             outcomes: 8_192,
         }
     }

@@ -143,6 +143,12 @@ impl CopyNumbers {
         let made = self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         (made < 1 << COPY_COUNT_BITS).then(|| self.key.id(self.first | made))
     }
+
+    /// Whether it is time to ask for others: three quarters are used up.
+    pub fn is_running_out(&self) -> bool {
+        let made = self.made.load(std::sync::atomic::Ordering::Relaxed);
+        made >= 3 << (COPY_COUNT_BITS - 2)
+    }
 }
 
 /// A decision's name, on the stack.
@@ -235,6 +241,22 @@ mod tests {
             assert_eq!(read(malformed), Reading::Malformed, "{malformed}");
         }
         assert_eq!(read(&"é".repeat(12)), Reading::Malformed);
+    }
+
+    #[test]
+    fn numbers_run_out_and_say_so_before() {
+        let numbers = CopyNumbers::new(copy_from(1, 1), KEY);
+        let made = |count: u64| {
+            numbers
+                .made
+                .store(count, std::sync::atomic::Ordering::Relaxed)
+        };
+        made(12_582_911);
+        assert!(!numbers.is_running_out());
+        assert!(numbers.next().is_some() && numbers.is_running_out());
+        made(16_777_215);
+        assert!(numbers.next().is_some());
+        assert_eq!(numbers.next(), None);
     }
 
     #[test]

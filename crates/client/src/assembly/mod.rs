@@ -1,19 +1,22 @@
 //! Snapshots put together again from what the sidecar told of its own.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Following;
+use super::copy::Ruling;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::document::Code;
 use tradewind_engine::edition::{Edition, Known, Names, Refused, Texts, Which};
 use tradewind_engine::evaluate::evaluate_at;
-use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::locate;
+use tradewind_engine::request::Reading;
 use tradewind_engine::snapshot::Snapshot;
-use tradewind_wire::answer::{self, Envelope};
+use tradewind_wire::addresses::NodeAddresses;
 use tradewind_wire::follow::rebuild::Rebuilding;
 use tradewind_wire::follow::{StateFault, read_state};
+use tradewind_wire::question::Question;
 use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto};
 
 /// A copy of the sidecar's snapshot: it decides as the sidecar did when it told of it.
@@ -22,32 +25,43 @@ pub(super) struct Copied {
     snapshot: Snapshot,
     revision: u64,
     policy_digest: String,
+    /// Of all nodes; the same as before while the topology is.
+    addresses: Arc<NodeAddresses>,
 }
 
 impl Copied {
-    /// Decides a request of a client of which the sidecar once told what its geo files say, under this id.
-    pub(super) fn decide(
+    /// Decides, of a client of which `told` has what the sidecar once told of its place, under this id.
+    pub(super) fn decide<T>(
         &self,
-        request: &proto::DecideRequest,
-        (told, decision_id): (Option<Place>, &str),
-    ) -> Result<proto::DecideResponse, WireError> {
+        question: &Question<'_>,
+        (told, decision_id): (impl FnOnce(IpAddr) -> Option<Place>, &str),
+        then: impl FnOnce(&Ruling<'_>) -> T,
+    ) -> Result<T, WireError> {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-        let query = buffer.read(request, &mut room, self.snapshot.reading())?;
+        let query = buffer.read_question(question, &mut room, self.snapshot.reading())?;
+        let told = query.client.ip.and_then(told);
         let located = locate::locate_told(&self.snapshot, &query, told);
         let evaluation = evaluate_at(&self.snapshot, &query, located);
         let decision = Decision::new(&self.snapshot, &evaluation);
-        Ok(answer::message(
-            &decision,
-            &Envelope {
-                request_id: &request.request_id,
-                decision_id,
-                revision: self.revision,
-                policy_digest: &self.policy_digest,
-                freshness_floor: request.object_version_floor,
-                fresh: Fresh::default(),
-                known_place: None,
-            },
-        ))
+        Ok(then(&Ruling::new(decision, decision_id, &self.addresses)))
+    }
+
+    pub(super) fn reading(&self) -> &Reading {
+        self.snapshot.reading()
+    }
+
+    pub(super) fn node_at(&self, address: SocketAddr) -> Option<&str> {
+        let node = self.addresses.at(address)?;
+        Some(&self.snapshot.topology().node(node).id)
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The policy's digest, shortened.
+    pub(super) fn policy_digest(&self) -> &str {
+        &self.policy_digest
     }
 
     pub(super) fn following(&self) -> Following {
@@ -119,6 +133,11 @@ impl Assembly {
         }
     }
 
+    /// The texts of the last copy.
+    pub(super) fn texts(&self) -> Option<Texts> {
+        self.edition.as_ref().map(Edition::texts)
+    }
+
     /// Forgets the texts, so that they are told again; the last copy stays in use.
     pub(super) fn forget(&mut self) {
         *self = Self {
@@ -139,9 +158,18 @@ impl Assembly {
         let edition = edition.ok_or(CopyFault::OtherText(Which::Topology))?;
         let before = self.before.as_ref().map(|before| &before.snapshot);
         let snapshot = self.rebuilding.next(edition, &told, before);
+        let snapshot = snapshot.map_err(CopyFault::OtherText)?;
+        let same_topology = |before: &&Arc<Copied>| {
+            before.snapshot.topology().digest() == snapshot.topology().digest()
+        };
+        let addresses = match self.before.as_ref().filter(same_topology) {
+            Some(before) => Arc::clone(&before.addresses),
+            None => Arc::new(NodeAddresses::new(snapshot.topology())),
+        };
         let copied = Arc::new(Copied {
             policy_digest: edition.policy().digest().short(),
-            snapshot: snapshot.map_err(CopyFault::OtherText)?,
+            snapshot,
+            addresses,
             revision: told.revision,
         });
         self.before = Some(Arc::clone(&copied));

@@ -21,6 +21,7 @@ use tradewind_engine::snapshot::{GeoState, Parts};
 use tradewind_engine::topology::{States, Topology};
 use tradewind_sidecar::example;
 use tradewind_sidecar::geoip::{Limits, decode_and_compile};
+use tradewind_wire::answer::{self, Envelope};
 use tradewind_wire::follow::state_message;
 use tradewind_wire::told_place;
 
@@ -286,7 +287,12 @@ proptest! {
                 let mut wanted = answer::message(&Decision::new(&original, &evaluation), &envelope);
                 let told = wanted.place.take();
                 let told = told.as_ref().map(told_place);
-                prop_assert_eq!(copy.decide(request, (told, "")).unwrap(), wanted);
+                let own = copy.decide(
+                    &Question::of(request),
+                    (|_| told, ""),
+                    |ruling| answer::message(&ruling.decision, &Envelope { known_place: None, ..envelope }),
+                );
+                prop_assert_eq!(own.unwrap(), wanted);
             }
         }
     }

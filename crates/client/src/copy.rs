@@ -1,0 +1,80 @@
+//! Deciding from the last copy of what the sidecar decides from, without asking it and without a string made.
+
+use std::net::SocketAddr;
+
+use super::assembly::Copied;
+use super::counters::bump;
+use super::{InvalidRequest, Shared};
+use tradewind_engine::decision::Decision;
+use tradewind_engine::model::NodeIndex;
+use tradewind_engine::request::Reading;
+use tradewind_wire::addresses::NodeAddresses;
+use tradewind_wire::question::Question;
+use tradewind_wire::receipt::DecisionId;
+
+/// The last copy of what the sidecar decides from; [`Client::on_copy`](super::Client::on_copy) shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct LastCopy<'c> {
+    pub(super) shared: &'c Shared,
+    pub(super) copied: &'c Copied,
+}
+
+/// A decision, borrowed from the copy that it was made from.
+#[derive(Debug)]
+pub struct Ruling<'a> {
+    /// The decision itself.
+    pub decision: Decision<'a>,
+    /// Names the decision where outcomes refer to it: 24 hexadecimal digits. Empty while the sidecar was never there to say
+    /// how to name what is decided.
+    pub decision_id: &'a str,
+    addresses: &'a NodeAddresses,
+}
+
+impl<'a> Ruling<'a> {
+    pub(super) fn new(
+        decision: Decision<'a>,
+        decision_id: &'a str,
+        addresses: &'a NodeAddresses,
+    ) -> Self {
+        Self {
+            decision,
+            decision_id,
+            addresses,
+        }
+    }
+
+    /// The address of a node, `host:port`.
+    pub fn address(&self, node: NodeIndex) -> &'a str {
+        self.addresses.text(node)
+    }
+}
+
+impl LastCopy<'_> {
+    /// How its policy reads requests: a question needs no other headers than those that this names.
+    pub fn reading(&self) -> &Reading {
+        self.copied.reading()
+    }
+
+    /// Decides, and gives the decision to `then`. Waits for nothing, and allocates nothing unless the policy looks at headers or
+    /// the request's spelling has to be changed. Only a request that is itself wrong is an error.
+    pub fn decide<T>(
+        &self,
+        question: &Question<'_>,
+        then: impl FnOnce(&Ruling<'_>) -> T,
+    ) -> Result<T, InvalidRequest> {
+        let shared = self.shared;
+        let numbers = shared.numbers.load();
+        let id = numbers.as_ref().and_then(|numbers| numbers.next());
+        let id = id.as_ref().map_or("", DecisionId::as_str);
+        let told = |client| shared.place_of(client);
+        let decided = self.copied.decide(question, (told, id), then)?;
+        bump(&shared.counts.asked, 1);
+        bump(&shared.counts.local, 1);
+        Ok(decided)
+    }
+
+    /// The id of the node at an address; of several at one the first.
+    pub fn node_at(&self, address: SocketAddr) -> Option<&str> {
+        self.copied.node_at(address)
+    }
+}
