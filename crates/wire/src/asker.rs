@@ -1,5 +1,8 @@
 //! Who asks, read from a request.
 
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::fault::{Blame, WireError};
 use super::question::Asker;
 use tradewind_engine::geo::Location;
@@ -8,6 +11,17 @@ use tradewind_engine::geo::place::{Asn, Country};
 use tradewind_engine::model::printable;
 use tradewind_engine::query::Client;
 use tradewind_engine::request::address::client_address;
+
+/// The client's address in what a proxy has of it, in the form in which it is read at once; nothing where it is not known. What is
+/// no address is a client nobody knows: whoever is at the other end is then a proxy, and its place another one.
+pub fn address_in(given: &str) -> Cow<'_, str> {
+    match client_address(given).ok().flatten() {
+        // An address of this kind is read in the form in which it is written, and in no other.
+        Some(IpAddr::V4(_)) if given.parse::<Ipv4Addr>().is_ok() => given.into(),
+        Some(ip) => ip.to_string().into(),
+        None => "".into(),
+    }
+}
 
 /// The client as the engine wants it, and what is wrong with what is said of it.
 pub(super) fn client(error: &mut WireError, asker: Option<&Asker<'_>>) -> Client {

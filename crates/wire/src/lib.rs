@@ -5,7 +5,8 @@
 pub mod addresses;
 pub mod admin_state;
 pub mod answer;
-mod asker;
+pub mod asker;
+pub mod attempt;
 #[cfg(feature = "server")]
 pub mod base64;
 mod buffers;

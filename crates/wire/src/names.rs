@@ -10,6 +10,18 @@ pub const DECISION_ID: &str = "x-decision-id";
 /// Why the decision is what it is, in one word.
 pub const REASON: &str = "x-route-reason";
 
+/// The header by which Envoy's router takes the time it waits for one node, in ms.
+pub const ATTEMPT_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+
+/// The header by which Envoy's router takes how often it may try again; it goes before `num_retries` of the route.
+pub const MAX_RETRIES: &str = "x-envoy-max-retries";
+
+/// The header that says in how many seconds to come back.
+pub const RETRY_AFTER: &str = "retry-after";
+
+/// Why a request was refused that could not be read.
+pub const UNREADABLE: &str = "unreadable";
+
 /// The version of the object that was asked for, in base 36: caches put it into their keys.
 pub const VERSION: &str = "x-tradewind-version";
 

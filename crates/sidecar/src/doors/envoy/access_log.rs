@@ -18,9 +18,10 @@ use super::proto::envoy::service::accesslog::v3::stream_access_logs_message::Log
 use super::proto::envoy::service::accesslog::v3::{
     StreamAccessLogsMessage, StreamAccessLogsResponse,
 };
-use super::{DECISION_ID, DESTINATION, ask, served};
+use super::{DECISION_ID, DESTINATION, ask};
 use crate::intake::feedback::{Feedback, MAX_OUTCOMES, Telling};
 use crate::state::{Published, State};
+use crate::wire::attempt::{self, Flags};
 use crate::wire::proto::{AttemptResult, Outcome, ReportRequest};
 use crate::wire::{cache, grpc_status};
 
@@ -227,7 +228,7 @@ fn outcome(entry: HttpAccessLogEntry, published: &Published) -> Option<Outcome> 
     let since_sent = |until: Option<Duration>| between(sent?, until?);
     let mut asked = entry.request.unwrap_or_default().request_headers;
     let list = asked.get(DESTINATION).map_or("", String::as_str);
-    let place = served::place(list, address);
+    let place = attempt::place(list, address);
     // The log of the router, which has an entry for each attempt, does not count them (Envoy 1.40).
     let attempt = place.unwrap_or(common.upstream_request_attempt_count.min(255));
     Some(Outcome {
@@ -260,28 +261,30 @@ fn round_trip(common: &AccessLogCommon, client: Option<&String>) -> Option<Durat
 
 /// How an attempt went; `None` if the node had no part in it.
 fn result(common: &AccessLogCommon, status: u32) -> Option<AttemptResult> {
-    let flags = common.response_flags.unwrap_or_default();
-    let timed_out =
-        flags.upstream_request_timeout || flags.stream_idle_timeout || flags.duration_timeout;
-    let broke_off = flags.upstream_remote_reset
-        || flags.upstream_connection_termination
-        || flags.upstream_protocol_error;
+    let told = common.response_flags.unwrap_or_default();
+    let flags = Flags::given([
+        (told.no_healthy_upstream, Flags::NO_HEALTHY_UPSTREAM),
+        (
+            told.upstream_request_timeout,
+            Flags::UPSTREAM_REQUEST_TIMEOUT,
+        ),
+        (told.upstream_remote_reset, Flags::UPSTREAM_REMOTE_RESET),
+        (
+            told.upstream_connection_failure,
+            Flags::UPSTREAM_CONNECTION_FAILURE,
+        ),
+        (
+            told.upstream_connection_termination,
+            Flags::UPSTREAM_CONNECTION_TERMINATION,
+        ),
+        (told.upstream_overflow, Flags::UPSTREAM_OVERFLOW),
+        (told.stream_idle_timeout, Flags::STREAM_IDLE_TIMEOUT),
+        (told.duration_timeout, Flags::DURATION_TIMEOUT),
+        (told.upstream_protocol_error, Flags::UPSTREAM_PROTOCOL_ERROR),
+    ]);
     let failed = !common.upstream_transport_failure_reason.is_empty();
-    // With hedging an attempt goes on when its time is up, and its answer may still come.
-    let is_late = status > 0 && common.time_to_last_upstream_rx_byte.is_some();
-    match status {
-        // Envoy's own bounds, not the node.
-        _ if flags.upstream_overflow || flags.no_healthy_upstream => None,
-        _ if timed_out && !is_late => Some(AttemptResult::Timeout),
-        _ if flags.upstream_connection_failure || failed => Some(AttemptResult::Error),
-        _ if broke_off => Some(AttemptResult::Reset),
-        429 => Some(AttemptResult::Shed),
-        500.. => Some(AttemptResult::Error),
-        // A call that its client gave up (gRPC's CANCELLED). Else: no answer, and no word of why, for the client left, or
-        // another attempt was quicker.
-        499 | 0 => None,
-        1.. => Some(AttemptResult::Ok),
-    }
+    let is_whole = common.time_to_last_upstream_rx_byte.is_some();
+    attempt::result(flags.with_failure(failed), status, is_whole)
 }
 
 /// From one moment to another, both counted from the same start; `None` if they stand the wrong way round.

@@ -1,14 +1,13 @@
 //! A request as Envoy shows it, read as a question of our own.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
 
 use http::HeaderMap;
 
 use super::proto::envoy::config::core::v3::{Address, HeaderValue, address, socket_address};
 use crate::trace::context::TRACEPARENT;
+use crate::wire::asker;
 use crate::wire::question::{Asker, Question};
-use tradewind_engine::request::address::client_address;
 use tradewind_engine::request::{Reading, text_of};
 
 /// The header of Envoy's calls that names a pool to use instead of matching rules.
@@ -136,18 +135,12 @@ impl<'m> Shown<'m> {
     /// The client's address, or nothing where it is not known.
     ///
     /// Of several lines of the header the last counts, as of a list the last element: both are what the proxy itself has
-    /// added. Without the header the client is the peer. What is in it and no address is a client nobody knows: the peer
-    /// is then a proxy, and its place another one.
+    /// added. Without the header the client is the peer.
     pub(super) fn client(&self, wishes: &Wishes) -> Cow<'_, str> {
         let mut lines = self.headers.iter().rev();
         let given = lines.find(|(name, _)| wishes.names_client_by(name));
         let given = given.map_or(self.peer, |(_, value)| value);
-        match client_address(given).ok().flatten() {
-            // An address of this kind is read in the form in which it is written, and in no other.
-            Some(IpAddr::V4(_)) if given.parse::<Ipv4Addr>().is_ok() => given.into(),
-            Some(ip) => ip.to_string().into(),
-            None => "".into(),
-        }
+        asker::address_in(given)
     }
 }
 

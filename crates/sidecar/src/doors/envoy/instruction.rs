@@ -11,21 +11,11 @@ use super::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use super::{DECISION_ID, DESTINATION};
 use crate::clock;
 use crate::intake::decider::Ruling;
-use crate::wire::names::{OF_FRESHNESS, REASON};
+use crate::wire::names::{
+    ATTEMPT_TIMEOUT, MAX_RETRIES, OF_FRESHNESS, REASON, RETRY_AFTER, UNREADABLE,
+};
 use crate::wire::{WireError, purge, refusal_status};
 use tradewind_engine::evaluate::{Reason, Shed, Verdict};
-
-/// The header by which Envoy's router takes the time it waits for one node, in ms.
-const ATTEMPT_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
-
-/// The header by which Envoy's router takes how often it may try again; it goes before `num_retries` of the route.
-const MAX_RETRIES: &str = "x-envoy-max-retries";
-
-/// The header that says in how many seconds to come back.
-const RETRY_AFTER: &str = "retry-after";
-
-/// Why a request was refused that could not be read.
-const UNREADABLE: &str = "unreadable";
 
 /// What Envoy is told of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,12 +5,11 @@
 //! is enough for breakers without any log. Where the number of attempts does not agree with the place in the list (Envoy
 //! does not know a node and skips it, or hedges), it is not known who failed, and nobody is blamed.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::doors::envoy::proto::envoy::config::core::v3::HeaderValue;
 use crate::wire::proto::{AttemptResult, Outcome};
-use crate::wire::{cache, grpc_status};
+use crate::wire::{attempt, cache, grpc_status};
 
 /// What Envoy calls an answer that a node gave.
 const OF_A_NODE: &str = "via_upstream";
@@ -57,11 +56,11 @@ impl Head<'_> {
     pub(super) fn learn(&self, decided: Option<&Decided>) -> Learned {
         let list = decided.map_or("", |decided| &decided.nodes);
         let place = self.served.parse().ok();
-        let place = place.and_then(|served| self::place(list, served));
+        let place = place.and_then(|served| attempt::place(list, served));
         let attempt = place.unwrap_or(self.attempts.min(255));
         let id = decided.map_or("", |decided| &decided.id);
-        let failed = failed_before(nodes(list).count(), place, self.attempts);
-        let failures = (1..).zip(nodes(list).take(failed));
+        let failed = failed_before(attempt::nodes(list).count(), place, self.attempts);
+        let failures = (1..).zip(attempt::nodes(list).take(failed));
         let failures = failures.map(|(attempt, node)| Outcome {
             result: AttemptResult::Error.into(),
             ..of_node(id, node, attempt)
@@ -144,20 +143,6 @@ fn failed_before(length: usize, place: Option<u32>, attempts: u32) -> usize {
         (_, attempts) if count(attempts) > length => length,
         _ => 0,
     }
-}
-
-/// The nodes of a list as Envoy is told it.
-fn nodes(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').filter(|node| !node.is_empty())
-}
-
-/// The place of a node in a list as Envoy is told it, from 1. It numbers attempts, because Envoy does not: each node of a list
-/// is asked once, and whoever tells of an attempt tells the same number.
-pub(super) fn place(list: &str, address: SocketAddr) -> Option<u32> {
-    let found = (1..)
-        .zip(nodes(list))
-        .find(|(_, node)| node.parse() == Ok(address));
-    found.map(|(place, _)| place)
 }
 
 /// The value of a header or trailer.
@@ -254,15 +239,6 @@ mod tests {
             let told = told((served, attempts), None, OK);
             assert_eq!(told, [of(served, place, AttemptResult::Ok, 200)]);
         }
-    }
-
-    #[test]
-    fn attempts_are_numbered_by_their_place_in_the_list() {
-        let list = [A, B, C].join(",");
-        let of = |node: &str| place(&list, node.parse().unwrap());
-        assert_eq!([of(A), of(B), of(C)], [Some(1), Some(2), Some(3)]);
-        assert_eq!(of("[2001:db8:0:0::3]:80"), Some(3), "however it is written");
-        assert_eq!((of(X), place("", X.parse().unwrap())), (None, None));
     }
 
     #[test]
