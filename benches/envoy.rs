@@ -60,6 +60,7 @@ fn main() {
     let Some(parties) = Parties::start() else {
         return;
     };
+    parties.until_the_module_decides();
     for connections in [1, 16] {
         let seen = in_turns(&parties, connections, effort);
         report(connections, &seen);

@@ -18,6 +18,8 @@ pub(crate) enum Asked {
     AuthzAndMetadata,
     /// Tradewind, and it is told of each attempt and request.
     AuthzAndLogs,
+    /// Nobody: Tradewind's module decides inside Envoy, and tells the sidecar of each attempt.
+    Module,
     /// A server that says yes, by `ext_proc`.
     ProcNothing,
     /// A server that gives the same list to all.
@@ -33,7 +35,7 @@ pub(crate) struct Contender {
     pub(crate) asked: Asked,
 }
 
-pub(crate) const CONTENDERS: [Contender; 9] = [
+pub(crate) const CONTENDERS: [Contender; 10] = [
     Contender {
         name: "nobody is asked",
         asked: Asked::Nobody,
@@ -59,6 +61,10 @@ pub(crate) const CONTENDERS: [Contender; 9] = [
         asked: Asked::AuthzAndLogs,
     },
     Contender {
+        name: "module, Tradewind, + logs",
+        asked: Asked::Module,
+    },
+    Contender {
         name: "ext_proc, says yes",
         asked: Asked::ProcNothing,
     },
@@ -76,14 +82,14 @@ impl Asked {
     pub(crate) fn is_tradewind(self) -> bool {
         matches!(
             self,
-            Self::Authz | Self::AuthzAndMetadata | Self::AuthzAndLogs | Self::Proc
+            Self::Authz | Self::AuthzAndMetadata | Self::AuthzAndLogs | Self::Module | Self::Proc
         )
     }
 
     /// The filter, and the word by which the stub knows what to answer.
     fn filter(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Nobody => None,
+            Self::Nobody | Self::Module => None,
             Self::AuthzNothing => Some(("ext_authz", "yes")),
             Self::AuthzList => Some(("ext_authz", "list")),
             Self::Authz | Self::AuthzAndMetadata | Self::AuthzAndLogs => Some(("ext_authz", "")),
@@ -113,7 +119,22 @@ fn socket(at: SocketAddr) -> String {
     )
 }
 
-fn filter(asked: Asked) -> String {
+/// The module, and what it is told of its sidecar.
+fn module(sidecar: SocketAddr, (kind, name): (&str, &str), rest: &str) -> String {
+    format!(
+        "dynamic_module_config: {{ name: tradewind_envoy, do_not_close: true }}, {kind}_name: {name}, \
+         {kind}_config: {{ \"@type\": type.googleapis.com/google.protobuf.Struct, value: {{ sidecar: \"{sidecar}\"{rest} }} }}"
+    )
+}
+
+fn filter(asked: Asked, sidecar: SocketAddr) -> String {
+    if asked == Asked::Module {
+        let client = ", client_header: x-envoy-external-address";
+        let rest = module(sidecar, ("filter", "route"), client);
+        return format!(
+            "          - {{ name: decide, typed_config: {{ \"@type\": {EXTENSIONS}.filters.http.dynamic_modules.v3.DynamicModuleFilter, {rest} }} }}\n"
+        );
+    }
     let Some((filter, answer)) = asked.filter() else {
         return String::new();
     };
@@ -158,15 +179,21 @@ fn log(name: &str) -> String {
     )
 }
 
-fn listener(contender: &Contender, at: SocketAddr) -> String {
+fn listener(contender: &Contender, at: SocketAddr, sidecar: SocketAddr) -> String {
     let name = contender.name;
-    let (requests, attempts) = if contender.asked == Asked::AuthzAndLogs {
-        (
+    let (requests, attempts) = match contender.asked {
+        Asked::AuthzAndLogs => (
             format!("          access_log: {}\n", log("requests")),
             format!(", upstream_log: {}", log("attempts")),
-        )
-    } else {
-        (String::new(), String::new())
+        ),
+        Asked::Module => {
+            let rest = module(sidecar, ("logger", "attempts"), "");
+            let logger = format!(
+                ", upstream_log: [{{ name: attempts, typed_config: {{ \"@type\": {EXTENSIONS}.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog, {rest} }} }}]"
+            );
+            (String::new(), logger)
+        }
+        _ => (String::new(), String::new()),
     };
     format!(
         "  - name: \"{name}\"
@@ -184,7 +211,7 @@ fn listener(contender: &Contender, at: SocketAddr) -> String {
 {}          - {{ name: router, typed_config: {{ \"@type\": {EXTENSIONS}.filters.http.router.v3.Router{attempts} }} }}
 ",
         socket(at),
-        filter(contender.asked)
+        filter(contender.asked, sidecar)
     )
 }
 
@@ -206,7 +233,7 @@ fn cluster(name: &str, at: SocketAddr) -> String {
 pub(crate) fn envoy(places: &Places) -> String {
     let mut text = "static_resources:\n  listeners:\n".to_owned();
     for (contender, at) in CONTENDERS.iter().zip(&places.listeners) {
-        text.push_str(&listener(contender, *at));
+        text.push_str(&listener(contender, *at, places.sidecar));
     }
     text.push_str("  clusters:\n");
     text.push_str(&cluster("stub", places.stub));

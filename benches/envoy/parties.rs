@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tradewind::engine::topology;
 use tradewind_demo::nodes::{NodeOptions, NodePlan, Nodes};
 
-use crate::config::{self, CONTENDERS, Places};
+use crate::config::{self, Asked, CONTENDERS, Contender, Places};
+use crate::http::Connection;
 use tradewind::sidecar::clock::timer_now;
 
 /// All of them; they end with this.
@@ -138,6 +139,9 @@ impl Parties {
         let mut envoy = on_core(0, &program);
         envoy.arg("-c").arg(&config);
         envoy.args(["--disable-hot-restart", "--concurrency", "1", "-l", "off"]);
+        // Where cargo puts libraries that a bench stands on: beside this program.
+        let own = std::env::current_exe().unwrap();
+        envoy.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", own.parent().unwrap());
         let envoy = Process::start(envoy, places.listeners[0]);
         Some(Self {
             places,
@@ -147,6 +151,33 @@ impl Parties {
             _nodes: nodes,
             _files: files,
         })
+    }
+}
+
+impl Parties {
+    /// Waits until the module has its copy: until then Envoy takes the nodes in turn.
+    pub(crate) fn until_the_module_decides(&self) {
+        let is_module = |one: &Contender| one.asked == Asked::Module;
+        let at = CONTENDERS.iter().position(is_module).unwrap();
+        let mut connection = Connection::tcp(self.places.listeners[at]).unwrap();
+        let began = timer_now();
+        loop {
+            let mut nodes: Vec<String> = (0..self.places.nodes.len())
+                .map(|_| {
+                    let headers = [
+                        ("Host", "www.example.com"),
+                        ("X-Forwarded-For", "192.0.2.1"),
+                    ];
+                    let answer = connection.get("/object/0", &headers).unwrap();
+                    answer.header("x-node").unwrap().to_owned()
+                })
+                .collect();
+            nodes.dedup();
+            if nodes.len() == 1 {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{nodes:?}");
+        }
     }
 }
 

@@ -241,6 +241,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("simulator", &["engine"]),
     ("wire", &["engine"]),
     ("client", &["engine", "wire"]),
+    ("envoy", &["engine", "wire", "client"]),
     ("sidecar", &["engine", "wire"]),
     (
         "demo",

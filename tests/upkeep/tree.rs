@@ -9,6 +9,7 @@ pub(crate) const CRATES: &[&str] = &[
     "crates/simulator/src",
     "crates/wire/src",
     "crates/client/src",
+    "crates/envoy/src",
     "crates/sidecar/src",
     "crates/demo/src",
     "src",

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::options::{ConnectError, Options};
 use tradewind_wire::proto::decision_service_client::DecisionServiceClient;
@@ -66,23 +66,7 @@ pub(super) enum Failure {
 impl Lines {
     /// Connections that open when they are first needed.
     pub(super) fn new(options: &Options) -> Result<Self, ConnectError> {
-        let address = &options.sidecar;
-        let bad = || ConnectError::BadAddress {
-            address: address.clone(),
-        };
-        let target = if let Some(path) = address.strip_prefix("unix:") {
-            if path.is_empty() {
-                return Err(bad());
-            }
-            address.clone()
-        } else {
-            let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
-            if host.is_empty() || port.parse::<u16>().is_err() || address.contains('/') {
-                return Err(bad());
-            }
-            format!("http://{address}")
-        };
-        let endpoint = Endpoint::from_shared(target).map_err(|_| bad())?;
+        let endpoint = options.endpoint()?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_WITHIN)
             .tcp_nodelay(true)

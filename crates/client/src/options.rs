@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tonic::transport::Endpoint;
+
 /// How a client asks, and how much it keeps. All bounds are of one client, whatever number of clones it has.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -66,6 +68,34 @@ impl Options {
             sidecar: sidecar.into(),
             ..Self::default()
         }
+    }
+}
+
+impl Options {
+    /// Whether the address of the sidecar is one.
+    pub fn has_address(&self) -> bool {
+        self.endpoint().is_ok()
+    }
+
+    /// Where to connect to.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, ConnectError> {
+        let address = &self.sidecar;
+        let bad = || ConnectError::BadAddress {
+            address: address.clone(),
+        };
+        let target = if let Some(path) = address.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err(bad());
+            }
+            address.clone()
+        } else {
+            let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
+            if host.is_empty() || port.parse::<u16>().is_err() || address.contains('/') {
+                return Err(bad());
+            }
+            format!("http://{address}")
+        };
+        Endpoint::from_shared(target).map_err(|_| bad())
     }
 }
 

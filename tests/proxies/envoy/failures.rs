@@ -5,34 +5,43 @@ use tradewind_demo::nodes::Behaviour;
 use super::traffic::{self, Visit};
 use super::{Envoy, PATIENT, TELL_THE_LIST};
 use crate::rig::Setup;
+use crate::visits::get;
 
-/// A node fails: how many requests meet it before it is no longer named?
-fn opens_within_five(test: &str, behaviour: Behaviour, result: &str) {
-    let setup = Setup {
+/// A patience with nodes that hang that is short.
+pub(super) fn impatient() -> Setup {
+    Setup {
         policy: vec![(
             "      candidates: 3\n",
             "      candidates: 3\n      attempt_timeout: 100ms\n",
         )],
         ..Setup::default()
-    };
-    let Some(mut envoy) = Envoy::start_with(test, "envoy.yaml", &[TELL_THE_LIST, PATIENT], setup)
-    else {
-        return;
-    };
+    }
+}
+
+/// A node fails: how many requests meet it before it is no longer named?
+fn opens_within_five(test: &str, behaviour: Behaviour, result: &str) {
+    let edits = [TELL_THE_LIST, PATIENT];
+    if let Some(mut envoy) = Envoy::start_with(test, "envoy.yaml", &edits, impatient()) {
+        is_left_within_five(&mut envoy, behaviour, result);
+    }
+}
+
+/// The same of an Envoy that runs. One that decides by itself knows of an open breaker a second later.
+pub(super) fn is_left_within_five(envoy: &mut Envoy, behaviour: Behaviour, result: &str) {
     let mut proxy = envoy.connect();
     // Objects that Frankfurt's clients find at one node of Frankfurt.
     let mut of_frankfurt = traffic::made_up(400).into_iter().step_by(3);
     let one = of_frankfurt.next().unwrap();
-    let first = traffic::visit(&envoy, &mut proxy, &one).listed.remove(0);
+    let first = traffic::visit(envoy, &mut proxy, &one).listed.remove(0);
     let mut own: Vec<Visit> = of_frankfurt.collect();
-    own.retain(|visit| traffic::visit(&envoy, &mut proxy, visit).listed[0] == first);
+    own.retain(|visit| traffic::visit(envoy, &mut proxy, visit).listed[0] == first);
     assert!(own.len() > 5, "{}", own.len());
     envoy.rig.behave(&first, behaviour);
     // One at a time: the next request comes when the sidecar has been told of this one.
     let sample = format!("tradewind_outcomes_total{{result=\"{result}\"}}");
     let mut failures = 0;
     for visit in own.iter().take(5) {
-        let seen = traffic::visit(&envoy, &mut proxy, visit);
+        let seen = traffic::visit(envoy, &mut proxy, visit);
         assert_eq!(seen.status, 200, "{seen:?}");
         if seen.listed[0] != first {
             break;
@@ -53,7 +62,13 @@ fn opens_within_five(test: &str, behaviour: Behaviour, result: &str) {
     );
     let sidecar = &mut envoy.rig.sidecar;
     sidecar.until("the breaker is open", |pages| pages.metric(&state) > 1.5);
-    let seen = traffic::visit(&envoy, &mut proxy, &own[5]);
+    let last = &own[5];
+    envoy.process.until("the node is left", || {
+        let reply = get(&mut proxy, &last.target, &last.client);
+        let listed = reply.header("x-listed");
+        listed.is_some_and(|listed| !listed.contains(&first))
+    });
+    let seen = traffic::visit(envoy, &mut proxy, last);
     assert!(
         !seen.listed.contains(&first) && seen.attempts == 1,
         "{seen:?}"

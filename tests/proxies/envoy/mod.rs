@@ -5,6 +5,7 @@ mod calls;
 mod endpoints;
 mod failures;
 mod log;
+mod module;
 mod order;
 mod outages;
 mod processor;
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::http::{Connection, Reply};
+use crate::http::Connection;
 use crate::places::example;
 use crate::process::Process;
 use crate::rig::{Rig, Setup, edit, is_open};
@@ -58,6 +59,7 @@ pub(crate) struct Envoy {
 pub(crate) fn envoy(program: &Path, config: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg("-c").arg(config);
+    command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", module::folder());
     // Several at once on one machine, as tests are; one worker, so that its connections are few and known.
     command.args([
         "--disable-hot-restart",
@@ -87,36 +89,46 @@ impl Envoy {
         let program = Tool::Envoy.path(test)?;
         let mut rig = Rig::start_with(setup);
         let folder = rig.copy(&[&format!("envoy/{config}")], "envoy");
-        let [address, admin] = [LISTENER, ADMIN].map(|port| rig.places.address(port));
         let config = folder.join(config);
         edit(&config, edits);
-        let mut process = Process::start(envoy(&program, &config), folder.join("envoy.log"));
+        Some(Self::start_before(&program, rig, &config))
+    }
+
+    /// Starts the program on a configuration in a rig, and waits until it listens.
+    pub(crate) fn start_before(program: &Path, mut rig: Rig, config: &Path) -> Self {
+        let [address, admin] = [LISTENER, ADMIN].map(|port| rig.places.address(port));
+        let log = config.with_file_name("envoy.log");
+        let mut process = Process::start(envoy(program, config), log);
         process.until("Envoy listens", || is_open(address) && is_open(admin));
-        Some(Self {
+        Self {
             rig,
             process,
             address,
             admin,
-        })
+        }
     }
 
     pub(crate) fn connect(&self) -> Connection {
         Connection::tcp(self.address).unwrap()
     }
 
-    /// A page of Envoy's own.
-    fn page(&self, path: &str) -> Reply {
-        Connection::tcp(self.admin).unwrap().get(path, &[]).unwrap()
-    }
-
     /// A counter or gauge of Envoy's own; 0 while it is absent.
     fn stat(&self, name: &str) -> u64 {
-        let page = self.page(&format!("/stats?filter=^{name}$")).text();
-        let value = page
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value.map_or(0, |value| value.parse().unwrap())
+        stat(self.admin, name)
     }
+}
+
+/// A counter or gauge of the Envoy whose own pages are there; 0 while it is absent.
+fn stat(admin: SocketAddr, name: &str) -> u64 {
+    let path = format!("/stats?filter={name}$");
+    let page = Connection::tcp(admin).unwrap().get(&path, &[]).unwrap();
+    let page = page.text();
+    let value = page.lines().find_map(|line| {
+        let (known, value) = line.split_once(": ")?;
+        let is_it = known == name || known.strip_suffix(name)?.ends_with('.');
+        is_it.then_some(value)
+    });
+    value.map_or(0, |value| value.parse().unwrap())
 }
 
 #[test]
@@ -124,7 +136,8 @@ fn envoy_takes_every_configuration() {
     let Some(program) = Tool::Envoy.path("envoy_takes_every_configuration") else {
         return;
     };
-    let configs = std::fs::read_dir(example("envoy")).unwrap();
+    let folders = ["envoy", "envoy-module"].into_iter();
+    let configs = folders.flat_map(|folder| std::fs::read_dir(example(folder)).unwrap());
     let configs = configs.map(|entry| entry.unwrap().path());
     let mut tried = 0;
     for config in configs.filter(|path| path.extension().is_some_and(|end| end == "yaml")) {
@@ -141,5 +154,5 @@ fn envoy_takes_every_configuration() {
         );
         tried += 1;
     }
-    assert_eq!(tried, 3);
+    assert_eq!(tried, 4);
 }

@@ -18,7 +18,7 @@ fn envoy_lets_no_client_choose() {
     }
 }
 
-fn lets_no_client_choose(envoy: &Envoy) {
+pub(super) fn lets_no_client_choose(envoy: &Envoy) {
     let mut grpc = Asker::of(&envoy.rig.sidecar);
     let (path, asker) = ("/object/5", client(0));
     let order = addresses(&grpc.decide((HOST, path), &asker));

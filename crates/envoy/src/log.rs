@@ -1,0 +1,71 @@
+//! What the client says goes into Envoy's log: in a library of its own, tracing's lines would go nowhere.
+
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::{self, Interest};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::abi::{self, Level};
+
+/// Whose lines are wanted; others, of libraries below, are for who debugs those.
+const OURS: &str = "tradewind";
+
+/// Has lines of the client go into Envoy's log.
+pub(crate) fn install() {
+    // It fails only where it was installed before.
+    drop(subscriber::set_global_default(EnvoyLog));
+}
+
+#[derive(Debug)]
+struct EnvoyLog;
+
+impl Subscriber for EnvoyLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with(OURS) && *metadata.level() <= tracing::Level::INFO
+    }
+
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line("tradewind: ".to_owned());
+        event.record(&mut line);
+        let level = match *event.metadata().level() {
+            tracing::Level::ERROR => Level::Error,
+            tracing::Level::WARN => Level::Warn,
+            tracing::Level::INFO => Level::Info,
+            tracing::Level::DEBUG => Level::Debug,
+            tracing::Level::TRACE => Level::Trace,
+        };
+        abi::log(level, &line.0);
+    }
+
+    // There are no spans.
+    fn new_span(&self, _attributes: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+    fn enter(&self, _span: &Id) {}
+    fn exit(&self, _span: &Id) {}
+}
+
+/// A line as it is written: the message, then the fields.
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let space = if self.0.ends_with(' ') { "" } else { " " };
+        self.0 += &match field.name() {
+            "message" => format!("{space}{value:?}"),
+            name => format!("{space}{name}={value:?}"),
+        };
+    }
+}

@@ -1,0 +1,124 @@
+//! What Envoy is told of a decision, in a room that is used again for each request: nothing is allocated once it has its size.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+
+use tradewind_client::copy::Ruling;
+use tradewind_engine::evaluate::{Reason, Verdict};
+use tradewind_wire::names::UNREADABLE;
+use tradewind_wire::refusal_status;
+
+thread_local! {
+    static ROOM: Cell<Told> = const { Cell::new(Told::new()) };
+}
+
+/// What is told of one decision.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The addresses of its nodes, best first, with commas between them.
+    pub(crate) nodes: String,
+    pub(crate) decision_id: String,
+    /// How long to wait for each, in ms, where the rule says so.
+    pub(crate) attempt_timeout_ms: Number,
+    /// How often may be tried again, where that is not as often as there are nodes.
+    pub(crate) retries: Number,
+    /// How long caches may keep the object, in seconds.
+    pub(crate) cache_ttl_s: Number,
+    /// Set for one that names no node.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Why no node is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) reason: &'static str,
+    /// In how many seconds the client should come back, if that may help.
+    pub(crate) retry_after_s: Option<u8>,
+}
+
+impl Refusal {
+    /// Of a request that its client wrote so that it cannot be read.
+    pub(crate) const fn unreadable(status: u16) -> Self {
+        Self {
+            status,
+            reason: UNREADABLE,
+            retry_after_s: None,
+        }
+    }
+}
+
+/// A number as text; empty for none.
+#[derive(Debug, Default)]
+pub(crate) struct Number(String);
+
+impl Number {
+    fn set(&mut self, number: Option<u32>) {
+        self.0.clear();
+        if let Some(number) = number
+            && write!(self.0, "{number}").is_err()
+        {
+            // Into a string nothing fails.
+            self.0.clear();
+        }
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(&self.0)
+    }
+}
+
+impl Told {
+    const fn new() -> Self {
+        const NONE: Number = Number(String::new());
+        Self {
+            nodes: String::new(),
+            decision_id: String::new(),
+            attempt_timeout_ms: NONE,
+            retries: NONE,
+            cache_ttl_s: NONE,
+            refusal: None,
+        }
+    }
+
+    /// Takes this thread's room; it is another's while it is away.
+    pub(crate) fn taken() -> Self {
+        ROOM.take()
+    }
+
+    /// Gives it back, with what it has grown to.
+    pub(crate) fn give_back(self) {
+        ROOM.set(self);
+    }
+
+    /// Takes what a ruling comes to.
+    pub(crate) fn put(&mut self, ruling: &Ruling<'_>) {
+        let decision = &ruling.decision;
+        let evaluation = decision.evaluation();
+        self.refusal = (evaluation.verdict != Verdict::Route).then(|| {
+            let reason: Reason = evaluation.reason;
+            Refusal {
+                status: refusal_status(reason).as_u16(),
+                reason: reason.name(),
+                retry_after_s: evaluation.shed.map(|shed| shed.retry_after_s),
+            }
+        });
+        self.nodes.clear();
+        for pick in &evaluation.picks {
+            if !self.nodes.is_empty() {
+                self.nodes.push(',');
+            }
+            self.nodes.push_str(ruling.address(pick.node));
+        }
+        self.decision_id.clear();
+        self.decision_id.push_str(ruling.decision_id);
+        let plan = decision.plan().filter(|plan| plan.sets_attempt_timeout);
+        let timeout = plan.map(|plan| plan.attempt_timeout_ms);
+        self.attempt_timeout_ms.set(timeout);
+        let attempts = decision.max_attempts();
+        let retries = attempts.map(|attempts| u32::from(attempts.saturating_sub(1)));
+        self.retries.set(retries);
+        self.cache_ttl_s
+            .set(decision.cache_ttl_ms().map(|ms| ms / 1_000));
+    }
+}
