@@ -263,6 +263,7 @@ impl Bench {
                 cache: CacheResult::Hit,
                 bytes: 10_000,
                 client_round_trip_us: self.group.map_or(0, |_| 30_000),
+                key: None,
             };
             self.control
                 .outcome(now, &outcome, Next::after(&self.snapshot));

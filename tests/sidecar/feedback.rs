@@ -78,6 +78,7 @@ fn outcome() -> Outcome {
         bytes: 1_000_000_000_000_000,
         cache_status: CacheStatus::Hit.into(),
         client_round_trip: Some(lasting(0, 0)),
+        key: u64::MAX,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tonic::Request;
+use tradewind::engine::hash::KeyHash;
 use tradewind::engine::number::narrow;
 use tradewind::engine::policy::Affinity;
 use tradewind::engine::signal::observation::{
@@ -167,6 +168,7 @@ async fn an_outcome_is_handed_over_in_the_engines_terms() {
         bytes: 7,
         cache_status: proto::CacheStatus::Stale.into(),
         client_round_trip: lasting(600, 0),
+        key: 9,
     };
     worker.tell(message.clone()).await;
     let published = worker.state.published.load_full().unwrap();
@@ -181,6 +183,7 @@ async fn an_outcome_is_handed_over_in_the_engines_terms() {
         cache: CacheResult::Stale,
         bytes: 7,
         client_round_trip_us: 600_000_000,
+        key: Some(KeyHash(9)),
     };
     // The same number in another process is another decision.
     message.decision_id.replace_range(..4, "0a0c");

@@ -381,7 +381,7 @@ async fn ids_of_copies_are_believed() {
     };
     let numbers = CopyNumbers::new(told.first_id, ReceiptKey::from_bytes(&told.key).unwrap());
     let outcomes = (0..20).map(|_| Outcome {
-        decision_id: numbers.next().unwrap().as_str().to_owned(),
+        decision_id: numbers.next().unwrap().1.as_str().to_owned(),
         ..well(&answer)
     });
     let outcomes: Vec<Outcome> = outcomes.collect();

@@ -64,10 +64,15 @@ impl LastCopy<'_> {
     ) -> Result<T, InvalidRequest> {
         let shared = self.shared;
         let numbers = shared.numbers.load();
-        let id = numbers.as_ref().and_then(|numbers| numbers.next());
-        let id = id.as_ref().map_or("", DecisionId::as_str);
+        let made = numbers.as_ref().and_then(|numbers| numbers.next());
+        let id = made.as_ref().map_or("", |(_, id)| DecisionId::as_str(id));
         let told = |client| shared.place_of(client);
-        let decided = self.copied.decide(question, (told, id), then)?;
+        let decided = self.copied.decide(question, (told, id), |ruling| {
+            if let Some((number, _)) = made {
+                shared.keys.put(number, ruling.decision.evaluation().key);
+            }
+            then(ruling)
+        })?;
         bump(&shared.counts.asked, 1);
         bump(&shared.counts.local, 1);
         Ok(decided)

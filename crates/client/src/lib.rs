@@ -54,6 +54,7 @@ mod cache;
 pub mod copy;
 pub mod counters;
 mod follow;
+mod keys;
 mod last_good;
 mod lines;
 pub mod options;
@@ -76,6 +77,7 @@ use cache::{Cache, Key};
 use copy::{LastCopy, Ruling};
 use counters::{Counters, Counts, bump};
 use follow::Heard;
+use keys::Keys;
 use lines::{Lines, Reply};
 use options::{ConnectError, Options};
 use places::Places;
@@ -85,7 +87,7 @@ use tradewind_engine::geo::place::Place;
 use tradewind_engine::request::Reading;
 use tradewind_wire::answer::{self as wire_answer, Envelope};
 use tradewind_wire::clock;
-use tradewind_wire::receipt::CopyNumbers;
+use tradewind_wire::receipt::{self, CopyNumbers};
 use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto, told_place};
 
 /// A request to decide, field by field as `proto/tradewind/v1/decision.proto` describes it.
@@ -166,6 +168,8 @@ struct Shared {
     copied: ArcSwapOption<Copied>,
     /// How decisions made from it are named, so that the sidecar believes what is told of them.
     numbers: ArcSwapOption<CopyNumbers>,
+    /// The keys of the last decisions made here.
+    keys: Keys,
     outcomes: Ring,
     counts: Counts,
     /// When the sidecar was heard last over the stream of copies.
@@ -201,6 +205,7 @@ impl Client {
             wanted: placing::Wanted::default(),
             copied: ArcSwapOption::empty(),
             numbers: ArcSwapOption::empty(),
+            keys: Keys::new(options.kept_keys()),
             outcomes: Ring::new(options.outcomes),
             counts: Counts::default(),
             heard: Heard::default(),
@@ -287,8 +292,13 @@ impl Client {
 
     /// Tells how an attempt at a node went. Never waits and wakes nobody: outcomes are sent in batches ten times a second,
     /// and when too many wait already this one is dropped and counted.
-    pub fn told(&self, outcome: Outcome) {
+    pub fn told(&self, mut outcome: Outcome) {
         let shared = &self.tasks.shared;
+        if outcome.key == 0
+            && let Some(number) = receipt::number_of(&outcome.decision_id)
+        {
+            outcome.key = shared.keys.get(number).map_or(0, |key| key.0);
+        }
         if !shared.outcomes.put(outcome) {
             bump(&shared.counts.outcomes_dropped, 1);
         }

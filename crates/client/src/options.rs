@@ -72,6 +72,14 @@ impl Options {
 }
 
 impl Options {
+    /// How many decisions made here are kept with their keys: of a few seconds where it makes all of them.
+    pub(super) fn kept_keys(&self) -> usize {
+        match self.places {
+            Places::Asked => 4_096,
+            Places::InBackground => 65_536,
+        }
+    }
+
     /// Whether the address of the sidecar is one.
     pub fn has_address(&self) -> bool {
         self.endpoint().is_ok()

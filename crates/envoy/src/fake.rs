@@ -1,12 +1,6 @@
 //! A fake Envoy: the callbacks, for tests that call the hooks as Envoy does. A stream and an entry are a map of headers.
 
 #![expect(unsafe_code, reason = "it stands in for Envoy, which is C")]
-#![expect(
-    unreachable_pub,
-    clippy::not_unsafe_ptr_arg_deref,
-    reason = "they are called by pointers"
-)]
-
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::Mutex;

@@ -564,6 +564,7 @@ impl Simulation {
             cache: pending.served.cache,
             bytes: 10_000,
             client_round_trip_us: pending.round_trip_us,
+            key: None,
         });
         let (at, next) = (self.told(at_us), Next::after(&self.snapshot));
         self.control.outcome(at, &outcome, next);

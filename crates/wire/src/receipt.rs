@@ -138,10 +138,11 @@ impl CopyNumbers {
         }
     }
 
-    /// The next decision's id; `None` when all sixteen million are used up.
-    pub fn next(&self) -> Option<DecisionId> {
+    /// The next decision's number and id; `None` when all sixteen million are used up.
+    pub fn next(&self) -> Option<(u64, DecisionId)> {
         let made = self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        (made < 1 << COPY_COUNT_BITS).then(|| self.key.id(self.first | made))
+        let number = self.first | made;
+        (made < 1 << COPY_COUNT_BITS).then(|| (number, self.key.id(number)))
     }
 
     /// Whether it is time to ask for others: three quarters are used up.
@@ -184,6 +185,12 @@ pub enum Reading {
     Unknown,
     /// It has not the form of an id.
     Malformed,
+}
+
+/// The number of a decision whose id has the form of one, whoever made it.
+pub fn number_of(id: &str) -> Option<u64> {
+    let (number, _) = id.split_at_checked(BARE_DIGITS)?;
+    u64::from_str_radix(number, 16).ok()
 }
 
 /// Reads an id that was told to the process `instance` with this key.
@@ -270,7 +277,8 @@ mod tests {
         let read = |id: DecisionId| read(id.as_str(), (0x0a0b, KEY));
         for made in 0..3 {
             let receipt = Reading::Receipt(DecisionNumber::of(first | made));
-            assert_eq!(read(numbers.next().unwrap()), receipt);
+            let (number, id) = numbers.next().unwrap();
+            assert_eq!((read(id), number_of(id.as_str())), (receipt, Some(number)));
         }
         for other in [0x0a0b_0300_0000_00af, copy_from(0x0a0b, 8)] {
             assert_eq!(read(copy.id(other)), Reading::Unknown);

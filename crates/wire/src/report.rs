@@ -8,6 +8,7 @@ use std::fmt;
 use super::addresses::NodeAddresses;
 use super::proto;
 use super::receipt::{self, ReceiptKey};
+use tradewind_engine::hash::KeyHash;
 use tradewind_engine::model::{MAX_ID_BYTES, NodeIndex, printable};
 use tradewind_engine::number::narrow;
 use tradewind_engine::policy::Policy;
@@ -193,6 +194,7 @@ impl Context<'_> {
             cache,
             bytes: message.bytes,
             client_round_trip_us: time_us("client_round_trip", message.client_round_trip.as_ref())?,
+            key: (message.key != 0).then_some(KeyHash(message.key)),
         })
     }
 

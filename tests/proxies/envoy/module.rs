@@ -118,8 +118,15 @@ fn envoy_that_decides_walks_its_list_and_lets_nobody_choose() {
 #[test]
 fn envoy_that_decides_leaves_a_node_that_fails() {
     let test = "envoy_that_decides_leaves_a_node_that_fails";
-    if let Some(mut envoy) = start(test, &[], impatient()) {
-        is_left_within_five(&mut envoy, Behaviour::Refuse, "error");
+    for (behaviour, result) in [
+        (Behaviour::Refuse, "error"),
+        (Behaviour::Error, "error"),
+        (Behaviour::Hang, "timeout"),
+    ] {
+        let Some(mut envoy) = start(test, &[], impatient()) else {
+            return;
+        };
+        is_left_within_five(&mut envoy, behaviour, result);
     }
 }
 
@@ -266,7 +273,7 @@ fn other_envoys_decide_as_well() {
             super::stat(admin, "tradewind.decided") >= 100
         });
         lets_no_client_choose(&envoy);
-        is_left_within_five(&mut envoy, Behaviour::Refuse, "error");
+        is_left_within_five(&mut envoy, Behaviour::Hang, "timeout");
         note(&format!("{version}: decides as the sidecar does"));
     }
 }

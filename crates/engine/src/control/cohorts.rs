@@ -251,6 +251,7 @@ mod tests {
             cache,
             bytes: 0,
             client_round_trip_us: 0,
+            key: None,
         }
     }
 

@@ -241,6 +241,7 @@ mod tests {
                 cache: CacheResult::Hit,
                 bytes: 0,
                 client_round_trip_us: 0,
+                key: None,
             };
             for at in 0..(good + bad) {
                 trial.add(Moment(1_000), &outcome, at < *good);

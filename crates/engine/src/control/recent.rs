@@ -31,7 +31,7 @@ pub(super) struct Recent {
     pub(super) number: DecisionNumber,
     /// The lane that decided; the first where it was made from a copy.
     pub(super) lane: LaneIndex,
-    /// The key it was ranked by; not known of one that was made from a copy.
+    /// The key it was ranked by; of one that was made from a copy what is told of it, if anything.
     pub(super) key: Option<KeyHash>,
     /// The generation of the snapshot it was made on; not known of one that was made from a copy.
     pub(super) generation: Option<u64>,
@@ -133,15 +133,17 @@ impl RecentDecisions {
         });
     }
 
-    /// Takes an outcome of an attempt (0 for one without a number) at a node for told.
+    /// Takes an outcome of an attempt (0 for one without a number) at a node for told. `key` is what its teller says of it, for a decision
+    /// that was not made here.
     pub(super) fn claim(
         &mut self,
         now: Moment,
         number: DecisionNumber,
         (node, attempt): (NodeIndex, u8),
+        key: Option<KeyHash>,
     ) -> Claim {
         if number.is_of_copy() {
-            return self.claim_of_copy(now, number, (node, attempt));
+            return self.claim_of_copy(now, number, (node, attempt), key);
         }
         let place = self.place_of(number);
         let Some(Some(recent)) = place.and_then(|place| self.places.get_mut(place)) else {
@@ -168,12 +170,14 @@ impl RecentDecisions {
         }
     }
 
-    /// The same of a decision made from a copy: it is heard of for the first time, and kept from now on.
+    /// The same of a decision made from a copy: it is heard of for the first time, and kept from now on. Its key is what whoever made
+    /// it says first.
     fn claim_of_copy(
         &mut self,
         now: Moment,
         number: DecisionNumber,
         (node, attempt): (NodeIndex, u8),
+        key: Option<KeyHash>,
     ) -> Claim {
         let place = self.place_of(number);
         let known = place.and_then(|place| self.places.get(place).copied().flatten());
@@ -181,7 +185,7 @@ impl RecentDecisions {
         let mut recent = known.unwrap_or(Recent {
             number,
             lane: LaneIndex::First,
-            key: None,
+            key,
             generation: None,
             group: None,
             class: ClassNumber(0),
@@ -329,7 +333,7 @@ mod tests {
 
     fn told(recent: &mut RecentDecisions, number: u64, node: u32, attempt: u8) -> &'static str {
         let number = DecisionNumber(number);
-        match recent.claim(Moment(1_000), number, (NodeIndex(node), attempt)) {
+        match recent.claim(Moment(1_000), number, (NodeIndex(node), attempt), None) {
             Claim::Good(_) => "good",
             Claim::Unknown => "unknown",
             Claim::Old => "old",
@@ -403,7 +407,7 @@ mod tests {
         let kept = KEPT as u64;
         recent.insert(Moment(0), &dispatch(5));
         let claim = |recent: &mut RecentDecisions, at, number| {
-            recent.claim(Moment(at), DecisionNumber(number), (NodeIndex(10), 1))
+            recent.claim(Moment(at), DecisionNumber(number), (NodeIndex(10), 1), None)
         };
         assert_eq!(claim(&mut recent, 60_001, 5), Claim::Old);
         recent.insert(Moment(100_000), &dispatch(5 + kept));

@@ -304,9 +304,9 @@ fn believe(
     outcome: &Outcome,
 ) -> Result<Option<Recent>, Unbelieved> {
     let attempt = (outcome.node, outcome.attempt);
-    let claim = outcome
-        .decision
-        .map_or(Claim::Unknown, |number| recent.claim(now, number, attempt));
+    let claim = outcome.decision.map_or(Claim::Unknown, |number| {
+        recent.claim(now, number, attempt, outcome.key)
+    });
     match claim {
         Claim::Good(recent) => {
             notes.credit.receipted(now);

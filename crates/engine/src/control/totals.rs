@@ -88,6 +88,7 @@ mod tests {
             cache: CacheResult::Hit,
             bytes: 0,
             client_round_trip_us: 0,
+            key: None,
         };
         let mut totals = SiteTotals::default();
         for us in [0, 1, 500, 501, 2_500_000, 2_500_001] {

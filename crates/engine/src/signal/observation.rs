@@ -227,6 +227,9 @@ pub struct Outcome {
     pub bytes: u64,
     /// Round trip between client and site in microseconds, 0 when unknown; at most [`MAX_TIME_US`].
     pub client_round_trip_us: u32,
+    /// The key that nodes were ranked by, as its teller has it; looked at only where the decision is one that this process did not
+    /// make.
+    pub key: Option<KeyHash>,
 }
 
 /// Who reports, as far as verdicts must be agreed on among several.

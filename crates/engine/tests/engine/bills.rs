@@ -246,6 +246,7 @@ impl Engine {
             cache,
             bytes: 1_000,
             client_round_trip_us: 0,
+            key: None,
         };
         let next = Next::after(&self.snapshot);
         assert!(self.control.outcome(self.now, &outcome, next));

@@ -605,6 +605,7 @@ impl Run {
             cache: CacheResult::Hit,
             bytes: 1_000,
             client_round_trip_us: 0,
+            key: None,
         };
         self.control
             .outcome(self.now, &outcome, Next::after(&self.snapshot));
@@ -852,6 +853,7 @@ fn failures_without_a_decision_count_once_a_second() {
                 cache: CacheResult::Unknown,
                 bytes: 0,
                 client_round_trip_us: 0,
+                key: None,
             };
             let next = Next::after(&run.snapshot);
             run.control.outcome(run.now, &outcome, next);

@@ -1856,6 +1856,10 @@ pub struct Outcome {
     #[prost(message, optional, tag = "10")]
     #[serde(serialize_with = "crate::serialize::duration")]
     pub client_round_trip: ::core::option::Option<::prost_types::Duration>,
+    /// The key that nodes were ranked by, of a decision that a follower made itself: of its own decisions the sidecar knows it. By it a
+    /// failing object is told from a failing node. 0 for unknown.
+    #[prost(fixed64, tag = "11")]
+    pub key: u64,
 }
 /// What became of what was told: by one call, so of a whole stream at its end.
 #[derive(serde::Serialize)]

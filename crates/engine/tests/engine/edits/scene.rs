@@ -250,6 +250,7 @@ impl Loop {
             cache: CacheResult::Hit,
             bytes: 1_000,
             client_round_trip_us: 0,
+            key: None,
         }
     }
 

@@ -242,6 +242,7 @@ fn outcome(entry: HttpAccessLogEntry, published: &Published) -> Option<Outcome> 
         total: since_sent(common.time_to_last_upstream_rx_byte),
         bytes: response.map_or(0, |response| response.response_body_bytes),
         cache_status,
+        ..Outcome::default()
     })
 }
 
