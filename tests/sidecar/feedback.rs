@@ -79,6 +79,7 @@ fn outcome() -> Outcome {
         cache_status: CacheStatus::Hit.into(),
         client_round_trip: Some(lasting(0, 0)),
         key: u64::MAX,
+        decided: None,
     }
 }
 

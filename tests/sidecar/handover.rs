@@ -169,6 +169,7 @@ async fn an_outcome_is_handed_over_in_the_engines_terms() {
         cache_status: proto::CacheStatus::Stale.into(),
         client_round_trip: lasting(600, 0),
         key: 9,
+        decided: None,
     };
     worker.tell(message.clone()).await;
     let published = worker.state.published.load_full().unwrap();

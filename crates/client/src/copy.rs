@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 
 use super::assembly::Copied;
 use super::counters::bump;
+use super::made::Made;
 use super::{InvalidRequest, Shared};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::model::NodeIndex;
 use tradewind_engine::request::Reading;
+use tradewind_engine::signal::observation::DecisionNumber;
 use tradewind_wire::addresses::NodeAddresses;
+use tradewind_wire::decided;
 use tradewind_wire::question::Question;
 use tradewind_wire::receipt::DecisionId;
 
@@ -69,13 +72,25 @@ impl LastCopy<'_> {
         let told = |client| shared.place_of(client);
         let decided = self.copied.decide(question, (told, id), |ruling| {
             if let Some((number, _)) = made {
-                shared.keys.put(number, ruling.decision.evaluation().key);
+                self.keep(number, &ruling.decision);
             }
             then(ruling)
         })?;
         bump(&shared.counts.asked, 1);
         bump(&shared.counts.local, 1);
         Ok(decided)
+    }
+
+    /// Keeps what will have to be told of a decision.
+    fn keep(&self, number: u64, decision: &Decision<'_>) {
+        let dispatch = decision.dispatch(DecisionNumber::of(number));
+        if let (Some(dispatch), Some(tier)) = (dispatch, decision.tier()) {
+            self.shared.made.put(Made {
+                number,
+                key: dispatch.key.0,
+                decided: decided::message(&dispatch, tier.affinity, self.copied.revision()),
+            });
+        }
     }
 
     /// The id of the node at an address; of several at one the first.

@@ -54,9 +54,9 @@ mod cache;
 pub mod copy;
 pub mod counters;
 mod follow;
-mod keys;
 mod last_good;
 mod lines;
+mod made;
 pub mod options;
 mod places;
 mod placing;
@@ -77,8 +77,8 @@ use cache::{Cache, Key};
 use copy::{LastCopy, Ruling};
 use counters::{Counters, Counts, bump};
 use follow::Heard;
-use keys::Keys;
 use lines::{Lines, Reply};
+use made::Decisions;
 use options::{ConnectError, Options};
 use places::Places;
 use report::Ring;
@@ -168,8 +168,8 @@ struct Shared {
     copied: ArcSwapOption<Copied>,
     /// How decisions made from it are named, so that the sidecar believes what is told of them.
     numbers: ArcSwapOption<CopyNumbers>,
-    /// The keys of the last decisions made here.
-    keys: Keys,
+    /// The last decisions made here.
+    made: Decisions,
     outcomes: Ring,
     counts: Counts,
     /// When the sidecar was heard last over the stream of copies.
@@ -205,7 +205,7 @@ impl Client {
             wanted: placing::Wanted::default(),
             copied: ArcSwapOption::empty(),
             numbers: ArcSwapOption::empty(),
-            keys: Keys::new(options.kept_keys()),
+            made: Decisions::new(options.kept_decisions()),
             outcomes: Ring::new(options.outcomes),
             counts: Counts::default(),
             heard: Heard::default(),
@@ -297,7 +297,12 @@ impl Client {
         if outcome.key == 0
             && let Some(number) = receipt::number_of(&outcome.decision_id)
         {
-            outcome.key = shared.keys.get(number).map_or(0, |key| key.0);
+            // Of further attempts only the key is of interest.
+            let is_first = outcome.attempt <= 1;
+            if let Some(made) = shared.made.get(number) {
+                outcome.key = made.key;
+                outcome.decided = is_first.then_some(made.decided);
+            }
         }
         if !shared.outcomes.put(outcome) {
             bump(&shared.counts.outcomes_dropped, 1);

@@ -72,8 +72,8 @@ impl Options {
 }
 
 impl Options {
-    /// How many decisions made here are kept with their keys: of a few seconds where it makes all of them.
-    pub(super) fn kept_keys(&self) -> usize {
+    /// How many decisions made here are kept for what is told of them: those of a few seconds where it makes all of them.
+    pub(super) fn kept_decisions(&self) -> usize {
         match self.places {
             Places::Asked => 4_096,
             Places::InBackground => 65_536,

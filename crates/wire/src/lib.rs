@@ -12,6 +12,7 @@ pub mod base64;
 mod buffers;
 pub mod cache;
 pub mod clock;
+pub mod decided;
 #[cfg(feature = "server")]
 mod explain;
 mod fault;

@@ -1,8 +1,10 @@
 //! The engine inside Envoy: the configuration of `examples/envoy-module`, with the module as cargo built it for the tests.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tradewind::sidecar::clock;
 use tradewind_demo::nodes::Behaviour;
 
 use super::failures::{impatient, is_left_within_five};
@@ -128,6 +130,44 @@ fn envoy_that_decides_leaves_a_node_that_fails() {
         };
         is_left_within_five(&mut envoy, behaviour, result);
     }
+}
+
+/// The sidecar was asked for none of these decisions, and its control loop knows of them all the same.
+#[test]
+fn an_object_that_envoy_decides_often_is_found_hot_and_spread() {
+    let test = "an_object_that_envoy_decides_often_is_found_hot_and_spread";
+    let setup = Setup {
+        policy: vec![("      spread: { max_copies: 1 }\n", "")],
+        ..Setup::quick()
+    };
+    let Some(envoy) = start(test, &[], setup) else {
+        return;
+    };
+    let mut proxy = envoy.connect();
+    let Envoy { mut rig, .. } = envoy;
+    let began = clock::now();
+    let mut nodes = BTreeSet::new();
+    rig.sidecar.until("the object is hot", |pages| {
+        for number in 0..40 {
+            get(&mut proxy, "/hot", &client(0));
+            get(&mut proxy, &format!("/object/{number}"), &client(0));
+        }
+        let page = pages.page("/metrics").text();
+        let mut hot = page.lines().filter_map(|line| {
+            let (_, value) = line.strip_prefix("tradewind_hot_keys{")?.rsplit_once(' ')?;
+            value.parse::<f64>().ok()
+        });
+        hot.any(|count| count > 0.5)
+    });
+    note(&format!(
+        "envoy: the object was hot after {:.1?}",
+        began.elapsed()
+    ));
+    rig.sidecar.until("several nodes carry it", |_| {
+        let reply = get(&mut proxy, "/hot", &client(nodes.len() * 3));
+        nodes.extend(reply.header("x-node").map(str::to_owned));
+        nodes.len() > 1
+    });
 }
 
 #[test]

@@ -115,8 +115,12 @@ pub(super) struct RecentDecisions {
 }
 
 impl RecentDecisions {
-    /// Keeps a decision.
+    /// Keeps a decision. One that was made from a copy may be told of twice; what was told of its attempts is not forgotten.
     pub(super) fn insert(&mut self, now: Moment, dispatch: &Dispatch) {
+        let is_known = dispatch.number.is_of_copy() && self.of(dispatch.number).is_some();
+        if is_known {
+            return;
+        }
         self.put(Recent {
             number: dispatch.number,
             lane: dispatch.lane,
@@ -179,10 +183,7 @@ impl RecentDecisions {
         (node, attempt): (NodeIndex, u8),
         key: Option<KeyHash>,
     ) -> Claim {
-        let place = self.place_of(number);
-        let known = place.and_then(|place| self.places.get(place).copied().flatten());
-        let known = known.filter(|recent| recent.number == number);
-        let mut recent = known.unwrap_or(Recent {
+        let mut recent = self.of(number).unwrap_or(Recent {
             number,
             lane: LaneIndex::First,
             key,
@@ -211,6 +212,13 @@ impl RecentDecisions {
         } else {
             Claim::Good(recent)
         }
+    }
+
+    /// What is kept of the decision of this number.
+    fn of(&self, number: DecisionNumber) -> Option<Recent> {
+        let place = self.place_of(number)?;
+        let kept = self.places.get(place).copied().flatten();
+        kept.filter(|recent| recent.number == number)
     }
 
     /// Positions are others now. Nodes that are gone are told of no more.

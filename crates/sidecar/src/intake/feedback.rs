@@ -13,11 +13,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock;
 use crate::identity::{Caller, Peer};
-use crate::intake::handover::{Handover, Report, Reported};
+use crate::intake::handover::{Dispatched, Handover, Report, Reported};
 use crate::intake::recent::RecentDecisions;
 use crate::intake::reporters::{Grant, Reporters};
 use crate::intake::tally::{ReportCounters, ReportKind};
 use crate::state::{NO_POLICY, Published, State};
+use crate::wire::decided;
 use crate::wire::proto::server::feedback_service_server::FeedbackService;
 use crate::wire::proto::server::telemetry_service_server::TelemetryService;
 use crate::wire::proto::{
@@ -231,6 +232,15 @@ impl Shared {
     fn read_outcome(&self, of: &Told<'_>, told: &Outcome) -> Result<Report, Fault> {
         let outcome = of.context.outcome(told)?;
         self.counters.count_outcome(outcome.result);
+        let fleet = of.published.revision;
+        let decided = decided::dispatch(told, &outcome, (&of.published.snapshot, fleet));
+        if let Some((dispatch, affinity)) = decided {
+            self.handover.dispatched(Dispatched {
+                fleet,
+                dispatch,
+                affinity,
+            });
+        }
         self.recent.tell(of.published, (&outcome, told));
         Ok(Report::Outcome(outcome))
     }

@@ -1860,6 +1860,54 @@ pub struct Outcome {
     /// failing object is told from a failing node. 0 for unknown.
     #[prost(fixed64, tag = "11")]
     pub key: u64,
+    /// What else the control loop has to know of such a decision: it hears of it by the first attempt.
+    #[prost(message, optional, tag = "12")]
+    pub decided: ::core::option::Option<DecidedAlone>,
+}
+/// A decision that a follower made itself. Positions are of the policy and topology that its copy was made of; if others are in force
+/// it is not looked at.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecidedAlone {
+    /// The revision of the copy.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// The generation of the copy.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    /// The position of the set of nodes that it was ranked among.
+    #[prost(uint32, tag = "3")]
+    pub set: u32,
+    /// The position of the best site.
+    #[prost(uint32, tag = "4")]
+    pub site: u32,
+    /// The position of the node named first.
+    #[prost(uint32, tag = "5")]
+    pub node: u32,
+    /// The position of the content class; 0 for none.
+    #[prost(uint32, tag = "6")]
+    pub class: u32,
+    /// The number of the cell of the client; absent where its place is not known well enough.
+    #[prost(uint32, optional, tag = "7")]
+    pub cell: ::core::option::Option<u32>,
+    /// The operator of the client's network; 0 for unknown.
+    #[prost(uint32, tag = "8")]
+    pub asn: u32,
+    /// Who is served when there is not room for all: 0 low, 1 normal, 2 critical.
+    #[prost(uint32, tag = "9")]
+    pub priority: u32,
+    /// What keeps requests on one node: 0 the key, 1 the client, 2 nothing.
+    #[prost(uint32, tag = "10")]
+    pub affinity: u32,
+    /// Whether the node was chosen among the copies of a hot key.
+    #[prost(bool, tag = "11")]
+    pub hot: bool,
+    /// Whether it went to a site on trial.
+    #[prost(bool, tag = "12")]
+    pub trial: bool,
+    /// Whether the answer may be used for several requests.
+    #[prost(bool, tag = "13")]
+    pub reusable: bool,
 }
 /// What became of what was told: by one call, so of a whole stream at its end.
 #[derive(serde::Serialize)]
