@@ -80,12 +80,12 @@ fn usual(roll: &Roll, of: impl Fn(&MemberReport) -> &str) -> String {
 fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
     let policy = usual(roll, |it| &it.policy);
     let topology = usual(roll, |it| &it.topology);
-    let head = roll
+    let places = roll
         .members
         .iter()
-        .filter_map(|it| Some(it.report.as_ref()?.purge_head));
-    let head = head.max().unwrap_or(0).max(roll.purge_head);
-    roll.members.iter().flat_map(move |member| {
+        .filter_map(|it| Some(it.report.as_ref()?.purge_place));
+    let place = places.max().unwrap_or(0);
+    own(roll).chain(roll.members.iter().flat_map(move |member| {
         let mut odd = Vec::new();
         let Some(report) = &member.report else {
             return odd;
@@ -100,7 +100,7 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
         if report.topology != topology {
             say(format!("has another topology, {}", short(&report.topology)));
         }
-        if report.purge_head < head {
+        if report.purge_place < place {
             say(format!(
                 "purges after {} are not in force",
                 version_text(report.purge_head)
@@ -113,7 +113,21 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
             say(report.trouble.clone());
         }
         odd
-    })
+    }))
+}
+
+/// What is not as it should be where it was asked: what it says of others is old, or nothing.
+fn own(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
+    let bus = match roll.bus() {
+        BusStanding::Up => None,
+        _ => Some("does not reach the bus"),
+    };
+    let chair = match roll.following() {
+        Following::Chair => None,
+        _ => Some("hears no chair, and knows of nobody else"),
+    };
+    let all = [bus, chair].into_iter().flatten();
+    all.map(|words| (roll.member.as_str(), words.to_owned()))
 }
 
 fn short(digest: &str) -> &str {
@@ -193,6 +207,7 @@ mod tests {
                 policy: policy.to_owned(),
                 topology: "47edcbe94d4e4020".to_owned(),
                 purge_head: 60_000_000_000,
+                purge_place: 7,
                 ready: true,
                 ..MemberReport::default()
             }),

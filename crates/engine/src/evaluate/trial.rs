@@ -73,7 +73,8 @@ pub(super) fn first(
 
 /// Where a key stands among all, uniform over 0..65,536.
 fn place(key: KeyHash) -> u16 {
-    key.then(SLICE_NAME).0 as u16
+    let [low, high, ..] = key.then(SLICE_NAME).0.to_le_bytes();
+    u16::from_le_bytes([low, high])
 }
 
 /// Whether several nodes carry the key: a slice of keys must be a slice of requests.

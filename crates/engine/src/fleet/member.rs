@@ -12,7 +12,6 @@ use super::facts::{Facts, NodeFact, SiteFact, SiteName};
 use super::{Echo, Stamp};
 use crate::control::facts::{Facts as Concluded, NodeFacts};
 use crate::hash::NodeSeed;
-use crate::signal::Admission;
 use crate::time::Moment;
 use crate::topology::Topology;
 
@@ -187,7 +186,7 @@ impl Member {
         // Behind all whom the fleet has left, in the order in which this member left them.
         let behind = self.facts.next_place();
         for (node, own) in topology.nodes().iter().zip(&mut acted_on.nodes) {
-            *own = merged(self.facts.node(node.seed), own, (standing, behind));
+            *own = merged(self.facts.node(node.seed), own, behind);
         }
         for (site, own) in topology.sites().iter().zip(&mut acted_on.sites) {
             *own = self.facts.site(&site.id, *own);
@@ -197,7 +196,7 @@ impl Member {
 }
 
 /// The fleet's word on a node, or this member's own where that is stricter.
-fn merged(fleet: NodeFact, own: &NodeFacts, (standing, behind): (Standing, u32)) -> NodeFacts {
+fn merged(fleet: NodeFact, own: &NodeFacts, behind: u32) -> NodeFacts {
     let judged = fleet.to_control(own);
     // Of loads each sees its own share, and the stricter of both counts.
     let mut merged = NodeFacts {
@@ -205,16 +204,13 @@ fn merged(fleet: NodeFact, own: &NodeFacts, (standing, behind): (Standing, u32))
         spill: judged.spill.max(own.spill),
         full: judged.full.max(own.full),
         shed: judged.shed.max(own.shed),
+        // A node that has just joined is new to each.
+        ramp: judged.ramp.min(own.ramp),
         ..judged
     };
-    let by_own_breaker = matches!(
-        own.verdict,
-        Admission::BreakerOpen | Admission::Probing { .. }
-    );
-    // Probes of its own count again while nobody is heard who compares those of several.
-    let has_a_say = by_own_breaker || standing == Standing::Held;
+    // Its own breaker, and what nobody compares yet: probes and loads.
     let fleet_left_it = fleet.place.is_some();
-    if has_a_say && !fleet_left_it && own.verdict > fleet.verdict {
+    if !fleet_left_it && own.verdict > fleet.verdict {
         merged.verdict = own.verdict;
         merged.place = own.place.map(|place| behind.saturating_add(place));
     }

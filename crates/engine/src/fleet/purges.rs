@@ -8,9 +8,9 @@
 //!
 //! What is to be said again follows from what was heard, in its order. So it is the same after a restart.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Most purges that are remembered; what is before is not said again.
+/// Most purges that are remembered; what is before is not heard anew, and not said again.
 const MOST: usize = 65_536;
 
 /// A place in a log.
@@ -79,8 +79,10 @@ pub struct Follower {
     found: Option<u64>,
     /// What was heard, in the order in which it came into force, and whether it made nothing newer.
     entries: VecDeque<(Entry, bool)>,
-    /// What is known, while all is heard anew.
-    known: BTreeSet<u64>,
+    /// What is known, while it is heard anew: its mark, and where it is among the entries.
+    known: BTreeMap<u64, usize>,
+    /// What cannot be said again: nobody here has it any more.
+    given_up: BTreeSet<u64>,
     /// Whether anything may have to be said again.
     has_again: bool,
 }
@@ -117,16 +119,21 @@ impl Follower {
                 misses_some: found.first > next,
             };
         }
-        self.known = self.entries.iter().map(|(entry, _)| entry.mark).collect();
+        let marks = self.entries.iter().map(|(entry, _)| entry.mark);
+        self.known = marks.zip(0..).collect();
         self.has_again = true;
+        // What is before that is not remembered, and would be taken for news.
+        let oldest = self.entries.front().map(|(entry, _)| entry.place);
+        let oldest = oldest.filter(|place| place.log == found.log);
+        let from = oldest.map_or(1, |place| place.at).max(found.first).max(1);
         self.place = Place {
             log: found.log,
-            at: found.first.max(1) - 1,
+            at: from - 1,
         };
         Begin {
-            from: found.first.max(1),
+            from,
             is_anew: true,
-            misses_some: false,
+            misses_some: found.first > 1 && from == found.first,
         }
     }
 
@@ -151,11 +158,36 @@ impl Follower {
             return Heard::Gap;
         }
         self.place = entry.place;
-        if self.known.contains(&entry.mark) {
+        if self.is_remembered(&entry) {
             return Heard::Known;
         }
         self.push(entry, last);
         Heard::New
+    }
+
+    /// Whether a purge that is heard anew is known. In a log that was made anew with what the old one had, each is at another place.
+    fn is_remembered(&mut self, entry: &Entry) -> bool {
+        let known = self.known.get(&entry.mark);
+        if let Some((known, _)) = known.and_then(|at| self.entries.get_mut(*at)) {
+            known.place = entry.place;
+            return true;
+        }
+        let oldest = self.entries.front().map(|(entry, _)| entry.version);
+        !self.known.is_empty()
+            && self.entries.len() >= MOST
+            && oldest.is_some_and(|oldest| entry.version < oldest)
+    }
+
+    /// The log has no more what is before this place.
+    pub fn skip_to(&mut self, place: Place) {
+        if place.log == self.place.log && place.at > self.place.at + 1 {
+            self.place.at = place.at - 1;
+        }
+    }
+
+    /// These cannot be said again.
+    pub fn give_up(&mut self, marks: impl IntoIterator<Item = u64>) {
+        self.given_up.extend(marks);
     }
 
     /// Passes by what is no purge, at this place.
@@ -169,7 +201,8 @@ impl Follower {
         let is_under = entry.version <= last;
         self.has_again |= is_under;
         self.entries.push_back((entry, is_under));
-        if self.entries.len() > MOST {
+        // While they are heard anew they keep their places here.
+        while self.entries.len() > MOST && self.known.is_empty() {
             self.entries.pop_front();
         }
     }
@@ -226,7 +259,7 @@ impl Follower {
             .iter()
             .map(|(entry, _)| entry.again_of)
             .collect();
-        again.retain(|mark| !said.contains(mark));
+        again.retain(|mark| !said.contains(mark) && !self.given_up.contains(mark));
         again.sort_unstable();
         again.dedup();
         self.has_again = !again.is_empty();

@@ -1,4 +1,5 @@
-//! What happens on the bus, one thing after the other.
+//! What happens on the bus: it is come to, and what is carried over it begins anew whenever it was lost. The log of purges and the
+//! office of the chair fail apart, each in a task of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,10 +9,11 @@ use async_nats::{Client, Event};
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{self, MissedTickBehavior};
+use tokio::task::JoinHandle;
+use tokio::time::{self, Instant};
 
 use super::office::Office;
-use super::purges::PurgeLog;
+use super::purges::{Appender, PurgeLog};
 use super::subjects::Subjects;
 use super::{Fleet, Standing, link};
 use crate::freshness::Freshness;
@@ -24,8 +26,29 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long the chair may take to say who is there.
 const ROLL_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether purges were missed.
-const LOOK: Duration = Duration::from_secs(5);
+/// A word of the server is said once in this time.
+const SAID_AGAIN: Duration = Duration::from_mins(1);
+
+/// What is carried, and how it fares.
+struct Carried {
+    client: Client,
+    fleet: Arc<Fleet>,
+    freshness: Arc<Freshness>,
+    is_reached: bool,
+    log: Option<JoinHandle<()>>,
+    appender: Option<Appender>,
+    office: Option<JoinHandle<()>>,
+    /// When what failed is tried again.
+    again: Instant,
+    /// Where tasks tell why they ended.
+    ended: mpsc::UnboundedSender<End>,
+}
+
+/// Why something ended.
+enum End {
+    Log(String),
+    Office(String),
+}
 
 /// Carries everything, until the keeper ends.
 pub(super) async fn carry(
@@ -41,111 +64,148 @@ pub(super) async fn carry(
         }
         refuse_for(AGAIN, &mut asked, &freshness).await;
     };
-    let mut look = time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut log: Option<PurgeLog> = None;
-    let mut office: Option<Office> = None;
     let Some(mut rolls) = fleet.take_asked() else {
         return;
     };
-    let mut is_reached = false;
-    let mut again = Box::pin(time::sleep(Duration::ZERO));
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let mut carried = Carried {
+        client,
+        fleet,
+        freshness,
+        is_reached: false,
+        log: None,
+        appender: None,
+        office: None,
+        again: Instant::now(),
+        ended,
+    };
+    let mut said: Option<(String, Instant)> = None;
     loop {
+        let is_whole = carried.log.is_some() && carried.office.is_some();
+        let again = time::sleep_until(carried.again);
         tokio::select! {
             event = events.recv() => match event {
-                Some(Event::Connected) => {
-                    is_reached = true;
-                    again.as_mut().reset(time::Instant::now());
-                    fleet.counters.reached.fetch_add(1, Ordering::Relaxed);
-                }
-                Some(Event::Disconnected | Event::Closed) => {
-                    (is_reached, log, office) = (false, None, None);
-                    freshness.hear(News::Left).await;
-                    fleet.stand(Standing::Down { why: "the connection is lost".to_owned() });
-                }
+                Some(Event::Connected) => carried.reached(),
+                Some(Event::Disconnected | Event::Closed) => carried.lost().await,
                 Some(Event::ServerError(error)) => {
-                    tracing::warn!(%error, "the bus of the fleet refuses something");
+                    let words = error.to_string();
+                    let is_new = said.as_ref().is_none_or(|(known, at)| *known != words || at.elapsed() > SAID_AGAIN);
+                    if is_new {
+                        tracing::warn!(%error, "the bus of the fleet refuses something");
+                        said = Some((words, Instant::now()));
+                    }
                 }
                 Some(_) => {}
                 None => return,
             },
-            () = &mut again, if is_reached && log.is_none() => {
-                match open(&client, &fleet, &freshness).await {
-                    Ok((opened, taken)) => {
-                        (log, office) = (Some(opened), Some(taken));
-                        fleet.stand(Standing::Up);
-                    }
-                    Err(why) => {
-                        freshness.hear(News::Left).await;
-                        fleet.stand(Standing::Down { why });
-                        again.as_mut().reset(time::Instant::now() + AGAIN);
-                    }
-                }
-            }
-            ask = asked.recv() => match (ask, &log) {
-                (Some(Ask::Append { behind, purges }), Some(log)) => log.append(behind, purges),
-                (Some(Ask::Append { .. }), None) => freshness.hear(News::Appended { stored: 0, last: 0 }).await,
+            () = again, if carried.is_reached && !is_whole => carried.open().await,
+            ask = asked.recv() => match (ask, &carried.appender) {
+                (Some(Ask::Append { behind, purges }), Some(appender)) => appender.begin(behind, purges),
+                (Some(Ask::Append { .. }), None) => refuse(&carried.freshness).await,
                 (None, _) => return,
             },
-            followed = follow(&mut log) => if let Err(why) = followed {
-                (log, office) = (None, None);
-                freshness.hear(News::Left).await;
-                fleet.stand(Standing::Down { why });
-                again.as_mut().reset(time::Instant::now() + AGAIN);
-            },
-            held = hold(&mut office) => if let Err(why) = held {
-                (log, office) = (None, None);
-                freshness.hear(News::Left).await;
-                fleet.stand(Standing::Down { why });
-                again.as_mut().reset(time::Instant::now() + AGAIN);
-            },
             reply = rolls.recv() => match reply {
-                Some(reply) => ask_for_roll(&client, &fleet, reply),
+                Some(reply) => carried.ask_for_roll(reply),
                 None => return,
             },
-            _ = look.tick(), if log.is_some() => if let Some(log) = &mut log {
-                log.is_to_be_looked_at = true;
+            end = ends.recv() => match end {
+                Some(end) => carried.ended(end).await,
+                None => return,
             },
         }
     }
 }
 
-async fn open(
-    client: &Client,
-    fleet: &Arc<Fleet>,
-    freshness: &Arc<Freshness>,
-) -> Result<(PurgeLog, Office), String> {
-    let log = PurgeLog::open(client, fleet, freshness).await?;
-    let office = Office::open(client, fleet).await?;
-    Ok((log, office))
-}
+impl Carried {
+    fn reached(&mut self) {
+        self.is_reached = true;
+        self.again = Instant::now();
+        self.fleet.counters.reached.fetch_add(1, Ordering::Relaxed);
+    }
 
-/// Asks the chair who is there, beside all else.
-fn ask_for_roll(client: &Client, fleet: &Fleet, reply: oneshot::Sender<Option<Roll>>) {
-    let (client, subject) = (client.clone(), Subjects::of(&fleet.membership.fleet).roll());
-    tokio::spawn(async move {
-        let asked = client.request(subject, Bytes::new());
-        let answer = time::timeout(ROLL_WITHIN, asked).await.ok();
-        let roll = answer
-            .and_then(Result::ok)
-            .and_then(|it| Roll::decode(it.payload).ok());
-        // Whoever asked may have gone.
-        reply.send(roll).ok();
-    });
-}
+    async fn lost(&mut self) {
+        self.is_reached = false;
+        for task in [self.log.take(), self.office.take()].into_iter().flatten() {
+            task.abort();
+        }
+        self.leave("the connection is lost".to_owned()).await;
+    }
 
-async fn hold(office: &mut Option<Office>) -> Result<(), String> {
-    match office {
-        Some(office) => office.next().await,
-        None => std::future::pending().await,
+    async fn leave(&mut self, why: String) {
+        self.appender = None;
+        self.freshness.hear(News::Left).await;
+        self.fleet.stand(Standing::Down { why });
+    }
+
+    /// Opens what is not open.
+    async fn open(&mut self) {
+        self.again = Instant::now() + AGAIN;
+        if self.log.is_none() {
+            match PurgeLog::open(&self.client, &self.fleet, &self.freshness).await {
+                Ok(log) => {
+                    self.appender = Some(log.appender());
+                    let ended = self.ended.clone();
+                    self.log = Some(tokio::spawn(async move {
+                        let why = log.follow().await;
+                        // Nobody hears it when all ends.
+                        ended.send(End::Log(why)).ok();
+                    }));
+                    self.fleet.stand(Standing::Up);
+                }
+                Err(why) => self.leave(why).await,
+            }
+        }
+        if self.office.is_none() {
+            match Office::open(&self.client, &self.fleet).await {
+                Ok(office) => {
+                    let ended = self.ended.clone();
+                    self.office = Some(tokio::spawn(async move {
+                        let why = office.hold().await;
+                        ended.send(End::Office(why)).ok();
+                    }));
+                }
+                Err(why) => self.fleet.without_chair(&why),
+            }
+        }
+    }
+
+    async fn ended(&mut self, end: End) {
+        self.again = Instant::now() + AGAIN;
+        match end {
+            End::Log(why) => {
+                self.log = None;
+                self.leave(why).await;
+            }
+            End::Office(why) => {
+                self.office = None;
+                self.fleet.without_chair(&why);
+            }
+        }
+    }
+
+    /// Asks the chair who is there, beside all else.
+    fn ask_for_roll(&self, reply: oneshot::Sender<Option<Roll>>) {
+        let subject = Subjects::of(&self.fleet.membership.fleet).roll();
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            let asked = client.request(subject, Bytes::new());
+            let answer = time::timeout(ROLL_WITHIN, asked).await.ok();
+            let roll = answer
+                .and_then(Result::ok)
+                .and_then(|it| Roll::decode(it.payload).ok());
+            // Whoever asked may have gone.
+            reply.send(roll).ok();
+        });
     }
 }
 
-async fn follow(log: &mut Option<PurgeLog>) -> Result<(), String> {
-    match log {
-        Some(log) => log.next().await,
-        None => std::future::pending().await,
-    }
+async fn refuse(freshness: &Freshness) {
+    let nothing = News::Appended {
+        stored: 0,
+        last: 0,
+        is_refused: true,
+    };
+    freshness.hear(nothing).await;
 }
 
 /// Waits, and takes nothing meanwhile.
@@ -159,7 +219,7 @@ async fn refuse_for(
         tokio::select! {
             () = &mut over => return,
             ask = asked.recv() => match ask {
-                Some(Ask::Append { .. }) => freshness.hear(News::Appended { stored: 0, last: 0 }).await,
+                Some(Ask::Append { .. }) => refuse(freshness).await,
                 None => return over.await,
             },
         }

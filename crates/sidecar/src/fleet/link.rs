@@ -48,7 +48,8 @@ pub(super) async fn come(
     if let Some(path) = &membership.ca {
         options = options.add_root_certificates(path.clone());
     }
-    if membership.servers.iter().any(|it| it.starts_with("tls://")) {
+    let is_tls = |it: &String| it.starts_with("tls://");
+    if membership.ca.is_some() || membership.servers.iter().any(is_tls) {
         options = options.require_tls(true);
     }
     let connecting = options.connect(membership.servers.clone());

@@ -15,7 +15,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot};
@@ -74,6 +74,12 @@ pub struct Chair {
 /// Messages of evidence that may wait for the bus; what is more is dropped, for it would be old.
 const MAX_TOLD: usize = 16;
 
+/// How long what is under way may take at the end.
+const ENDS_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long it may take to hear who is there.
+const ROLL_WITHIN: Duration = Duration::from_secs(3);
+
 /// This sidecar's place in its fleet, for all who look.
 #[derive(Debug)]
 pub struct Fleet {
@@ -86,6 +92,8 @@ pub struct Fleet {
     /// What it follows.
     member: Mutex<Member>,
     chair: RwLock<Chair>,
+    /// Why nothing can be heard of it, as was said last.
+    chairless: Mutex<String>,
     /// What this member told of itself last.
     report: RwLock<MemberReport>,
     /// What a chair judges by: this sidecar's policy, once it has one.
@@ -108,6 +116,7 @@ impl Fleet {
             began: clock::now(),
             member: Mutex::default(),
             chair: RwLock::default(),
+            chairless: Mutex::default(),
             report: RwLock::default(),
             operation: ArcSwapOption::empty(),
             tell,
@@ -162,7 +171,9 @@ impl Fleet {
     pub async fn roll(&self) -> Option<Roll> {
         let (reply, answer) = oneshot::channel();
         self.ask.send(reply).ok()?;
-        answer.await.ok().flatten()
+        // While the bus was never reached nobody takes what is asked.
+        let answer = tokio::time::timeout(ROLL_WITHIN, answer).await.ok()?;
+        answer.ok().flatten()
     }
 
     fn take_asked(&self) -> Option<mpsc::UnboundedReceiver<oneshot::Sender<Option<Roll>>>> {
@@ -189,6 +200,22 @@ impl Fleet {
     pub fn standing(&self) -> (Standing, u64) {
         let standing = self.standing.read();
         standing.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nothing can be heard or said of the chair here, and why: once for each reason.
+    fn without_chair(&self, why: &str) {
+        let mut known = self
+            .chairless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *known != why {
+            why.clone_into(&mut known);
+            tracing::warn!(
+                fleet = self.membership.fleet,
+                why,
+                "nothing is heard of the chair of the fleet: this sidecar judges by itself"
+            );
+        }
     }
 
     /// Says how the bus is reached, once for each change.
@@ -240,7 +267,9 @@ impl Running {
 pub fn way(membership: &Membership) -> (Shared, Asked) {
     let (bus, asked) = mpsc::unbounded_channel();
     let member = membership.member.clone();
-    (Shared { member, bus }, Asked(asked))
+    let fleet = membership.fleet.clone();
+    let shared = Shared { member, fleet, bus };
+    (shared, Asked(asked))
 }
 
 /// What the keeper asks.
@@ -272,6 +301,8 @@ pub fn start(
                 _ = ended => {}
             }
         });
+        // A name that is being looked up keeps nobody waiting.
+        runtime.shutdown_timeout(ENDS_WITHIN);
     })?;
     Ok(Running { fleet, end, thread })
 }

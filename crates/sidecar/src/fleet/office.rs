@@ -23,15 +23,18 @@ use super::subjects::Subjects;
 use super::{Chair, Fleet, purges};
 use crate::wire::fleet as wire;
 use crate::wire::proto::{FleetChair, FleetEvidence, FleetState, MemberReport, MemberSeen, Roll};
-use tradewind_engine::fleet::MemberId;
 use tradewind_engine::fleet::judge::Judge;
 use tradewind_engine::fleet::lease::{Action, Event, Held, Lease};
 use tradewind_engine::fleet::member::Heard;
 use tradewind_engine::fleet::roll::{MAX_MEMBERS, Unheard};
+use tradewind_engine::fleet::{Epoch, MemberId};
 use tradewind_engine::time::Moment;
 
 /// How often time passes for the chair.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Largest message of evidence, in bytes: of 512 nodes it has some 64 KiB.
+const MAX_EVIDENCE: usize = 128 << 10;
 
 /// Who was not heard for so long is not on the roll that people see, in ms.
 const GONE_MS: u64 = 10 * 60_000;
@@ -52,7 +55,10 @@ pub(super) struct Office {
     states: Subscriber,
     /// What only the chair listens to: evidence, and who asks for the roll.
     heard: Option<(Subscriber, Subscriber)>,
-    answers: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    answers: (
+        mpsc::UnboundedSender<Option<Event>>,
+        mpsc::UnboundedReceiver<Option<Event>>,
+    ),
     told: Option<mpsc::Receiver<FleetEvidence>>,
     reports: BTreeMap<MemberId, (MemberReport, Moment)>,
     tick: Interval,
@@ -65,7 +71,8 @@ enum Came {
     State(Letter),
     Evidence(Letter),
     Asked(Letter),
-    Answer(Event),
+    /// `None` where the store holds less than was seen of it.
+    Answer(Option<Event>),
     Told(FleetEvidence),
 }
 
@@ -110,16 +117,22 @@ impl Office {
             tick,
         };
         if let Some((revision, value)) = held(&office.stream, &office.subjects, base).await {
-            office.lease_step(Event::Seen { revision, value }).await;
+            office.lease_step(Event::Seen { revision, value }).await?;
         }
         Ok(office)
     }
 
-    /// Does the next thing. May be given up at any time before something comes.
-    pub(super) async fn next(&mut self) -> Result<(), String> {
-        let came = self.come().await?;
-        self.take(came).await;
-        Ok(())
+    /// Does what is to be done, until that cannot go on; why.
+    pub(super) async fn hold(mut self) -> String {
+        loop {
+            let taken = match self.come().await {
+                Ok(came) => self.take(came).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = taken {
+                return why;
+            }
+        }
     }
 
     async fn come(&mut self) -> Result<Came, String> {
@@ -149,22 +162,23 @@ impl Office {
         }
     }
 
-    async fn take(&mut self, came: Came) {
+    async fn take(&mut self, came: Came) -> Result<(), String> {
         let now = self.fleet.now();
         match came {
             Came::Tick => {
-                self.lease_step(Event::Tick).await;
+                self.lease_step(Event::Tick).await?;
                 self.speak(now).await;
             }
             Came::Value(letter) => {
                 if let Some((revision, value, name)) = read_value(&letter, self.base) {
                     self.fleet.seen_chair(|chair| chair.name = name);
-                    self.lease_step(Event::Seen { revision, value }).await;
+                    self.lease_step(Event::Seen { revision, value }).await?;
                 }
             }
-            Came::Answer(event) => self.lease_step(event).await,
+            Came::Answer(Some(event)) => self.lease_step(event).await?,
+            Came::Answer(None) => return Err("the store of the chair lost what it had".to_owned()),
             Came::State(letter) => self.hear_state(now, &letter.payload),
-            Came::Evidence(letter) => self.hear_evidence(now, &letter.payload),
+            Came::Evidence(letter) => self.hear_evidence(now, &letter),
             Came::Asked(letter) => {
                 if let Some(reply) = letter.reply {
                     let roll = self.roll(now).encode_to_vec();
@@ -176,6 +190,7 @@ impl Office {
                 self.say(subject, evidence.encode_to_vec().into()).await;
             }
         }
+        Ok(())
     }
 
     /// Says something; what is lost is said anew soon.
@@ -187,7 +202,7 @@ impl Office {
 
     fn hear_state(&self, now: Moment, payload: &Bytes) {
         let Ok(message) = FleetState::decode(payload.clone()) else {
-            tracing::warn!("what the chair says cannot be read");
+            tracing::debug!("what the chair says cannot be read");
             return;
         };
         let Some(state) = wire::state(&message) else {
@@ -201,13 +216,23 @@ impl Office {
         }
     }
 
-    fn hear_evidence(&mut self, now: Moment, payload: &Bytes) {
+    fn hear_evidence(&mut self, now: Moment, letter: &Letter) {
         let Some(judge) = &mut self.judge else { return };
         let Some(operation) = self.fleet.operation.load_full() else {
             return;
         };
-        let Ok(message) = FleetEvidence::decode(payload.clone()) else {
-            tracing::warn!("what a member tells cannot be read");
+        let name = letter.subject.rsplit('.').next().unwrap_or_default();
+        let read = FleetEvidence::decode(letter.payload.clone()).ok();
+        // The bus says who may tell under which name; nobody may tell as somebody else.
+        let read = read.filter(|it| {
+            let is_own = it.report.as_ref().is_none_or(|report| report.name == name);
+            is_own && MemberId::of_name(name).0 == it.member && letter.payload.len() <= MAX_EVIDENCE
+        });
+        let Some(message) = read else {
+            tracing::debug!(
+                name,
+                "what a member tells cannot be read, is too long or in another's name"
+            );
             return;
         };
         let evidence = wire::evidence(&message);
@@ -241,11 +266,11 @@ impl Office {
         }
     }
 
-    async fn lease_step(&mut self, event: Event) {
+    async fn lease_step(&mut self, event: Event) -> Result<(), String> {
         let now = self.fleet.now();
         // Who has no policy yet cannot judge.
         if event == Event::Tick && self.fleet.operation.load().is_none() {
-            return;
+            return Ok(());
         }
         for action in self.lease.step(now, event) {
             match action {
@@ -254,21 +279,21 @@ impl Office {
                     expected,
                     value,
                 } => self.set(number, expected, value),
-                Action::Begin(epoch) => self.begin(now, epoch).await,
+                Action::Begin(epoch) => self.begin(now, epoch).await?,
                 Action::Stop => self.stop(),
             }
         }
+        Ok(())
     }
 
-    async fn begin(&mut self, now: Moment, epoch: tradewind_engine::fleet::Epoch) {
-        let Some(operation) = self.fleet.operation.load_full() else {
-            return;
-        };
+    /// Takes the chair; who cannot leaves, so that another has it.
+    async fn begin(&mut self, now: Moment, epoch: Epoch) -> Result<(), String> {
+        let operation = self.fleet.operation.load_full();
+        let operation = operation.ok_or("the chair cannot be taken without a policy")?;
         let heard = self.client.subscribe(self.subjects.all_evidence()).await;
         let asked = self.client.subscribe(self.subjects.roll()).await;
         let (Ok(heard), Ok(asked)) = (heard, asked) else {
-            tracing::warn!("the chair cannot be taken: nothing can be listened to");
-            return;
+            return Err("the chair cannot be taken: nothing can be listened to".to_owned());
         };
         tracing::info!(epoch = epoch.0, "this sidecar has the chair of its fleet");
         self.heard = Some((heard, asked));
@@ -282,6 +307,7 @@ impl Office {
                 is_me: true,
             }
         });
+        Ok(())
     }
 
     fn stop(&mut self) {
@@ -306,13 +332,16 @@ impl Office {
                 Err(error) => Err(error),
             };
             let event = match answer {
-                Ok(sequence) => Some(Event::Set {
+                Ok(sequence) => Some(Some(Event::Set {
                     number,
-                    revision: base + sequence,
-                }),
+                    revision: base.saturating_add(sequence),
+                })),
                 Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
                     let held = held(&stream, &subjects, base).await;
-                    held.map(|(revision, value)| Event::Refused { revision, value })
+                    held.map(|(revision, value)| {
+                        let is_known = revision > expected;
+                        is_known.then_some(Event::Refused { revision, value })
+                    })
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the store of the chair does not answer");
@@ -369,13 +398,17 @@ async fn held(stream: &Stream, subjects: &Subjects, base: u64) -> Option<(u64, H
         .await;
     let last = last.ok()?;
     let message = FleetChair::decode(last.payload).ok()?;
-    Some((base + last.sequence, wire::chair(&message)))
+    Some((base.saturating_add(last.sequence), wire::chair(&message)))
 }
 
 fn read_value(letter: &Letter, base: u64) -> Option<(u64, Held, String)> {
     let sequence = purges::sequence_of(letter)?;
     let message = FleetChair::decode(letter.payload.clone()).ok()?;
-    Some((base + sequence, wire::chair(&message), message.name))
+    Some((
+        base.saturating_add(sequence),
+        wire::chair(&message),
+        message.name,
+    ))
 }
 
 fn config(subjects: &Subjects) -> stream::Config {

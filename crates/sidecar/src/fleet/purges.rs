@@ -9,24 +9,30 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{self, DiscardPolicy, Republish, StorageType, Stream};
+use async_nats::jetstream::stream::{
+    self, DiscardPolicy, LastRawMessageErrorKind, Republish, RetentionPolicy, StorageType, Stream,
+};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{self, MissedTickBehavior, timeout};
 use tokio_stream::StreamExt as _;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Fleet;
 use super::link::ANSWERS_WITHIN;
 use super::subjects::Subjects;
+use crate::clock;
 use crate::freshness::Freshness;
 use crate::freshness::shared::News;
 use tradewind_engine::fleet::purges::{Found, Place};
 
 /// How long the log keeps purges where this sidecar makes it: longer than caches have anything by the default of policies.
 const KEPT_FOR: Duration = Duration::from_hours(15 * 24);
+
+/// How often it is looked whether purges were missed, or lost by the bus.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The header by which the server says where what it republishes is.
 const SEQUENCE: &str = "Nats-Sequence";
@@ -46,8 +52,18 @@ pub(super) struct PurgeLog {
     news: Subscriber,
     /// What was missed, up to a place.
     missed: Option<(Ordered, u64)>,
-    /// Whether there may be more than was heard of.
-    pub(super) is_to_be_looked_at: bool,
+    /// A hash of what was heard last.
+    mark: u64,
+}
+
+/// What appends to the log, whoever hears it.
+#[derive(Clone)]
+pub(super) struct Appender {
+    fleet: Arc<Fleet>,
+    freshness: Arc<Freshness>,
+    context: Context,
+    stream: Stream,
+    subject: String,
 }
 
 impl PurgeLog {
@@ -82,10 +98,40 @@ impl PurgeLog {
             next: 1,
             news,
             missed: None,
-            is_to_be_looked_at: false,
+            mark: 0,
         };
         log.begin().await?;
         Ok(log)
+    }
+
+    /// What appends to it.
+    pub(super) fn appender(&self) -> Appender {
+        Appender {
+            fleet: Arc::clone(&self.fleet),
+            freshness: Arc::clone(&self.freshness),
+            context: self.context.clone(),
+            stream: self.stream.clone(),
+            subject: self.subject.clone(),
+        }
+    }
+
+    /// Hears purges, until that cannot go on; why.
+    pub(super) async fn follow(mut self) -> String {
+        let mut look = time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let done = if self.missed.is_some() {
+                self.hear_missed().await
+            } else {
+                tokio::select! {
+                    message = self.news.next() => self.hear(message).await,
+                    _ = look.tick() => self.look().await,
+                }
+            };
+            if let Err(why) = done {
+                return why;
+            }
+        }
     }
 
     /// Settles with the keeper where to begin.
@@ -93,14 +139,13 @@ impl PurgeLog {
         let (reply, answer) = oneshot::channel();
         self.freshness.hear(News::Reached(reply)).await;
         let (place, _mark) = answer.await.map_err(|_| "the keeper of purges has ended")?;
-        let info = self.info().await?;
+        let info = info(&self.stream).await?;
         let log = made_at(&info);
         let state = &info.state;
         let is_there =
             place.log == log && (state.first_sequence..=state.last_sequence).contains(&place.at);
         let there = if is_there && place.at > 0 {
-            let message = self.stream.get_raw_message(place.at).await;
-            message.ok().map(|message| xxh3_64(&message.payload))
+            mark_at(&self.stream, place.at).await?
         } else {
             None
         };
@@ -110,25 +155,21 @@ impl PurgeLog {
             last: state.last_sequence,
             there,
         };
-        let keeps_ms = u64::try_from(info.config.max_age.as_millis())
+        let first_unix_ms = state.first_timestamp.unix_timestamp_nanos() / 1_000_000;
+        let first_unix_ms = u64::try_from(first_unix_ms)
             .ok()
-            .filter(|ms| *ms > 0);
+            .filter(|_| state.messages > 0);
+        let first_age_ms = first_unix_ms.map(|it| clock::unix_ms().saturating_sub(it));
         let (reply, answer) = oneshot::channel();
-        self.freshness
-            .hear(News::Found {
-                found,
-                keeps_ms,
-                reply,
-            })
-            .await;
+        let news = News::Found {
+            found,
+            first_age_ms,
+            reply,
+        };
+        self.freshness.hear(news).await;
         let begin = answer.await.map_err(|_| "the keeper of purges has ended")?;
         (self.id, self.next) = (log, begin.from);
         self.ask_for(found.last).await
-    }
-
-    async fn info(&self) -> Result<stream::Info, String> {
-        let info = self.stream.get_info().await;
-        info.map_err(|error| format!("the stream of purges does not answer: {error}"))
     }
 
     /// Asks for what was missed, up to a place.
@@ -155,87 +196,94 @@ impl PurgeLog {
         Ok(())
     }
 
-    /// Hears the next purge, or looks what there is. May be given up at any time, and loses nothing then.
-    pub(super) async fn next(&mut self) -> Result<(), String> {
+    /// Hears the next of what was missed.
+    async fn hear_missed(&mut self) -> Result<(), String> {
         self.freshness.has_room().await;
-        if let Some((messages, last)) = &mut self.missed {
-            let last = *last;
-            let message = timeout(ANSWERS_WITHIN, messages.next()).await;
-            let message = message.map_err(|_| "purges that were missed do not come")?;
-            let message = message.ok_or("purges that were missed come no more")?;
-            let message =
-                message.map_err(|error| format!("purges that were missed do not come: {error}"))?;
-            let at = message
-                .info()
-                .map_err(|error| error.to_string())?
-                .stream_sequence;
-            self.heard(at, message.message.payload);
-            if self.next > last {
-                self.missed = None;
-            }
-            return Ok(());
-        }
-        if self.is_to_be_looked_at {
-            let info = self.info().await?;
-            self.is_to_be_looked_at = false;
-            if made_at(&info) != self.id || info.state.last_sequence + 1 < self.next {
-                return Err("the bus lost its log of purges, or the end of it".to_owned());
-            }
-            return self.ask_for(info.state.last_sequence).await;
-        }
-        let message = self.news.next().await.ok_or("nothing more is heard")?;
-        let Some(at) = sequence_of(&message) else {
-            tracing::warn!(subject = %message.subject, "what is said on the bus as purged does not come from the log, and is not heard");
+        let Some((messages, last)) = &mut self.missed else {
             return Ok(());
         };
-        if at > self.next {
-            // It is asked for with those before it: giving up while that is done loses none.
-            self.is_to_be_looked_at = true;
-            return Ok(());
+        let last = *last;
+        let message = timeout(ANSWERS_WITHIN, messages.next()).await;
+        let message = message.map_err(|_| "purges that were missed do not come")?;
+        let message = message.ok_or("purges that were missed come no more")?;
+        let message =
+            message.map_err(|error| format!("purges that were missed do not come: {error}"))?;
+        let info = message.info().map_err(|error| error.to_string())?;
+        let (at, is_last) = (info.stream_sequence, info.pending == 0);
+        let unix_ms = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let age_ms = clock::unix_ms().saturating_sub(unix_ms);
+        self.heard(at, message.message.payload, age_ms);
+        if self.next > last || is_last {
+            self.missed = None;
         }
-        self.heard(at, message.payload);
         Ok(())
     }
 
-    fn heard(&mut self, at: u64, purge: Bytes) {
+    /// Looks whether anything was missed, or lost by the bus.
+    async fn look(&mut self) -> Result<(), String> {
+        let info = info(&self.stream).await?;
+        let lost = "the bus lost its log of purges, or the end of it";
+        if made_at(&info) != self.id || info.state.last_sequence + 1 < self.next {
+            return Err(lost.to_owned());
+        }
+        let before = self.next - 1;
+        if self.mark > 0
+            && before >= info.state.first_sequence
+            && mark_at(&self.stream, before).await? != Some(self.mark)
+        {
+            return Err(lost.to_owned());
+        }
+        self.ask_for(info.state.last_sequence).await
+    }
+
+    /// Hears what comes now.
+    async fn hear(&mut self, message: Option<Message>) -> Result<(), String> {
+        let message = message.ok_or("nothing more is heard")?;
+        let Some(at) = sequence_of(&message) else {
+            tracing::debug!(subject = %message.subject, "what is said on the bus as purged does not come from the log, and is not heard");
+            return Ok(());
+        };
+        if at > self.next {
+            // It is asked for with those before it.
+            return self.look().await;
+        }
+        self.freshness.has_room().await;
+        self.heard(at, message.payload, 0);
+        Ok(())
+    }
+
+    fn heard(&mut self, at: u64, purge: Bytes, age_ms: u64) {
         if at < self.next {
             return;
         }
-        self.next = at + 1;
+        self.next = at.saturating_add(1);
+        self.mark = xxh3_64(&purge);
         self.fleet.counters.heard.fetch_add(1, Ordering::Relaxed);
         let place = Place { log: self.id, at };
-        self.freshness.put(News::Heard { place, purge });
-    }
-
-    /// Appends purges, all directly behind a place; the keeper is told what became of them.
-    pub(super) fn append(&self, behind: u64, purges: Vec<Bytes>) {
-        let appending = Appending {
-            context: self.context.clone(),
-            stream: self.stream.clone(),
-            subject: self.subject.clone(),
-            fleet: Arc::clone(&self.fleet),
-        };
-        let freshness = Arc::clone(&self.freshness);
-        tokio::spawn(async move {
-            let news = appending.append(behind, purges).await;
-            freshness.put(news);
+        self.freshness.put(News::Heard {
+            place,
+            purge,
+            age_ms,
         });
     }
 }
 
-struct Appending {
-    context: Context,
-    stream: Stream,
-    subject: String,
-    fleet: Arc<Fleet>,
-}
+impl Appender {
+    /// Appends purges, all directly behind a place; the keeper is told what became of them.
+    pub(super) fn begin(&self, behind: u64, purges: Vec<Bytes>) {
+        let appender = self.clone();
+        tokio::spawn(async move {
+            let news = appender.append(behind, purges).await;
+            appender.freshness.put(news);
+        });
+    }
 
-impl Appending {
     async fn append(&self, behind: u64, purges: Vec<Bytes>) -> News {
         let counters = &self.fleet.counters;
         let count = purges.len();
         let mut acks = Vec::with_capacity(count);
         let mut before: Option<String> = None;
+        let mut is_refused = false;
         for (at, payload) in (behind..).zip(purges) {
             let id = format!("{:016x}", xxh3_64(&payload));
             let mut message = PublishMessage::build()
@@ -254,6 +302,7 @@ impl Appending {
                 Ok(ack) => acks.push(ack),
                 Err(error) => {
                     tracing::warn!(%error, "a purge cannot be appended");
+                    is_refused = acks.is_empty();
                     break;
                 }
             }
@@ -264,7 +313,8 @@ impl Appending {
                 Ok(_) => stored += 1,
                 Err(error) => {
                     use PublishErrorKind::{WrongLastMessageId, WrongLastSequence};
-                    if !matches!(error.kind(), WrongLastMessageId | WrongLastSequence) {
+                    is_refused = !matches!(error.kind(), WrongLastMessageId | WrongLastSequence);
+                    if is_refused {
                         tracing::warn!(%error, "a purge was not appended");
                     }
                     break;
@@ -278,6 +328,7 @@ impl Appending {
             return News::Appended {
                 stored,
                 last: behind + stored as u64,
+                is_refused: false,
             };
         }
         counters
@@ -285,7 +336,28 @@ impl Appending {
             .fetch_add((count - stored) as u64, Ordering::Relaxed);
         let info = self.stream.get_info().await;
         let last = info.map_or(0, |info| info.state.last_sequence);
-        News::Appended { stored, last }
+        News::Appended {
+            stored,
+            last,
+            is_refused,
+        }
+    }
+}
+
+/// What the stream is like now.
+async fn info(stream: &Stream) -> Result<stream::Info, String> {
+    let info = stream.get_info().await;
+    info.map_err(|error| format!("the stream of purges does not answer: {error}"))
+}
+
+/// The hash of what is at a place; `None` of nothing.
+async fn mark_at(stream: &Stream, at: u64) -> Result<Option<u64>, String> {
+    match stream.get_raw_message(at).await {
+        Ok(message) => Ok(Some(xxh3_64(&message.payload))),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(format!(
+            "the stream of purges does not say what it has: {error}"
+        )),
     }
 }
 
@@ -315,6 +387,14 @@ fn is_fit(info: &stream::Info, subjects: &Subjects) -> Result<(), String> {
             "the stream {name} takes {:?}, must take {} alone",
             info.config.subjects,
             subjects.purge()
+        ));
+    }
+    if info.config.max_messages > 0
+        || info.config.max_bytes > 0
+        || info.config.retention != RetentionPolicy::Limits
+    {
+        return Err(format!(
+            "the stream {name} forgets purges otherwise than by age: it must have no limit of messages or bytes, and `limits` as retention"
         ));
     }
     let republish = info.config.republish.as_ref();

@@ -158,6 +158,8 @@ pub struct PurgeCounters {
     pub entries: AtomicU64,
     /// Memory of their tables, in bytes.
     pub memory_bytes: AtomicU64,
+    /// Where this sidecar is in the log that its fleet shares; 0 where it is alone.
+    pub place: AtomicU64,
     /// Nanoseconds from call to force, of all purges.
     pub in_force_ns: AtomicU64,
 }

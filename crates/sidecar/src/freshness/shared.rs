@@ -27,8 +27,8 @@ pub enum News {
     Found {
         /// The log.
         found: Found,
-        /// How long it keeps purges, in ms; `None` for ever.
-        keeps_ms: Option<u64>,
+        /// How old the first purge is that it still has, in ms; `None` where it has none.
+        first_age_ms: Option<u64>,
         /// Takes the answer.
         reply: oneshot::Sender<Begin>,
     },
@@ -38,6 +38,8 @@ pub enum News {
         place: Place,
         /// Its message.
         purge: Bytes,
+        /// How long ago it was appended, in ms, by the bus's clock; 0 of what comes as it is.
+        age_ms: u64,
     },
     /// What became of what was to be appended: how many of it are in the log, as far as that is known, and the log's last place.
     Appended {
@@ -45,6 +47,8 @@ pub enum News {
         stored: usize,
         /// The last place; 0 where that is not known.
         last: u64,
+        /// Whether the rest was refused, or it is not known what became of it; otherwise others came before.
+        is_refused: bool,
     },
     /// The bus is not reached any more.
     Left,
@@ -55,6 +59,8 @@ pub enum News {
 pub struct Shared {
     /// What this sidecar is called.
     pub member: String,
+    /// What its fleet is called.
+    pub fleet: String,
     /// Takes what is asked of the bus.
     pub bus: mpsc::UnboundedSender<Ask>,
 }

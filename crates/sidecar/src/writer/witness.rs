@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::clock;
 use crate::fleet::Fleet;
@@ -167,6 +168,7 @@ impl Witnessing {
             topology: status.topology.serving_digest.clone(),
             ready: *state.ready.borrow(),
             trouble: trouble.unwrap_or_default(),
+            purge_place: state.freshness.counters().place.load(Ordering::Relaxed),
         }
     }
 

@@ -2262,6 +2262,9 @@ pub struct MemberReport {
     /// What is wrong with its sources; empty where nothing is.
     #[prost(string, tag = "9")]
     pub trouble: ::prost::alloc::string::String,
+    /// The place of the last purge in force there, in the log that the fleet shares.
+    #[prost(uint64, tag = "10")]
+    pub purge_place: u64,
 }
 /// The order of what chairs say.
 #[derive(serde::Serialize)]
@@ -3348,7 +3351,7 @@ pub struct SubmitPurgeResponse {
     /// Its place in the log; 0 of a dry run.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
-    /// Whether it is on disk: without a state directory a restart forgets it.
+    /// Whether it is on disk: without a state directory a restart forgets it. In a fleet: that the bus has it.
     #[prost(bool, tag = "2")]
     pub kept: bool,
     /// Whether it had been purged already under the same id.
@@ -3430,6 +3433,12 @@ pub struct Purged {
     /// A hash of it as it is in that log.
     #[prost(fixed64, tag = "15")]
     pub mark: u64,
+    /// The fleet whose log that is; empty of one that only this sidecar has.
+    #[prost(string, tag = "16")]
+    pub fleet: ::prost::alloc::string::String,
+    /// Whether everything has this version at least: purges were missed that nobody can tell of any more.
+    #[prost(bool, tag = "17")]
+    pub everything: bool,
 }
 /// What a node has done.
 #[derive(serde::Serialize)]

@@ -140,6 +140,11 @@ impl Land {
         }
     }
 
+    /// Whether the bus has what a member has not heard.
+    fn has_more(&self, at: usize) -> bool {
+        self.sidecars[at].follower.place().at < self.bus.len() as u64
+    }
+
     fn loses(&mut self) {
         self.losses += 1;
         for sidecar in &mut self.sidecars {
@@ -189,15 +194,15 @@ impl Land {
     /// When nothing more happens, everything that was answered is in force everywhere.
     fn settles(mut self, clocks: [u64; 2]) -> Result<(), String> {
         for _ in 0..8 {
-            for at in 0..2 {
+            for (at, clock) in clocks.into_iter().enumerate() {
                 if !self.sidecars[at].follower.is_following() {
                     self.comes(at);
                 }
-                while (self.sidecars[at].follower.place().at as usize) < self.bus.len() {
+                while self.has_more(at) {
                     self.hears(at);
                 }
                 if let Some(mark) = self.sidecars[at].follower.to_say_again().first() {
-                    self.append(at, *mark, clocks[at]);
+                    self.append(at, *mark, clock);
                 }
             }
         }
@@ -237,7 +242,7 @@ impl World for Shared {
             if !follower.is_following() {
                 acts.push(Act::Comes(at));
             }
-            if follower.is_following() && (follower.place().at as usize) < state.bus.len() {
+            if follower.is_following() && state.has_more(at) {
                 acts.push(Act::Hears(at));
             }
             if state.wanted.len() < PURGES {

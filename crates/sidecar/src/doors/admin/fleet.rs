@@ -1,5 +1,7 @@
 //! The fleet service: how the sidecars are that act as one.
 
+use std::sync::atomic::Ordering;
+
 use tonic::{Request, Response, Status};
 
 use super::AdminDesk;
@@ -50,6 +52,7 @@ fn roll(fleet: &Fleet, heard: Roll, state: &State) -> Roll {
             report: Some(MemberReport {
                 name: own.clone(),
                 purge_head,
+                purge_place: state.freshness.counters().place.load(Ordering::Relaxed),
                 ..fleet.report()
             }),
             ..MemberSeen::default()

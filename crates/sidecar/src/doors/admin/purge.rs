@@ -1,6 +1,7 @@
 //! The purge service: what callers want, read with every fault at once, on its way to the keeper of purges.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 use tonic::metadata::MetadataValue;
@@ -163,9 +164,20 @@ impl PurgeService for AdminDesk {
         let sequence = request.into_inner().sequence;
         let mut status = status(&self.state.freshness, sequence);
         if let Some(fleet) = self.state.members.get() {
-            let asked = if sequence > 0 { sequence } else { status.head };
-            let roll = fleet.roll().await.unwrap_or_default();
-            in_fleet(&mut status, asked, &roll);
+            let freshness = &self.state.freshness;
+            // Versions are each sidecar's own where it purged alone; places are the same for all.
+            let asked =
+                freshness.records(|records| records.find(sequence).map(|it| it.purged.place));
+            let last = freshness.counters().place.load(Ordering::Relaxed);
+            let place = if sequence > 0 {
+                asked.unwrap_or(0)
+            } else {
+                last
+            };
+            if place > 0 {
+                let roll = fleet.roll().await.unwrap_or_default();
+                in_fleet(&mut status, place, &roll);
+            }
         }
         Ok(Response::new(status))
     }

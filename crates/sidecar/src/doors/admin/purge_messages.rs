@@ -192,10 +192,10 @@ pub(super) fn status(freshness: &Freshness, sequence: u64) -> proto::PurgeStatus
     })
 }
 
-/// At which sidecars of a fleet a purge is in force.
-pub(super) fn in_fleet(status: &mut proto::PurgeStatus, sequence: u64, roll: &proto::Roll) {
+/// At which sidecars of a fleet the purge at this place of their log is in force.
+pub(super) fn in_fleet(status: &mut proto::PurgeStatus, place: u64, roll: &proto::Roll) {
     let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
-    let (has, behind): (Vec<_>, Vec<_>) = reports.partition(|it| it.purge_head >= sequence);
+    let (has, behind): (Vec<_>, Vec<_>) = reports.partition(|it| it.purge_place >= place);
     let count = |all: &[&proto::MemberReport]| u32::try_from(all.len()).unwrap_or(u32::MAX);
     status.sidecars = count(&has).saturating_add(count(&behind));
     status.in_force_at = count(&has);

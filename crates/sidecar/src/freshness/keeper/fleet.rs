@@ -4,14 +4,14 @@
 //! Whoever appends must have heard all that is before; who was overtaken hears that first, and tries again. So there is one
 //! order, and one purge of each id.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{EPOCH_UNIX_MS, Keeper, MAX_PACED, MAX_SEQUENCE, Order, Taken, tell};
+use super::{EPOCH_UNIX_MS, Keeper, MAX_PACED, MAX_SEQUENCE, MAX_WAITING, Order, Taken, tell};
 use crate::clock;
 use crate::freshness::records::Record;
 use crate::freshness::shared::{Ask, News, Shared};
@@ -19,7 +19,8 @@ use crate::freshness::{PurgeError, Submitted, Wish};
 use crate::wire::proto::Purged;
 use crate::wire::purge::{self as messages, duration_ms, version_text};
 use tradewind_engine::fleet::MemberId;
-use tradewind_engine::fleet::purges::{Entry, Follower, Heard, Place};
+use tradewind_engine::fleet::purges::{self as follower, Entry, Follower, Place};
+use tradewind_engine::model::printable;
 
 /// How long a purge may wait for the bus before whoever wants it is told that it does not come through.
 const WAITS_FOR: Duration = Duration::from_secs(5);
@@ -27,8 +28,14 @@ const WAITS_FOR: Duration = Duration::from_secs(5);
 /// After it was overtaken a sidecar waits up to this long, so that two do not overtake each other for ever.
 const OVERTAKEN_FOR_MS: u64 = 4;
 
+/// After the bus refused a purge the next one waits this long.
+const REFUSED_FOR: Duration = Duration::from_millis(100);
+
 /// What all would do is done by the first of them: each waits up to this long, by its name.
 const TURNS_MS: u64 = 2_000;
+
+/// What nobody waits for is put off by this while the bus is away.
+const PUT_OFF: Duration = Duration::from_secs(1);
 
 /// Purges that are appended at once, and their bytes.
 const MOST_AT_ONCE: usize = 64;
@@ -37,12 +44,22 @@ const MOST_BYTES: usize = 4 << 20;
 /// Largest message: a server of NATS takes 1 MiB with its headers, unless it is told otherwise.
 const MAX_MESSAGE: usize = 1_000_000;
 
-/// How far a version may be ahead of the clock and of what is known, in ms: a month. One that is further would leave no numbers
-/// for the purges to come.
+/// How far a version may be ahead of the clock, in ms: a month. One that is further would leave no numbers for the purges to come.
 const MAX_AHEAD_MS: u64 = 30 * 24 * 3_600_000;
+
+/// Longest words of a purge of others, in characters.
+const MAX_WORDS: usize = 256;
 
 /// Purges that made nothing newer, which are kept to be said again.
 const MAX_UNDER: usize = 4_096;
+
+/// A purge of the log that is to be put in force.
+struct Heard {
+    purged: Purged,
+    age_ms: u64,
+    /// Of this sidecar, if it is.
+    own: Option<Order>,
+}
 
 /// A purge on its way to the log.
 struct Sent {
@@ -82,9 +99,19 @@ impl Member {
         self.shared.is_some()
     }
 
+    /// What its fleet is called; empty of one that is alone.
+    fn fleet_name(&self) -> &str {
+        self.shared.as_ref().map_or("", |it| &it.fleet)
+    }
+
     /// What this sidecar is called; empty of one that is alone.
     pub(super) fn name(&self) -> &str {
         self.shared.as_ref().map_or("", |it| &it.member)
+    }
+
+    /// Where it is in the log that all share; 0 of one that is alone.
+    pub(super) fn place(&self) -> u64 {
+        self.follower.place().at
     }
 
     /// How long this one waits before it does what all would do about a purge.
@@ -96,7 +123,8 @@ impl Member {
 
     /// A purge of an earlier run; `last` is the largest sequence before it.
     pub(super) fn resume(&mut self, purged: &Purged, last: u64) {
-        if self.is_shared() && purged.place > 0 {
+        let fleet = self.shared.as_ref().map(|it| &it.fleet);
+        if purged.place > 0 && fleet == Some(&purged.fleet) {
             self.follower.resume(entry(purged), last);
             self.keep_under(purged, last);
         }
@@ -121,7 +149,9 @@ impl Member {
         let wanted = all.filter(|order| order.reply.is_some());
         let given_up = wanted.map(|order| order.began + WAITS_FOR).min();
         let pause = self.pause.filter(|_| !self.waiting.is_empty());
-        [given_up, pause, self.again_at].into_iter().flatten().min()
+        let is_free = self.sent.is_empty();
+        let [pause, again_at] = [pause, self.again_at].map(|at| at.filter(|_| is_free));
+        [given_up, pause, again_at].into_iter().flatten().min()
     }
 
     /// Those that were sent and are not in the log wait again, before the others.
@@ -141,21 +171,32 @@ impl Member {
     }
 
     /// What became of what was sent.
-    fn appended(&mut self, stored: usize, last: u64) {
+    fn appended(&mut self, stored: usize, last: u64, is_refused: bool) {
         let is_all = stored >= self.sent.len() + self.heard_of_sent;
         if !is_all {
-            self.take_back(stored.saturating_sub(self.heard_of_sent));
+            let from = stored.saturating_sub(self.heard_of_sent);
+            if is_refused && let Some(refused) = self.sent.remove(from) {
+                // It may be in the log all the same, and is in force then: whoever asks again under its id is told so.
+                tell(refused.order, Err(PurgeError::Apart));
+            }
+            self.take_back(from);
             self.overtaken += 1;
             let turn =
                 MemberId::of_name(self.name()).rank(self.overtaken) % (OVERTAKEN_FOR_MS * 1_000);
-            self.pause = Some(clock::now() + Duration::from_micros(turn));
+            let least = if is_refused {
+                REFUSED_FOR
+            } else {
+                Duration::ZERO
+            };
+            self.pause = Some(clock::now() + least + Duration::from_micros(turn));
         }
         self.follower.expect(last);
     }
 
     /// Whoever waits too long is told so. What they want may come into force all the same.
     fn give_up(&mut self, now: Instant) {
-        let is_late = |order: &Order| order.began + WAITS_FOR <= now;
+        // What nobody waits for here has all the time.
+        let is_late = |order: &Order| order.reply.is_some() && order.began + WAITS_FOR <= now;
         for sent in self.sent.iter_mut().filter(|it| is_late(&it.order)) {
             if let Some(reply) = sent.order.reply.take() {
                 drop(reply.send(Err(PurgeError::Apart)));
@@ -174,8 +215,12 @@ impl Keeper {
     /// Takes what is wanted here, to append it.
     pub(super) fn share(&mut self, orders: Vec<Order>) {
         for order in orders {
-            if self.fleet.follower.is_following() {
+            if self.fleet.follower.is_following() && self.fleet.waiting.len() < MAX_WAITING {
                 self.fleet.waiting.push_back(order);
+            } else if order.reply.is_none() {
+                self.repeats.push((clock::now() + PUT_OFF, order.wish));
+            } else if self.fleet.follower.is_following() {
+                tell(order, Err(PurgeError::Busy));
             } else {
                 tell(order, Err(PurgeError::Apart));
             }
@@ -191,8 +236,16 @@ impl Keeper {
         let mut heard = Vec::new();
         for news in news {
             match news {
-                News::Heard { place, purge } => heard.extend(self.hear(place, &purge)),
-                News::Appended { stored, last } => self.fleet.appended(stored, last),
+                News::Heard {
+                    place,
+                    purge,
+                    age_ms,
+                } => heard.extend(self.hear(place, &purge, age_ms)),
+                News::Appended {
+                    stored,
+                    last,
+                    is_refused,
+                } => self.fleet.appended(stored, last, is_refused),
                 News::Left => {
                     self.fleet.follower.leave();
                     self.fleet.is_unsure = !self.fleet.sent.is_empty();
@@ -204,7 +257,7 @@ impl Keeper {
                 }
                 News::Found {
                     found,
-                    keeps_ms,
+                    first_age_ms,
                     reply,
                 } => {
                     let begin = self.fleet.follower.come(found);
@@ -214,8 +267,9 @@ impl Keeper {
                             "the bus lost purges that are in force here: what it has is heard anew, and what it lost is said again"
                         );
                     }
-                    let is_short = keeps_ms.is_some_and(|keeps_ms| keeps_ms < self.life_ms);
-                    if begin.misses_some && is_short {
+                    // What is missing is older than what is there, if the log forgets by age.
+                    let is_young = first_age_ms.is_none_or(|age_ms| age_ms < self.life_ms);
+                    if begin.misses_some && is_young {
                         self.raise_floor();
                     }
                     reply.send(begin).ok();
@@ -230,45 +284,66 @@ impl Keeper {
         self.append_waiting();
     }
 
-    /// Hears a purge; if it is to be put in force, with the order that it is of.
-    fn hear(&mut self, place: Place, message: &Bytes) -> Option<(Purged, Option<Order>)> {
-        let Ok(mut purged) = Purged::decode(message.clone()) else {
+    /// Hears a purge; if it is to be put in force, with how old it is and the order that it is of.
+    fn hear(&mut self, place: Place, message: &Bytes, age_ms: u64) -> Option<Heard> {
+        let mark = xxh3_64(message);
+        let own = self.fleet.own(mark);
+        let read = Purged::decode(message.clone()).ok();
+        let unix_ms = clock::unix_ms();
+        let Some(mut purged) = read.filter(|it| is_believable(it.sequence, unix_ms)) else {
             tracing::error!(
                 place = place.at,
-                "what is in the fleet's log of purges is no purge"
+                "what is in the fleet's log of purges is no purge, or has a version that cannot be"
             );
             self.fleet.follower.pass(place);
+            if let Some(own) = own {
+                tell(own, Err(PurgeError::Apart));
+            }
             return None;
         };
-        if !is_believable(purged.sequence, self.last, clock::unix_ms()) {
-            tracing::error!(
-                place = place.at,
-                version = version_text(purged.sequence),
-                "a purge in the fleet's log has a version that cannot be"
-            );
-            self.fleet.follower.pass(place);
-            return None;
+        (purged.place, purged.log, purged.mark) = (place.at, place.log, mark);
+        purged.fleet = self.fleet.fleet_name().to_owned();
+        // Whoever said it, it is shown to people.
+        for words in [
+            &mut purged.who,
+            &mut purged.why,
+            &mut purged.id,
+            &mut purged.member,
+        ] {
+            *words = printable(words, MAX_WORDS);
         }
-        (purged.place, purged.log, purged.mark) = (place.at, place.log, xxh3_64(message));
-        let heard = self.fleet.follower.hear(entry(&purged), self.last);
-        let own = self.fleet.own(purged.mark);
-        if heard != Heard::New {
+        let mut heard = self.fleet.follower.hear(entry(&purged), self.last);
+        if heard == follower::Heard::Gap {
+            // Somebody took purges out of the log, and nobody can say what they were.
+            self.raise_floor();
+            self.fleet.follower.skip_to(place);
+            heard = self.fleet.follower.hear(entry(&purged), self.last);
+        }
+        if heard != follower::Heard::New {
             return None;
         }
         self.fleet.keep_under(&purged, self.last);
         self.last = self.last.max(purged.sequence);
-        Some((purged, own))
+        Some(Heard {
+            purged,
+            age_ms,
+            own,
+        })
     }
 
     /// Puts in force what was heard, then writes it down, then answers.
-    fn put_heard_in_force(&mut self, heard: Vec<(Purged, Option<Order>)>) {
+    fn put_heard_in_force(&mut self, heard: Vec<Heard>) {
         if heard.is_empty() {
             return;
         }
-        let unix_ms = clock::unix_ms();
         let mut answers = Vec::new();
         let mut purges = Vec::with_capacity(heard.len());
-        for (purged, order) in heard {
+        for Heard {
+            purged,
+            age_ms,
+            own: order,
+        } in heard
+        {
             let mut purge = messages::purge(&purged);
             if purge.selectors.len() < purged.selectors.len() {
                 let lost = purged.selectors.len() - purge.selectors.len();
@@ -283,10 +358,6 @@ impl Keeper {
                 // Two sidecars began more at a time than one may: at once is safe, and a ramp less.
                 purge.over_ms = 0;
             }
-            let age_ms = match purged.submitted_unix_ms {
-                made if made < EPOCH_UNIX_MS => 0,
-                made => unix_ms.saturating_sub(made),
-            };
             let began = order.as_ref().map(|it| it.began);
             let (widened, in_force_after) = self.bring_in((&purged, &purge), age_ms, began);
             let submitted = Submitted {
@@ -296,7 +367,7 @@ impl Keeper {
                 widened,
                 in_force_after,
             };
-            self.remember_id(&submitted, &purged);
+            self.remember_id(&submitted, &purged, age_ms);
             answers.extend(order.map(|order| (order, submitted)));
             purges.push((purged, began.map(|_| in_force_after)));
         }
@@ -331,10 +402,16 @@ impl Keeper {
         };
         let (mut taken, mut twins, mut payloads) = (Vec::new(), Vec::new(), Vec::new());
         let (mut last, mut bytes) = (self.last, 0);
+        let again = self.fleet.follower.to_say_again();
         while taken.len() < MOST_AT_ONCE && bytes < MOST_BYTES {
             let Some(mut order) = self.fleet.waiting.pop_front() else {
                 break;
             };
+            let said = order.wish.again_of;
+            if said > 0 && !again.contains(&said) {
+                // Somebody else has said it meanwhile.
+                continue;
+            }
             match self.take_in(&order, &taken, &mut last) {
                 Taken::New(purged) => {
                     let payload = Bytes::from(purged.encode_to_vec());
@@ -393,34 +470,36 @@ impl Keeper {
             return;
         }
         self.fleet.again_at = None;
-        let again = self.fleet.follower.to_say_again();
-        let marks = &again.iter().take(MOST_AT_ONCE).copied().collect::<Vec<_>>();
-        if marks.is_empty() {
+        let again: BTreeSet<u64> = self.fleet.follower.to_say_again().into_iter().collect();
+        if again.is_empty() {
             return;
         }
         let mut found: Vec<Purged> = Vec::new();
         self.freshness.records(|records| {
             let held = records.newest().map(|it| &it.purged);
-            let lost = held.filter(|it| marks.contains(&it.mark));
+            let lost = held.filter(|it| it.mark > 0 && again.contains(&it.mark));
             found.extend(lost.cloned());
         });
-        found.extend(
-            self.fleet
-                .under
-                .iter()
-                .filter(|it| marks.contains(&it.mark))
-                .cloned(),
-        );
-        found.sort_by_key(|it| it.sequence);
+        let under = self.fleet.under.iter();
+        found.extend(under.filter(|it| again.contains(&it.mark)).cloned());
+        found.sort_by_key(|it| (it.sequence, it.mark));
         found.dedup_by_key(|it| it.mark);
+        let has: BTreeSet<u64> = found.iter().map(|it| it.mark).collect();
+        let lost: Vec<u64> = again.difference(&has).copied().collect();
+        if !lost.is_empty() {
+            tracing::error!(
+                purges = lost.len(),
+                "purges that the bus lost are not held in memory any more, and cannot be said again: where they are not in force they will not be"
+            );
+            self.fleet.follower.give_up(lost);
+        }
         tracing::warn!(
             purges = found.len(),
             "purges that the bus lost, or gave a number that was no news here, are said again"
         );
-        for purged in found {
-            let wish = again_of(&purged);
+        for purged in found.into_iter().take(MOST_AT_ONCE) {
             self.fleet.waiting.push_back(Order {
-                wish,
+                wish: again_of(&purged),
                 began: now,
                 is_admitted: true,
                 reply: None,
@@ -433,9 +512,18 @@ impl Keeper {
         tracing::error!(
             "purges were missed while this sidecar was away longer than the bus keeps them: all that caches have is asked for once more"
         );
-        let version = super::next_sequence(self.last, clock::unix_ms());
-        self.ledger.raise_floor(version);
+        let unix_ms = clock::unix_ms();
+        self.last = super::next_sequence(self.last, unix_ms);
+        self.ledger.raise_floor(self.last);
         self.publish();
+        // A restart must not lower it.
+        let everything = Purged {
+            sequence: self.last,
+            submitted_unix_ms: unix_ms,
+            everything: true,
+            ..Purged::default()
+        };
+        self.keep([&everything].into_iter());
     }
 }
 
@@ -468,13 +556,13 @@ fn entry(purged: &Purged) -> Entry {
 }
 
 /// Whether a version can be: none that would use up the numbers of those to come.
-fn is_believable(version: u64, last: u64, unix_ms: u64) -> bool {
+fn is_believable(version: u64, unix_ms: u64) -> bool {
     let now = unix_ms.saturating_sub(EPOCH_UNIX_MS);
     // A clock that was not set yet says nothing.
     let most = if now == 0 {
         MAX_SEQUENCE / 2
     } else {
-        last.max(now) + MAX_AHEAD_MS
+        now.saturating_add(MAX_AHEAD_MS)
     };
     version > 0 && version <= most.min(MAX_SEQUENCE)
 }

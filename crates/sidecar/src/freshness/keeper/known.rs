@@ -1,6 +1,6 @@
 //! Purges with ids, which are the same when they are asked for again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -26,12 +26,14 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// `None` of one without an id.
-    pub(super) fn of(submitted: &Submitted, purged: &Purged) -> Option<Self> {
+    /// `None` of one without an id, and of one that was purged too long ago, `age_ms`.
+    pub(super) fn of(submitted: &Submitted, purged: &Purged, age_ms: u64) -> Option<Self> {
+        let age = Duration::from_millis(age_ms);
+        let at = clock::now().checked_sub(age).filter(|_| age < IDS_FOR)?;
         (!purged.id.is_empty()).then(|| Self {
             submitted: submitted.clone(),
             sum: sum_of(&purged.selectors, purged.not_older_than_unix_ms > 0),
-            at: clock::now(),
+            at,
         })
     }
 

@@ -246,7 +246,7 @@ impl Keeper {
                 widened,
                 in_force_after,
             };
-            self.remember_id(&submitted, &purged);
+            self.remember_id(&submitted, &purged, 0);
             let mut records = self.freshness.records_mut();
             records.push(Record {
                 purged,
@@ -277,8 +277,8 @@ impl Keeper {
         (done.widened, took.unwrap_or_default())
     }
 
-    fn remember_id(&mut self, submitted: &Submitted, purged: &Purged) {
-        let Some(known) = Known::of(submitted, purged) else {
+    fn remember_id(&mut self, submitted: &Submitted, purged: &Purged, age_ms: u64) {
+        let Some(known) = Known::of(submitted, purged, age_ms) else {
             return;
         };
         if self.ids.len() >= MAX_IDS {
@@ -453,6 +453,8 @@ impl Keeper {
         records.max_entries = self.ledger.bounds().entries;
         records.paced = self.ledger.pacing().collect();
         drop(records);
+        let place = self.fleet.place();
+        counters.place.store(place, Ordering::Relaxed);
         self.freshness.head.send_if_modified(|head| {
             let is_news = *head != self.last;
             *head = self.last;

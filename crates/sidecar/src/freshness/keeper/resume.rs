@@ -66,6 +66,11 @@ impl Keeper {
         } else {
             self.began.1.saturating_sub(made_unix_ms)
         };
+        if purged.everything {
+            self.ledger.raise_floor(purged.sequence);
+            self.last = self.last.max(purged.sequence);
+            return;
+        }
         let purge = messages::purge(&purged);
         if purge.selectors.len() < purged.selectors.len() {
             let lost = purged.selectors.len() - purge.selectors.len();
