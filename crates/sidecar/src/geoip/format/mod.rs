@@ -7,6 +7,7 @@
 //!
 //! A file is a search tree, 16 zero bytes, a section of values that its leaves point into, a mark, and the metadata.
 
+mod check;
 mod decode;
 pub mod flaw;
 pub mod kind;
@@ -19,10 +20,11 @@ use foldhash::fast::RandomState;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use check::Checker;
 use decode::Decoder;
 use flaw::{Flaw, place};
 use tree::{IpVersion, RecordSize, Tree};
-use value::{Checker, Section, Work};
+use value::{Section, Work};
 
 /// What stands before the metadata.
 const MARK: &[u8] = b"\xab\xcd\xefMaxMind.com";
