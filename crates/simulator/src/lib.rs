@@ -12,8 +12,10 @@ pub mod node;
 pub mod paths;
 pub mod random;
 pub mod report;
+mod request;
 pub mod rivals;
 pub mod tellers;
+mod tick;
 pub mod traffic;
 pub mod world;
 
@@ -25,32 +27,29 @@ use arrayvec::ArrayVec;
 
 use asked::Asked;
 use lanes::Lanes;
-use node::{CacheNode, Fault, NodeModel, Served};
+use node::{CacheNode, Fault, NodeModel};
 use paths::Paths;
 use random::Random;
 use report::Report;
+use request::{Pending, Request};
 use rivals::{Chooser, Rival};
 use tellers::Tellers;
 use tradewind_engine::control::event::Event;
 use tradewind_engine::control::{Control, Next};
-use tradewind_engine::decision::Decision;
-use tradewind_engine::evaluate::{Evaluation, Pick, Reason, Verdict, evaluate};
-use tradewind_engine::geo::group::Group;
+use tradewind_engine::evaluate::{Evaluation, Pick, evaluate};
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::lifecycle::Publish;
 use tradewind_engine::model::NodeIndex;
-use tradewind_engine::number::{from_u64, narrow, to_u64};
-use tradewind_engine::policy::{Policy, Priority};
+use tradewind_engine::number::to_u64;
+use tradewind_engine::policy::Policy;
 use tradewind_engine::publication;
 use tradewind_engine::query::MAX_CANDIDATES;
-use tradewind_engine::signal::observation::{
-    DecisionNumber, Dispatch, LoadReport, Outcome, ProbeResult, Reporter, Standing,
-};
+use tradewind_engine::signal::observation::ProbeResult;
 use tradewind_engine::snapshot::{Candidate, GeoState, Parts, Snapshot};
 use tradewind_engine::time::Moment;
 use tradewind_engine::topology::Topology;
 use traffic::Traffic;
-use world::{What, World};
+use world::World;
 
 /// How often the control loop runs, in ms.
 const TICK_MS: u64 = 100;
@@ -123,45 +122,6 @@ pub struct Simulation {
 
 /// The nodes that a request is sent to, one after the other while they fail.
 pub type Attempts = ArrayVec<Pick, MAX_CANDIDATES>;
-
-/// A request on its way down its list.
-#[derive(Debug, Clone)]
-struct Request {
-    key: u64,
-    is_limited: bool,
-    priority: Priority,
-    group: Option<Group>,
-    began_us: u64,
-    timeout_us: u64,
-    picks: Attempts,
-    attempt: u8,
-}
-
-/// An outcome on its way.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Pending {
-    at_us: u64,
-    number: u64,
-    attempt: u8,
-    node: NodeIndex,
-    served: Served,
-    round_trip_us: u32,
-}
-
-impl Eq for Pending {}
-
-impl PartialOrd for Pending {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Pending {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let key = |pending: &Self| (pending.at_us, pending.number, pending.attempt);
-        key(self).cmp(&key(other))
-    }
-}
 
 impl Simulation {
     /// A fleet that has just started.
@@ -381,224 +341,15 @@ impl Simulation {
         }
     }
 
-    /// Decides a request as it would be decided now, without asking a node.
-    pub fn ask(&self, key: u64, client: Option<tradewind_engine::geo::Location>) -> Evaluation {
-        let asked = Asked::new(key, 0, self.has_paths);
-        evaluate(&self.snapshot, &asked.by(client, None))
-    }
-
-    /// One request: decided, sent, retried down the list.
-    fn request(&mut self) {
-        let (usual, client) = self.setup.traffic.draw(&mut self.random);
-        let clients = &self.setup.traffic.clients;
-        let habit = self.world.habit((client, clients), &mut self.random);
-        self.requests += 1;
-        let number = self.requests;
-        let key = World::key(habit, usual, number);
-        let is_critical = self.critical_share > 0.0 && self.random.unit() < self.critical_share;
-        let class = is_critical.then_some(CRITICAL);
-        let asked = Asked::new(key, number, self.has_paths).of_class(class);
-        let paths = self.paths.as_ref();
-        let operator = paths.and_then(|paths| paths.draw_operator(&mut self.random));
-        let mut evaluation = evaluate(&self.snapshot, &asked.by(client, operator));
-        self.lanes.count(&evaluation);
-        if let Some(node) = self.rival.choose(&self.snapshot, &evaluation, self.now_us) {
-            if let Some(first) = evaluation.picks.first_mut() {
-                first.node = node;
-            }
-            evaluation.reason = Reason::Owner;
-        }
-        self.report.decided(&self.snapshot, &evaluation);
-        if let Some(paths) = &mut self.paths {
-            paths.decided(&self.snapshot, &evaluation);
-        }
-        self.dispatch(number, &evaluation);
-        let decision = Decision::new(&self.snapshot, &evaluation);
-        let priority = decision.plan().map(|plan| plan.priority);
-        let priority = priority.unwrap_or_default();
-        if evaluation.verdict == Verdict::Shed {
-            self.report.shed(priority);
-            return;
-        }
-        let planned_us = decision
-            .plan()
-            .map_or(1_000_000, |plan| u64::from(plan.attempt_timeout_ms) * 1_000);
-        (self.attempts)(&mut evaluation.picks);
-        if evaluation.is_tried_once {
-            evaluation.picks.truncate(1);
-        }
-        let timeout_us = self.world.patience_us.unwrap_or(planned_us);
-        let request = Request {
-            key,
-            is_limited: habit == Some(What::Limited),
-            priority,
-            group: evaluation.located.group(),
-            began_us: self.now_us,
-            timeout_us,
-            picks: evaluation.picks,
-            attempt: 0,
-        };
-        self.attempt(number, request);
-    }
-
-    /// Sends a request to the next node of its list; later ones wait until it has failed.
-    fn attempt(&mut self, number: u64, mut request: Request) {
-        let pick = request.picks.get(usize::from(request.attempt));
-        let Some((pick, node)) = pick.and_then(|pick| {
-            let node = self.nodes.get_mut(pick.node.get())?;
-            Some((*pick, node))
-        }) else {
-            let took_us = self.now_us - request.began_us;
-            self.report.answered(request.priority, false, took_us);
-            return;
-        };
-        let when = (self.now_us, request.timeout_us);
-        let served = if request.is_limited {
-            Served::SHED
-        } else {
-            let asked = (request.key, self.world.origin(request.key));
-            node.serve(when, asked, &mut self.random)
-        };
-        let served = self.tellers.reach(number, pick.node, served);
-        self.report.attempted(&served);
-        let at_us = self.now_us + served.took_us;
-        let round_trip_us = self.paths.as_mut().map_or(0, |paths| {
-            let site = self.snapshot.topology().site_of(pick.node);
-            paths.tell(&self.snapshot, (request.group, site), &mut self.random)
-        });
-        self.outcomes.push(Reverse(Pending {
-            at_us,
-            number,
-            attempt: request.attempt,
-            node: pick.node,
-            served,
-            round_trip_us,
-        }));
-        // Proxies pass on that it is too much, as they pass on a good answer.
-        if matches!(served.status, 200 | 429) {
-            let is_answered = served.status == 200;
-            let took_us = at_us - request.began_us;
-            self.report.answered(request.priority, is_answered, took_us);
-        } else {
-            request.attempt += 1;
-            self.retries.insert((at_us, number), request);
-        }
-    }
-
-    fn dispatch(&mut self, number: u64, evaluation: &Evaluation) {
-        let decision = Decision::new(&self.snapshot, evaluation);
-        let dispatch = decision.dispatch(DecisionNumber(number));
-        let Some((dispatch, tier)) = dispatch.zip(decision.tier()) else {
-            return;
-        };
-        // Every simulated request is decided by itself.
-        let dispatch = Dispatch {
-            is_reusable: false,
-            ..dispatch
-        };
-        self.control.dispatched(&dispatch, tier.affinity);
-    }
-
-    /// What the sidecar's writer does: takes in what was told, lets the control loop act, publishes.
-    fn tick(&mut self) {
-        let now = self.now();
-        self.next_tick = self.next_tick.plus(TICK_MS);
-        self.deliver();
-        if now >= self.next_load_report {
-            self.next_load_report = now.plus(LOAD_REPORT_MS);
-            self.report_load();
-        }
-        let told = self.told(self.now_us);
-        self.control.decided(told, self.lanes.take());
-        let signals = self.control.tick(told, &self.snapshot);
-        if self.setup.chooser != Chooser::Tradewind {
-            self.report.tick_window();
-            return;
-        }
-        if let Some(signals) = signals {
-            let next = publication::renew(&mut self.control, now, signals, &self.snapshot);
-            self.publish(next);
-        }
-        self.report.events(&self.control.take_events());
-        self.report.ticked(&self.snapshot);
-    }
-
     fn publish(&mut self, snapshot: Snapshot) {
         self.report.disrupted(self.control.disruption().0);
         self.snapshot = snapshot;
     }
 
-    fn deliver(&mut self) {
-        if self.tellers.withheld.is_none() {
-            for pending in std::mem::take(&mut self.withheld) {
-                self.tell(pending, self.now_us);
-            }
-        }
-        while let Some(Reverse(pending)) = self.outcomes.peek().copied() {
-            if pending.at_us > self.now_us {
-                return;
-            }
-            self.outcomes.pop();
-            if self.is_deaf {
-                continue;
-            }
-            if self.tellers.withheld == Some(self.tellers.of(pending.number)) {
-                self.withheld.push(pending);
-            } else {
-                self.tell(pending, pending.at_us);
-            }
-        }
-    }
-
-    fn tell(&mut self, pending: Pending, at_us: u64) {
-        let took = u32::try_from(pending.served.took_us).unwrap_or(u32::MAX);
-        let first_byte = if pending.served.status == 0 { 0 } else { took };
-        let outcome = self.tellers.tell(Outcome {
-            decision: Some(DecisionNumber(pending.number)),
-            attempt: pending.attempt + 1,
-            reporter: self.tellers.of(pending.number),
-            node: pending.node,
-            result: pending.served.result,
-            status: pending.served.status,
-            first_byte_us: first_byte,
-            cache: pending.served.cache,
-            bytes: 10_000,
-            client_round_trip_us: pending.round_trip_us,
-            key: None,
-        });
-        let (at, next) = (self.told(at_us), Next::after(&self.snapshot));
-        self.control.outcome(at, &outcome, next);
-    }
-
-    fn report_load(&mut self) {
-        let now = self.told(self.now_us);
-        let passed_us = from_u64(LOAD_REPORT_MS) * 1_000.0;
-        let operation = self.setup.policy.operation();
-        let histogram = self.tellers.histogram();
-        for (node, at) in self.nodes.iter_mut().zip(0_u32..) {
-            let utilisation = narrow(node.utilisation(passed_us, &mut self.random));
-            if self.is_deaf {
-                continue;
-            }
-            let node = NodeIndex(at);
-            if let Some(loads) = self.tellers.loads(utilisation) {
-                for (reporter, report) in loads {
-                    let word = ((reporter, Standing::Proxy), report);
-                    self.control.load(now, node, word, operation);
-                }
-            } else {
-                let report = LoadReport {
-                    utilisation: Some(utilisation),
-                    ..LoadReport::default()
-                };
-                let word = ((Reporter(u16::MAX - 1), Standing::Own), report);
-                self.control.load(now, node, word, operation);
-            }
-            if let Some((liar, times)) = &histogram {
-                let word = ((*liar, Standing::Proxy), times);
-                self.control.service_times(now, node, word);
-            }
-        }
+    /// Decides a request as it would be decided now, without asking a node.
+    pub fn ask(&self, key: u64, client: Option<tradewind_engine::geo::Location>) -> Evaluation {
+        let asked = Asked::new(key, 0, self.has_paths);
+        evaluate(&self.snapshot, &asked.by(client, None))
     }
 
     /// What the control loop did since the last report was taken.
