@@ -8,6 +8,7 @@
 mod duration;
 mod logged;
 mod outcome;
+mod words;
 
 use serde_json::{Map, Value};
 

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::Reader;
 use super::logged::{LoggedAttempt, by_status, by_termination};
-use crate::cache;
+use super::words::{is_list, is_nobody, known, parts};
 use crate::grpc_status;
-use crate::proto::{self, AttemptResult, CacheStatus};
+use crate::proto::{self, AttemptResult};
 use crate::report::{Fault, RefusedReason};
 
 /// Most failed tries at one node that are told apart.
@@ -259,82 +259,12 @@ impl Attempt {
     }
 }
 
-/// Whether a text has several values, as nginx logs them.
-fn is_list(text: &str) -> bool {
-    text.contains(", ") || text.contains(" : ")
-}
-
-/// The values of a list as nginx logs it.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(", ")
-        .flat_map(|group| group.split(" : "))
-        .map(str::trim)
-}
-
-/// What a log names where no node was asked: `-`, or `<NOSRV>` and the like.
-fn is_nobody(node: &str) -> bool {
-    node == "-" || node.starts_with('<')
-}
-
-/// A text or number, as text.
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// The value, or null where a log says that there is none.
-fn known(value: &Value) -> &Value {
-    match value.as_str() {
-        Some("" | "-" | "-1") => &Value::Null,
-        _ if value.as_i64() == Some(-1) => &Value::Null,
-        _ => value,
-    }
-}
-
-impl Reader {
-    fn fault(&mut self, words: std::fmt::Arguments<'_>) {
-        self.faults.push(words.to_string());
-    }
-
-    /// A text or number without spaces; `-` is none.
-    fn word(&mut self, field: &str, value: &Value, target: &mut String) {
-        self.take((field, "a text"), value, text_of, target);
-        if target == "-" {
-            target.clear();
-        }
-    }
-
-    /// A gRPC status. What is none is a fault, unlike a cache's words: were it taken for a 200, a proxy that logs some other
-    /// variable by mistake would tell well of every node.
-    fn grpc_status(&mut self, field: &str, value: &Value, target: &mut Option<String>) {
-        let read = |value: &Value| {
-            let code = text_of(value)?;
-            grpc_status::http_status(&code)?;
-            Some(Some(code))
-        };
-        self.take((field, grpc_status::WANTED), value, read, target);
-    }
-
-    /// What a cache did, by name or in the words of the header that the cache sent. Words that say nothing are no fault:
-    /// a node may send any.
-    fn cache_status(&mut self, field: &str, value: &Value, target: &mut i32) {
-        let read = |value: &Value| {
-            let text = value.as_str()?;
-            let named = CacheStatus::from_str_name(text);
-            Some(named.unwrap_or_else(|| cache::of_value(text)).into())
-        };
-        self.take((field, "a text"), value, read, target);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::CacheStatus;
 
     /// Words that logs have, and some that they do not.
     fn word() -> impl Strategy<Value = Value> {
@@ -569,20 +499,5 @@ mod tests {
         // Nobody was named: where the first try was is not known.
         let line = r#"{"node": "fra-2", "named": "-", "retries": "+1", "status": 200, "termination": "--"}"#;
         assert_eq!(told(line), [of("fra-2", AttemptResult::Ok, 200)]);
-    }
-
-    #[test]
-    fn what_a_cache_did_is_read_from_its_header() {
-        for (value, wanted) in [
-            ("HIT", CacheStatus::Hit),
-            ("CACHE_STATUS_STALE", CacheStatus::Stale),
-            ("edge; fwd=uri-miss", CacheStatus::Miss),
-            ("-", CacheStatus::Unspecified),
-            ("whatever", CacheStatus::Unspecified),
-        ] {
-            let line = serde_json::json!({ "node": "a", "result": "ok", "cache_status": value });
-            let read = outcomes(line.to_string().as_bytes()).unwrap();
-            assert_eq!(read[0].cache_status(), wanted, "{value}");
-        }
     }
 }
