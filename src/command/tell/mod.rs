@@ -4,6 +4,7 @@
 //! reached, lines are dropped and counted, and nothing old is told when it is back. The proxy never waits for this.
 
 mod source;
+mod tail;
 mod tally;
 
 use std::io::Write;
