@@ -17,7 +17,8 @@ use tradewind_engine::query::Query;
 use tradewind_engine::signal::{NodeSignals, Signals};
 use tradewind_engine::snapshot::{Parts, Snapshot};
 
-use super::{Ask, World, ask, build, client, config, geo, one_site, with_query, world};
+use super::config;
+use super::worlds::{Ask, World, ask, build, client, geo, one_site, with_query, world};
 
 /// Singles of some thousand ms are told apart by less than this.
 const A_LITTLE_MS: f64 = 0.02;

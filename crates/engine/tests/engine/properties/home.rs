@@ -19,7 +19,8 @@ use tradewind_engine::signal::{
 };
 use tradewind_engine::snapshot::{Parts, Snapshot};
 
-use super::{World, ask, build, config, geo, with_query, world};
+use super::config;
+use super::worlds::{Ask, World, ask, build, geo, with_query, world};
 
 /// Mostly nothing, so that most fleets are disturbed here and there and not all over.
 fn now_and_then<T: Clone + std::fmt::Debug>(
@@ -211,7 +212,7 @@ fn check_world(
     world: &World,
     calm: &Snapshot,
     disturbance: &Disturbance,
-    ask: &super::Ask,
+    ask: &Ask,
     only: &[usize],
 ) -> Result<(), TestCaseError> {
     let ids: Vec<&str> = only

@@ -11,8 +11,9 @@ use tradewind_engine::policy::document::KeyDocument;
 use tradewind_engine::query::Query;
 use tradewind_engine::snapshot::Snapshot;
 
+use super::config;
 use super::home::{disturbance, disturbed};
-use super::{ask, build, config, geo, with_query, world};
+use super::worlds::{ask, build, geo, with_query, world};
 
 /// What became of the parents of an answer's first node.
 #[derive(Debug, PartialEq)]
