@@ -61,6 +61,7 @@ struct Header {
 /// `envoy_dynamic_module_type_timing_info`: in ns since the start of the stream; -1 for what is not known.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
+#[expect(clippy::struct_field_names, reason = "all are in ns")]
 pub(crate) struct Timing {
     start_unix_ns: i64,
     complete_ns: i64,

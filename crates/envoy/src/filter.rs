@@ -134,16 +134,14 @@ impl Filter {
         // A panic in here is as if there were no copy.
         match contain::contained(|| follower.client.on_copy(ask)).flatten() {
             Some(Ok(())) => true,
-            Some(Err(invalid)) => match invalid.client_status() {
-                Some(status) => {
-                    told.refusal = Some(Refusal::unreadable(status));
-                    true
-                }
-                None => {
+            Some(Err(invalid)) => {
+                let status = invalid.client_status();
+                told.refusal = status.map(Refusal::unreadable);
+                if status.is_none() {
                     self.complain(&invalid);
-                    false
                 }
-            },
+                status.is_some()
+            }
             None => false,
         }
     }

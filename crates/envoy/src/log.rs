@@ -1,6 +1,6 @@
 //! What the client says goes into Envoy's log: in a library of its own, tracing's lines would go nowhere.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -63,9 +63,14 @@ struct Line(String);
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let space = if self.0.ends_with(' ') { "" } else { " " };
-        self.0 += &match field.name() {
-            "message" => format!("{space}{value:?}"),
-            name => format!("{space}{name}={value:?}"),
-        };
+        self.0.push_str(space);
+        let name = field.name();
+        if name != "message" {
+            self.0.push_str(name);
+            self.0.push('=');
+        }
+        // Into a string nothing fails.
+        let written = write!(self.0, "{value:?}");
+        debug_assert!(written.is_ok(), "a value writes itself");
     }
 }
