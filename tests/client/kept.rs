@@ -1,8 +1,8 @@
 //! Who decides alone as a rule: places are learned in the background, and the last copy is kept on disk.
 
 use tradewind::client::answer::Source;
-use tradewind::client::copy::Ruling;
 use tradewind::client::options::{Options, Places};
+use tradewind::client::ruling::Ruling;
 use tradewind::client::{Client, Question, Request};
 
 use crate::requests::{Random, any, plain};

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use super::assembly::Copied;
 use super::counters::bump;
 use super::made::Made;
+use super::ruling::Ruling;
 use super::{InvalidRequest, Shared};
 use tradewind_engine::decision::Decision;
-use tradewind_engine::model::NodeIndex;
 use tradewind_engine::request::Reading;
 use tradewind_engine::signal::observation::DecisionNumber;
-use tradewind_wire::addresses::NodeAddresses;
 use tradewind_wire::decided;
 use tradewind_wire::question::Question;
 use tradewind_wire::receipt::DecisionId;
@@ -20,36 +19,6 @@ use tradewind_wire::receipt::DecisionId;
 pub struct LastCopy<'c> {
     pub(super) shared: &'c Shared,
     pub(super) copied: &'c Copied,
-}
-
-/// A decision, borrowed from the copy that it was made from.
-#[derive(Debug)]
-pub struct Ruling<'a> {
-    /// The decision itself.
-    pub decision: Decision<'a>,
-    /// Names the decision where outcomes refer to it: 24 hexadecimal digits. Empty while the sidecar was never there to say
-    /// how to name what is decided.
-    pub decision_id: &'a str,
-    addresses: &'a NodeAddresses,
-}
-
-impl<'a> Ruling<'a> {
-    pub(super) fn new(
-        decision: Decision<'a>,
-        decision_id: &'a str,
-        addresses: &'a NodeAddresses,
-    ) -> Self {
-        Self {
-            decision,
-            decision_id,
-            addresses,
-        }
-    }
-
-    /// The address of a node, `host:port`.
-    pub fn address(&self, node: NodeIndex) -> &'a str {
-        self.addresses.text(node)
-    }
 }
 
 impl LastCopy<'_> {

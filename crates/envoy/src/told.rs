@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 
-use tradewind_client::copy::Ruling;
+use tradewind_client::ruling::Ruling;
 use tradewind_engine::evaluate::{Reason, Verdict};
 use tradewind_wire::names::UNREADABLE;
 use tradewind_wire::refusal_status;

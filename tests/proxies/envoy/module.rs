@@ -8,6 +8,7 @@ use tradewind::sidecar::clock;
 use tradewind_demo::nodes::Behaviour;
 
 use super::failures::{impatient, is_left_within_five};
+use super::order::real;
 use super::strangers::lets_no_client_choose;
 use super::traffic::{self, Visit};
 use super::{Envoy, TELL_THE_LIST, envoy};
@@ -284,6 +285,38 @@ fn envoy_refuses_a_configuration_with_all_that_is_wrong() {
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+}
+
+/// How many of the clients' lists are as the sidecar says, each time that the whole log has gone through Envoy: in the first
+/// pass most networks are not known yet.
+#[test]
+#[ignore = "a minute: docs/testing.md"]
+fn a_real_log_is_decided_inside_envoy_as_by_the_sidecar() {
+    let test = "a_real_log_is_decided_inside_envoy_as_by_the_sidecar";
+    let (Some(visits), Some(setup)) = (traffic::access_log(test), real(test)) else {
+        return;
+    };
+    let Some(envoy) = start(test, &[], setup) else {
+        return;
+    };
+    let mut grpc = Asker::of(&envoy.rig.sidecar);
+    let mut agree = |pass: usize| {
+        let seen = traffic::all(&envoy, &visits, 8);
+        let lost = seen.iter().filter(|one| one.status >= 500).count();
+        assert_eq!(lost, 0);
+        let compared = seen.iter().step_by(5);
+        let same = compared.filter(|one| {
+            let decision = grpc.decide((HOST, &one.visit.target), &one.visit.client);
+            addresses(&decision) == one.listed
+        });
+        let same = same.count();
+        note(&format!(
+            "envoy: pass {pass}: {same} of 2000 lists as the sidecar says"
+        ));
+        same
+    };
+    let best = (1..=5).map(&mut agree).max();
+    assert!(best >= Some(1_980), "{best:?} of 2000");
 }
 
 /// Other versions of Envoy, which this file must do for as well: `TRADEWIND_ENVOYS` has their programs, with colons between.

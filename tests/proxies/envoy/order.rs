@@ -12,7 +12,7 @@ use crate::visits::HOST;
 
 /// Nodes that answer at once, clients placed by the real database, and a patience with nodes that hang that is short, and
 /// long for a node that is well on a busy machine.
-fn real(test: &str) -> Option<Setup> {
+pub(super) fn real(test: &str) -> Option<Setup> {
     let database = traffic::shared(test, "geo/dbip-city-subset-flat.mmdb")?;
     Some(Setup {
         nodes: NodeOptions {

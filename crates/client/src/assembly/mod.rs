@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Following;
-use super::copy::Ruling;
+use super::ruling::Ruling;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::document::Code;
 use tradewind_engine::edition::{Edition, Known, Names, Refused, Texts, Which};
