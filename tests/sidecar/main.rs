@@ -78,6 +78,7 @@ mod prediction;
 mod programs;
 mod prometheus;
 mod purges;
+mod reclaim;
 mod reloads;
 mod reporters;
 mod rollouts;

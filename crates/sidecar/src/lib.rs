@@ -20,6 +20,7 @@ pub mod listen;
 pub mod log_filter;
 pub mod observe;
 pub mod probe;
+pub mod reclaim;
 pub mod regular;
 pub mod serve;
 pub mod settings;

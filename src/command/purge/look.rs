@@ -70,7 +70,9 @@ impl StatusArgs {
         let now = clock::unix_ms();
         if let Some(asked) = self.asked {
             return match &status.asked {
-                Some(summary) => format!("{}{}", summary_line(summary, now), fleet_line(status)),
+                Some(summary) => {
+                    summary_line(summary, now) + &fleet_line(status) + &tiers_text(status)
+                }
                 None => format!(
                     "version {} is no purge that is held in memory\n",
                     version_text(asked)
@@ -107,6 +109,7 @@ impl StatusArgs {
             let done = version_text(node.sequence);
             text.line(format_args!("{} has done {done}", node.node));
         }
+        text.lines(&tiers_text(status));
         text.into_string()
     }
 }
@@ -114,7 +117,7 @@ impl StatusArgs {
 /// Where in a fleet it is in force; nothing of a sidecar that is alone.
 fn fleet_line(status: &proto::PurgeStatus) -> String {
     let (has, all) = (status.in_force_at, status.sidecars);
-    match status.behind.as_slice() {
+    match status.missing_at.as_slice() {
         _ if all == 0 => String::new(),
         [] => format!("in force at all {all} sidecars\n"),
         behind => format!(
@@ -122,6 +125,42 @@ fn fleet_line(status: &proto::PurgeStatus) -> String {
             behind.join(", ")
         ),
     }
+}
+
+/// How far tiers are, and who is behind.
+pub(super) fn tiers_text(status: &proto::PurgeStatus) -> String {
+    let mut text = Text::default();
+    for tier in &status.tiers {
+        let fenced = match tier.fenced {
+            0 => String::new(),
+            count => format!(", {count} fenced off"),
+        };
+        text.line(format_args!(
+            "dropped by {} of {} nodes of {}{fenced}",
+            tier.done, tier.nodes, tier.tier
+        ));
+    }
+    for node in &status.behind {
+        let mut words = format!(
+            "{} at {} has done {}",
+            node.node,
+            node.site,
+            version_text(node.sequence)
+        );
+        if !node.waits_for.is_empty() {
+            words.push_str(", and waits for ");
+            words.push_str(&node.waits_for);
+        }
+        if !node.failure.is_empty() {
+            words.push_str(": ");
+            words.push_str(&node.failure);
+        }
+        if node.fenced {
+            words.push_str("; fenced off until it has");
+        }
+        text.line(format_args!("  {words}"));
+    }
+    text.into_string()
 }
 
 fn summary_line(summary: &proto::PurgeSummary, now_unix_ms: u64) -> String {

@@ -5,6 +5,8 @@ mod look;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use prost::Message;
 
@@ -13,6 +15,7 @@ use super::operator::{Door, DoorArgs};
 use super::output::{self, Format};
 use super::{CommandError, Exit};
 use crate::engine::document::DurationMs;
+use crate::sidecar::clock;
 use crate::sidecar::view::troubles::in_words;
 use crate::sidecar::wire::proto::purge_selector::Of;
 use crate::sidecar::wire::proto::purge_service_client::PurgeServiceClient;
@@ -26,7 +29,20 @@ const BYTES_AT_ONCE: usize = 480 << 10;
 /// Longest line of a file of URLs, in bytes.
 const MAX_LINE_BYTES: u64 = 16 << 10;
 
+/// How often it is asked whether nodes have done a purge.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 pub use look::{StatusArgs, WatchArgs};
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wait {
+    /// Every decision from now on sees it
+    #[default]
+    InForce,
+    /// All nodes that are told have dropped it
+    Reclaimed,
+}
 
 /// Arguments of `tradewind purge`.
 #[derive(Debug, clap::Args)]
@@ -38,13 +54,15 @@ Examples:
   tradewind purge --prefix https://www.example.com/catalog/ --over 10m
   tradewind purge --tag product/7 --namespace shop --soft
   tradewind purge --from urls.txt
+  tradewind purge --prefix https://www.example.com/img/ --wait reclaimed
   tradewind purge --host www.example.com --dry-run
   tradewind purge status
   tradewind purge watch
 
 A purge is in force for every request that is decided after the command returns, if the caches keep apart what differs in its
 version: docs/freshness.md says how. Objects are named by URL, with all their queries and variants; patterns are not
-understood, prefixes are. Exit status: 0 purged, 1 refused, 2 wrong usage or no sidecar."
+understood, prefixes are. Nodes of pools with `reclaim` are told to drop it, parents first; --wait reclaimed waits for that.
+Exit status: 0 purged, 1 refused or not done by all nodes in time, 2 wrong usage or no sidecar."
 )]
 pub struct Args {
     /// What to look at instead
@@ -120,6 +138,23 @@ pub struct PurgeArgs {
     /// Only say what it would cover
     #[arg(long, env = "TRADEWIND_PURGE_DRY_RUN")]
     pub dry_run: bool,
+    /// What to wait for: that it is in force, or that all nodes that are told have dropped it
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHAT",
+        env = "TRADEWIND_PURGE_WAIT"
+    )]
+    pub wait: Wait,
+    /// How long to wait for nodes
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1m",
+        env = "TRADEWIND_PURGE_WAIT_FOR"
+    )]
+    pub wait_for: DurationMs,
     /// Names the purge: the same id again within ten minutes is the same purge
     #[arg(
         long,
@@ -177,6 +212,7 @@ impl PurgeArgs {
         let door = Door::open(&self.door)?;
         let parts = parts(selectors);
         let many = parts.len();
+        let mut last = 0;
         for (at, selectors) in parts.into_iter().enumerate() {
             let count = selectors.len();
             let message = self.message(selectors, (at, many));
@@ -185,8 +221,39 @@ impl PurgeArgs {
                 Format::Json => output::json_line(out, &answer)?,
                 Format::Text => output::text(out, &self.line(&answer, count, (at, many)))?,
             }
+            last = last.max(answer.sequence);
+        }
+        if self.wait == Wait::Reclaimed && last > 0 {
+            return self.wait_for_nodes(&door, last, out);
         }
         Ok(Exit::Good)
+    }
+
+    /// Waits until all nodes that are told have done a purge, and all before it; those that are fenced are not waited for.
+    fn wait_for_nodes(
+        &self,
+        door: &Door,
+        sequence: u64,
+        out: &mut impl Write,
+    ) -> Result<Exit, CommandError> {
+        let give_up = clock::now() + Duration::from_millis(self.wait_for.as_ms());
+        loop {
+            let status = door.wait(purges(door).status(proto::PurgeStatusRequest { sequence }))?;
+            let is_over = status
+                .tiers
+                .iter()
+                .all(|it| it.done + it.fenced >= it.nodes);
+            let is_late = clock::now() >= give_up;
+            if !is_over && !is_late {
+                thread::sleep(LOOK_EVERY);
+                continue;
+            }
+            match self.format {
+                Format::Json => output::json_line(out, &status)?,
+                Format::Text => output::text(out, &look::tiers_text(&status))?,
+            }
+            return Ok(if is_over { Exit::Good } else { Exit::Refused });
+        }
     }
 
     fn selectors(&self) -> Result<Vec<PurgeSelector>, CommandError> {

@@ -17,7 +17,7 @@ use crate::rig::{Sidecar, edit, is_open};
 use crate::tools::Tool;
 
 /// Where the example has its origin.
-const ORIGIN: u16 = 9_301;
+pub(super) const ORIGIN: u16 = 9_301;
 
 /// All of it; everything ends when this is dropped.
 pub(crate) struct Rig {
@@ -106,7 +106,7 @@ impl Rig {
 }
 
 /// Copies the example with all its folders, every port in its place.
-fn copy(from: &Path, to: &Path, places: &mut Places) {
+pub(super) fn copy(from: &Path, to: &Path, places: &mut Places) {
     let caches = Cache::EDGES.map(Cache::port);
     let others = [Cache::Regional.port(), ORIGIN, LISTENER, ADMIN, 7_070];
     let ports = [&caches[..], &RECLAIM, &others].concat();

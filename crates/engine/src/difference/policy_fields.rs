@@ -123,6 +123,12 @@ pub(super) const TABLE: &[Field] = &[
     Field::new("spec.pools[].affinity", PLACEMENT),
     Field::new("spec.pools[].spread.max_copies", PLACEMENT),
     Field::new("spec.pools[].hash_balance_factor", PLACEMENT),
+    Field::new("spec.pools[].reclaim", OPERATION),
+    Field::new("spec.pools[].reclaim.method", OPERATION),
+    Field::new("spec.pools[].reclaim.wide_method", OPERATION),
+    Field::new("spec.pools[].reclaim.port", OPERATION),
+    Field::new("spec.pools[].reclaim.header", OPERATION),
+    Field::new("spec.pools[].freshness", OPERATION),
     // Sizes weigh the cost of sites; what is known of misses is known by class.
     Field::entries("spec.classes", SITE, Kind::Class, "name"),
     Field::new("spec.classes[].name", SITE),

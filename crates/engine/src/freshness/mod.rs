@@ -16,6 +16,7 @@ pub mod object;
 mod paced;
 pub mod purge;
 pub mod selector;
+pub mod tiers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -172,3 +173,6 @@ impl Versions {
         tables.into_iter().map(|it| it.memory_bytes()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What rules and pools say of the requests that are theirs.
 
-use super::{Action, Affinity, Demands, Freshness, KeyRecipe, Priority, SetIndex};
+use super::{Action, Affinity, Demands, Freshness, KeyRecipe, Priority, Reclaim, SetIndex};
 use crate::date::Date;
 use crate::model::{ClassIndex, PoolIndex};
 
@@ -15,6 +15,8 @@ pub struct Pool {
     pub plan: Plan,
     /// Above this multiple of the mean load, a node's keys begin to spill.
     pub balance_factor: Option<f64>,
+    /// How its nodes are told to drop what was purged; `None` where they are not.
+    pub reclaim: Option<Reclaim>,
 }
 
 /// A kind of content.

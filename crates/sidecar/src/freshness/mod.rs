@@ -12,6 +12,7 @@
 
 pub mod keeper;
 pub mod log;
+pub mod progress;
 mod quota;
 pub mod records;
 pub mod shared;
@@ -20,11 +21,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock;
 use keeper::{Inbox, Order};
+use progress::Progress;
 use records::Records;
 use shared::News;
 use tradewind_engine::decision::Decision;
@@ -162,6 +164,10 @@ pub struct PurgeCounters {
     pub place: AtomicU64,
     /// Nanoseconds from call to force, of all purges.
     pub in_force_ns: AtomicU64,
+    /// Purges that a node was told of and did.
+    pub reclaimed: AtomicU64,
+    /// Times that a node was told of one and did not do it.
+    pub reclaims_failed: AtomicU64,
 }
 
 /// Freshness, shared by those who decide, purge and look.
@@ -170,6 +176,8 @@ pub struct Freshness {
     /// What decisions look at; `None` before the first purge.
     versions: ArcSwapOption<Versions>,
     records: RwLock<Records>,
+    /// How far nodes are that are told to drop what was purged.
+    progress: ArcSwap<Progress>,
     /// The last sequence, for those who wait for the next purge.
     head: watch::Sender<u64>,
     inbox: Mutex<Option<Arc<Inbox>>>,
@@ -202,6 +210,16 @@ impl Freshness {
     /// What is counted.
     pub fn counters(&self) -> &PurgeCounters {
         &self.counters
+    }
+
+    /// How far nodes are that are told to drop what was purged.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.load_full()
+    }
+
+    /// Shows how far they are.
+    pub fn show_progress(&self, progress: Progress) {
+        self.progress.store(Arc::new(progress));
     }
 
     /// Asks something of what is known of purges.

@@ -200,6 +200,11 @@ impl Records {
         paced.map_or(1.0, |(_, ratio)| *ratio)
     }
 
+    /// Up to which purge a node says that it has done all.
+    pub fn acknowledged(&self, node: &str) -> Option<u64> {
+        self.nodes.get(node).copied()
+    }
+
     /// What nodes have done, those behind first.
     pub fn nodes(&self) -> Vec<(&str, u64)> {
         let nodes = self.nodes.iter();

@@ -1,5 +1,6 @@
 //! Metrics of purges: how many, how soon they were in force, and what they take.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,6 +44,16 @@ pub(super) fn encode(freshness: &Freshness, encoder: &mut DescriptorEncoder<'_>)
             "Purges that could not be written to the log",
             &counters.unkept,
         ),
+        (
+            "purge_reclaims",
+            "Purges that nodes were told of and did",
+            &counters.reclaimed,
+        ),
+        (
+            "purge_reclaims_failed",
+            "Times that a node was told of a purge and did not do it",
+            &counters.reclaims_failed,
+        ),
     ];
     for (name, help, counter) in counts {
         let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -65,7 +76,20 @@ pub(super) fn encode(freshness: &Freshness, encoder: &mut DescriptorEncoder<'_>)
     gauge(of(&counters.memory_bytes)).encode(family)?;
     let help = "The last purge";
     let family = encoder.encode_descriptor("purge_head", help, None, MetricType::Gauge)?;
-    gauge(*freshness.heads().borrow()).encode(family)
+    let head = *freshness.heads().borrow();
+    gauge(head).encode(family)?;
+    let help = "Nodes of a site that are told of purges and have not done all of them";
+    let name = "purge_behind_nodes";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let progress = freshness.progress();
+    let mut behind: BTreeMap<&str, u64> = BTreeMap::new();
+    for node in &progress.nodes {
+        *behind.entry(&node.site).or_default() += u64::from(node.floor < head);
+    }
+    for (site, count) in behind {
+        gauge(count).encode(family.encode_family(&[("site", site)])?)?;
+    }
+    Ok(())
 }
 
 fn gauge(value: u64) -> ConstGauge<i64> {

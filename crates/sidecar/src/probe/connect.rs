@@ -19,7 +19,7 @@ const NO_DESCRIPTOR: [i32; 2] = [23, 24];
 
 /// Why a probe did not find a node healthy.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub enum Fault {
     /// The node's; told.
     Node(ProbeFailure),
     /// Ours: the node could not be asked, and nothing is known of it.
@@ -34,22 +34,27 @@ impl From<ProbeFailure> for Fault {
 
 /// Opens connections.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub struct Connector {
     /// Lookups that may run at once. One that is given up goes on until the system's resolver does, and keeps its place
     /// here; otherwise they would pile up without bound behind a resolver that hangs.
     lookups: Arc<Semaphore>,
 }
 
 impl Connector {
-    pub(super) fn new() -> Self {
+    /// One that has nothing on its way.
+    pub fn new() -> Self {
         Self {
             lookups: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         }
     }
 
     /// Connects; of a host name, to the first of its addresses that accepts. The caller bounds the time.
-    pub(super) async fn connect(&self, address: &Address) -> Result<TcpStream, Fault> {
-        let port = address.port();
+    pub async fn connect(&self, address: &Address) -> Result<TcpStream, Fault> {
+        self.connect_at(address, address.port()).await
+    }
+
+    /// The same at another port.
+    pub async fn connect_at(&self, address: &Address, port: u16) -> Result<TcpStream, Fault> {
         let connected = match address.host() {
             Host::Ip(ip) => TcpStream::connect((*ip, port)).await,
             Host::Name(name) => {

@@ -8,7 +8,7 @@
 //! [`engine::health::probe`](tradewind_engine::health::probe), by the one who owns that record.
 
 mod ask;
-mod connect;
+pub mod connect;
 mod grpc;
 mod http;
 mod rounds;

@@ -47,6 +47,7 @@ use crate::observe::metrics::Sources;
 use crate::observe::process::Process;
 use crate::observe::recorder;
 use crate::probe::Prober;
+use crate::reclaim::Reclaimer;
 use crate::settings::Settings;
 use crate::settings::here::UnknownSite;
 use crate::state::State;
@@ -172,6 +173,8 @@ async fn serve_for(
     let purges = keeper::start(&state.freshness, settings.state_dir.as_deref(), shared);
     let purges = purges.map_err(ServeError::Start)?;
     let bus = join(&settings, &state, asked)?;
+    let reclaimer = Reclaimer::spawn(Arc::clone(&state), settings.state_dir.as_deref());
+    let reclaimer = reclaimer.map_err(ServeError::Start)?;
     let intake = Arc::clone(&desks.intake);
     writer.connect(Arc::clone(&intake), Arc::clone(&desks.reporters));
     let writer = writer.spawn().map_err(ServeError::Start)?;
@@ -261,6 +264,7 @@ async fn serve_for(
     }
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     drop(tokio::task::spawn_blocking(|| outlets.stop()).await);
+    drop(tokio::task::spawn_blocking(|| reclaimer.stop()).await);
     drop(tokio::task::spawn_blocking(|| purges.stop()).await);
     drop(tokio::task::spawn_blocking(|| bus.map(fleet::Running::stop)).await);
     end_writer(&mailbox, &writer).await;

@@ -4,7 +4,7 @@ use super::super::conditions;
 use super::super::document::{Affinity, PoolDocument, RuleDocument};
 use super::super::limits::MAX_NODE_SETS;
 use super::super::node_set::{self, Demands, NodeSet, SetIndex};
-use super::super::{PlanTier, Pool};
+use super::super::{PlanTier, Pool, Reclaim, reclaim};
 use super::{Compiler, plan};
 use crate::document::{Code, Path};
 use crate::model::{NodeIndex, PoolIndex};
@@ -51,12 +51,14 @@ impl Compiler<'_, '_> {
                 self.checker
                     .in_range(Code::P006, &path, factor, &(101.0..=1_000.0));
             }
+            reclaim::check(self.checker, &path, document);
             // Without its nodes it is refused, and the policy with it.
             pools.extend(tier.map(|tier| Pool {
                 name: document.name.as_str().into(),
                 tier,
                 plan,
                 balance_factor: document.hash_balance_factor.map(|percent| percent / 100.0),
+                reclaim: Reclaim::of(document),
             }));
         }
         pools

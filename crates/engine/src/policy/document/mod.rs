@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "schema")]
-use crate::document::grammar::{AddressPattern, CountryCode, Id, Network};
+use crate::document::grammar::{AddressPattern, CountryCode, Id, Method, Network};
 use crate::document::{DurationMs, Metadata};
 use crate::request::path::PathForm;
 
@@ -322,6 +322,12 @@ pub struct PoolDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 101, max = 1000)))]
     pub hash_balance_factor: Option<f64>,
+    /// How its nodes are told to drop what was purged; default: they are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim: Option<ReclaimDocument>,
+    /// What keeps its nodes from serving what was purged: versions in the keys of their caches, or that they have done the purge.
+    #[serde(default)]
+    pub freshness: FreshBy,
 }
 
 /// How keys that are asked for very often are spread over several nodes of a site.
@@ -356,6 +362,52 @@ pub struct SelectDocument {
     /// The node has all of these labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// What keeps nodes from serving what was purged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FreshBy {
+    /// The version of the object, which is part of the key of their caches.
+    #[default]
+    Version,
+    /// That they have done its purges: who has not yet is named for it only where nobody else is left. Needs `reclaim` with a
+    /// `wide_method`.
+    Node,
+}
+
+/// How nodes are told over HTTP to drop what was purged, parents first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ReclaimDocument {
+    /// The method for a single object; default PURGE.
+    #[cfg_attr(feature = "schema", schemars(with = "Method"))]
+    pub method: String,
+    /// The method for what is more than one object: a prefix, a host, a tag, a namespace; default: they are not told of such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Method>"))]
+    pub wide_method: Option<String>,
+    /// Where they listen for it; default: where they listen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub port: Option<u16>,
+    /// A header that goes with each, `Name: value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 4, max = 512)))]
+    pub header: Option<String>,
+}
+
+impl Default for ReclaimDocument {
+    fn default() -> Self {
+        Self {
+            method: "PURGE".to_owned(),
+            wide_method: None,
+            port: None,
+            header: None,
+        }
+    }
 }
 
 /// What keeps requests on one node.

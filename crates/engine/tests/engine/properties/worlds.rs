@@ -273,6 +273,7 @@ pub(super) fn world() -> impl Strategy<Value = World> {
                         affinity,
                         hash_balance_factor: None,
                         spread: SpreadDocument::default(),
+                        ..PoolDocument::default()
                     })
                     .collect();
                 pools.push(PoolDocument {

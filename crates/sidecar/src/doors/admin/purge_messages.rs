@@ -162,6 +162,8 @@ pub(super) fn took(time: std::time::Duration) -> Duration {
 pub(super) fn status(freshness: &Freshness, sequence: u64) -> proto::PurgeStatus {
     let counters = freshness.counters();
     let head = *freshness.heads().borrow();
+    let progress = freshness.progress();
+    let about = if sequence == 0 { head } else { sequence };
     freshness.records(|records| {
         let short = |record: &Arc<Record>| {
             let ratio = records.in_force_ratio(record.purged.sequence);
@@ -181,13 +183,15 @@ pub(super) fn status(freshness: &Freshness, sequence: u64) -> proto::PurgeStatus
             // Of a fleet, if there is one, others say more.
             sidecars: 0,
             in_force_at: 0,
-            behind: Vec::new(),
+            missing_at: Vec::new(),
             nodes: nodes
                 .map(|(node, sequence)| proto::NodePurges {
                     node: node.to_owned(),
                     sequence,
                 })
                 .collect(),
+            tiers: progress.tiers(about),
+            behind: progress.behind(about),
         }
     })
 }
@@ -200,7 +204,7 @@ pub(super) fn in_fleet(status: &mut proto::PurgeStatus, place: u64, roll: &proto
     status.sidecars = count(&has).saturating_add(count(&behind));
     status.in_force_at = count(&has);
     let names = behind.iter().map(|it| it.name.clone());
-    status.behind = names.take(MAX_NODES_SHOWN).collect();
+    status.missing_at = names.take(MAX_NODES_SHOWN).collect();
 }
 
 fn summary(record: &Record, in_force_ratio: f64) -> proto::PurgeSummary {
