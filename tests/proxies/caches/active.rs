@@ -150,7 +150,8 @@ fn a_child_does_not_drop_anything_before_its_frozen_parent_which_is_named() {
         rig.until_hit(cache, &query);
         let revision = rig.origin.change(&path);
         let prefix = format!("https://{}/{}/", cache.host(), cache.name());
-        rig.sidecar.purge(&["--prefix", &prefix, "--wait", "reclaimed"]);
+        rig.sidecar
+            .purge(&["--prefix", &prefix, "--wait", "reclaimed"]);
         assert_eq!(rig.until_hit(cache, &path).revision, revision, "{cache:?}");
     }
 }

@@ -3501,6 +3501,13 @@ pub struct PurgeStatus {
     /// Nodes that say what they have done, those behind first; at most 64.
     #[prost(message, repeated, tag = "10")]
     pub nodes: ::prost::alloc::vec::Vec<NodePurges>,
+    /// Tiers of nodes that are told to drop what was purged, and how far they are with the purge that was asked about, or with the
+    /// last one; parents first.
+    #[prost(message, repeated, tag = "11")]
+    pub tiers: ::prost::alloc::vec::Vec<TierPurges>,
+    /// Nodes of these that have not done it, those that others wait for first; at most 64.
+    #[prost(message, repeated, tag = "12")]
+    pub behind: ::prost::alloc::vec::Vec<NodeBehind>,
     /// In a fleet: how many sidecars there are, and at how many of them the purge that was asked about is in force, else the last one.
     /// Both are 0 of a sidecar that is alone, and while nobody has the chair.
     #[prost(uint32, tag = "20")]
@@ -3510,7 +3517,50 @@ pub struct PurgeStatus {
     pub in_force_at: u32,
     /// Where it is not; at most 64.
     #[prost(string, repeated, tag = "22")]
-    pub behind: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    pub missing_at: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How far the nodes of a tier are with a purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TierPurges {
+    /// The tier.
+    #[prost(string, tag = "1")]
+    pub tier: ::prost::alloc::string::String,
+    /// How many of its nodes are told.
+    #[prost(uint32, tag = "2")]
+    pub nodes: u32,
+    /// How many have done it, and all before it.
+    #[prost(uint32, tag = "3")]
+    pub done: u32,
+    /// How many have not, and are neither waited for nor sent to for what was purged.
+    #[prost(uint32, tag = "4")]
+    pub fenced: u32,
+    /// All purges up to this one every node of it has done that is not fenced; 0 where all are.
+    #[prost(uint64, tag = "5")]
+    pub floor: u64,
+}
+/// A node that has not done a purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeBehind {
+    /// The node.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Its site.
+    #[prost(string, tag = "2")]
+    pub site: ::prost::alloc::string::String,
+    /// It has done all purges up to this one.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// Whether it is neither waited for nor sent to for what was purged.
+    #[prost(bool, tag = "4")]
+    pub fenced: bool,
+    /// The node that it waits for, because it may ask it; empty for none.
+    #[prost(string, tag = "5")]
+    pub waits_for: ::prost::alloc::string::String,
+    /// Why it has not done it, where it was told; empty for nothing.
+    #[prost(string, tag = "6")]
+    pub failure: ::prost::alloc::string::String,
 }
 /// A purge in short.
 #[derive(serde::Serialize)]
