@@ -8,63 +8,16 @@
 )]
 
 use proptest::prelude::*;
-use rendezvous_hash::{Capacity, Node, NodeHasher, RendezvousNodes, WeightedNode};
-use std::hash::{Hash, Hasher};
 use tradewind_engine::hash::{self, KeyHash, NodeSeed};
 use tradewind_engine::rank::{self, Columns, Kernel, Segment, Top};
+
+mod oracle;
+mod published;
 
 /// The sizes where a kernel could break: empty, around a block, around the 64 lanes run at once, and large.
 const SIZES: [usize; 16] = [
     0, 1, 2, 3, 8, 15, 16, 17, 31, 48, 63, 64, 65, 200, 1_000, 10_000,
 ];
-
-/// The definition in `docs/hashing.md`, written down a second time, plainly and without the tricks of the first.
-mod oracle {
-    use super::{KeyHash, NodeSeed};
-
-    pub(crate) fn draw(key: KeyHash, seed: NodeSeed) -> u32 {
-        let mixed = key.0 ^ seed.0;
-        let (low, high) = (mixed & 0xffff_ffff, mixed >> 32);
-        let mut x = low * 0xed5a_d4bb % (1 << 32);
-        x = x ^ (x >> 11) ^ high;
-        x = x * 0xac4c_1b51 % (1 << 32);
-        x ^= x >> 15;
-        x = x * 0x3184_8bab % (1 << 32);
-        u32::try_from(x / 2).unwrap()
-    }
-
-    pub(crate) fn exponential(draw: u32) -> f32 {
-        let scale = 2.0_f32.powi(-31);
-        let v = (draw as f32 + 0.5) * scale;
-        let mut mantissa = ((0x7fff_ffff - draw) as f32 + 0.5) * scale;
-        let mut k = 0.0;
-        // The single nearest to sqrt(1/2), itself counted to the next piece.
-        while mantissa <= std::f32::consts::FRAC_1_SQRT_2 {
-            mantissa *= 2.0;
-            k += 1.0;
-        }
-        let ratio = if k > 0.0 { 1.0 - mantissa } else { v } / (1.0 + mantissa);
-        let square = ratio * ratio;
-        let twice_atanh = ratio * (2.0 + square * (0.666_556_24 + square * 0.412_019_94));
-        k * std::f32::consts::LN_2 + twice_atanh
-    }
-
-    /// Race bits and position of every node, best first.
-    pub(crate) fn order(key: KeyHash, nodes: &[(NodeSeed, f32)]) -> Vec<(u32, u32)> {
-        let mut order: Vec<(f32, u32)> = nodes
-            .iter()
-            .zip(0..)
-            .map(|(&(seed, weight), position)| {
-                (exponential(draw(key, seed)) * (1.0 / weight), position)
-            })
-            .collect();
-        order.sort_by(|a, b| a.partial_cmp(b).unwrap());
-        order
-            .into_iter()
-            .map(|(race, position)| (race.to_bits(), position))
-            .collect()
-    }
-}
 
 fn key(number: u64) -> KeyHash {
     hash::key(&[b"cdn.example.com", &number.to_le_bytes()])
@@ -465,77 +418,4 @@ fn scaling_all_weights_by_any_factor_moves_next_to_nothing() {
         .filter(|&number| owner(&nodes, key(number)) != owner(&scaled, key(number)))
         .count();
     assert!(moved <= 2, "{moved} of 100,000 keys moved");
-}
-
-/// Gives `rendezvous_hash` the draws of this crate: its weighted nodes then race `ln(u) / weight` in double precision.
-struct OurDraws;
-
-impl NodeHasher<NodeSeed> for OurDraws {
-    fn hash<T: Hash>(&self, node: &NodeSeed, item: &T) -> u64 {
-        let mut written = Written(0);
-        item.hash(&mut written);
-        // u = 1 - (draw + 1/2) / 2^31, as a fraction of 2^64.
-        let draw = oracle::draw(KeyHash(written.0), *node);
-        (u64::MAX - ((2 * u64::from(draw) + 1) << 32)) + 1
-    }
-}
-
-/// A hasher that remembers the number written to it.
-struct Written(u64);
-
-impl Hasher for Written {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a key hash writes a u64")
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// A node known by its seed.
-struct Seeded(NodeSeed);
-
-impl Node for Seeded {
-    type NodeId = NodeSeed;
-    type HashCode = u64;
-
-    fn node_id(&self) -> &NodeSeed {
-        &self.0
-    }
-
-    fn hash_code<H, U: Hash>(&self, hasher: &H, item: &U) -> u64
-    where
-        H: NodeHasher<NodeSeed>,
-    {
-        hasher.hash(&self.0, item)
-    }
-}
-
-#[test]
-fn rendezvous_hash_gives_the_same_order() {
-    // It is exact to 2^-53, we to 5e-7, so two races closer than that may change places. The chance for a given pair of
-    // neighbours in the order is of that size too: one place in a million, and never a difference that shows in shares.
-    let nodes = fleet(100);
-    let mut peer = RendezvousNodes::new(OurDraws);
-    for &(seed, weight) in &nodes {
-        let capacity = Capacity::new(f64::from(weight)).unwrap();
-        peer.insert(WeightedNode::new(Seeded(seed), capacity));
-    }
-    let keys = 3_000;
-    let mut different = 0;
-    for number in 0..keys {
-        let ours = positions(&nodes, key(number), 10);
-        let theirs: Vec<NodeSeed> = peer
-            .calc_candidates(&key(number))
-            .take(10)
-            .map(|node| node.node.0)
-            .collect();
-        different += usize::from(ours.iter().map(|&n| nodes[n].0).ne(theirs));
-    }
-    assert!(different <= 2, "{different} of {keys} orders differ");
 }
