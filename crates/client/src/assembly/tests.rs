@@ -9,10 +9,14 @@ use tradewind_engine::evaluate::evaluate;
 use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::group::Group;
 use tradewind_engine::geo::place::Asn;
-use tradewind_engine::model::{AdminState, SiteIndex};
+use tradewind_engine::hash::KeyHash;
+use tradewind_engine::model::{AdminState, NodeIndex, SiteIndex};
 use tradewind_engine::score::Terms;
 use tradewind_engine::signal::hot::{HotKey, HotTable};
 use tradewind_engine::signal::network::{GroupPaths, Measured, NetworkTable};
+use tradewind_engine::signal::observation::{
+    AttemptResult, CacheResult, DecisionNumber, Dispatch, Named, Outcome, Reporter,
+};
 use tradewind_engine::signal::trial::{SLICE, Trial, Trials};
 use tradewind_engine::signal::{
     Admission, Evidence, NodeSignals, Readmission, Signals, SiteSignals, Standing,
@@ -22,6 +26,7 @@ use tradewind_engine::topology::{States, Topology};
 use tradewind_sidecar::example;
 use tradewind_sidecar::geoip::{Limits, decode_and_compile};
 use tradewind_wire::answer::{self, Envelope};
+use tradewind_wire::decided;
 use tradewind_wire::follow::state_message;
 use tradewind_wire::told_place;
 
@@ -248,6 +253,48 @@ fn states(random: &mut Random, topology: &Topology) -> States {
         .collect()
 }
 
+/// A decision made from a copy.
+const NUMBER: DecisionNumber = DecisionNumber(DecisionNumber::COPY | 7);
+
+/// What the control loop beside the original hears of a decision, by an outcome of it.
+fn as_told(made: Option<(KeyHash, proto::DecidedAlone)>, original: &Snapshot) -> Option<Dispatch> {
+    let (key, decided) = made?;
+    let message = proto::Outcome {
+        decided: Some(decided),
+        ..proto::Outcome::default()
+    };
+    let outcome = Outcome {
+        decision: Some(NUMBER),
+        attempt: 1,
+        reporter: Reporter(0),
+        node: NodeIndex(0),
+        result: AttemptResult::Ok,
+        status: 200,
+        first_byte_us: 0,
+        cache: CacheResult::Unknown,
+        bytes: 0,
+        client_round_trip_us: 0,
+        key: Some(key),
+    };
+    let further = Outcome {
+        attempt: 2,
+        ..outcome
+    };
+    for (outcome, revision) in [(&outcome, 6), (&further, 5)] {
+        assert!(decided::dispatch(&message, outcome, (original, revision)).is_none());
+    }
+    let told = decided::dispatch(&message, &outcome, (original, 5));
+    told.map(|(dispatch, _)| dispatch)
+}
+
+/// Which other nodes were named is not told.
+fn as_named_first(dispatch: Dispatch) -> Dispatch {
+    Dispatch {
+        named: Named::new([dispatch.node]),
+        ..dispatch
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -293,6 +340,15 @@ proptest! {
                     |ruling| answer::message(&ruling.decision, &Envelope { known_place: None, ..envelope }),
                 );
                 prop_assert_eq!(own.unwrap(), wanted);
+                let theirs = Decision::new(&original, &evaluation).dispatch(NUMBER);
+                let made = copy.decide(&Question::of(request), (|_| told, ""), |ruling| {
+                    let tier = ruling.decision.tier();
+                    let dispatch = ruling.decision.dispatch(NUMBER);
+                    dispatch.zip(tier).map(|(dispatch, tier)| {
+                        (dispatch.key, decided::message(&dispatch, tier.affinity, 5))
+                    })
+                });
+                prop_assert_eq!(as_told(made.unwrap(), &original), theirs.map(as_named_first));
             }
         }
     }

@@ -320,6 +320,18 @@ mod tests {
 
     const WORKER: u64 = 1 << DecisionNumber::COUNT_BITS;
 
+    /// The loop hears of a copy's decision by its outcomes, and may by each that is told twice.
+    #[test]
+    fn what_was_told_of_a_copys_decision_is_not_forgotten_when_it_is_heard_of_again() {
+        let mut recent = RecentDecisions::default();
+        let number = DecisionNumber::COPY | 5;
+        recent.insert(Moment(1_000), &dispatch(number));
+        assert_eq!(told(&mut recent, number, 10, 1), "good");
+        recent.insert(Moment(1_000), &dispatch(number));
+        assert_eq!(told(&mut recent, number, 10, 1), "repeated");
+        assert_eq!(told(&mut recent, number, 20, 2), "good");
+    }
+
     fn dispatch(number: u64) -> Dispatch {
         Dispatch {
             number: DecisionNumber(number),
