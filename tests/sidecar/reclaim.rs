@@ -236,6 +236,62 @@ async fn parents_drop_first_and_who_does_not_is_named() {
     assert!(rig.status(last).await.behind.is_empty());
 }
 
+/// `freshness: node`: who has not dropped an object is not named for it, and is waited for no longer than five seconds.
+#[tokio::test]
+async fn who_is_behind_is_left_out_for_what_was_purged_and_only_for_that() {
+    let fleet = Fleet::of(&["fra-1", "fra-2", "ams-1"]);
+    let files = files(&fleet, ", freshness: node");
+    let rig = Rig::of(&files).await;
+    rig.until("its nodes are known", |page| page["tiers"][1]["nodes"] == 2)
+        .await;
+    let at = |path: &str| format!("/debug/object?host=h&path={path}&lat=50.1&lon=8.7");
+    let page = |path: &str| rig.server.get(&at(path)).json();
+    let first = |page: &serde_json::Value| page["decision"]["candidates"][0]["node"].clone();
+    let home = first(&page("/a"));
+    let name = home.as_str().unwrap().to_owned();
+    fleet.answer(&name, 503);
+    let purge = Of::Url("https://h/a".to_owned());
+    let mut admin = rig.admin.clone();
+    let asked = SubmitPurgeRequest {
+        selectors: vec![PurgeSelector {
+            of: Some(purge),
+            exact_query: false,
+        }],
+        ..SubmitPurgeRequest::default()
+    };
+    admin.submit(asked).await.unwrap();
+    let is_dropped_by_others =
+        |page: &serde_json::Value| page["tiers"][0]["done"] == 1 && page["tiers"][1]["done"] == 1;
+    rig.until("the others have dropped it", is_dropped_by_others)
+        .await;
+    let seen = page("/a");
+    assert_ne!(first(&seen), home);
+    assert_eq!(seen["decision"]["reason"], "purge_behind");
+    let listed = seen["decision"]["candidates"].as_array().unwrap();
+    assert_eq!(
+        listed.last().unwrap()["node"],
+        home,
+        "it is the last resort"
+    );
+    let summary = seen["explanation"]["summary"].to_string();
+    assert!(
+        summary.contains(&format!("{name} left out: the purge is not done there yet")),
+        "{summary}"
+    );
+    // Another object that it is home to is served by it as ever.
+    let other = (0..100).map(|at| format!("/other/{at}"));
+    let mut other = other.filter(|path| first(&page(path)) == home);
+    assert!(other.next().is_some());
+    rig.until("it is fenced", |page| page["tiers"][1]["fenced"] == 1)
+        .await;
+    fleet.answer(&name, 200);
+    rig.until("it has dropped it too", is_done).await;
+    rig.server
+        .until("it is named again", || first(&page("/a")) == home)
+        .await;
+    assert_eq!(page("/a")["decision"]["reason"], "owner");
+}
+
 #[tokio::test]
 async fn what_was_not_done_before_a_crash_is_done_after_it() {
     let fleet = Fleet::of(&["fra-1", "ams-1"]);

@@ -287,6 +287,7 @@ fn the_shell_keeps_the_wire_in_one_place() {
             "freshness",
             "intake",
             "observe/debug",
+            "reclaim",
             "serve",
             "trace",
         ];

@@ -137,6 +137,9 @@ fn to_node(reason: Reason, node: &str, home: Option<&str>) -> String {
         Reason::SiteTried => {
             format!("the nodes of the best site have been tried, and {node} owns the key here")
         }
+        Reason::PurgeBehind => {
+            format!("another has not dropped what was purged, and {node} stands in")
+        }
         Reason::OwnerOut => {
             let home =
                 home.map_or_else(|| "its owner".to_owned(), |home| format!("its home {home}"));

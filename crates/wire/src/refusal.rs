@@ -29,6 +29,7 @@ pub fn refusal_status(reason: Reason) -> StatusCode {
         | Reason::OwnerTried
         | Reason::SiteTried
         | Reason::OwnerOut
+        | Reason::PurgeBehind
         | Reason::Outweighed
         | Reason::Steered
         | Reason::Restricted

@@ -59,6 +59,22 @@ const SEEN_ONLY_WHEN: &[(&str, &[&str])] = &[
         &["NodeHealth.probe_healthy"],
     ),
     (
+        "nodes are there to be told of purges, as in `reclaim`",
+        &[
+            "NodeBehind.failure",
+            "NodeBehind.fenced",
+            "NodeBehind.node",
+            "NodeBehind.sequence",
+            "NodeBehind.site",
+            "NodeBehind.waits_for",
+            "TierPurges.done",
+            "TierPurges.fenced",
+            "TierPurges.floor",
+            "TierPurges.nodes",
+            "TierPurges.tier",
+        ],
+    ),
+    (
         "a site is left for what was measured of it",
         &[
             "SiteSignals.trial",

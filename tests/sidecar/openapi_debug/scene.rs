@@ -39,7 +39,7 @@ spec:
   classes: [{{name: video, expected_bytes: 5000000}}]
   pools:
     - {{name: edge, select: {{tier: edge}}}}
-    - {{name: regional, select: {{tier: regional}}, reclaim: {{wide_method: BAN}}}}
+    - {{name: regional, select: {{tier: regional}}}}
     - {{name: origin, select: {{tier: origin}}}}
   rules:
     - {{name: films, owner: tests, intent: large objects, rollback: none, expires: 2099-01-31, match: {{hosts: [films.example.com]}}, when: client.asn > 1, pools: [edge], class: video, max_detour: 80ms, freshness: {{namespace: films, adaptive_ttl: {{min: 5m}}}}}}

@@ -3,6 +3,7 @@
 //! All the branching of a decision is here; what it calls is arithmetic. [`evaluate`] is total and a pure function of
 //! its arguments: no clock, no lock, no counter, no allocation.
 
+mod behind;
 mod detour;
 mod fallback;
 mod home;
@@ -30,9 +31,11 @@ use super::policy::{Action, Matched, Plan, Routing, WhenFailures};
 use super::query::{MAX_CANDIDATES, MAX_TRIED, Query};
 use super::request::host::{HostRoom, normal_host};
 use super::snapshot::{Lane, LaneIndex, Snapshot};
+use behind::{LeftOut, Nobody};
 use keys::Keys;
 use stage::Stage;
 
+pub use behind::Behind;
 pub use scorer::{MAX_SCORED_SITES, ScoredSite};
 pub use share::{Shared, Sharing};
 pub use sites::{ScoredFor, score_sites};
@@ -128,6 +131,8 @@ pub enum Reason {
     Outweighed,
     /// What was measured of sites, or of the ways to them, speaks for another site than the home's; the owner there.
     Steered,
+    /// The node that would be named first has not done a purge of the object: the first that has, or nobody has.
+    PurgeBehind,
     /// The first of the nodes that the caller can use.
     Restricted,
     /// Too little of the pool is well: nodes are used again that would otherwise not be.
@@ -233,6 +238,7 @@ names! { Reason {
     OwnerOut = "owner_out",
     Outweighed = "outweighed",
     Steered = "steered",
+    PurgeBehind = "purge_behind",
     Restricted = "restricted",
     Readmitted = "readmitted",
     NextTier = "next_tier",
@@ -284,12 +290,13 @@ pub fn evaluate_in(snapshot: &Snapshot, lane: LaneIndex, query: &Query<'_>) -> E
         lane,
         query,
         locate::locate_in(snapshot, lane, query),
+        Nobody,
     )
 }
 
 /// Decides one query of a client that was located already.
 pub fn evaluate_at(snapshot: &Snapshot, query: &Query<'_>, located: Located) -> Evaluation {
-    decide(snapshot, snapshot.lane_of(query), query, located)
+    decide(snapshot, snapshot.lane_of(query), query, located, Nobody)
 }
 
 fn decide(
@@ -297,6 +304,7 @@ fn decide(
     lane_index: LaneIndex,
     query: &Query<'_>,
     located: Located,
+    left_out: impl LeftOut,
 ) -> Evaluation {
     let mut room = HostRoom::new();
     let host = normal_host(query.host, &mut room);
@@ -332,6 +340,8 @@ fn decide(
     };
     let object = plan.key.key_of(query, host);
     let keys = Keys { object, query };
+    let mut tried = tried(routing, query);
+    left_out.add_to(&mut tried);
     let request = Request {
         snapshot,
         lane,
@@ -342,7 +352,7 @@ fn decide(
         located,
         client: located.place.is_vague().then(|| keys.of_network()),
         keys,
-        tried: tried(routing, query),
+        tried,
         wanted: usize::from(query.candidates.unwrap_or(plan.candidates)).clamp(1, MAX_CANDIDATES),
         expected_gb: super::number::gigabytes(query.size_bytes.unwrap_or(plan.expected_bytes)),
     };

@@ -63,6 +63,9 @@ impl Context<'_> {
         if !self.may_be_used(node) {
             return Away::Out(Elimination::ExcludedByCaller);
         }
+        if self.behind.contains(&node) {
+            return Away::Out(Elimination::PurgeBehind);
+        }
         match self.snapshot.signals().node(node).admission {
             Admission::Admitted => Away::Otherwise(self.evaluation.reason),
             other => Away::Out(Elimination::by_verdict(other)),

@@ -98,9 +98,19 @@ pub struct WhenFailure {
 impl Explanation {
     /// Explains `evaluation`, which was made from `snapshot` and `query`.
     pub fn new(snapshot: &Snapshot, query: &Query<'_>, evaluation: &Evaluation) -> Self {
+        Self::past(snapshot, query, evaluation, &[])
+    }
+
+    /// The same of an evaluation that was made without nodes that have not done a purge of the object.
+    pub fn past(
+        snapshot: &Snapshot,
+        query: &Query<'_>,
+        evaluation: &Evaluation,
+        behind: &[NodeIndex],
+    ) -> Self {
         let when_failures = when_failures(snapshot, query, evaluation);
         let unmatched = unmatched(snapshot, query, evaluation);
-        let Some(context) = Context::new(snapshot, query, evaluation) else {
+        let Some(context) = Context::new(snapshot, query, evaluation, behind) else {
             return Self {
                 when_failures,
                 unmatched,
@@ -222,6 +232,8 @@ struct Context<'a> {
     /// Among which sites the client was shared out, if it was.
     sharing: Option<Sharing>,
     tried: Tried,
+    /// Those that have not done a purge of the object.
+    behind: &'a [NodeIndex],
     /// Whether a node asks for its parent: then its site's parents share the key, whatever they score.
     is_for_child: bool,
     /// Those that the caller can use; `None` for all.
@@ -230,7 +242,12 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// `None` when no plan was followed, so that there is nothing to explain but the reason.
-    fn new(snapshot: &'a Snapshot, query: &Query<'_>, evaluation: &'a Evaluation) -> Option<Self> {
+    fn new(
+        snapshot: &'a Snapshot,
+        query: &Query<'_>,
+        evaluation: &'a Evaluation,
+        behind: &'a [NodeIndex],
+    ) -> Option<Self> {
         let lane = snapshot.lane(evaluation.lane);
         let routing = lane.routing();
         let decision = Decision::new(snapshot, evaluation);
@@ -250,6 +267,7 @@ impl<'a> Context<'a> {
             sharing: evaluation.shared.map(|shared| shared.among),
             is_for_child: query.child.and_then(|id| routing.find_node(id)).is_some(),
             tried: evaluate::tried(routing, query),
+            behind,
             only: (!query.only.is_empty()).then(|| only.collect()),
         })
     }

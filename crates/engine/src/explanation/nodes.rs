@@ -26,6 +26,8 @@ pub struct NodeLine {
 pub enum Elimination {
     /// The caller tried it already, or cannot use it.
     ExcludedByCaller,
+    /// It has not done a purge of the object.
+    PurgeBehind,
     /// Operators took it out of service.
     Maintenance,
     /// Operators let it run empty.
@@ -48,6 +50,7 @@ pub enum Elimination {
 
 names! { Elimination {
     ExcludedByCaller = "excluded_by_caller",
+    PurgeBehind = "purge_behind",
     Maintenance = "maintenance",
     Draining = "draining",
     Capability = "capability",
@@ -145,6 +148,8 @@ impl Context<'_> {
         let admitted = self.position_of(index, node).is_some();
         if !self.may_be_used(index) {
             Some(Elimination::ExcludedByCaller)
+        } else if self.behind.contains(&index) {
+            Some(Elimination::PurgeBehind)
         } else if !demands.capable(node) {
             Some(Elimination::Capability)
         } else if !demands.inside_fence(node, self.snapshot.topology()) {

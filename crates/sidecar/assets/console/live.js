@@ -10,7 +10,7 @@ const HOT_EACH_MS = 5000;
 const FIELDS = ['contains', 'rule', 'site', 'reason', 'country'];
 // As docs/reasons.md has them; what the server has words for comes in its words.
 const REASONS = ['owner', 'hot_copy', 'less_loaded', 'spilled', 'site_spilled', 'probe', 'trial', 'owner_tried', 'site_tried', 'owner_out', 'outweighed', 'steered',
-  'restricted', 'readmitted', 'next_tier', 'panic', 'origin', 'refused_by_rule', 'no_rule', 'unknown_pool', 'no_node', 'no_room', 'rate_limited'];
+  'purge_behind', 'restricted', 'readmitted', 'next_tier', 'panic', 'origin', 'refused_by_rule', 'no_rule', 'unknown_pool', 'no_node', 'no_room', 'rate_limited'];
 
 const spoken = (word) => (word || '').replaceAll('_', ' ');
 

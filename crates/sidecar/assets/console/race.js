@@ -5,7 +5,7 @@ import * as fmt from './fmt.js';
 
 /** Words for why a node, or a site, could not be named; the word itself stands in the title. */
 export const WHY = {
-  excluded_by_caller: 'the caller had tried it, or can not use it', maintenance: 'in maintenance', draining: 'draining', capability: 'lacks a label the rule requires', geofence: 'outside the fence',
+  excluded_by_caller: 'the caller had tried it, or can not use it', purge_behind: 'has not dropped what was purged', maintenance: 'in maintenance', draining: 'draining', capability: 'lacks a label the rule requires', geofence: 'outside the fence',
   breaker_open: 'breaker open', recovering: 'recovering, not with this key', unhealthy: 'not well', overloaded: 'too much load', too_far: 'too far behind the best', no_node: 'no node left',
   owner_out: 'its home is out', outweighed: 'it counts for less than its capacity', steered: 'what was measured speaks for another site',
 };

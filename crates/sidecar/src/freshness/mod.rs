@@ -10,6 +10,7 @@
 //! Sequences are milliseconds since 2025 or one more than the last, whichever is larger: so that of two sidecars without a bus,
 //! or of one that has lost its disk, the later purge has the larger number, and none is used twice.
 
+pub mod floors;
 pub mod keeper;
 pub mod log;
 pub mod progress;
@@ -25,6 +26,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock;
+use floors::NodeFloors;
 use keeper::{Inbox, Order};
 use progress::Progress;
 use records::Records;
@@ -178,6 +180,10 @@ pub struct Freshness {
     records: RwLock<Records>,
     /// How far nodes are that are told to drop what was purged.
     progress: ArcSwap<Progress>,
+    /// The same of those that are named only once they have, for decisions.
+    floors: ArcSwap<NodeFloors>,
+    /// The least of these floors, its bits inverted: 0 stands for no such node.
+    least_floor: AtomicU64,
     /// The last sequence, for those who wait for the next purge.
     head: watch::Sender<u64>,
     inbox: Mutex<Option<Arc<Inbox>>>,
@@ -220,6 +226,21 @@ impl Freshness {
     /// Shows how far they are.
     pub fn show_progress(&self, progress: Progress) {
         self.progress.store(Arc::new(progress));
+    }
+
+    /// Nodes that may not have done the purge that an object's version is; `None` where all that are awaited have, which is the usual case.
+    #[inline]
+    pub fn floors_below(&self, fresh: Fresh) -> Option<Arc<NodeFloors>> {
+        let least = !self.least_floor.load(Ordering::Relaxed);
+        (least < fresh.version).then(|| self.floors.load_full())
+    }
+
+    /// What nodes have done that are named only once they have.
+    pub fn show_floors(&self, floors: NodeFloors) {
+        let least = floors.least();
+        // Whoever sees a lower least finds the floors that it is of, or higher ones.
+        self.floors.store(Arc::new(floors));
+        self.least_floor.store(!least, Ordering::Release);
     }
 
     /// Asks something of what is known of purges.

@@ -9,6 +9,7 @@ use tonic::Status;
 use crate::clock;
 use crate::decision_log::{DecisionLog, Logged};
 use crate::freshness::Freshness;
+use crate::freshness::floors::NodeFloors;
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
@@ -24,7 +25,7 @@ use crate::wire::proto::{DecideRequest, ExplainResponse};
 use crate::wire::question::Question;
 use crate::wire::{QueryBuffer, QueryRoom, WireError, explanation};
 use tradewind_engine::decision::Decision;
-use tradewind_engine::evaluate::{Evaluation, Verdict, evaluate, evaluate_in};
+use tradewind_engine::evaluate::{Behind, Evaluation, Verdict, evaluate, evaluate_in};
 use tradewind_engine::explanation::Explanation;
 use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
@@ -337,6 +338,13 @@ fn decide<A>(
     let reading = published.snapshot.reading();
     let query = buffer.read_question(question, &mut room, reading)?;
     let mut evaluation = evaluate(&published.snapshot, &query);
+    let mut fresh = {
+        let decision = Decision::new(&published.snapshot, &evaluation);
+        world.freshness.of(&decision, &query)
+    };
+    if let Some(floors) = world.freshness.floors_below(fresh) {
+        evaluation = past(published, &query, (evaluation, fresh), &floors).0;
+    }
     if let Some(limiter) = world.limiter {
         limiter.check(clock::now, (&published.snapshot, &query), &mut evaluation);
     }
@@ -345,7 +353,10 @@ fn decide<A>(
         envelope.known_place = known_place(&published.snapshot, &query);
     }
     let decision = Decision::new(&published.snapshot, &evaluation);
-    let fresh = world.freshness.of(&decision, &query);
+    // Nobody is told of what is not served.
+    if decision.evaluation().verdict != Verdict::Route {
+        fresh = Fresh::default();
+    }
     envelope.fresh = fresh;
     let answer = answer(&Ruling {
         decision,
@@ -354,6 +365,20 @@ fn decide<A>(
         query: &query,
     });
     Ok((evaluation, fresh, answer))
+}
+
+/// Decides again without nodes that have not done the purge that the object's version is.
+#[cold]
+fn past(
+    published: &Published,
+    query: &Query<'_>,
+    (evaluation, fresh): (Evaluation, Fresh),
+    floors: &NodeFloors,
+) -> (Evaluation, Behind) {
+    let topology = published.snapshot.topology();
+    evaluation.past(&published.snapshot, query, |node| {
+        floors.is_behind(&topology.node(node).id, fresh.version)
+    })
 }
 
 /// Whether the lane that did not decide a request would name nodes for it. What both refuse is refused for good reason, and may
@@ -461,10 +486,17 @@ pub fn explain(
     let question = Question::of(request);
     let reading = published.snapshot.reading();
     let query = buffer.read_question(&question, &mut room, reading)?;
-    let evaluation = evaluate(&published.snapshot, &query);
+    let mut evaluation = evaluate(&published.snapshot, &query);
+    let fresh = {
+        let decision = Decision::new(&published.snapshot, &evaluation);
+        state.freshness.of(&decision, &query)
+    };
+    let mut behind = Behind::new();
+    if let Some(floors) = state.freshness.floors_below(fresh) {
+        (evaluation, behind) = past(published, &query, (evaluation, fresh), &floors);
+    }
     let decision = Decision::new(&published.snapshot, &evaluation);
-    let why = Explanation::new(&published.snapshot, &query, &evaluation);
-    let fresh = state.freshness.of(&decision, &query);
+    let why = Explanation::past(&published.snapshot, &query, &evaluation, &behind);
     let mut envelope = envelope(published, (&question, evaluation.lane), "");
     envelope.fresh = fresh;
     let times = home::times(view, &published.snapshot, evaluation.home);
@@ -473,6 +505,14 @@ pub fn explain(
         let covering = decision.covering(&query);
         let sentences = state.freshness.records(|it| it.sentences(fresh, &covering));
         explanation.summary.extend(sentences);
+    }
+    let topology = published.snapshot.topology();
+    let names = behind.iter().map(|node| &*topology.node(*node).id);
+    let names: Vec<&str> = names.collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        let words = format!("{names} left out: the purge is not done there yet");
+        explanation.summary.push(words);
     }
     let lifetime = decision.lifetime();
     explanation

@@ -13,6 +13,7 @@ use super::floors::Floors;
 use super::plan::Plan;
 use super::tell::Node;
 use crate::clock;
+use crate::freshness::floors::NodeFloors;
 use crate::freshness::log;
 use crate::freshness::progress::{NodeProgress, Progress};
 use crate::freshness::records::Records;
@@ -26,6 +27,9 @@ use tradewind_engine::topology::Topology;
 
 /// How often it is looked whether something new was published, and whether somebody is stuck.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often everybody is looked at, at most, however much is done meanwhile.
+const LOOK_AT_MOST: Duration = Duration::from_millis(20);
 
 /// How often what was done is written down, at most.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -73,6 +77,9 @@ pub(super) struct Rounds {
     ),
     began: std::time::Instant,
     kept_at: Instant,
+    looked_at: Option<Instant>,
+    /// Whether something was done since then.
+    is_news: bool,
     shown: Progress,
 }
 
@@ -91,6 +98,8 @@ impl Rounds {
             done: mpsc::channel(AT_ONCE),
             began: clock::now(),
             kept_at: clock::timer_now(),
+            looked_at: None,
+            is_news: false,
             shown: Progress::default(),
         }
     }
@@ -101,6 +110,11 @@ impl Rounds {
             self.follow();
             let head = *heads.borrow_and_update();
             self.step(head);
+            let pause = if self.is_news {
+                LOOK_AT_MOST
+            } else {
+                LOOK_EVERY
+            };
             tokio::select! {
                 biased;
                 _ = &mut stopped => break,
@@ -116,7 +130,7 @@ impl Rounds {
                     }
                 }
                 _ = heads.changed() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         self.tasks.abort_all();
@@ -147,9 +161,26 @@ impl Rounds {
         self.tasks.abort_all();
         self.plan = Arc::new(plan);
         self.plans += 1;
+        self.looked_at = None;
     }
 
     fn step(&mut self, head: u64) {
+        let is_due = self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_AT_MOST);
+        if is_due {
+            self.looked_at = Some(clock::timer_now());
+            self.is_news = false;
+            self.look(head);
+        }
+        for at in 0..self.telling.len() {
+            if self.tasks.len() >= MAX_IN_FLIGHT {
+                break;
+            }
+            self.begin(at, head);
+        }
+    }
+
+    /// Looks at everybody: what they say themselves, who is stuck, what is to be shown and kept.
+    fn look(&mut self, head: u64) {
         let heard: Vec<(usize, u64)> = self.state.freshness.records(|records| {
             let targets = self.plan.targets.iter().enumerate();
             let said = targets.filter_map(|(at, it)| Some((at, records.acknowledged(&it.node)?)));
@@ -159,12 +190,6 @@ impl Rounds {
             self.did(self.plans, at, sequence);
         }
         self.tiers.tick(self.now(), head);
-        for at in 0..self.telling.len() {
-            if self.tasks.len() >= MAX_IN_FLIGHT {
-                break;
-            }
-            self.begin(at, head);
-        }
         self.show(head);
         if self.kept_at.elapsed() >= KEEP_EVERY {
             self.kept_at = clock::timer_now();
@@ -231,6 +256,7 @@ impl Rounds {
             return;
         };
         if plan == self.plans && member.floor < sequence {
+            self.is_news = true;
             self.floors.raise(&target.node, sequence);
             self.tiers.done(at, sequence);
             let counters = self.state.freshness.counters();
@@ -243,6 +269,7 @@ impl Rounds {
             return;
         };
         telling.is_told = false;
+        self.is_news = true;
         match result {
             Ok(()) => *telling = Telling::default(),
             Err(why) => {
@@ -282,6 +309,10 @@ impl Rounds {
             nodes: nodes.collect(),
         };
         if progress != self.shown {
+            let awaited = self.plan.targets.iter().zip(self.tiers.members());
+            let awaited = awaited.filter(|(target, _)| target.how.is_awaited);
+            let floors = awaited.map(|(target, member)| (target.node.clone(), member.floor));
+            self.state.freshness.show_floors(NodeFloors::new(floors));
             self.state.freshness.show_progress(progress.clone());
             self.shown = progress;
         }

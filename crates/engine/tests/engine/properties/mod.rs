@@ -16,6 +16,7 @@
 use proptest::prelude::ProptestConfig;
 
 mod answers;
+mod behind;
 mod costs;
 mod flips;
 mod home;
