@@ -13,7 +13,7 @@ pub type Behind = ArrayVec<NodeIndex, MAX_TRIED>;
 
 /// Nodes that are left out of a list beside those that the caller has tried.
 pub(super) trait LeftOut {
-    fn add_to(&self, tried: &mut Tried);
+    fn add_to(self, tried: &mut Tried);
 }
 
 /// None, which costs nothing.
@@ -21,12 +21,12 @@ pub(super) struct Nobody;
 
 impl LeftOut for Nobody {
     #[inline]
-    fn add_to(&self, _tried: &mut Tried) {}
+    fn add_to(self, _tried: &mut Tried) {}
 }
 
 impl LeftOut for &[NodeIndex] {
-    fn add_to(&self, tried: &mut Tried) {
-        for node in *self {
+    fn add_to(self, tried: &mut Tried) {
+        for node in self {
             // As many as there is room for: the others stay last resorts.
             if tried.try_push(*node).is_err() {
                 return;

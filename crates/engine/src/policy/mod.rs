@@ -55,7 +55,7 @@ pub use numbers::{ClassNumber, Numbered, Numbers, SetNumber};
 pub use operation::{LOAD_REPORT_PERIOD_MS, Operation, Retries};
 pub use plan::{Class, Plan, PlanTier, Pool, Rule};
 pub use rate_limit::RateLimit;
-pub use reclaim::Reclaim;
+pub use reclaim::{Reclaim, ReclaimHeader};
 pub use rollout::MAX_WINDOW_MS;
 pub use routing::{Known, Matched, Routing};
 pub use set_name::SetName;

@@ -6,6 +6,15 @@ use crate::document::{Checker, Code, Path};
 /// Longest name of a method, in bytes.
 const MAX_METHOD: usize = 32;
 
+/// A header that goes with each purge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReclaimHeader {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its value.
+    pub value: Box<str>,
+}
+
 /// How nodes are told to drop what was purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reclaim {
@@ -15,8 +24,8 @@ pub struct Reclaim {
     pub wide_method: Option<Box<str>>,
     /// Where they listen for it; `None` for where they listen.
     pub port: Option<u16>,
-    /// A header that goes with each: its name and value.
-    pub header: Option<(Box<str>, Box<str>)>,
+    /// A header that goes with each.
+    pub header: Option<ReclaimHeader>,
     /// Whether its nodes are named for an object only once they have done its purges.
     pub is_awaited: bool,
 }
@@ -30,7 +39,10 @@ impl Reclaim {
             method: reclaim.method.as_str().into(),
             wide_method: reclaim.wide_method.as_deref().map(Into::into),
             port: reclaim.port,
-            header: header.map(|(name, value)| (name.into(), value.into())),
+            header: header.map(|(name, value)| ReclaimHeader {
+                name: name.into(),
+                value: value.into(),
+            }),
             is_awaited: document.freshness == FreshBy::Node,
         })
     }

@@ -72,9 +72,9 @@ pub(super) fn request(
     if !purge.namespace.is_empty() {
         headers.insert(NAMESPACE, HeaderValue::from_str(&purge.namespace).ok()?);
     }
-    if let Some((name, value)) = &how.header {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        headers.insert(name, HeaderValue::from_str(value).ok()?);
+    if let Some(header) = &how.header {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        headers.insert(name, HeaderValue::from_str(&header.value).ok()?);
     }
     Some(request)
 }
@@ -105,6 +105,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tradewind_engine::policy::ReclaimHeader;
     use tradewind_engine::request::path::PathForm;
 
     fn asked(selector: &Selector, wide: Option<&str>) -> Option<String> {
@@ -112,7 +113,10 @@ mod tests {
             method: "PURGE".into(),
             wide_method: wide.map(Into::into),
             port: None,
-            header: Some(("X-Key".into(), "secret".into())),
+            header: Some(ReclaimHeader {
+                name: "X-Key".into(),
+                value: "secret".into(),
+            }),
             is_awaited: false,
         };
         let purge = Purge {

@@ -23,10 +23,19 @@ const TIERS: usize = 3;
 const WITHIN_H: u64 = 1;
 const PURGES: usize = 2;
 
+/// When purges were heard of, and the hour.
+type Moments = (Vec<u64>, u64);
+
+/// What a tier has: by version, the content and when it was stored.
+type Cache = BTreeMap<u64, (u64, u64)>;
+
+/// The same as it is told apart: version, content and how long ago.
+type Row = (u64, u64, u64);
+
 /// Asks the real ledger, and remembers what it said.
 struct Forgetting {
     life_h: u64,
-    known: RefCell<BTreeMap<(Vec<u64>, u64), u64>>,
+    known: RefCell<BTreeMap<Moments, u64>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -36,8 +45,7 @@ struct State {
     purged: Vec<u64>,
     /// When the second sidecar heard of each. The first hears at once.
     heard: Vec<u64>,
-    /// What each tier has: by version, the content and when it was stored.
-    caches: [BTreeMap<u64, (u64, u64)>; TIERS],
+    caches: [Cache; TIERS],
 }
 
 #[derive(Debug, Clone)]
@@ -172,7 +180,7 @@ impl World for Forgetting {
         // Only how long ago things were matters.
         let ago = |at: &u64| state.hour - at;
         let ages = |all: &[u64]| all.iter().map(ago).collect::<Vec<u64>>();
-        let caches: Vec<Vec<(u64, u64, u64)>> = state
+        let caches: Vec<Vec<Row>> = state
             .caches
             .iter()
             .map(|cache| {

@@ -5,7 +5,8 @@ use tradewind_engine::evaluate::{Reason, evaluate};
 use tradewind_engine::explanation::{Elimination, Explanation};
 use tradewind_engine::model::NodeIndex;
 
-use super::{ask, build, config, geo, image, with_query, world};
+use super::config;
+use super::worlds::{ask, build, geo, image, with_query, world};
 
 proptest! {
     #![proptest_config(config(300))]
