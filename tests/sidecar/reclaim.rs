@@ -1,5 +1,6 @@
 //! Caches are told to drop what was purged, parents first; who does not is named, and is told again after a restart.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -79,9 +80,11 @@ spec:
                 "fra"
             };
             let (name, address) = (cache.name, cache.address);
-            text.push_str(&format!(
-                "    - {{id: {name}, site: {site}, address: \"{address}\"}}\n"
-            ));
+            writeln!(
+                text,
+                "    - {{id: {name}, site: {site}, address: \"{address}\"}}"
+            )
+            .unwrap();
         }
         text
     }

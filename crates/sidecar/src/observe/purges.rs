@@ -78,6 +78,11 @@ pub(super) fn encode(freshness: &Freshness, encoder: &mut DescriptorEncoder<'_>)
     let family = encoder.encode_descriptor("purge_head", help, None, MetricType::Gauge)?;
     let head = *freshness.heads().borrow();
     gauge(head).encode(family)?;
+    behind(freshness, head, encoder)
+}
+
+/// How many nodes of each site have not done the last purge, of those that are told.
+fn behind(freshness: &Freshness, head: u64, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Nodes of a site that are told of purges and have not done all of them";
     let name = "purge_behind_nodes";
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

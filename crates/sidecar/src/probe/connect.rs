@@ -40,14 +40,15 @@ pub struct Connector {
     lookups: Arc<Semaphore>,
 }
 
-impl Connector {
-    /// One that has nothing on its way.
-    pub fn new() -> Self {
+impl Default for Connector {
+    fn default() -> Self {
         Self {
             lookups: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         }
     }
+}
 
+impl Connector {
     /// Connects; of a host name, to the first of its addresses that accepts. The caller bounds the time.
     pub async fn connect(&self, address: &Address) -> Result<TcpStream, Fault> {
         self.connect_at(address, address.port()).await

@@ -129,7 +129,7 @@ impl<R: Fn(Probed)> Rounds<R> {
             report,
             counters,
             salt,
-            connector: Arc::new(Connector::new()),
+            connector: Arc::new(Connector::default()),
             followed: None,
             order: None,
             targets: BTreeMap::new(),

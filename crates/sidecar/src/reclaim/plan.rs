@@ -1,5 +1,6 @@
 //! Who is told of purges, and who must have done them before.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ impl Plan {
                 }
             })
             .collect();
-        targets.sort_by(|a, b| b.tier_place.cmp(&a.tier_place));
+        targets.sort_by_key(|target| Reverse(target.tier_place));
         Self { targets, parents }
     }
 }

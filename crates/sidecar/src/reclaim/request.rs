@@ -57,7 +57,7 @@ pub(super) fn request(
     *request.method_mut() = Method::from_bytes(method?.as_bytes()).ok()?;
     *request.uri_mut() = Uri::from(PathAndQuery::try_from(target).ok()?);
     let headers = request.headers_mut();
-    let host = host.map_or_else(|| address.to_string(), |host| host.to_string());
+    let host = host.map_or_else(|| address.to_string(), ToString::to_string);
     headers.insert(HOST, HeaderValue::from_str(&host).ok()?);
     headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME));
     headers.insert(KIND, HeaderValue::from_static(kind));

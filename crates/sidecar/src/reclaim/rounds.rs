@@ -58,12 +58,18 @@ struct Telling {
     failure: Option<Box<str>>,
 }
 
+/// What a plan was made of.
+type Followed = (Arc<Policy>, Arc<Topology>);
+
+/// Of which plan, which of its nodes has done all purges up to which.
+type Done = (u64, usize, u64);
+
 /// All that the loop owns.
 pub(super) struct Rounds {
     state: Arc<State>,
     connector: Arc<Connector>,
     floors: Floors,
-    followed: Option<(Arc<Policy>, Arc<Topology>)>,
+    followed: Option<Followed>,
     plan: Arc<Plan>,
     /// Counts plans.
     plans: u64,
@@ -71,10 +77,7 @@ pub(super) struct Rounds {
     telling: Vec<Telling>,
     tasks: JoinSet<Ended>,
     /// What nodes have done, of which plan.
-    done: (
-        mpsc::Sender<(u64, usize, u64)>,
-        mpsc::Receiver<(u64, usize, u64)>,
-    ),
+    done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     began: std::time::Instant,
     kept_at: Instant,
     looked_at: Option<Instant>,
@@ -87,7 +90,7 @@ impl Rounds {
     pub(super) fn new(state: Arc<State>, floors: Floors) -> Self {
         Self {
             state,
-            connector: Arc::new(Connector::new()),
+            connector: Arc::new(Connector::default()),
             floors,
             followed: None,
             plan: Arc::default(),
@@ -181,12 +184,12 @@ impl Rounds {
 
     /// Looks at everybody: what they say themselves, who is stuck, what is to be shown and kept.
     fn look(&mut self, head: u64) {
-        let heard: Vec<(usize, u64)> = self.state.freshness.records(|records| {
+        let said: Vec<(usize, u64)> = self.state.freshness.records(|records| {
             let targets = self.plan.targets.iter().enumerate();
-            let said = targets.filter_map(|(at, it)| Some((at, records.acknowledged(&it.node)?)));
-            said.collect()
+            let own = targets.filter_map(|(at, it)| Some((at, records.acknowledged(&it.node)?)));
+            own.collect()
         });
-        for (at, sequence) in heard {
+        for (at, sequence) in said {
             self.did(self.plans, at, sequence);
         }
         self.tiers.tick(self.now(), head);
@@ -343,7 +346,7 @@ async fn purges(state: &State, floor: u64, to: u64) -> Vec<Purged> {
         match read.await {
             Ok(Ok(found)) => return found,
             Ok(Err(error)) => {
-                tracing::error!(%error, "purges cannot be read that caches are to be told of")
+                tracing::error!(%error, "purges cannot be read that caches are to be told of");
             }
             Err(_) => {}
         }
