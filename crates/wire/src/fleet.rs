@@ -65,7 +65,7 @@ fn row_message(row: &NodeEvidence) -> FleetNodeEvidence {
         ok_age_ms: row.ok_age_ms,
         streak_age_ms: row.streak_age_ms,
         accuses: row.accuses,
-        octaves: octaves.into(),
+        octaves,
         times,
     }
 }
