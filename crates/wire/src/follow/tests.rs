@@ -82,35 +82,31 @@ fn cells() -> Vec<Cell> {
     cells
 }
 
+fn trial() -> impl Strategy<Value = Trial> {
+    let group = (0..5_usize, any::<u32>()).prop_map(|(cell, asn)| {
+        cells().get(cell).map(|cell| Group {
+            cell: *cell,
+            asn: Asn::new(asn),
+        })
+    });
+    let all = (0..3_u16, group, 0.0..99.0_f32, 1..u16::MAX);
+    all.prop_map(|(site, group, gain_ms, slice)| Trial {
+        site: SiteIndex(site),
+        group,
+        gain_ms,
+        slice,
+    })
+}
+
 fn signals() -> impl Strategy<Value = Signals> {
     let measured = vec((0..8_u32, 0..3_u16, 0.0..300.0_f32), 0..16);
     let hot = vec((any::<u64>(), 0..4_u16, 0..3_u16, 1..24_u8), 0..9);
     let readmission = vec((0..5_usize).prop_map(|at| Readmission::ALL[at]), 0..4);
     let sites = vec((any::<u8>(), any::<u8>()), 0..3);
     let lists = (vec(node(), 0..9), sites, vec(standing(), 0..9), readmission);
-    let trials = vec(
-        (
-            0..3_u16,
-            0..5_usize,
-            any::<u32>(),
-            0.0..99.0_f32,
-            1..u16::MAX,
-        ),
-        0..9,
-    );
+    let trials = vec(trial(), 0..9);
     (lists, measured, hot, trials, any::<bool>()).prop_map(
         |((nodes, sites, standing, readmission), mut measured, hot, trials, isolated)| {
-            let trials = trials
-                .into_iter()
-                .map(|(site, cell, asn, gain_ms, slice)| Trial {
-                    site: SiteIndex(site),
-                    group: cells().get(cell).map(|cell| Group {
-                        cell: *cell,
-                        asn: Asn::new(asn),
-                    }),
-                    gain_ms,
-                    slice,
-                });
             measured.sort_by_key(|(cell, site, _)| (*cell, *site));
             measured.dedup_by_key(|(cell, site, _)| (*cell, *site));
             let group = |cell: u32| Group {
@@ -151,7 +147,7 @@ fn signals() -> impl Strategy<Value = Signals> {
                 readmission,
                 network: NetworkTable::lending(groups),
                 hot: HotTable::new(hot.collect()),
-                trials: Trials::new(trials.collect()),
+                trials: Trials::new(trials),
                 turn: u32::from(isolated),
                 retries_withheld: 7 * u8::from(isolated),
                 isolated,
