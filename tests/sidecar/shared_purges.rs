@@ -271,9 +271,9 @@ async fn what_the_bus_lost_is_said_again() {
     d.until("/old", 1).await;
     assert_eq!(d.until("/lost", once_more).await, once_more);
     let b = b.restart(&bus).await;
-    let last = { b }.purge("/lost").await;
-    assert!(last > once_more);
-    assert_eq!(d.until("/lost", last).await, last);
+    let newest = { b }.purge("/lost").await;
+    assert!(newest > once_more);
+    assert_eq!(d.until("/lost", newest).await, newest);
 }
 
 /// A sidecar that purged alone before it joined has larger versions than its fleet knows; what the fleet purges must rise above

@@ -256,7 +256,7 @@ mod tests {
         let made = |count: u64| {
             numbers
                 .made
-                .store(count, std::sync::atomic::Ordering::Relaxed)
+                .store(count, std::sync::atomic::Ordering::Relaxed);
         };
         made(12_582_911);
         assert!(!numbers.is_running_out());

@@ -72,7 +72,6 @@ pub(super) fn first(
 }
 
 /// Where a key stands among all, uniform over 0..65,536.
-#[expect(clippy::cast_possible_truncation, reason = "sixteen bits are wanted")]
 fn place(key: KeyHash) -> u16 {
     let [low, high, ..] = key.then(SLICE_NAME).0.to_le_bytes();
     u16::from_le_bytes([low, high])

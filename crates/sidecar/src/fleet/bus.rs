@@ -3,19 +3,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Event};
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{self, Instant};
+use tokio::time;
 
 use super::office::Office;
 use super::purges::{Appender, PurgeLog};
 use super::subjects::Subjects;
 use super::{Fleet, Standing, link};
+use crate::clock;
 use crate::freshness::Freshness;
 use crate::freshness::shared::{Ask, News};
 use crate::wire::proto::Roll;
@@ -76,23 +77,23 @@ pub(super) async fn carry(
         log: None,
         appender: None,
         office: None,
-        again: Instant::now(),
+        again: clock::now(),
         ended,
     };
     let mut said: Option<(String, Instant)> = None;
     loop {
         let is_whole = carried.log.is_some() && carried.office.is_some();
-        let again = time::sleep_until(carried.again);
+        let again = time::sleep_until(carried.again.into());
         tokio::select! {
             event = events.recv() => match event {
                 Some(Event::Connected) => carried.reached(),
                 Some(Event::Disconnected | Event::Closed) => carried.lost().await,
                 Some(Event::ServerError(error)) => {
                     let words = error.to_string();
-                    let is_new = said.as_ref().is_none_or(|(known, at)| *known != words || at.elapsed() > SAID_AGAIN);
+                    let is_new = said.as_ref().is_none_or(|(known, at)| *known != words || clock::now().saturating_duration_since(*at) > SAID_AGAIN);
                     if is_new {
                         tracing::warn!(%error, "the bus of the fleet refuses something");
-                        said = Some((words, Instant::now()));
+                        said = Some((words, clock::now()));
                     }
                 }
                 Some(_) => {}
@@ -119,7 +120,7 @@ pub(super) async fn carry(
 impl Carried {
     fn reached(&mut self) {
         self.is_reached = true;
-        self.again = Instant::now();
+        self.again = clock::now();
         self.fleet.counters.reached.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -139,7 +140,7 @@ impl Carried {
 
     /// Opens what is not open.
     async fn open(&mut self) {
-        self.again = Instant::now() + AGAIN;
+        self.again = clock::now() + AGAIN;
         if self.log.is_none() {
             match PurgeLog::open(&self.client, &self.fleet, &self.freshness).await {
                 Ok(log) => {
@@ -148,7 +149,7 @@ impl Carried {
                     self.log = Some(tokio::spawn(async move {
                         let why = log.follow().await;
                         // Nobody hears it when all ends.
-                        ended.send(End::Log(why)).ok();
+                        let _gone = ended.send(End::Log(why));
                     }));
                     self.fleet.stand(Standing::Up);
                 }
@@ -161,7 +162,7 @@ impl Carried {
                     let ended = self.ended.clone();
                     self.office = Some(tokio::spawn(async move {
                         let why = office.hold().await;
-                        ended.send(End::Office(why)).ok();
+                        let _gone = ended.send(End::Office(why));
                     }));
                 }
                 Err(why) => self.fleet.without_chair(&why),
@@ -170,7 +171,7 @@ impl Carried {
     }
 
     async fn ended(&mut self, end: End) {
-        self.again = Instant::now() + AGAIN;
+        self.again = clock::now() + AGAIN;
         match end {
             End::Log(why) => {
                 self.log = None;
@@ -194,7 +195,7 @@ impl Carried {
                 .and_then(Result::ok)
                 .and_then(|it| Roll::decode(it.payload).ok());
             // Whoever asked may have gone.
-            reply.send(roll).ok();
+            let _gone = reply.send(roll);
         });
     }
 }

@@ -74,6 +74,10 @@ pub struct Chair {
 /// Messages of evidence that may wait for the bus; what is more is dropped, for it would be old.
 const MAX_TOLD: usize = 16;
 
+/// Takes who is there, if anybody says so; and those that wait for it.
+type RollReply = oneshot::Sender<Option<Roll>>;
+type RollCalls = mpsc::UnboundedReceiver<RollReply>;
+
 /// How long what is under way may take at the end.
 const ENDS_WITHIN: Duration = Duration::from_millis(200);
 
@@ -101,8 +105,8 @@ pub struct Fleet {
     /// What is told, and where the bus takes it from.
     tell: mpsc::Sender<FleetEvidence>,
     told: Mutex<Option<mpsc::Receiver<FleetEvidence>>>,
-    ask: mpsc::UnboundedSender<oneshot::Sender<Option<Roll>>>,
-    asked: Mutex<Option<mpsc::UnboundedReceiver<oneshot::Sender<Option<Roll>>>>>,
+    ask: mpsc::UnboundedSender<RollReply>,
+    asked: Mutex<Option<RollCalls>>,
 }
 
 impl Fleet {
@@ -176,7 +180,7 @@ impl Fleet {
         answer.ok().flatten()
     }
 
-    fn take_asked(&self) -> Option<mpsc::UnboundedReceiver<oneshot::Sender<Option<Roll>>>> {
+    fn take_asked(&self) -> Option<RollCalls> {
         self.asked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -258,7 +262,7 @@ impl Running {
     /// Leaves the bus, and waits for that.
     pub fn stop(self) {
         // Where it ended by itself it has panicked, and there is nobody to be told.
-        self.end.send(()).ok();
+        let _gone = self.end.send(());
         drop(self.thread.join());
     }
 }

@@ -55,14 +55,15 @@ pub(super) struct Office {
     states: Subscriber,
     /// What only the chair listens to: evidence, and who asks for the roll.
     heard: Option<(Subscriber, Subscriber)>,
-    answers: (
-        mpsc::UnboundedSender<Option<Event>>,
-        mpsc::UnboundedReceiver<Option<Event>>,
-    ),
+    answers: mpsc::UnboundedReceiver<Answer>,
+    answer: mpsc::UnboundedSender<Answer>,
     told: Option<mpsc::Receiver<FleetEvidence>>,
     reports: BTreeMap<MemberId, (MemberReport, Moment)>,
     tick: Interval,
 }
+
+/// What the store says to what was sent; `None` where it holds less than was seen of it.
+type Answer = Option<Event>;
 
 /// Something that comes.
 enum Came {
@@ -71,8 +72,7 @@ enum Came {
     State(Letter),
     Evidence(Letter),
     Asked(Letter),
-    /// `None` where the store holds less than was seen of it.
-    Answer(Option<Event>),
+    Answer(Answer),
     Told(FleetEvidence),
 }
 
@@ -98,6 +98,7 @@ impl Office {
         let mut tick = time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let me = MemberId::of_name(&fleet.membership.member);
+        let (answer, answers) = mpsc::unbounded_channel();
         let mut office = Self {
             fleet: Arc::clone(fleet),
             me,
@@ -111,7 +112,8 @@ impl Office {
             values,
             states,
             heard: None,
-            answers: mpsc::unbounded_channel(),
+            answers,
+            answer,
             told: fleet.take_told(),
             reports: BTreeMap::new(),
             tick,
@@ -157,7 +159,7 @@ impl Office {
             letter = self.values.next() => letter.map(Came::Value).ok_or_else(|| gone.to_owned()),
             letter = self.states.next() => letter.map(Came::State).ok_or_else(|| gone.to_owned()),
             came = evidence => came.ok_or_else(|| gone.to_owned()),
-            answer = self.answers.1.recv() => answer.map(Came::Answer).ok_or_else(|| gone.to_owned()),
+            answer = self.answers.recv() => answer.map(Came::Answer).ok_or_else(|| gone.to_owned()),
             told = told => told.map(Came::Told).ok_or_else(|| gone.to_owned()),
         }
     }
@@ -324,7 +326,7 @@ impl Office {
             .expected_last_sequence(expected.saturating_sub(self.base));
         let (context, stream) = (self.context.clone(), self.stream.clone());
         let (subjects, base) = (self.subjects.clone(), self.base);
-        let answers = self.answers.0.clone();
+        let answers = self.answer.clone();
         tokio::spawn(async move {
             let sent = context.send_publish(subjects.chair(), message).await;
             let answer = match sent {
@@ -350,7 +352,7 @@ impl Office {
             };
             if let Some(event) = event {
                 // Whoever asked may have left the bus.
-                answers.send(event).ok();
+                let _gone = answers.send(event);
             }
         });
     }

@@ -1,4 +1,4 @@
-//! The log of purges that a fleet shares: a stream of JetStream. What is appended is republished by the server to all who
+//! The log of purges that a fleet shares: a stream of NATS. What is appended is republished by the server to all who
 //! listen, which costs it a third less than a consumer for each; what somebody missed of that is asked for.
 
 use std::sync::Arc;

@@ -60,6 +60,11 @@ pub(super) fn encode(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt:
         let is_so = ConstGauge::new(yes(standing == kind));
         is_so.encode(family.encode_family(&[("state", state)])?)?;
     }
+    counts(fleet, encoder)
+}
+
+/// What is counted of the bus.
+fn counts(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let counters = &fleet.counters;
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counts = [

@@ -174,7 +174,7 @@ pub struct Args {
     /// This sidecar's name in the fleet; each needs one of its own: letters, digits, `-`, `_` [default: the host's name]
     #[arg(long, value_name = "NAME", env = "TRADEWIND_MEMBER")]
     pub member: Option<String>,
-    /// Credentials for the bus: a file of NATS with a JWT and a seed (`.creds`), or with the seed of an NKey alone
+    /// Credentials for the bus: a file of NATS with a JWT and a seed (`.creds`), or with a seed alone
     #[arg(long, value_name = "FILE", env = "TRADEWIND_BUS_CREDENTIALS")]
     pub bus_credentials: Option<PathBuf>,
     /// Whose certificates of the bus are believed (PEM) [default: the system's]

@@ -160,6 +160,7 @@ struct Numbers {
 impl Args {
     /// What is counted, with defaults where nothing is given.
     fn numbers(&self, faults: &mut Faults) -> Numbers {
+        self.check_documents(faults);
         let gate = GateLimits::default();
         let numbers = Numbers {
             workers: self.workers.unwrap_or_else(worker::default_count),
@@ -177,6 +178,16 @@ impl Args {
         numbers
     }
 
+    fn fleet_given(&self) -> fleet::Given {
+        fleet::Given {
+            bus: self.bus.clone(),
+            fleet: self.fleet.clone(),
+            member: self.member.clone(),
+            credentials: self.bus_credentials.clone(),
+            ca: self.bus_ca.clone(),
+        }
+    }
+
     fn check_documents(&self, faults: &mut Faults) {
         if self.policy.is_some() != self.topology.is_some() {
             faults
@@ -190,7 +201,7 @@ impl Args {
     /// Defaults where nothing is given; every value checked.
     fn settle(self, faults: &mut Faults) -> Settings {
         let numbers = self.numbers(faults);
-        self.check_documents(faults);
+        let fleet = self.fleet_given().settle(faults);
         let beside = self.policy.as_deref().and_then(Path::parent);
         let state_dir = beside.map(|dir| dir.join(".tradewind"));
         let listen = if self.listen.is_empty() {
@@ -227,13 +238,6 @@ impl Args {
             debug,
             admin: &admin,
         };
-        let fleet = fleet::Given {
-            bus: self.bus,
-            fleet: self.fleet,
-            member: self.member,
-            credentials: self.bus_credentials,
-            ca: self.bus_ca,
-        };
         let signed_by = checks::keys(&self.signed_by, self.policy.is_some(), faults);
         Settings {
             here,
@@ -256,7 +260,7 @@ impl Args {
             allow: access::grants(&given, &listening, faults),
             tls: access::tls(&given, &listening, faults),
             tokens: given.tokens,
-            fleet: fleet.settle(faults),
+            fleet,
             decisions_kept: numbers.decisions_kept,
             decision_log: self.decision_log,
             decision_log_max_bytes: numbers.log_bytes,

@@ -433,6 +433,7 @@ mod tests {
             cache: CacheResult::Hit,
             bytes: 1,
             client_round_trip_us: 0,
+            key: None,
         };
         intake.handovers()[0].reported(Reported {
             fleet: 4,

@@ -86,7 +86,7 @@ impl Witnessing {
         if standing != Standing::Alone {
             self.note_changes(&facts, snapshot, state);
         }
-        self.forget_own((now, control), (&own, &facts, standing), next);
+        Self::forget_own((now, control), (&own, &facts, standing), next);
         self.tell(at, (&own, &facts), (snapshot, state));
         let acted_on = self
             .fleet
@@ -96,7 +96,6 @@ impl Witnessing {
 
     /// Nodes that the fleet has left are the fleet's to judge.
     fn forget_own(
-        &self,
         (now, control): (Moment, &mut Control),
         (own, facts, standing): (&Facts, &FleetFacts, Standing),
         next: Next<'_>,
@@ -124,14 +123,14 @@ impl Witnessing {
             .collect();
         let is_urgent = accused.difference(&self.accused).next().is_some();
         self.accused = accused;
-        let accuses = |node| self.accused.contains(&node);
+        let names = |node| self.accused.contains(&node);
         let (told, standing, hearings) = self.fleet.member(|member| {
             let hearings = member.hearings().to_vec();
             (member.told(), member.standing(at), hearings)
         });
         let is_due = at >= self.next_told;
         if is_urgent || is_due {
-            let mut message = evidence_message(&self.witness.tell(at, told, accuses));
+            let mut message = evidence_message(&self.witness.tell(at, told, names));
             if is_due {
                 self.next_told = self.next_told.plus(INTERVAL_MS.into()).max(at);
                 let report = self.report(state);
@@ -140,7 +139,7 @@ impl Witnessing {
             }
             self.fleet.tell(message);
         } else if standing == Standing::Following {
-            let answer = self.witness.answer(at, told, accuses, hearings.iter());
+            let answer = self.witness.answer(at, told, names, hearings.iter());
             if let Some(answer) = answer {
                 self.fleet.tell(evidence_message(&answer));
             }

@@ -183,12 +183,12 @@ impl Member {
             self.overtaken += 1;
             let turn =
                 MemberId::of_name(self.name()).rank(self.overtaken) % (OVERTAKEN_FOR_MS * 1_000);
-            let least = if is_refused {
+            let rest = if is_refused {
                 REFUSED_FOR
             } else {
                 Duration::ZERO
             };
-            self.pause = Some(clock::now() + least + Duration::from_micros(turn));
+            self.pause = Some(clock::now() + rest + Duration::from_micros(turn));
         }
         self.follower.expect(last);
     }
@@ -253,7 +253,7 @@ impl Keeper {
                 News::Reached(reply) => {
                     let follower = &self.fleet.follower;
                     // Whoever asked may have gone.
-                    reply.send((follower.place(), follower.mark())).ok();
+                    let _gone = reply.send((follower.place(), follower.mark()));
                 }
                 News::Found {
                     found,
@@ -272,7 +272,7 @@ impl Keeper {
                     if begin.misses_some && is_young {
                         self.raise_floor();
                     }
-                    reply.send(begin).ok();
+                    let _gone = reply.send(begin);
                 }
             }
         }
@@ -414,6 +414,7 @@ impl Keeper {
             }
             match self.take_in(&order, &taken, &mut last) {
                 Taken::New(purged) => {
+                    let purged = *purged;
                     let payload = Bytes::from(purged.encode_to_vec());
                     if payload.len() > MAX_MESSAGE {
                         let error = PurgeError::TooLarge {

@@ -212,7 +212,7 @@ impl Keeper {
         let mut twins = Vec::new();
         for order in orders {
             match self.take_in(&order, &taken, &mut last) {
-                Taken::New(purged) => taken.push((order, purged)),
+                Taken::New(purged) => taken.push((order, *purged)),
                 Taken::Twin => twins.push(order),
                 Taken::Answered(answer) => tell(order, answer),
             }
@@ -328,7 +328,7 @@ impl Keeper {
         }
         let unix_ms = clock::unix_ms();
         *last = next_sequence(*last, unix_ms);
-        Taken::New(Purged {
+        Taken::New(Box::new(Purged {
             sequence: *last,
             id: wish.id.clone(),
             namespace: wish.namespace.clone(),
@@ -346,7 +346,7 @@ impl Keeper {
             again_of: wish.again_of,
             member: self.fleet.name().to_owned(),
             ..Purged::default()
-        })
+        }))
     }
 
     /// Writes purges to the log; whether they are there. What cannot be written is in force all the same.
@@ -482,7 +482,7 @@ fn next_sequence(last: u64, unix_ms: u64) -> u64 {
 /// What an order comes to.
 enum Taken {
     /// A purge.
-    New(Purged),
+    New(Box<Purged>),
     /// The same id is another's of this very turn.
     Twin,
     /// What was purged before, or a refusal.
