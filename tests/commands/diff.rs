@@ -95,7 +95,7 @@ fn differences_as_json_have_values_and_reach() {
         serde_json::json!({
             "about": {"kind": "pool", "name": "regional"},
             "change": "removed",
-            "before": {"name": "regional", "select": {"tier": "regional"}, "affinity": "key", "spread": {"max_copies": 24}},
+            "before": {"name": "regional", "select": {"tier": "regional"}, "affinity": "key", "freshness": "version", "spread": {"max_copies": 24}},
             "reach": ["placement", "site"],
             "text": "pool regional is gone",
         })
