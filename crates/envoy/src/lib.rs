@@ -4,7 +4,7 @@
 //! copy that its follower keeps of what the sidecar decides from, and sets the header that `override_host` walks. Its access
 //! logger, in `upstream_log`, tells of each attempt.
 //!
-//! Only [`abi`] and [`hooks`] know of pointers. Nothing that goes wrong here leaves a hook: a panic is contained, counted, and
+//! Only `abi` and `hooks` know of pointers. Nothing that goes wrong here leaves a hook: a panic is contained, counted, and
 //! the request is as if there were no copy.
 
 mod abi;
