@@ -918,8 +918,8 @@ pub struct DecideResponse {
     #[prost(string, tag = "5")]
     pub rule: ::prost::alloc::string::String,
     /// Why the verdict, or the first node, is what it is (docs/reasons.md): owner, hot_copy, spilled, site_spilled, probe,
-    /// trial, less_loaded, owner_tried, site_tried, owner_out, outweighed, steered, restricted, readmitted, next_tier, panic,
-    /// origin, refused_by_rule, no_rule, unknown_pool, no_node, no_room, rate_limited.
+    /// trial, less_loaded, owner_tried, site_tried, owner_out, outweighed, steered, purge_behind, restricted, readmitted,
+    /// next_tier, panic, origin, refused_by_rule, no_rule, unknown_pool, no_node, no_room, rate_limited.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
     /// Whether the first node is the one an undisturbed fleet would give: pure, spilled, hot, restricted, moved, steered or
@@ -1350,8 +1350,8 @@ pub struct NodeFate {
     /// Its place in the answer, from 1; 0 when it is not in it.
     #[prost(uint32, tag = "5")]
     pub place: u32,
-    /// Why it could not be named: excluded_by_caller, maintenance, draining, capability, geofence, breaker_open, recovering,
-    /// unhealthy, overloaded, too_far.
+    /// Why it could not be named: excluded_by_caller, purge_behind, maintenance, draining, capability, geofence, breaker_open,
+    /// recovering, unhealthy, overloaded, too_far.
     #[prost(string, tag = "6")]
     pub eliminated: ::prost::alloc::string::String,
     /// Its capacity, which its weight is a share of: condition times ramp.
