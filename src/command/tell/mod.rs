@@ -3,6 +3,7 @@
 //! For proxies that can log but not tell, as nginx and HAProxy. What is told is about now: while the sidecar cannot be
 //! reached, lines are dropped and counted, and nothing old is told when it is back. The proxy never waits for this.
 
+mod lines;
 mod source;
 mod tail;
 mod tally;
@@ -24,7 +25,7 @@ use crate::sidecar::wire::json;
 use crate::sidecar::wire::proto::feedback_service_client::FeedbackServiceClient;
 use crate::sidecar::wire::proto::{Outcome, ReportRequest};
 use crate::sidecar::wire::report::reporter_name;
-use source::Line;
+use lines::Line;
 use tally::Tally;
 use tradewind_demo::signals;
 
@@ -174,7 +175,7 @@ impl<W: Write> Teller<'_, W> {
                     }
                     Err(fault) => fault.to_string(),
                 },
-                None => format!("has more than {} bytes", source::MAX_LINE_BYTES),
+                None => format!("has more than {} bytes", lines::MAX_LINE_BYTES),
             };
             self.tally.unreadable += 1;
             let number = self.tally.lines;
@@ -315,7 +316,7 @@ mod tests {
         };
         assert_eq!(sizes(Vec::new()), Vec::<usize>::new());
         assert_eq!(sizes(vec![outcome(4); 2_500]), [1_024, 1_024, 452]);
-        let large = vec![outcome(source::MAX_LINE_BYTES); 40];
+        let large = vec![outcome(lines::MAX_LINE_BYTES); 40];
         for batch in batches(large) {
             let message = ReportRequest {
                 outcomes: batch,

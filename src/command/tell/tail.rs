@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::source::{Line, Lines, Take};
+use super::lines::{Line, Lines, Take};
 
 /// How many looks a file may be away before it is told of: while a log is rotated there is none for a moment.
 const LOOKS_OF_GRACE: u32 = 20;
