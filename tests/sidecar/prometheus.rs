@@ -155,7 +155,9 @@ fn metric_names(text: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_metric_that_a_page_names_is_there() {
-    let server = Setup::example().start().await;
+    // In a fleet, which has metrics of its own.
+    let setup = Setup::example().with("bus", "nats://127.0.0.1:1");
+    let server = setup.start().await;
     // What the control loop knows is there after its first tick.
     let ticked = || {
         server
@@ -234,6 +236,8 @@ async fn a_real_prometheus_finds_every_series_that_alerts_are_about() {
     own.write(&keys.config(), "own");
     let setup = Setup::example().with("tls-cert", keys.path("own.pem"));
     let setup = setup.with("tls-key", keys.path("own.key"));
+    // And in a fleet, whose bus is nowhere: two are about that.
+    let setup = setup.with("bus", "nats://127.0.0.1:1");
     let server = setup.with("tls-doors", "admin").start().await;
     let Some(program) = programs::path("prometheus", "the alerts by a real Prometheus") else {
         return;

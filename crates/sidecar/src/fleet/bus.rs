@@ -101,8 +101,8 @@ pub(super) async fn carry(
             },
             () = again, if carried.is_reached && !is_whole => carried.open().await,
             ask = asked.recv() => match (ask, &carried.appender) {
-                (Some(Ask::Append { behind, purges }), Some(appender)) => appender.begin(behind, purges),
-                (Some(Ask::Append { .. }), None) => refuse(&carried.freshness).await,
+                (Some(Ask::Append { batch, behind, purges }), Some(appender)) => appender.begin(batch, behind, purges),
+                (Some(Ask::Append { batch, .. }), None) => refuse(&carried.freshness, batch).await,
                 (None, _) => return,
             },
             reply = rolls.recv() => match reply {
@@ -200,8 +200,9 @@ impl Carried {
     }
 }
 
-async fn refuse(freshness: &Freshness) {
+async fn refuse(freshness: &Freshness, batch: u64) {
     let nothing = News::Appended {
+        batch,
         stored: 0,
         last: 0,
         is_refused: true,
@@ -220,7 +221,7 @@ async fn refuse_for(
         tokio::select! {
             () = &mut over => return,
             ask = asked.recv() => match ask {
-                Some(Ask::Append { .. }) => refuse(freshness).await,
+                Some(Ask::Append { batch, .. }) => refuse(freshness, batch).await,
                 None => return over.await,
             },
         }

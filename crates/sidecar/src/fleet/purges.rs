@@ -270,15 +270,15 @@ impl PurgeLog {
 
 impl Appender {
     /// Appends purges, all directly behind a place; the keeper is told what became of them.
-    pub(super) fn begin(&self, behind: u64, purges: Vec<Bytes>) {
+    pub(super) fn begin(&self, batch: u64, behind: u64, purges: Vec<Bytes>) {
         let appender = self.clone();
         tokio::spawn(async move {
-            let news = appender.append(behind, purges).await;
+            let news = appender.append(batch, behind, purges).await;
             appender.freshness.put(news);
         });
     }
 
-    async fn append(&self, behind: u64, purges: Vec<Bytes>) -> News {
+    async fn append(&self, batch: u64, behind: u64, purges: Vec<Bytes>) -> News {
         let counters = &self.fleet.counters;
         let count = purges.len();
         let mut acks = Vec::with_capacity(count);
@@ -326,6 +326,7 @@ impl Appender {
             .fetch_add(stored as u64, Ordering::Relaxed);
         if stored == count {
             return News::Appended {
+                batch,
                 stored,
                 last: behind + stored as u64,
                 is_refused: false,
@@ -337,6 +338,7 @@ impl Appender {
         let info = self.stream.get_info().await;
         let last = info.map_or(0, |info| info.state.last_sequence);
         News::Appended {
+            batch,
             stored,
             last,
             is_refused,

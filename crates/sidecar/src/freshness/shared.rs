@@ -11,6 +11,8 @@ pub enum Ask {
     /// Append these, the first directly behind this place and each behind the one before; nothing where something else is there
     /// already. Answered by [`News::Appended`].
     Append {
+        /// Counts what is asked, so that the answer is not taken for another's.
+        batch: u64,
         /// The place.
         behind: u64,
         /// The messages.
@@ -43,6 +45,8 @@ pub enum News {
     },
     /// What became of what was to be appended: how many of it are in the log, as far as that is known, and the log's last place.
     Appended {
+        /// What was asked.
+        batch: u64,
         /// How many were taken.
         stored: usize,
         /// The last place; 0 where that is not known.

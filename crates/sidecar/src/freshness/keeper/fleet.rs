@@ -74,6 +74,8 @@ pub(super) struct Member {
     follower: Follower,
     /// What is on its way, in its order; and how many of them were heard since they were sent.
     sent: VecDeque<Sent>,
+    /// Counts what was sent together.
+    batch: u64,
     heard_of_sent: usize,
     /// Whether it is not known what became of those.
     is_unsure: bool,
@@ -171,7 +173,7 @@ impl Member {
     }
 
     /// What became of what was sent.
-    fn appended(&mut self, stored: usize, last: u64, is_refused: bool) {
+    fn appended(&mut self, stored: usize, is_refused: bool) {
         let is_all = stored >= self.sent.len() + self.heard_of_sent;
         if !is_all {
             let from = stored.saturating_sub(self.heard_of_sent);
@@ -190,7 +192,6 @@ impl Member {
             };
             self.pause = Some(clock::now() + rest + Duration::from_micros(turn));
         }
-        self.follower.expect(last);
     }
 
     /// Whoever waits too long is told so. What they want may come into force all the same.
@@ -242,10 +243,17 @@ impl Keeper {
                     age_ms,
                 } => heard.extend(self.hear(place, &purge, age_ms)),
                 News::Appended {
+                    batch,
                     stored,
                     last,
                     is_refused,
-                } => self.fleet.appended(stored, last, is_refused),
+                } => {
+                    // All of an earlier one was heard before its answer came.
+                    if batch == self.fleet.batch {
+                        self.fleet.appended(stored, is_refused);
+                    }
+                    self.fleet.follower.expect(last);
+                }
                 News::Left => {
                     self.fleet.follower.leave();
                     self.fleet.is_unsure = !self.fleet.sent.is_empty();
@@ -446,9 +454,12 @@ impl Keeper {
         });
         self.fleet.sent = sent.collect();
         self.fleet.heard_of_sent = 0;
+        self.fleet.batch += 1;
+        let batch = self.fleet.batch;
         if let Some(shared) = &self.fleet.shared {
             // It ends after this does.
             drop(shared.bus.send(Ask::Append {
+                batch,
                 behind,
                 purges: payloads,
             }));
