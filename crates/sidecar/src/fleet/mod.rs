@@ -1,7 +1,7 @@
 //! This sidecar as a member of a fleet: the bus that carries what members tell each other.
 //!
-//! A thread of its own speaks to NATS ([`bus`]): it carries the log of purges that all share ([`purges`]), what members see, and
-//! what the one with the chair concludes ([`office`]). Where no bus is
+//! A thread of its own speaks to NATS (`bus`): it carries the log of purges that all share (`purges`), what members see, and
+//! what the one with the chair concludes (`office`). Where no bus is
 //! configured none of this runs. While the bus is away, everything goes on as it was, and purges are refused: whoever is told
 //! that something is purged must be able to rely on it everywhere.
 
