@@ -233,13 +233,13 @@ mod tests {
         assert_eq!(odd(&roll).collect::<Vec<_>>(), []);
         roll.members.push(member("c", "0011223344556677", 9_000));
         let told: Vec<(&str, String)> = odd(&roll).collect();
-        let words = ["silent for 9 s", "has another policy, 00112233"];
+        let words = ["silent for 9.0 s", "has another policy, 00112233"];
         assert_eq!(told, words.map(|words| ("c", words.to_owned())));
         let text = text(&roll, 0);
         assert!(
             text.starts_with("fleet edge, 3 members: a has the chair, the bus is reached"),
             "{text}"
         );
-        assert!(text.contains("c: silent for 9 s"), "{text}");
+        assert!(text.contains("c: silent for 9.0 s"), "{text}");
     }
 }

@@ -284,12 +284,15 @@ fn the_shell_keeps_the_wire_in_one_place() {
         let may_name = [
             "decision_log",
             "doors",
+            "fleet",
             "freshness",
             "intake",
             "observe/debug",
             "reclaim",
             "serve",
             "trace",
+            // Tells the fleet what this sidecar is like.
+            "writer/witness",
         ];
         let names = words(&code).contains("proto");
         assert!(

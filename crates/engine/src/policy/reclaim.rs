@@ -51,7 +51,8 @@ impl Reclaim {
 /// The name and the value of `Name: value`.
 fn header(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once(':')?;
-    let value = value.trim();
+    // Blanks only: what breaks a line is no part of a header.
+    let value = value.trim_matches(' ');
     let is_value = !value.is_empty() && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     (is_token(name) && is_value).then_some((name, value))
 }

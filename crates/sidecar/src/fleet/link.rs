@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::mpsc;
 
-use crate::settings::fleet::Membership;
+use super::Membership;
 
 /// Longest wait for an answer of the bus.
 pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ mod purges;
 mod subjects;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -23,11 +24,25 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::freshness::Freshness;
 use crate::freshness::shared::Shared;
-use crate::settings::fleet::Membership;
 use crate::wire::proto::{FleetEvidence, MemberReport, Roll};
 use tradewind_engine::fleet::member::Member;
 use tradewind_engine::policy::Operation;
 use tradewind_engine::time::Moment;
+
+/// A fleet, and this sidecar's place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Servers of NATS, at least one.
+    pub servers: Vec<String>,
+    /// What the fleet is called.
+    pub fleet: String,
+    /// What this sidecar is called in it.
+    pub member: String,
+    /// A file with a JWT and a seed, or with a seed.
+    pub credentials: Option<PathBuf>,
+    /// Whose certificates are believed; `None` for those that the system believes.
+    pub ca: Option<PathBuf>,
+}
 
 /// How the bus is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

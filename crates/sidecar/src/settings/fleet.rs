@@ -3,25 +3,11 @@
 use std::path::PathBuf;
 
 use super::checks::Faults;
+use crate::fleet::Membership;
 use crate::host;
 
 /// Longest name of a fleet or a member, in bytes: they are parts of subjects.
 const MAX_NAME: usize = 64;
-
-/// A fleet, and this sidecar's place in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Membership {
-    /// Servers of NATS, at least one.
-    pub servers: Vec<String>,
-    /// What the fleet is called.
-    pub fleet: String,
-    /// What this sidecar is called in it.
-    pub member: String,
-    /// A file with a JWT and a seed, or with a seed.
-    pub credentials: Option<PathBuf>,
-    /// Whose certificates are believed; `None` for those that the system believes.
-    pub ca: Option<PathBuf>,
-}
 
 /// As it was given.
 pub(super) struct Given {

@@ -14,6 +14,7 @@ pub mod otlp;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::fleet::Membership;
 use crate::identity::Grant;
 use crate::identity::Peers;
 use crate::listen::limits::GateLimits;
@@ -22,7 +23,6 @@ use crate::listen::worker;
 use crate::settings::access::{Listening, Tls};
 use crate::settings::checks::Faults;
 use crate::settings::documents::Documents;
-use crate::settings::fleet::Membership;
 use crate::settings::here::Here;
 use crate::settings::otlp::Otlp;
 use crate::signing::Keys;
