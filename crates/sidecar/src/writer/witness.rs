@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use crate::clock;
 use crate::fleet::Fleet;
-use crate::observe::version;
 use crate::state::State;
 use crate::view::journal::{About, Kind, Mark, Note};
 use crate::wire::fleet::evidence_message;
@@ -160,7 +159,7 @@ impl Witnessing {
                 .here
                 .as_ref()
                 .map_or_else(String::new, |here| here.setting.clone()),
-            version: version::VERSION.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: self.started_unix_ms,
             purge_head: *state.freshness.heads().borrow(),
             policy: status.policy.serving_digest.clone(),
