@@ -94,7 +94,7 @@ impl Follower {
     }
 
     /// The mark of what it heard last; `None` before that, and where that was no purge.
-    pub fn mark(&self) -> Option<u64> {
+    fn mark(&self) -> Option<u64> {
         let last = self.entries.back()?.0;
         (last.place == self.place).then_some(last.mark)
     }

@@ -143,8 +143,8 @@ impl Carried {
         self.again = clock::now() + AGAIN;
         if self.log.is_none() {
             match PurgeLog::open(&self.client, &self.fleet, &self.freshness).await {
-                Ok(log) => {
-                    self.appender = Some(log.appender());
+                Ok((log, appender)) => {
+                    self.appender = Some(appender);
                     let ended = self.ended.clone();
                     self.log = Some(tokio::spawn(async move {
                         let why = log.follow().await;

@@ -1,8 +1,10 @@
-//! How NATS is come to: servers, credentials, certificates.
+//! How NATS is come to: servers, credentials, certificates; and the streams that are there.
 
 use std::path::Path;
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
+use async_nats::jetstream::stream::{self, Republish, StorageType, Stream};
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::mpsc;
 
@@ -54,6 +56,32 @@ pub(super) async fn come(
     }
     let connecting = options.connect(membership.servers.clone());
     connecting.await.map_err(|error| error.to_string())
+}
+
+/// A stream of one subject in files, whose messages the server hands on to all who listen to another.
+pub(super) fn republished(subject: String, heard: String) -> stream::Config {
+    stream::Config {
+        subjects: vec![subject.clone()],
+        storage: StorageType::File,
+        num_replicas: 1,
+        republish: Some(Republish {
+            source: subject,
+            destination: heard,
+            headers_only: false,
+        }),
+        ..stream::Config::default()
+    }
+}
+
+/// Opens a stream, or makes it where there is none.
+///
+/// # Errors
+///
+/// In words: the bus does not have it, and does not let it be made.
+pub(super) async fn stream(context: &Context, config: stream::Config) -> Result<Stream, String> {
+    let name = config.name.clone();
+    let opened = context.get_or_create_stream(config).await;
+    opened.map_err(|error| format!("the stream {name} cannot be had: {error}"))
 }
 
 fn with_credentials(options: ConnectOptions, path: &Path) -> Result<ConnectOptions, String> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{self, Republish, StorageType, Stream};
+use async_nats::jetstream::stream::{self, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Message as Letter, Subscriber};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio::time::{self, Interval, MissedTickBehavior};
 use tokio_stream::StreamExt as _;
 
 use super::subjects::Subjects;
-use super::{Chair, Fleet, purges};
+use super::{Chair, Fleet, link, purges};
 use crate::wire::fleet as wire;
 use crate::wire::proto::{FleetChair, FleetEvidence, FleetState, MemberReport, MemberSeen, Roll};
 use tradewind_engine::fleet::judge::Judge;
@@ -81,13 +81,7 @@ impl Office {
     pub(super) async fn open(client: &Client, fleet: &Arc<Fleet>) -> Result<Self, String> {
         let subjects = Subjects::of(&fleet.membership.fleet);
         let context = jetstream::new(client.clone());
-        let opened = context.get_or_create_stream(config(&subjects)).await;
-        let stream = opened.map_err(|error| {
-            format!(
-                "the stream {} cannot be had: {error}",
-                subjects.chair_stream()
-            )
-        })?;
+        let stream = link::stream(&context, config(&subjects)).await?;
         let base = purges::made_at(stream.cached_info()) / 1_000_000;
         let hear = async |subject: String| {
             let heard = client.subscribe(subject.clone()).await;
@@ -417,15 +411,7 @@ fn config(subjects: &Subjects) -> stream::Config {
     stream::Config {
         name: subjects.chair_stream(),
         description: Some("Who has the chair of a fleet of Tradewind".to_owned()),
-        subjects: vec![subjects.chair()],
-        storage: StorageType::File,
         max_messages_per_subject: 1,
-        num_replicas: 1,
-        republish: Some(Republish {
-            source: subjects.chair(),
-            destination: subjects.chaired(),
-            headers_only: false,
-        }),
-        ..stream::Config::default()
+        ..link::republished(subjects.chair(), subjects.chaired())
     }
 }

@@ -9,9 +9,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{
-    self, DiscardPolicy, LastRawMessageErrorKind, Republish, RetentionPolicy, StorageType, Stream,
-};
+use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
@@ -20,9 +18,9 @@ use tokio::time::{self, MissedTickBehavior, timeout};
 use tokio_stream::StreamExt as _;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Fleet;
 use super::link::ANSWERS_WITHIN;
 use super::subjects::Subjects;
+use super::{Fleet, link};
 use crate::clock;
 use crate::freshness::Freshness;
 use crate::freshness::shared::News;
@@ -37,13 +35,12 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The header by which the server says where what it republishes is.
 const SEQUENCE: &str = "Nats-Sequence";
 
-/// The log, open.
+/// The log, open for those who hear it.
 pub(super) struct PurgeLog {
     fleet: Arc<Fleet>,
     freshness: Arc<Freshness>,
-    context: Context,
+    client: Client,
     stream: Stream,
-    subject: String,
     /// Which log it is.
     id: u64,
     /// The next place to hear of.
@@ -56,7 +53,7 @@ pub(super) struct PurgeLog {
     mark: u64,
 }
 
-/// What appends to the log, whoever hears it.
+/// The log, open for those who append to it.
 #[derive(Clone)]
 pub(super) struct Appender {
     fleet: Arc<Fleet>,
@@ -72,17 +69,10 @@ impl PurgeLog {
         client: &Client,
         fleet: &Arc<Fleet>,
         freshness: &Arc<Freshness>,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, Appender), String> {
         let subjects = Subjects::of(&fleet.membership.fleet);
         let context = jetstream::new(client.clone());
-        let config = config(&subjects);
-        let opened = context.get_or_create_stream(config).await;
-        let stream = opened.map_err(|error| {
-            format!(
-                "the stream {} cannot be had: {error}",
-                subjects.purge_stream()
-            )
-        })?;
+        let stream = link::stream(&context, config(&subjects)).await?;
         is_fit(stream.cached_info(), &subjects)?;
         // Listened to before it is looked at: what comes in between is heard twice, and not missed.
         let news = client.subscribe(subjects.purged()).await;
@@ -91,9 +81,8 @@ impl PurgeLog {
         let mut log = Self {
             fleet: Arc::clone(fleet),
             freshness: Arc::clone(freshness),
-            context,
-            stream,
-            subject: subjects.purge(),
+            client: client.clone(),
+            stream: stream.clone(),
             id: 0,
             next: 1,
             news,
@@ -101,18 +90,14 @@ impl PurgeLog {
             mark: 0,
         };
         log.begin().await?;
-        Ok(log)
-    }
-
-    /// What appends to it.
-    pub(super) fn appender(&self) -> Appender {
-        Appender {
-            fleet: Arc::clone(&self.fleet),
-            freshness: Arc::clone(&self.freshness),
-            context: self.context.clone(),
-            stream: self.stream.clone(),
-            subject: self.subject.clone(),
-        }
+        let appender = Appender {
+            fleet: Arc::clone(fleet),
+            freshness: Arc::clone(freshness),
+            context,
+            stream,
+            subject: subjects.purge(),
+        };
+        Ok((log, appender))
     }
 
     /// Hears purges, until that cannot go on; why.
@@ -138,7 +123,7 @@ impl PurgeLog {
     async fn begin(&mut self) -> Result<(), String> {
         let (reply, answer) = oneshot::channel();
         self.freshness.hear(News::Reached(reply)).await;
-        let (place, _mark) = answer.await.map_err(|_| "the keeper of purges has ended")?;
+        let place = answer.await.map_err(|_| "the keeper of purges has ended")?;
         let info = info(&self.stream).await?;
         let log = made_at(&info);
         let state = &info.state;
@@ -180,7 +165,7 @@ impl PurgeLog {
         }
         self.fleet.counters.replays.fetch_add(1, Ordering::Relaxed);
         let config = OrderedConfig {
-            deliver_subject: self.context.client().new_inbox(),
+            deliver_subject: self.client.new_inbox(),
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: self.next,
             },
@@ -332,9 +317,10 @@ impl Appender {
                 is_refused: false,
             };
         }
-        counters
-            .overtaken
-            .fetch_add((count - stored) as u64, Ordering::Relaxed);
+        if !is_refused {
+            let overtaken = (count - stored) as u64;
+            counters.overtaken.fetch_add(overtaken, Ordering::Relaxed);
+        }
         let info = self.stream.get_info().await;
         let last = info.map_or(0, |info| info.state.last_sequence);
         News::Appended {
@@ -367,17 +353,8 @@ fn config(subjects: &Subjects) -> stream::Config {
     stream::Config {
         name: subjects.purge_stream(),
         description: Some("Purges of a fleet of Tradewind, in their order".to_owned()),
-        subjects: vec![subjects.purge()],
-        storage: StorageType::File,
         max_age: KEPT_FOR,
-        discard: DiscardPolicy::Old,
-        num_replicas: 1,
-        republish: Some(Republish {
-            source: subjects.purge(),
-            destination: subjects.purged(),
-            headers_only: false,
-        }),
-        ..stream::Config::default()
+        ..link::republished(subjects.purge(), subjects.purged())
     }
 }
 

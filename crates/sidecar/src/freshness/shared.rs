@@ -23,8 +23,8 @@ pub enum Ask {
 /// What the bus tells the keeper.
 #[derive(Debug)]
 pub enum News {
-    /// The bus is reached: where the keeper is, and the mark of what is there.
-    Reached(oneshot::Sender<(Place, Option<u64>)>),
+    /// The bus is reached: where the keeper is.
+    Reached(oneshot::Sender<Place>),
     /// What the log is like; where the keeper wants to hear from.
     Found {
         /// The log.

@@ -26,7 +26,7 @@ use super::{Freshness, PurgeError, Submitted, Wish};
 use crate::clock;
 use crate::wire::proto::Purged;
 use crate::wire::purge::{self as messages, duration};
-use fleet::Member;
+use fleet::member::Member;
 use inbox::Todo;
 pub use inbox::{Inbox, MAX_WAITING, Order};
 use known::{Known, messages_of};
