@@ -100,6 +100,23 @@ impl Member {
     }
 }
 
+/// Three members that know each other.
+async fn three(bus: &Bus) -> [Member; 3] {
+    let mut members = [
+        Member::start("a", &bus.url()).await,
+        Member::start("b", &bus.url()).await,
+        Member::start("c", &bus.url()).await,
+    ];
+    for member in &mut members {
+        member
+            .until("all three are there", |roll| {
+                names(roll) == ["a", "b", "c"] && roll.following() == Following::Chair
+            })
+            .await;
+    }
+    members
+}
+
 fn names(roll: &Roll) -> Vec<&str> {
     let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
     reports.map(|it| it.name.as_str()).collect()
@@ -111,17 +128,11 @@ async fn all_know_who_is_there_and_the_next_takes_the_chair() {
     let Some(bus) = Bus::start("all_know_who_is_there_and_the_next_takes_the_chair") else {
         return;
     };
-    let mut members = Vec::new();
-    for name in ["a", "b", "c"] {
-        members.push((name, Member::start(name, &bus.url()).await));
-    }
+    let members = ["a", "b", "c"].into_iter().zip(three(&bus).await);
+    let mut members: Vec<(&str, Member)> = members.collect();
     let mut epochs = Vec::new();
     for (_, member) in &mut members {
-        let roll = member
-            .until("all three are there", |roll| {
-                names(roll) == ["a", "b", "c"] && roll.following() == Following::Chair
-            })
-            .await;
+        let roll = member.roll().await;
         assert_eq!(roll.bus(), BusStanding::Up);
         epochs.push((roll.chair.clone(), roll.epoch));
     }
@@ -160,16 +171,7 @@ async fn what_most_see_all_act_on_and_one_alone_moves_nobody() {
     let Some(bus) = Bus::start("what_most_see_all_act_on_and_one_alone_moves_nobody") else {
         return;
     };
-    let mut a = Member::start("a", &bus.url()).await;
-    let mut b = Member::start("b", &bus.url()).await;
-    let mut c = Member::start("c", &bus.url()).await;
-    for member in [&mut a, &mut b, &mut c] {
-        member
-            .until("all three are there", |roll| {
-                names(roll).len() == 3 && roll.following() == Following::Chair
-            })
-            .await;
-    }
+    let [mut a, mut b, mut c] = three(&bus).await;
     let node = c.first("/of-0").await;
     for member in [&mut a, &mut b] {
         member.tell(&node, 8, false).await;
@@ -196,16 +198,7 @@ async fn one_alone_moves_nobody_but_itself() {
     let Some(bus) = Bus::start("one_alone_moves_nobody_but_itself") else {
         return;
     };
-    let mut a = Member::start("a", &bus.url()).await;
-    let mut b = Member::start("b", &bus.url()).await;
-    let mut c = Member::start("c", &bus.url()).await;
-    for member in [&mut a, &mut b, &mut c] {
-        member
-            .until("all three are there", |roll| {
-                names(roll).len() == 3 && roll.following() == Following::Chair
-            })
-            .await;
-    }
+    let [mut a, mut b, mut c] = three(&bus).await;
     let node = c.first("/of-0").await;
     a.tell(&node, 8, false).await;
     // A hearing ends after 1.3 s; until then, and after, the others are served by the node.

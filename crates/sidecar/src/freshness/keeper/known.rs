@@ -6,16 +6,11 @@ use prost::Message;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::IDS_FOR;
+use super::wishes::messages_of;
 use crate::clock;
 use crate::freshness::{PurgeError, Submitted, Wish};
 use crate::wire::proto::{PurgeSelector, Purged};
-use crate::wire::purge::{selector_message, version_text};
-
-/// What a wish covers, as messages.
-pub(super) fn messages_of(wish: &Wish) -> Vec<PurgeSelector> {
-    let selectors = wish.selectors.iter();
-    selectors.map(selector_message).collect()
-}
+use crate::wire::purge::version_text;
 
 /// A purge with an id.
 pub(super) struct Known {

@@ -9,6 +9,7 @@ mod fleet;
 mod inbox;
 mod known;
 mod resume;
+mod wishes;
 
 use std::collections::HashMap;
 use std::io;
@@ -29,10 +30,11 @@ use crate::wire::purge::{self as messages, duration};
 use fleet::member::Member;
 use inbox::Todo;
 pub use inbox::{Inbox, MAX_WAITING, Order};
-use known::{Known, messages_of};
+use known::Known;
 use tradewind_engine::freshness::purge::{MAX_PACED, Purge};
 use tradewind_engine::freshness::{Bounds, Ledger, MAX_SEQUENCE};
 use tradewind_engine::time::Moment;
+use wishes::messages_of;
 
 /// How long ids are remembered.
 const IDS_FOR: Duration = Duration::from_mins(10);

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wishes::{readable, wish_of};
 use super::{EPOCH_UNIX_MS, Keeper, MAX_REPEATS};
 use crate::clock;
 use crate::freshness::Wish;
 use crate::freshness::log::{self, PurgeLog};
 use crate::freshness::records::{Record, Records};
 use crate::wire::proto::Purged;
-use crate::wire::purge::{self as messages, duration_ms, version_text};
+use crate::wire::purge::{duration_ms, version_text};
 
 /// How late a purge that was to be purged again may come after a restart.
 const LATE_MS: u64 = 600_000;
@@ -71,16 +72,7 @@ impl Keeper {
             self.last = self.last.max(purged.sequence);
             return;
         }
-        let purge = messages::purge(&purged);
-        if purge.selectors.len() < purged.selectors.len() {
-            let lost = purged.selectors.len() - purge.selectors.len();
-            let version = version_text(purged.sequence);
-            tracing::error!(
-                version,
-                lost,
-                "part of a purge of an earlier run cannot be read: what it covered may be served again"
-            );
-        }
+        let purge = readable(&purged);
         self.ledger.apply(self.now(), age_ms, &purge);
         self.fleet.resume(&purged, self.last);
         self.last = self.last.max(purged.sequence);
@@ -97,18 +89,10 @@ impl Keeper {
         let Some(after_ms) = purged.repeat_after.as_ref().map(duration_ms) else {
             return;
         };
-        let purge = messages::purge(purged);
         let wish = Wish {
             // In a fleet all do it, and all but the first find that it is done.
             id: format!("repeat of {}", version_text(purged.sequence)),
-            namespace: purged.namespace.clone(),
-            selectors: purge.selectors,
-            is_soft: purged.not_older_than_unix_ms > 0,
-            over_ms: 0,
-            repeat_ms: 0,
-            who: purged.who.clone(),
-            why: purged.why.clone(),
-            again_of: 0,
+            ..wish_of(purged)
         };
         // What was due while nobody ran is purged once more than it need be, at worst.
         let left_ms = after_ms.saturating_sub(age_ms);

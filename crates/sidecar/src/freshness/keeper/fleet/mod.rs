@@ -14,13 +14,14 @@ use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::member::{Sent, entry};
+use super::wishes::{readable, wish_of};
 use super::{EPOCH_UNIX_MS, Keeper, MAX_PACED, MAX_SEQUENCE, MAX_WAITING, Order, Taken, tell};
 use crate::clock;
 use crate::freshness::records::Record;
 use crate::freshness::shared::{Ask, News};
 use crate::freshness::{PurgeError, Submitted, Wish};
 use crate::wire::proto::Purged;
-use crate::wire::purge::{self as messages, duration_ms, version_text};
+use crate::wire::purge::duration_ms;
 use tradewind_engine::fleet::purges::{self as follower, Place};
 use tradewind_engine::model::printable;
 
@@ -187,16 +188,7 @@ impl Keeper {
             own: order,
         } in heard
         {
-            let mut purge = messages::purge(&purged);
-            if purge.selectors.len() < purged.selectors.len() {
-                let lost = purged.selectors.len() - purge.selectors.len();
-                let version = version_text(purged.sequence);
-                tracing::error!(
-                    version,
-                    lost,
-                    "part of a purge of the fleet cannot be read: what it covers may be served"
-                );
-            }
+            let mut purge = readable(&purged);
             if self.ledger.paced() + purge.selectors.len() > MAX_PACED {
                 // Two sidecars began more at a time than one may: at once is safe, and a ramp less.
                 purge.over_ms = 0;
@@ -376,17 +368,10 @@ impl Keeper {
 
 /// The same purge once more.
 fn again_of(purged: &Purged) -> Wish {
-    let purge = messages::purge(purged);
     Wish {
-        id: String::new(),
-        namespace: purged.namespace.clone(),
-        selectors: purge.selectors,
-        is_soft: purged.not_older_than_unix_ms > 0,
         over_ms: purged.over.as_ref().map_or(0, duration_ms),
-        repeat_ms: 0,
-        who: purged.who.clone(),
-        why: purged.why.clone(),
         again_of: purged.mark,
+        ..wish_of(purged)
     }
 }
 
