@@ -176,12 +176,12 @@ impl Follower {
         let Some(heard) = self.heard else {
             return Standing::InForce;
         };
+        let has_it = self.in_force.text == heard.text;
         match heard.revision.cmp(&self.in_force.revision) {
-            Ordering::Less => Standing::Lost,
-            Ordering::Equal if heard.text == self.in_force.text => Standing::InForce,
-            Ordering::Equal => Standing::Lost,
             // It is neither in force nor waited for.
             Ordering::Greater => Standing::Refused,
+            Ordering::Equal if has_it => Standing::InForce,
+            Ordering::Equal | Ordering::Less => Standing::Lost,
         }
     }
 }
