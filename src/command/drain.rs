@@ -16,8 +16,10 @@ Examples:
   tradewind drain --site FRA --maintenance --until 2h --why 'power works'
   tradewind drain fra-1 --undo --why 'disk replaced'
 
-The state is laid over the topology: the stricter of both holds. It outlives a restart where the sidecar has a state
+The state is laid over the topology: the stricter of both holds. It holds at all members of the sidecar's fleet, if it has
+one; while the bus of that is away it is refused, and --only-here sets it at this sidecar alone. It outlives a restart where the sidecar has a state
 directory. Exit status: 0 it holds, 1 it is refused, 2 wrong usage or no sidecar.")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Args {
     /// The node's id
     #[arg(required_unless_present = "site", conflicts_with = "site")]
@@ -39,6 +41,9 @@ pub struct Args {
     /// Take away what was set before
     #[arg(long, env = "TRADEWIND_UNDO")]
     pub undo: bool,
+    /// Only at the sidecar that is asked, not at all members of its fleet
+    #[arg(long, env = "TRADEWIND_ONLY_HERE")]
+    pub only_here: bool,
     /// Who asks, and why
     #[command(flatten)]
     pub words: WordsArgs,
@@ -82,6 +87,7 @@ impl Args {
             }),
             who: self.words.who.clone(),
             why: self.words.why.clone(),
+            only_here: self.only_here,
         }
     }
 
@@ -102,6 +108,9 @@ impl Args {
             text.line(format_args!(
                 "note: it stays in {now}, because the topology or its site says so"
             ));
+        }
+        if answer.everywhere {
+            text.line(format_args!("all members of the fleet were told"));
         }
         if !answer.kept {
             text.line(format_args!(

@@ -10,7 +10,9 @@ use crate::engine::document::DurationMs;
 use crate::sidecar::clock;
 use crate::sidecar::view::troubles::in_words;
 use crate::sidecar::wire::proto::fleet_service_client::FleetServiceClient;
-use crate::sidecar::wire::proto::{self, BusStanding, Following, MemberReport, MemberSeen, Roll};
+use crate::sidecar::wire::proto::{
+    self, BusStanding, FleetPointer, FleetTextKind, Following, MemberReport, MemberSeen, Roll,
+};
 use crate::sidecar::wire::purge::version_text;
 
 /// How often it is asked again while it is waited.
@@ -22,8 +24,8 @@ const SILENT_MS: u64 = 5_000;
 /// Arguments of `tradewind fleet`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Any member answers for all. Whatever is not as with the others is marked: another policy or topology, purges that are not in
-force there yet, a member that is silent or not ready.
+Any member answers for all. Whatever is not as with the others is marked: another policy or topology, one that was published
+to all and is not in force there and why, purges that are not in force there yet, a member that is silent or not ready.
 
 Examples:
   tradewind fleet
@@ -85,6 +87,8 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
         .iter()
         .filter_map(|it| Some(it.report.as_ref()?.purge_place));
     let place = places.max().unwrap_or(0);
+    let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
+    let state_place = reports.map(|it| it.state_place).max().unwrap_or(0);
     own(roll).chain(roll.members.iter().flat_map(move |member| {
         let mut odd = Vec::new();
         let Some(report) = &member.report else {
@@ -94,11 +98,40 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
         if member.heard_ms >= SILENT_MS {
             say(format!("silent for {}", in_words(member.heard_ms)));
         }
-        if report.policy != policy {
-            say(format!("has another policy, {}", short(&report.policy)));
+        let kinds = [
+            (
+                "policy",
+                &report.policy_following,
+                (&report.policy, &policy),
+            ),
+            (
+                "topology",
+                &report.topology_following,
+                (&report.topology, &topology),
+            ),
+        ];
+        for (kind, following, (digest, usual)) in kinds {
+            let newest = newest(roll, kind);
+            let revision = following.as_ref().map_or(0, |it| it.revision);
+            if revision < newest {
+                let why = following.as_ref().map_or("", |it| &it.why);
+                let heard = following.as_ref().is_some_and(|it| it.heard == newest);
+                let why = if heard && !why.is_empty() {
+                    why
+                } else {
+                    "it has not heard of it"
+                };
+                say(format!(
+                    "{kind} {newest} of the fleet is not in force: {why}"
+                ));
+            } else if digest != usual {
+                say(format!("has another {kind}, {}", short(digest)));
+            } else if let Some(it) = following.as_ref().filter(|it| it.heard < it.revision) {
+                say(format!("{kind} {} of the fleet: {}", it.revision, it.why));
+            }
         }
-        if report.topology != topology {
-            say(format!("has another topology, {}", short(&report.topology)));
+        if report.state_place < state_place {
+            say("has not heard of the last drain".to_owned());
         }
         if report.purge_place < place {
             say(format!(
@@ -116,6 +149,17 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
     }))
 }
 
+/// The latest revision of the fleet of a kind that anybody has, or has heard of.
+fn newest(roll: &Roll, kind: &str) -> u64 {
+    let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
+    let followings = reports.filter_map(|it| match kind {
+        "policy" => it.policy_following.as_ref(),
+        _ => it.topology_following.as_ref(),
+    });
+    let known = followings.map(|it| it.revision.max(it.heard));
+    known.max().unwrap_or(0)
+}
+
 /// What is not as it should be where it was asked: what it says of others is old, or nothing.
 fn own(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
     let bus = match roll.bus() {
@@ -128,6 +172,38 @@ fn own(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
     };
     let all = [bus, chair].into_iter().flatten();
     all.map(|words| (roll.member.as_str(), words.to_owned()))
+}
+
+/// What was published last of a kind, and how many have it.
+fn published(roll: &Roll, pointer: &FleetPointer, now_unix_ms: u64) -> String {
+    let kind = match pointer.kind() {
+        FleetTextKind::Topology => "topology",
+        _ => "policy",
+    };
+    let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
+    let have = reports.filter(|it| {
+        let following = match kind {
+            "policy" => &it.policy_following,
+            _ => &it.topology_following,
+        };
+        following
+            .as_ref()
+            .is_some_and(|it| it.revision >= pointer.revision)
+    });
+    let who = if pointer.who.is_empty() {
+        &pointer.member
+    } else {
+        &pointer.who
+    };
+    format!(
+        "{kind} {} of the fleet, {}, by {who} {} ago ({}): in force at {} of {}",
+        pointer.revision,
+        short(&pointer.digest),
+        in_words(now_unix_ms.saturating_sub(pointer.at_unix_ms)),
+        pointer.why,
+        have.count(),
+        roll.members.len()
+    )
 }
 
 fn short(digest: &str) -> &str {
@@ -163,6 +239,9 @@ fn text(roll: &Roll, now_unix_ms: u64) -> String {
         text.line(format_args!(
             "{nodes} left by the fleet, or tried again: `tradewind nodes` says which"
         ));
+    }
+    for pointer in &roll.pointers {
+        text.line(format_args!("{}", published(roll, pointer, now_unix_ms)));
     }
     let mut table = output::table(
         &[
@@ -241,5 +320,61 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("c: silent for 9.0 s"), "{text}");
+    }
+
+    #[test]
+    fn what_was_published_is_told_with_who_does_not_have_it_and_why() {
+        let following = |revision, heard, why: &str| {
+            Some(proto::FleetFollowing {
+                revision,
+                heard,
+                why: why.to_owned(),
+            })
+        };
+        let with = |name, digest, following| {
+            let mut member = member(name, digest, 400);
+            member.report.as_mut().unwrap().policy_following = following;
+            member
+        };
+        let roll = Roll {
+            bus: BusStanding::Up.into(),
+            following: Following::Chair.into(),
+            members: vec![
+                with("a", "bb80198d80887ad8", following(7, 7, "")),
+                with(
+                    "b",
+                    "0011223344556677",
+                    following(6, 7, "refused: no pool `x`"),
+                ),
+                with("c", "0011223344556677", following(6, 6, "")),
+                with("d", "bb80198d80887ad8", following(7, 6, "the bus lost it")),
+            ],
+            pointers: vec![FleetPointer {
+                kind: FleetTextKind::Policy.into(),
+                revision: 7,
+                digest: "bb80198d80887ad8".to_owned(),
+                who: "ada".to_owned(),
+                why: "more room".to_owned(),
+                ..FleetPointer::default()
+            }],
+            ..Roll::default()
+        };
+        let told: Vec<(&str, String)> = odd(&roll).collect();
+        let words = [
+            (
+                "b",
+                "policy 7 of the fleet is not in force: refused: no pool `x`",
+            ),
+            (
+                "c",
+                "policy 7 of the fleet is not in force: it has not heard of it",
+            ),
+            ("d", "policy 7 of the fleet: the bus lost it"),
+        ];
+        assert_eq!(told, words.map(|(name, words)| (name, words.to_owned())));
+        let text = text(&roll, 12_000);
+        let line =
+            "policy 7 of the fleet, bb80198d, by ada 12.0 s ago (more room): in force at 2 of 4";
+        assert!(text.contains(line), "{text}");
     }
 }

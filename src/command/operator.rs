@@ -6,6 +6,8 @@ use tonic::{Code, Response, Status, Streaming};
 
 use super::client::{Connection, Server, ServerError, Way};
 use super::keys::KeyArgs;
+use crate::engine::document::DurationMs;
+use crate::engine::fleet::waves::USUALLY_WITHIN_MS;
 use crate::sidecar::view::troubles::in_words;
 use crate::sidecar::wire::proto;
 use crate::sidecar::wire::proto::admin_service_client::AdminServiceClient;
@@ -41,6 +43,47 @@ pub struct WordsArgs {
     /// Who asks, up to 256 characters
     #[arg(long, value_name = "NAME", default_value = "", env = "TRADEWIND_WHO")]
     pub who: String,
+}
+
+/// Whether all members of a fleet are to have it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EverywhereArgs {
+    /// Put it in force here, then publish it to all members of the fleet, which take it in waves
+    #[arg(long, env = "TRADEWIND_EVERYWHERE")]
+    pub everywhere: bool,
+    /// How long it takes until all have it, up to 24h; one in twenty at once, a quarter after half of that [default: 1m]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "TRADEWIND_WITHIN",
+        requires = "everywhere"
+    )]
+    pub within: Option<DurationMs>,
+}
+
+impl EverywhereArgs {
+    pub(super) fn within_ms(&self) -> Option<u64> {
+        self.within.map(DurationMs::as_ms)
+    }
+
+    /// What is said of what was published, if it was.
+    pub(super) fn words(&self, kind: &str, fleet_revision: Option<u64>) -> Option<String> {
+        let revision = fleet_revision?;
+        let within_ms = self.within_ms().unwrap_or(USUALLY_WITHIN_MS);
+        let waves = if within_ms == 0 {
+            "all members take it now".to_owned()
+        } else {
+            format!(
+                "one in twenty members takes it now, a quarter after {}, all after {}",
+                in_words(within_ms / 2),
+                in_words(within_ms)
+            )
+        };
+        let wait_s = within_ms / 1_000 + 30;
+        Some(format!(
+            "published as {kind} {revision} of the fleet: {waves}\nsee how far it is: tradewind fleet --wait {wait_s}s"
+        ))
+    }
 }
 
 /// A connection to an admin door.

@@ -303,6 +303,7 @@ async fn every_bad_field_is_refused_and_all_at_once() {
         }),
         who: "w".repeat(257),
         why: String::new(),
+        only_here: false,
     };
     let refused = door.topology.set_admin_state(bad).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);

@@ -77,6 +77,7 @@ mod prediction;
 #[path = "../support/programs.rs"]
 mod programs;
 mod prometheus;
+mod published;
 mod purges;
 mod reclaim;
 mod reloads;

@@ -1,22 +1,117 @@
 //! What members of a fleet tell each other, as messages.
 
+use super::admin_state;
+use super::proto::set_admin_state_request::Target as Asked;
 use super::proto::{
-    FleetChair, FleetEvidence, FleetNodeEvidence, FleetNodeFact, FleetSiteFact, FleetStamp,
-    FleetState, FleetStateKind,
+    FleetAdminState, FleetChair, FleetEvidence, FleetNodeEvidence, FleetNodeFact, FleetPointer,
+    FleetSiteFact, FleetStamp, FleetState, FleetStateKind, FleetTextKind, SetAdminStateRequest,
 };
+use tradewind_engine::document::MAX_DOCUMENT_BYTES;
+use tradewind_engine::edition::Which;
 use tradewind_engine::fleet::evidence::{Evidence, MAX_ROWS, NodeEvidence};
 use tradewind_engine::fleet::facts::{NodeFact, SiteFact, SiteName};
 use tradewind_engine::fleet::lease::Held;
 use tradewind_engine::fleet::member::{Kind, State};
 use tradewind_engine::fleet::octaves::Octaves;
+use tradewind_engine::fleet::waves::Pointer;
 use tradewind_engine::fleet::{Echo, Epoch, MemberId, Stamp};
-use tradewind_engine::hash::NodeSeed;
+use tradewind_engine::hash::{self, NodeSeed};
+use tradewind_engine::lifecycle::{StateChange, Target};
+use tradewind_engine::model::{Digest, is_id, printable};
 use tradewind_engine::signal::Admission;
 
 /// How facts say that a node may be named, is tried with a slice, or is left.
 const ADMITTED: u32 = 0;
 const TRIED: u32 = 1;
 const LEFT: u32 = 2;
+
+/// Most characters of what somebody said that are taken from the bus.
+const MAX_WORDS: usize = 256;
+
+/// Longest time until all have a text, in ms: a day.
+pub const MAX_WITHIN_MS: u64 = 24 * 3_600_000;
+
+/// How a text is called.
+pub fn text_kind(which: Which) -> FleetTextKind {
+    match which {
+        Which::Policy => FleetTextKind::Policy,
+        Which::Topology => FleetTextKind::Topology,
+    }
+}
+
+/// Which text all are to have; `None` where it cannot be one.
+pub fn pointer(message: &FleetPointer) -> Option<(Which, Pointer)> {
+    let which = match message.kind() {
+        FleetTextKind::Unspecified => return None,
+        FleetTextKind::Policy => Which::Policy,
+        FleetTextKind::Topology => Which::Topology,
+    };
+    let digest: Digest = message.digest.parse().ok()?;
+    let is_sound = message.revision > 0
+        && (1..=MAX_DOCUMENT_BYTES).contains(&message.size)
+        && message.within_ms <= MAX_WITHIN_MS;
+    is_sound.then_some((
+        which,
+        Pointer {
+            revision: message.revision,
+            text: digest.salt(),
+            needs: message.needs,
+        },
+    ))
+}
+
+/// What somebody said, fit for people.
+pub fn words(text: &str) -> String {
+    printable(text, MAX_WORDS)
+}
+
+/// Who wanted what was published, and where.
+pub fn author(message: &FleetPointer) -> String {
+    let member = printable(&message.member, MAX_WORDS);
+    if message.who.is_empty() {
+        format!("fleet, at {member}")
+    } else {
+        format!("{} (fleet, at {member})", words(&message.who))
+    }
+}
+
+/// A number of a node or site, under which its state is kept; `None` where neither is given.
+pub fn target_number(change: &SetAdminStateRequest) -> Option<u64> {
+    let (kind, id) = match change.target.as_ref()? {
+        Asked::Node(id) => ("node", id),
+        Asked::Site(id) => ("site", id),
+    };
+    Some(hash::key(&[kind.as_bytes(), id.as_bytes()]).0)
+}
+
+/// A state that all are to set; `None` where it is over, or can be none.
+pub fn state_change(message: &FleetAdminState, now_unix_ms: u64) -> Option<StateChange> {
+    let change = message.change.as_ref()?;
+    let target = match change.target.as_ref()? {
+        Asked::Node(id) => Target::Node(id.as_str().into()),
+        Asked::Site(id) => Target::Site(id.as_str().into()),
+    };
+    let (Target::Node(id) | Target::Site(id)) = &target;
+    if !is_id(id) {
+        return None;
+    }
+    let lasts_ms = match message.until_unix_ms {
+        Some(until) => Some(until.checked_sub(now_unix_ms).filter(|ms| *ms > 0)?),
+        None => None,
+    };
+    let member = printable(&message.member, MAX_WORDS);
+    let who = match words(&change.who) {
+        who if who.is_empty() => format!("fleet, at {member}"),
+        who => format!("{who} (fleet, at {member})"),
+    };
+    Some(StateChange {
+        target,
+        state: admin_state::state(change.state())?,
+        lasts_ms,
+        who,
+        why: words(&change.why),
+    })
+}
 
 /// The message of what a member saw.
 pub fn evidence_message(evidence: &Evidence) -> FleetEvidence {

@@ -91,61 +91,64 @@ fn files(folder: &Path) -> Result<Files, Box<dyn Error>> {
     Ok(files)
 }
 
+/// Fields that are written otherwise than they are, and by what of `serialize`.
+const SERIALIZED_BY: &[(&str, &str)] = &[
+    ("DecideResponse.ttl", "duration"),
+    ("DecideResponse.retry_after", "duration"),
+    ("DecideResponse.cache_ttl", "duration"),
+    ("SubmitPurgeRequest.over", "duration"),
+    ("SubmitPurgeRequest.repeat_after", "duration"),
+    ("SubmitPurgeResponse.in_force_after", "duration"),
+    ("Purged.over", "duration"),
+    ("Purged.repeat_after", "duration"),
+    ("PurgeSummary.in_force_after", "duration"),
+    ("Candidate.attempt_timeout", "duration"),
+    ("DecideResponse.verdict", "verdict"),
+    ("Outcome.time_to_first_byte", "duration"),
+    ("Outcome.total", "duration"),
+    ("Outcome.client_round_trip", "duration"),
+    ("SetAdminStateRequest.until", "duration"),
+    ("RolloutStage.hold", "duration"),
+    ("SetAdminStateRequest.state", "admin_state"),
+    ("SetAdminStateResponse.previous", "admin_state"),
+    ("SetAdminStateResponse.effective", "admin_state"),
+    ("FleetNode.state", "admin_state"),
+    ("AdminOverride.state", "admin_state"),
+    ("Roll.bus", "bus_standing"),
+    ("Roll.following", "following"),
+    ("FleetPointer.kind", "text_kind"),
+];
+
 /// Messages, clients and servers of our own services.
 fn own_services(out: &Path) -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, [proto()])?;
-    let duration = "#[serde(serialize_with = \"crate::serialize::duration\")]";
-    let verdict = "#[serde(serialize_with = \"crate::serialize::verdict\")]";
     let if_any = "#[serde(skip_serializing_if = \"Option::is_none\")]";
-    let admin_state = "#[serde(serialize_with = \"crate::serialize::admin_state\")]";
-    tonic_prost_build::configure()
+    let all = tonic_prost_build::configure()
         .out_dir(out)
         .build_server(false)
-        .type_attribute(".tradewind", "#[derive(serde::Serialize)]")
-        .field_attribute("DecideResponse.ttl", duration)
-        .field_attribute("DecideResponse.retry_after", duration)
-        .field_attribute("DecideResponse.cache_ttl", duration)
-        .field_attribute("SubmitPurgeRequest.over", duration)
-        .field_attribute("SubmitPurgeRequest.repeat_after", duration)
-        .field_attribute("SubmitPurgeResponse.in_force_after", duration)
-        .field_attribute("Purged.over", duration)
-        .field_attribute("Purged.repeat_after", duration)
-        .field_attribute("PurgeSummary.in_force_after", duration)
+        .type_attribute(".tradewind", "#[derive(serde::Serialize)]");
+    let with_words = SERIALIZED_BY.iter().fold(all, |all, (field, by)| {
+        all.field_attribute(
+            field,
+            format!("#[serde(serialize_with = \"crate::serialize::{by}\")]"),
+        )
+    });
+    with_words
         .field_attribute("PurgeSelector.of", "#[serde(flatten)]")
         .type_attribute("PurgeSelector.of", "#[serde(rename_all = \"snake_case\")]")
-        .field_attribute("Candidate.attempt_timeout", duration)
-        .field_attribute("DecideResponse.verdict", verdict)
         .field_attribute("DecideResponse.place", if_any)
         .field_attribute("Candidate.expected_ms", if_any)
         .field_attribute("ClientPlace.cell_center", if_any)
         .field_attribute("SiteScore.distance_km", if_any)
         .field_attribute("SiteScore.network_ms", if_any)
-        .field_attribute("Outcome.time_to_first_byte", duration)
-        .field_attribute("Outcome.total", duration)
-        .field_attribute("Outcome.client_round_trip", duration)
-        .field_attribute("SetAdminStateRequest.until", duration)
-        .field_attribute("RolloutStage.hold", duration)
         .field_attribute("RolloutStatus.rollout", if_any)
         .field_attribute("RolloutStatus.last", if_any)
-        .field_attribute("SetAdminStateRequest.state", admin_state)
-        .field_attribute("SetAdminStateResponse.previous", admin_state)
-        .field_attribute("SetAdminStateResponse.effective", admin_state)
-        .field_attribute("FleetNode.state", admin_state)
-        .field_attribute("AdminOverride.state", admin_state)
         .field_attribute("AdminOverride.target", "#[serde(flatten)]")
         .type_attribute(
             "AdminOverride.target",
             "#[serde(rename_all = \"snake_case\")]",
         )
         .boxed(".tradewind.v1.Followed.part.state")
-        .field_attribute(
-            "Roll.bus",
-            "#[serde(serialize_with = \"crate::serialize::bus_standing\")]",
-        )
-        .field_attribute(
-            "Roll.following",
-            "#[serde(serialize_with = \"crate::serialize::following\")]",
-        )
         .btree_map(".tradewind")
         .compile_fds(descriptors)?;
     manual::Builder::new()

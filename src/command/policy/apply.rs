@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::words::{document, short, signature};
-use crate::command::operator::{Door, DoorArgs, WordsArgs};
+use crate::command::operator::{Door, DoorArgs, EverywhereArgs, WordsArgs};
 use crate::command::output::{self, Format, Text, counted};
 use crate::command::{CommandError, Exit};
 use crate::sidecar::wire::proto;
@@ -15,6 +15,7 @@ use crate::sidecar::wire::proto;
 Examples:
   tradewind policy apply policy.yaml --why 'more room for video' --who ada
   tradewind policy apply policy.yaml --if-revision 12 --why 'as reviewed'
+  tradewind policy apply policy.yaml --everywhere --within 10m --why 'more room for video'
 
 A signature in FILE.minisig is sent with it (tradewind sign). It holds until the sidecar's policy file changes, over
 restarts too where there is a state directory. Undo: tradewind policy rollback. Exit status: 0 in force, 1 refused, 2 wrong usage or no sidecar.")]
@@ -29,6 +30,9 @@ pub struct ApplyArgs {
     /// rollout is under way, which it ends
     #[arg(long, env = "TRADEWIND_FORCE")]
     pub force: bool,
+    /// Whether all members of the fleet are to have it
+    #[command(flatten)]
+    pub fleet: EverywhereArgs,
     /// Who asks, and why
     #[command(flatten)]
     pub words: WordsArgs,
@@ -46,6 +50,7 @@ pub struct ApplyArgs {
 Examples:
   tradewind policy rollback --why 'origin fetches doubled'
   tradewind policy rollback --to 9 --why 'as it was on Monday'
+  tradewind policy rollback --everywhere --within 0s --why 'nobody gets video'
 
 The policy of that revision is put in force again, with the fleet of now: drains and topologies stay as they are. It becomes
 a newer revision, so this can be taken back in the same way. Exit status: 0 in force, 1 refused, 2 wrong usage or no sidecar.")]
@@ -59,6 +64,9 @@ pub struct RollbackArgs {
     /// Do it though a rollout is under way, which it ends; `tradewind rollout abort` is what takes a rollout back
     #[arg(long, env = "TRADEWIND_FORCE")]
     pub force: bool,
+    /// Whether all members of the fleet are to have it
+    #[command(flatten)]
+    pub fleet: EverywhereArgs,
     /// Who asks, and why
     #[command(flatten)]
     pub words: WordsArgs,
@@ -79,10 +87,12 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<Exit, Comm
         who: args.words.who.clone(),
         why: args.words.why.clone(),
         force: args.force,
+        everywhere: args.fleet.everywhere,
+        within_ms: args.fleet.within_ms(),
     };
     let door = Door::open(&args.door)?;
     let answer = door.wait(door.policy().apply(request))?;
-    print(&answer, args.format, out)
+    print(&answer, &args.fleet, args.format, out)
 }
 
 /// Puts the policy of an earlier revision in force, and prints what became of it.
@@ -93,20 +103,28 @@ pub(super) fn rollback(args: &RollbackArgs, out: &mut impl Write) -> Result<Exit
         who: args.words.who.clone(),
         why: args.words.why.clone(),
         force: args.force,
+        everywhere: args.fleet.everywhere,
+        within_ms: args.fleet.within_ms(),
     };
     let door = Door::open(&args.door)?;
     let answer = door.wait(door.policy().rollback(request))?;
-    print(&answer, args.format, out)
+    print(&answer, &args.fleet, args.format, out)
 }
 
 fn print(
     answer: &proto::ApplyPolicyResponse,
+    fleet: &EverywhereArgs,
     format: Format,
     out: &mut impl Write,
 ) -> Result<Exit, CommandError> {
     match format {
         Format::Json => output::json(out, answer)?,
-        Format::Text => output::text(out, &text(answer))?,
+        Format::Text => {
+            let published = fleet.words("policy", answer.fleet_revision);
+            let mut text = text(answer);
+            text.extend(published.into_iter().map(|words| words + "\n"));
+            output::text(out, &text)?;
+        }
     }
     Ok(if answer.faults.is_empty() && !is_stopped(answer) {
         Exit::Good

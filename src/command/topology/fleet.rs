@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::command::operator::{Door, DoorArgs, WordsArgs, words_on_health};
+use crate::command::operator::{Door, DoorArgs, EverywhereArgs, WordsArgs, words_on_health};
 use crate::command::output::{self, Format, Text};
 use crate::command::policy::words::{short, signature};
 use crate::command::{CommandError, Exit};
@@ -17,6 +17,7 @@ use crate::sidecar::writer::store;
 Examples:
   tradewind topology apply topology.yaml --why 'new site in Lyon'
   tradewind topology apply topology.yaml --confirm --why 'FRA closes for good'
+  tradewind topology apply topology.yaml --everywhere --why 'new site in Lyon'
   tradewind topology apply --held 3f1c9a64d20b7e55 --confirm --why 'the file is right'
 
 A signature in FILE.minisig is sent with it (tradewind sign). It holds until the sidecar's topology file changes or the
@@ -44,6 +45,9 @@ pub struct ApplyArgs {
         env = "TRADEWIND_IF_DIGEST"
     )]
     pub if_digest: String,
+    /// Whether all members of the fleet are to have it
+    #[command(flatten)]
+    pub fleet: EverywhereArgs,
     /// Who asks, and why
     #[command(flatten)]
     pub words: WordsArgs,
@@ -92,12 +96,19 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<Exit, Comm
         who: args.words.who.clone(),
         why: args.words.why.clone(),
         held_digest: args.held.clone().unwrap_or_default(),
+        everywhere: args.fleet.everywhere,
+        within_ms: args.fleet.within_ms(),
     };
     let door = Door::open(&args.door)?;
     let answer = door.wait(door.topology().apply(request))?;
     match args.format {
         Format::Json => output::json(out, &answer)?,
-        Format::Text => output::text(out, &applied(&answer))?,
+        Format::Text => {
+            let published = args.fleet.words("topology", answer.fleet_revision);
+            let mut text = applied(&answer);
+            text.extend(published.into_iter().map(|words| words + "\n"));
+            output::text(out, &text)?;
+        }
     }
     Ok(if answer.held || !answer.faults.is_empty() {
         Exit::Refused

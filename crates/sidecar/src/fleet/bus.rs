@@ -1,5 +1,5 @@
 //! What happens on the bus: it is come to, and what is carried over it begins anew whenever it was lost. The log of purges and the
-//! office of the chair fail apart, each in a task of its own.
+//! office of the chair and what is published fail apart, each in a task of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time;
 
+use super::config::Config;
 use super::office::Office;
 use super::purges::{Appender, PurgeLog};
 use super::subjects::Subjects;
@@ -39,6 +40,7 @@ struct Carried {
     log: Option<JoinHandle<()>>,
     appender: Option<Appender>,
     office: Option<JoinHandle<()>>,
+    config: Option<JoinHandle<()>>,
     /// When what failed is tried again.
     again: Instant,
     /// Where tasks tell why they ended.
@@ -49,6 +51,7 @@ struct Carried {
 enum End {
     Log(String),
     Office(String),
+    Config(String),
 }
 
 /// Carries everything, until the keeper ends.
@@ -77,12 +80,14 @@ pub(super) async fn carry(
         log: None,
         appender: None,
         office: None,
+        config: None,
         again: clock::now(),
         ended,
     };
     let mut said: Option<(String, Instant)> = None;
     loop {
-        let is_whole = carried.log.is_some() && carried.office.is_some();
+        let is_whole =
+            carried.log.is_some() && carried.office.is_some() && carried.config.is_some();
         let again = time::sleep_until(carried.again.into());
         tokio::select! {
             event = events.recv() => match event {
@@ -126,10 +131,13 @@ impl Carried {
 
     async fn lost(&mut self) {
         self.is_reached = false;
-        for task in [self.log.take(), self.office.take()].into_iter().flatten() {
+        let tasks = [self.log.take(), self.office.take(), self.config.take()];
+        for task in tasks.into_iter().flatten() {
             task.abort();
         }
-        self.leave("the connection is lost".to_owned()).await;
+        let why = "the connection is lost";
+        self.fleet.without_config(why);
+        self.leave(why.to_owned()).await;
     }
 
     async fn leave(&mut self, why: String) {
@@ -168,6 +176,18 @@ impl Carried {
                 Err(why) => self.fleet.without_chair(&why),
             }
         }
+        if self.config.is_none() {
+            match Config::open(&self.client, &self.fleet).await {
+                Ok(config) => {
+                    let ended = self.ended.clone();
+                    self.config = Some(tokio::spawn(async move {
+                        let why = config.follow().await;
+                        let _gone = ended.send(End::Config(why));
+                    }));
+                }
+                Err(why) => self.fleet.without_config(&why),
+            }
+        }
     }
 
     async fn ended(&mut self, end: End) {
@@ -180,6 +200,10 @@ impl Carried {
             End::Office(why) => {
                 self.office = None;
                 self.fleet.without_chair(&why);
+            }
+            End::Config(why) => {
+                self.config = None;
+                self.fleet.without_config(&why);
             }
         }
     }

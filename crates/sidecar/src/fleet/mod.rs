@@ -6,13 +6,14 @@
 //! that something is purged must be able to rely on it everywhere.
 
 mod bus;
+pub mod config;
 mod link;
 mod office;
 mod purges;
 mod subjects;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -28,6 +29,8 @@ use crate::wire::proto::{FleetEvidence, MemberReport, Roll};
 use tradewind_engine::fleet::member::Member;
 use tradewind_engine::policy::Operation;
 use tradewind_engine::time::Moment;
+
+use config::{Followed, Order, Publisher, Waiting};
 
 /// A fleet, and this sidecar's place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,9 @@ pub struct Chair {
 /// Messages of evidence that may wait for the bus; what is more is dropped, for it would be old.
 const MAX_TOLD: usize = 16;
 
+/// What is to be put in force and waits for that.
+const MAX_ORDERS: usize = 16;
+
 /// Takes who is there, if anybody says so; and those that wait for it.
 type RollReply = oneshot::Sender<Option<Roll>>;
 type RollCalls = mpsc::UnboundedReceiver<RollReply>;
@@ -122,10 +128,20 @@ pub struct Fleet {
     told: Mutex<Option<mpsc::Receiver<FleetEvidence>>>,
     ask: mpsc::UnboundedSender<RollReply>,
     asked: Mutex<Option<RollCalls>>,
+    /// What it has of what is published to all.
+    followed: Mutex<Followed>,
+    /// The way to publish, while there is one.
+    publisher: ArcSwapOption<Publisher>,
+    /// Why there is none, as was said last.
+    configless: Mutex<String>,
+    /// Who waits for a state to hold here.
+    waiting: Waiting,
+    /// What is to be put in force here.
+    orders: mpsc::Sender<Order>,
 }
 
 impl Fleet {
-    fn new(membership: Membership) -> Self {
+    fn new(membership: Membership, followed: Followed, orders: mpsc::Sender<Order>) -> Self {
         let (tell, told) = mpsc::channel(MAX_TOLD);
         let (ask, asked) = mpsc::unbounded_channel();
         Self {
@@ -142,7 +158,17 @@ impl Fleet {
             told: Mutex::new(Some(told)),
             ask,
             asked: Mutex::new(Some(asked)),
+            followed: Mutex::new(followed),
+            publisher: ArcSwapOption::empty(),
+            configless: Mutex::default(),
+            waiting: Waiting::default(),
+            orders,
         }
+    }
+
+    /// Asks, or tells, what it has of what is published.
+    pub fn followed<T>(&self, ask: impl FnOnce(&mut Followed) -> T) -> T {
+        ask(&mut self.followed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The time as the fleet counts it here: from a clock that only goes on.
@@ -237,6 +263,30 @@ impl Fleet {
         }
     }
 
+    /// What is published can be followed here, and is published by this.
+    fn with_config(&self, publisher: Publisher) {
+        self.publisher.store(Some(Arc::new(publisher)));
+        let known = self.configless.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Nothing can be published or followed here, and why: once for each reason.
+    fn without_config(&self, why: &str) {
+        self.publisher.store(None);
+        let mut known = self
+            .configless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *known != why {
+            why.clone_into(&mut known);
+            tracing::warn!(
+                fleet = self.membership.fleet,
+                why,
+                "what is published to the fleet is not followed: what is in force stays so"
+            );
+        }
+    }
+
     /// Says how the bus is reached, once for each change.
     fn stand(&self, standing: Standing) {
         let mut known = self
@@ -269,6 +319,8 @@ impl Fleet {
 pub struct Running {
     /// This sidecar's place in the fleet.
     pub fleet: Arc<Fleet>,
+    /// What is to be put in force here, of what is published to all; taken by whoever does that.
+    pub orders: Option<mpsc::Receiver<Order>>,
     end: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -295,17 +347,19 @@ pub fn way(membership: &Membership) -> (Shared, Asked) {
 #[derive(Debug)]
 pub struct Asked(mpsc::UnboundedReceiver<crate::freshness::shared::Ask>);
 
-/// Goes to the bus, and again whenever it was lost.
+/// Goes to the bus, and again whenever it was lost. In `state_dir` is what an earlier run followed.
 ///
 /// # Errors
 ///
 /// A thread that cannot be started.
 pub fn start(
     membership: Membership,
-    freshness: Arc<Freshness>,
+    (freshness, state_dir): (Arc<Freshness>, Option<&Path>),
     asked: Asked,
 ) -> io::Result<Running> {
-    let fleet = Arc::new(Fleet::new(membership));
+    let (order, orders) = mpsc::channel(MAX_ORDERS);
+    let followed = Followed::read(state_dir);
+    let fleet = Arc::new(Fleet::new(membership, followed, order));
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -323,5 +377,10 @@ pub fn start(
         // A name that is being looked up keeps nobody waiting.
         runtime.shutdown_timeout(ENDS_WITHIN);
     })?;
-    Ok(Running { fleet, end, thread })
+    Ok(Running {
+        fleet,
+        orders: Some(orders),
+        end,
+        thread,
+    })
 }

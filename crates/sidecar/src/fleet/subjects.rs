@@ -1,5 +1,8 @@
 //! What things are called on the bus.
 
+use tradewind_engine::edition::Which;
+use tradewind_engine::model::Digest;
+
 /// The names of a fleet.
 #[derive(Debug, Clone)]
 pub(super) struct Subjects {
@@ -61,5 +64,55 @@ impl Subjects {
     /// Where the chair is asked who is there.
     pub(super) fn roll(&self) -> String {
         format!("tradewind.{}.roll", self.fleet)
+    }
+
+    /// The stream with what is published to all.
+    pub(super) fn config_stream(&self) -> String {
+        format!("TRADEWIND_{}_CONFIG", self.fleet)
+    }
+
+    /// Where all of it is written.
+    pub(super) fn all_config(&self) -> String {
+        format!("tradewind.{}.config.>", self.fleet)
+    }
+
+    /// Where it is heard that it was.
+    pub(super) fn all_configured(&self) -> String {
+        format!("tradewind.{}.configured.>", self.fleet)
+    }
+
+    /// Where it is said which text all are to have.
+    pub(super) fn text(&self, which: Which) -> String {
+        format!("tradewind.{}.config.text.{which}", self.fleet)
+    }
+
+    /// Where that is heard, of all kinds.
+    pub(super) fn texts_heard(&self) -> String {
+        format!("tradewind.{}.configured.text.*", self.fleet)
+    }
+
+    /// Where the state of a node or site is told, by a hash of what it is called.
+    pub(super) fn state_of(&self, target: u64) -> String {
+        format!("tradewind.{}.config.state.{target:016x}", self.fleet)
+    }
+
+    /// Where all states are.
+    pub(super) fn all_states(&self) -> String {
+        format!("tradewind.{}.config.state.*", self.fleet)
+    }
+
+    /// Where they are heard.
+    pub(super) fn states_heard(&self) -> String {
+        format!("tradewind.{}.configured.state.*", self.fleet)
+    }
+
+    /// Where a piece of a text is.
+    pub(super) fn piece(&self, digest: &Digest, at: usize) -> String {
+        format!("tradewind.{}.config.piece.{digest}.{at}", self.fleet)
+    }
+
+    /// Where all pieces of a text are.
+    pub(super) fn pieces(&self, digest: &Digest) -> String {
+        format!("tradewind.{}.config.piece.{digest}.*", self.fleet)
     }
 }

@@ -8,8 +8,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::fleet::{Fleet, Standing};
+use crate::fleet::{self, Fleet};
+use tradewind_engine::edition::Which;
 use tradewind_engine::fleet::member;
+use tradewind_engine::fleet::waves::Standing;
 use tradewind_engine::number::from_u64;
 use tradewind_engine::signal::Admission;
 
@@ -27,7 +29,7 @@ pub(super) fn encode(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt:
         (
             "fleet_bus_up",
             "Whether the bus of the fleet is reached and can be used",
-            yes(fleet.standing().0 == Standing::Up),
+            yes(fleet.standing().0 == fleet::Standing::Up),
         ),
         (
             "fleet_chair",
@@ -60,7 +62,36 @@ pub(super) fn encode(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt:
         let is_so = ConstGauge::new(yes(standing == kind));
         is_so.encode(family.encode_family(&[("state", state)])?)?;
     }
+    published(fleet, encoder)?;
     counts(fleet, encoder)
+}
+
+/// How this sidecar stands to what is published to all.
+fn published(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let kinds = [Which::Policy, Which::Topology];
+    let standings = fleet.followed(|followed| kinds.map(|kind| followed.standing(kind)));
+    let help = "The revision of the fleet that is in force here, of policies and topologies; 0 where none is";
+    let mut family = encoder.encode_descriptor("fleet_revision", help, None, MetricType::Gauge)?;
+    for (kind, (revision, _)) in kinds.iter().zip(standings) {
+        let labels = [("kind", kind.name())];
+        ConstGauge::new(from_u64(revision)).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Whether what was published last is in force here, waits for its wave or for what it was tried with, was refused, or was lost by the bus";
+    let mut family = encoder.encode_descriptor("fleet_published", help, None, MetricType::Gauge)?;
+    for (kind, (_, standing)) in kinds.iter().zip(standings) {
+        let now = match standing {
+            Standing::InForce => "in_force",
+            Standing::Waits | Standing::Needs(_) => "waits",
+            Standing::Refused => "refused",
+            Standing::Lost => "lost",
+        };
+        for state in ["in_force", "waits", "refused", "lost"] {
+            let labels = [("kind", kind.name()), ("state", state)];
+            let is_so = ConstGauge::new(f64::from(u8::from(state == now)));
+            is_so.encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is counted of the bus.

@@ -7,6 +7,7 @@ mod envoy;
 mod manager;
 pub mod methods;
 mod outlets;
+mod published;
 mod services;
 mod signalled;
 mod signposts;
@@ -172,7 +173,7 @@ async fn serve_for(
     let (shared, asked) = settings.fleet.as_ref().map(fleet::way).unzip();
     let purges = keeper::start(&state.freshness, settings.state_dir.as_deref(), shared);
     let purges = purges.map_err(ServeError::Start)?;
-    let bus = join(&settings, &state, asked)?;
+    let bus = join(&settings, (&state, &mailbox), asked)?;
     let reclaimer = Reclaimer::spawn(Arc::clone(&state), settings.state_dir.as_deref());
     let reclaimer = reclaimer.map_err(ServeError::Start)?;
     let intake = Arc::clone(&desks.intake);
@@ -288,14 +289,18 @@ async fn end_writer(mailbox: &Mailbox, writer: &thread::JoinHandle<()>) {
 /// Goes to the bus of the fleet, where there is one.
 fn join(
     settings: &Settings,
-    state: &Arc<State>,
+    (state, mailbox): (&Arc<State>, &Mailbox),
     asked: Option<fleet::Asked>,
 ) -> Result<Option<fleet::Running>, ServeError> {
     let Some((membership, asked)) = settings.fleet.clone().zip(asked) else {
         return Ok(None);
     };
-    let bus = fleet::start(membership, Arc::clone(&state.freshness), asked);
-    let bus = bus.map_err(ServeError::Start)?;
+    let kept = (Arc::clone(&state.freshness), settings.state_dir.as_deref());
+    let mut bus = fleet::start(membership, kept, asked).map_err(ServeError::Start)?;
+    if let Some(orders) = bus.orders.take() {
+        // It ends with the bus, whose orders it takes.
+        drop(tokio::spawn(published::obey(orders, mailbox.clone())));
+    }
     // Set once: this is the only place, and the state is new.
     drop(state.members.set(Arc::clone(&bus.fleet)));
     Ok(Some(bus))

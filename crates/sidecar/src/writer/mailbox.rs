@@ -37,7 +37,11 @@ pub(super) enum Event {
         oneshot::Sender<Result<PolicySet, ApplyError>>,
     ),
     /// Put a topology in force, given with a signature.
-    ApplyTopology(Update, String, oneshot::Sender<Result<Applied, ApplyError>>),
+    ApplyTopology(
+        Update,
+        String,
+        oneshot::Sender<Result<TopologySet, ApplyError>>,
+    ),
     /// Begin to roll out a candidate, given with a signature, or to look at it.
     StartRollout(
         Box<RolloutRequest>,
@@ -87,6 +91,19 @@ pub struct PolicySet {
     pub applied: PolicyApplied,
     /// Whether that is on disk.
     pub is_kept: bool,
+    /// The signature of the policy in force, where keys are pinned.
+    pub signature: Option<Arc<str>>,
+}
+
+/// A topology that was given.
+#[derive(Debug, Clone)]
+pub struct TopologySet {
+    /// What became of it.
+    pub applied: Applied,
+    /// The text of the topology in force.
+    pub text: Arc<str>,
+    /// Its signature, where keys are pinned.
+    pub signature: Option<Arc<str>>,
 }
 
 /// A rollout that was begun or changed.
@@ -202,7 +219,7 @@ impl Mailbox {
         &self,
         update: Update,
         signature: String,
-    ) -> Option<Result<Applied, ApplyError>> {
+    ) -> Option<Result<TopologySet, ApplyError>> {
         self.ask(|reply| Event::ApplyTopology(update, signature, reply))
             .await
     }

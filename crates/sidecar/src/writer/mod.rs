@@ -50,13 +50,13 @@ use place::Place;
 use pulse::Pulse;
 use seals::Seals;
 use tradewind_engine::control::Next;
-use tradewind_engine::edition::Which;
+use tradewind_engine::edition::{Texts, Which};
 use tradewind_engine::lifecycle::{self, Reply, RolloutError, Start, Steward};
 use tradewind_engine::rollout::Seen;
 use writing::Writing;
 
 pub use credentials::{Credentials, CredentialsError};
-pub use mailbox::{InForce, Mailbox, Policies, PolicySet, RolloutSet, StateSet};
+pub use mailbox::{InForce, Mailbox, Policies, PolicySet, RolloutSet, StateSet, TopologySet};
 
 /// After a sign of change, how long it must be quiet before files are read, and how long that may take at most.
 const QUIET: Duration = Duration::from_millis(50);
@@ -132,6 +132,12 @@ impl Writer {
             state,
         };
         (writer, mailbox)
+    }
+
+    /// The texts in force.
+    fn texts(&self) -> Texts {
+        let newest = self.steward.revisions().newest();
+        newest.map_or_else(Texts::default, |it| it.texts.clone())
     }
 
     /// Takes in what workers hand over, from now on.
@@ -235,7 +241,12 @@ impl Writer {
                 self.heed_signatures();
                 if let Some(Reply::Policy(answer)) = done.reply {
                     let is_kept = done.is_kept;
-                    drop(reply.send(answer.map(|applied| PolicySet { applied, is_kept })));
+                    let signature = self.seals.of_pair(&self.texts()).policy;
+                    drop(reply.send(answer.map(|applied| PolicySet {
+                        applied,
+                        is_kept,
+                        signature,
+                    })));
                 }
             }
             Event::ApplyTopology(update, signature, reply) => {
@@ -243,7 +254,13 @@ impl Writer {
                 let done = self.step(lifecycle::Event::ApplyTopology(update));
                 self.heed_signatures();
                 if let Some(Reply::Topology(answer)) = done.reply {
-                    drop(reply.send(answer));
+                    let texts = self.texts();
+                    let signature = self.seals.of_pair(&texts).topology;
+                    drop(reply.send(answer.map(|applied| TopologySet {
+                        applied,
+                        text: texts.topology,
+                        signature,
+                    })));
                 }
             }
             Event::StartRollout(mut request, signature, reply) => {

@@ -27,6 +27,14 @@ pub struct ApplyTopologyRequest {
     /// pinned keys (`signed_by`), whatever `confirm_removal` says; without them it is not looked at.
     #[prost(string, tag = "7")]
     pub signature: ::prost::alloc::string::String,
+    /// Put it in force here, and publish it to all members of the fleet. UNAVAILABLE where there is no bus, or it is away;
+    /// FAILED_PRECONDITION where another one is under way that is not in force here yet, unless removal is confirmed.
+    #[prost(bool, tag = "8")]
+    pub everywhere: bool,
+    /// How long it takes until all have it, in ms, at most a day: one in twenty at once, a quarter after half of that. Absent for a
+    /// minute; only with `everywhere`.
+    #[prost(uint64, optional, tag = "9")]
+    pub within_ms: ::core::option::Option<u64>,
 }
 /// What became of a topology.
 #[derive(serde::Serialize)]
@@ -56,6 +64,9 @@ pub struct ApplyTopologyResponse {
     /// Why it is held, in words; empty if it is not.
     #[prost(string, tag = "8")]
     pub held_because: ::prost::alloc::string::String,
+    /// Its revision in the fleet that it was published to; absent where it was not.
+    #[prost(uint64, optional, tag = "9")]
+    pub fleet_revision: ::core::option::Option<u64>,
 }
 /// Nothing needs to be said.
 #[derive(serde::Serialize)]
@@ -263,6 +274,9 @@ pub struct SetAdminStateRequest {
     /// Why; 1 to 256 printable characters.
     #[prost(string, tag = "6")]
     pub why: ::prost::alloc::string::String,
+    /// Only at this sidecar. Without this it holds at all members of a fleet; where there is one and its bus is away: UNAVAILABLE.
+    #[prost(bool, tag = "7")]
+    pub only_here: bool,
     /// What to set it for; NOT_FOUND if the fleet has no such node or site.
     #[prost(oneof = "set_admin_state_request::Target", tags = "1, 2")]
     pub target: ::core::option::Option<set_admin_state_request::Target>,
@@ -299,6 +313,9 @@ pub struct SetAdminStateResponse {
     /// True if it is on disk and so outlives a restart; false without a state directory, or when writing failed.
     #[prost(bool, tag = "4")]
     pub kept: bool,
+    /// Whether all members of a fleet were told.
+    #[prost(bool, tag = "5")]
+    pub everywhere: bool,
 }
 /// Whether operators let a node or site take traffic.
 #[derive(serde::Serialize)]
@@ -2213,6 +2230,9 @@ pub struct Roll {
     /// Nodes that the fleet has left or tries.
     #[prost(uint32, tag = "11")]
     pub left_nodes: u32,
+    /// The policy and the topology that were published last to all, as far as any were and the member that answers knows.
+    #[prost(message, repeated, tag = "12")]
+    pub pointers: ::prost::alloc::vec::Vec<FleetPointer>,
 }
 /// A member, as its chair hears it.
 #[derive(serde::Serialize)]
@@ -2265,6 +2285,86 @@ pub struct MemberReport {
     /// The place of the last purge in force there, in the log that the fleet shares.
     #[prost(uint64, tag = "10")]
     pub purge_place: u64,
+    /// How it stands to what was published to all.
+    #[prost(message, optional, tag = "11")]
+    pub policy_following: ::core::option::Option<FleetFollowing>,
+    #[prost(message, optional, tag = "12")]
+    pub topology_following: ::core::option::Option<FleetFollowing>,
+    /// The place of the last drain or maintenance of the fleet that it heard of.
+    #[prost(uint64, tag = "13")]
+    pub state_place: u64,
+}
+/// How a member stands to the policies, or the topologies, that are published to all.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetFollowing {
+    /// The revision of the fleet that is in force there; 0 where none is.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// The latest that it heard of.
+    #[prost(uint64, tag = "2")]
+    pub heard: u64,
+    /// Why it does not have that: its wave has not come, it was refused, or the bus lost later ones; empty where it does.
+    #[prost(string, tag = "3")]
+    pub why: ::prost::alloc::string::String,
+}
+/// A text that all are to have. The text is on the bus in pieces, by its digest.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetPointer {
+    /// What it is.
+    #[prost(enumeration = "FleetTextKind", tag = "1")]
+    #[serde(serialize_with = "crate::serialize::text_kind")]
+    pub kind: i32,
+    /// Its place in the history of all texts of its kind; a later one is larger.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// SHA-256 of the text, in hexadecimal.
+    #[prost(string, tag = "3")]
+    pub digest: ::prost::alloc::string::String,
+    /// Its length in bytes.
+    #[prost(uint64, tag = "4")]
+    pub size: u64,
+    /// The revision of the other kind that it was tried with, which must be in force before; 0 for none.
+    #[prost(uint64, tag = "5")]
+    pub needs: u64,
+    /// How long it takes until all have it, in ms: one in twenty at once, a quarter after half of that.
+    #[prost(uint64, tag = "6")]
+    pub within_ms: u64,
+    /// Who wanted it, and why, as they said; who may be empty.
+    #[prost(string, tag = "7")]
+    pub who: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub why: ::prost::alloc::string::String,
+    /// The member that published it.
+    #[prost(string, tag = "9")]
+    pub member: ::prost::alloc::string::String,
+    /// When, in ms of Unix time.
+    #[prost(uint64, tag = "10")]
+    pub at_unix_ms: u64,
+    /// The signature of the text in minisign's form; empty where there is none.
+    #[prost(string, tag = "11")]
+    pub signature: ::prost::alloc::string::String,
+    /// Take it though it takes away much of the fleet, or ends a rollout that is under way.
+    #[prost(bool, tag = "12")]
+    pub force: bool,
+}
+/// A drain or maintenance of a node or site at all members, or the end of one.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetAdminState {
+    /// What was asked for.
+    #[prost(message, optional, tag = "1")]
+    pub change: ::core::option::Option<SetAdminStateRequest>,
+    /// When it ends by itself, in ms of Unix time; absent where it does not.
+    #[prost(uint64, optional, tag = "2")]
+    pub until_unix_ms: ::core::option::Option<u64>,
+    /// The member that told.
+    #[prost(string, tag = "3")]
+    pub member: ::prost::alloc::string::String,
+    /// Counts what that told since it started.
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
 }
 /// The order of what chairs say.
 #[derive(serde::Serialize)]
@@ -2511,6 +2611,40 @@ impl Following {
             "FOLLOWING_CHAIR" => Some(Self::Chair),
             "FOLLOWING_HELD" => Some(Self::Held),
             "FOLLOWING_ALONE" => Some(Self::Alone),
+            _ => None,
+        }
+    }
+}
+/// What is published to all.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FleetTextKind {
+    /// Not said.
+    Unspecified = 0,
+    /// Of a policy.
+    Policy = 1,
+    /// Of a topology.
+    Topology = 2,
+}
+impl FleetTextKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FLEET_TEXT_KIND_UNSPECIFIED",
+            Self::Policy => "FLEET_TEXT_KIND_POLICY",
+            Self::Topology => "FLEET_TEXT_KIND_TOPOLOGY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FLEET_TEXT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "FLEET_TEXT_KIND_POLICY" => Some(Self::Policy),
+            "FLEET_TEXT_KIND_TOPOLOGY" => Some(Self::Topology),
             _ => None,
         }
     }
@@ -2802,6 +2936,14 @@ pub struct ApplyPolicyRequest {
     /// pinned keys (`signed_by`), whatever `force` says; without them it is not looked at.
     #[prost(string, tag = "6")]
     pub signature: ::prost::alloc::string::String,
+    /// Put it in force here, and publish it to all members of the fleet. UNAVAILABLE where there is no bus, or it is away;
+    /// FAILED_PRECONDITION where another one is under way that is not in force here yet, unless forced.
+    #[prost(bool, tag = "7")]
+    pub everywhere: bool,
+    /// How long it takes until all have it, in ms, at most a day: one in twenty at once, a quarter after half of that. Absent for a
+    /// minute; only with `everywhere`.
+    #[prost(uint64, optional, tag = "8")]
+    pub within_ms: ::core::option::Option<u64>,
 }
 /// What became of a policy.
 #[derive(serde::Serialize)]
@@ -2834,6 +2976,9 @@ pub struct ApplyPolicyResponse {
     /// The gates that its plan does not pass: with any of these it is not in force, unless that was forced.
     #[prost(message, repeated, tag = "9")]
     pub breaches: ::prost::alloc::vec::Vec<GateBreach>,
+    /// Its revision in the fleet that it was published to; absent where it was not.
+    #[prost(uint64, optional, tag = "10")]
+    pub fleet_revision: ::core::option::Option<u64>,
 }
 /// Which revision to tell of.
 #[derive(serde::Serialize)]
@@ -2923,6 +3068,11 @@ pub struct RollbackPolicyRequest {
     /// Do it though a rollout is under way, which it ends; else FAILED_PRECONDITION.
     #[prost(bool, tag = "5")]
     pub force: bool,
+    /// As with Apply. Where keys are pinned that count up (`--serial`), other members refuse what is older than what they have.
+    #[prost(bool, tag = "6")]
+    pub everywhere: bool,
+    #[prost(uint64, optional, tag = "7")]
+    pub within_ms: ::core::option::Option<u64>,
 }
 /// Nothing needs to be said.
 #[derive(serde::Serialize)]

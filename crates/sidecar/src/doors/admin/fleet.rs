@@ -15,11 +15,7 @@ use tradewind_engine::signal::Admission;
 #[tonic::async_trait]
 impl FleetService for AdminDesk {
     async fn roll(&self, _: Request<proto::RollRequest>) -> Result<Response<Roll>, Status> {
-        let Some(fleet) = self.state.members.get() else {
-            return Err(Status::unavailable(
-                "this sidecar is alone: no bus is configured (`serve --bus nats://HOST:4222`)",
-            ));
-        };
+        let fleet = self.members()?;
         let heard = fleet.roll().await.unwrap_or_default();
         Ok(Response::new(roll(fleet, heard, &self.state)))
     }
@@ -71,5 +67,6 @@ fn roll(fleet: &Fleet, heard: Roll, state: &State) -> Roll {
         purge_head,
         members,
         left_nodes: u32::try_from(left).unwrap_or(u32::MAX),
+        pointers: fleet.followed(|followed| followed.pointers()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::everywhere;
 use crate::state::Fleet;
 use crate::view::troubles::SpellView;
 use crate::view::{FleetView, NodeView};
@@ -29,6 +30,7 @@ pub(super) fn update(request: proto::ApplyTopologyRequest) -> Result<Update, Fau
     check_digest(&mut faults, "if_digest", &request.if_digest);
     check_digest(&mut faults, "held_digest", &request.held_digest);
     check_size(&mut faults, &request.document);
+    everywhere::check(&mut faults, request.everywhere, request.within_ms);
     let document = match (request.document.is_empty(), request.held_digest.is_empty()) {
         (true, true) => {
             faults.push("document is empty, and no held_digest is given".to_owned());
@@ -124,6 +126,7 @@ pub(super) fn applied(applied: &Applied) -> proto::ApplyTopologyResponse {
         warnings: applied.warnings.to_lines(),
         given_digest: applied.given.to_string(),
         held_because: applied.held.clone().unwrap_or_default(),
+        fleet_revision: None,
     }
 }
 
@@ -135,6 +138,7 @@ pub(super) fn state_set(set: StateSet) -> proto::SetAdminStateResponse {
         effective: state_message(changed.effective).into(),
         nodes_changed: u32::try_from(changed.nodes_changed).unwrap_or(u32::MAX),
         kept: is_kept,
+        everywhere: false,
     }
 }
 

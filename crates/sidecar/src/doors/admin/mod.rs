@@ -3,6 +3,7 @@
 //! They read requests, hand them to the writer, which alone changes anything, and put its word into messages. They are
 //! served on the admin door only, whose gate lets through who may; what changes something is recorded with who it was.
 
+mod everywhere;
 mod fleet;
 mod log_filter;
 mod messages;
@@ -24,18 +25,21 @@ use tonic::{Request, Response, Status};
 
 use super::in_words;
 use crate::clock;
+use crate::fleet::config::StateHeld;
 use crate::identity::Caller;
 use crate::intake::recent::RecentDecisions;
 use crate::state::{Fleet, State};
 use crate::wire::proto;
 use crate::wire::proto::server::admin_service_server::AdminService;
 use crate::wire::proto::server::topology_service_server::TopologyService;
-use crate::writer::Mailbox;
 use crate::writer::store::MAX_DOCUMENT_BYTES;
+use crate::writer::{Mailbox, StateSet};
 use messages::Faults;
 pub(crate) use policy_messages::changes as policy_changes;
 pub(crate) use rollout_messages::status as rollout_status;
-use tradewind_engine::lifecycle::{ApplyError, StateError};
+use tradewind_engine::edition::Which;
+use tradewind_engine::lifecycle::{ApplyError, StateChange, StateError};
+use tradewind_engine::model::AdminState;
 
 /// Largest message to apply, in bytes: a whole document, and 64 KiB for what stands beside it.
 pub const MAX_APPLY_BYTES: usize = (32 << 20) + (64 << 10);
@@ -94,6 +98,16 @@ impl AdminDesk {
         place.map_err(|_closed| ended())
     }
 
+    /// Whether what is to be set is of a node or site that there is: before all members are told.
+    async fn check_there(&self, change: &StateChange) -> Result<(), Status> {
+        let in_force = self.mailbox.fleet().await;
+        let in_force = in_force.ok_or_else(|| state_refused(&StateError::NothingInForce))?;
+        if change.state != AdminState::Ready && !change.target.is_in(&in_force.topology) {
+            return Err(state_refused(&StateError::Unknown(change.target.clone())));
+        }
+        Ok(())
+    }
+
     /// A place for one who waits for changes.
     fn watch_place<T>(&self) -> Result<Watching<T>, Status> {
         let place = Arc::clone(&self.watches).try_acquire_owned();
@@ -127,12 +141,22 @@ impl TopologyService for AdminDesk {
         let caller = Caller::of(request.extensions());
         let mut request = request.into_inner();
         let signature = std::mem::take(&mut request.signature);
+        let wanted = (request.everywhere, request.within_ms);
         let mut update = messages::update(request).map_err(invalid)?;
         update.who = caller.signature(&update.who);
+        let everywhere = self.everywhere(Which::Topology, wanted, update.confirm_removal);
+        let everywhere = everywhere.await?;
+        let words = (update.who.clone(), update.why.clone());
         let answered = self.mailbox.apply_topology(update, signature).await;
-        let applied = answered.ok_or_else(ended)?;
-        let applied = applied.map_err(|error| refused(&error))?;
-        Ok(Response::new(messages::applied(&applied)))
+        let set = answered.ok_or_else(ended)?;
+        let set = set.map_err(|error| refused(&error))?;
+        let mut answer = messages::applied(&set.applied);
+        let is_in_force = !answer.held && answer.faults.is_empty();
+        if let Some(everywhere) = everywhere.filter(|_| is_in_force) {
+            let published = everywhere.publish(&set.text, set.signature, words);
+            answer.fleet_revision = Some(published.await?);
+        }
+        Ok(Response::new(answer))
     }
 
     async fn get(
@@ -162,18 +186,27 @@ impl TopologyService for AdminDesk {
         request: Request<proto::SetAdminStateRequest>,
     ) -> Result<Response<proto::SetAdminStateResponse>, Status> {
         let caller = Caller::of(request.extensions());
-        let mut change = messages::state_change(request.into_inner()).map_err(invalid)?;
+        let mut request = request.into_inner();
+        let mut change = messages::state_change(request.clone()).map_err(invalid)?;
         change.who = caller.signature(&change.who);
+        if let Some(fleet) = self.state.members.get().filter(|_| !request.only_here) {
+            self.check_there(&change).await?;
+            request.who = change.who;
+            let until = change.lasts_ms;
+            let until = until.map(|lasts| clock::unix_ms().saturating_add(lasts));
+            let held = fleet.set_everywhere(request, until).await;
+            let StateHeld { changed, is_kept } =
+                held.map_err(|error| everywhere::status(&error))?;
+            let answer = messages::state_set(StateSet { changed, is_kept });
+            return Ok(Response::new(proto::SetAdminStateResponse {
+                everywhere: true,
+                ..answer
+            }));
+        }
         let answered = self.mailbox.set_admin_state(change).await;
-        let changed = answered.ok_or_else(ended)?.map_err(|error| {
-            let words = error.to_string();
-            match error {
-                StateError::NothingInForce => Status::failed_precondition(words),
-                StateError::Unknown(_) => Status::not_found(words),
-                StateError::Full(_) => Status::resource_exhausted(words),
-            }
-        })?;
-        Ok(Response::new(messages::state_set(changed)))
+        let set = answered.ok_or_else(ended)?;
+        let set = set.map_err(|error| state_refused(&error))?;
+        Ok(Response::new(messages::state_set(set)))
     }
 }
 
@@ -265,6 +298,15 @@ async fn tell_of_changes(state: Arc<State>, tell: mpsc::Sender<proto::TopologyEv
 )]
 fn invalid(faults: Faults) -> Status {
     Status::invalid_argument(in_words(&faults))
+}
+
+fn state_refused(error: &StateError) -> Status {
+    let words = error.to_string();
+    match error {
+        StateError::NothingInForce => Status::failed_precondition(words),
+        StateError::Unknown(_) => Status::not_found(words),
+        StateError::Full(_) => Status::resource_exhausted(words),
+    }
 }
 
 fn refused(error: &ApplyError) -> Status {

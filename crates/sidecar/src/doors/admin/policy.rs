@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
+use super::everywhere::Everywhere;
 use super::messages::{self, Faults};
 use super::policy_messages as told;
 use super::policy_plan::{self, Ground, Planned};
@@ -32,11 +33,19 @@ impl AdminDesk {
         &self,
         update: PolicyUpdate,
         signature: String,
+        everywhere: Option<Everywhere>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
+        let words = (update.who.clone(), update.why.clone());
         let answered = self.mailbox.apply_policy(update, signature).await;
         let set = answered.ok_or_else(ended)?;
         let set = set.map_err(|error| refused(&error))?;
-        Ok(Response::new(told::applied(&set)))
+        let mut answer = told::applied(&set);
+        let [_, in_force] = &set.applied.texts;
+        if let Some(everywhere) = everywhere.filter(|_| answer.faults.is_empty()) {
+            let published = everywhere.publish(in_force, set.signature, words);
+            answer.fleet_revision = Some(published.await?);
+        }
+        Ok(Response::new(answer))
     }
 
     /// What a policy would do, and the revision that this is said of.
@@ -129,8 +138,10 @@ impl PolicyService for AdminDesk {
         let mut request = request.into_inner();
         let force = request.force;
         let signature = std::mem::take(&mut request.signature);
+        let wanted = (request.everywhere, request.within_ms);
         let mut update = told::update(request).map_err(invalid)?;
         update.who = caller.signature(&update.who);
+        let everywhere = self.everywhere(Which::Policy, wanted, force).await?;
         let PolicyDocument::Text(document) = &update.document else {
             return Err(Status::internal("an apply has a text"));
         };
@@ -154,7 +165,7 @@ impl PolicyService for AdminDesk {
             let gates: Vec<&str> = breaches.iter().map(|it| it.gate).collect();
             update.why = format!("{} (forced past {})", update.why, gates.join(", "));
         }
-        let mut answer = self.put_in_force(update, signature).await?;
+        let mut answer = self.put_in_force(update, signature, everywhere).await?;
         answer.get_mut().breaches = told::breaches(&breaches);
         Ok(answer)
     }
@@ -182,9 +193,13 @@ impl PolicyService for AdminDesk {
         request: Request<proto::RollbackPolicyRequest>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
         let caller = Caller::of(request.extensions());
-        let mut update = told::rollback(request.into_inner()).map_err(invalid)?;
+        let request = request.into_inner();
+        let wanted = (request.everywhere, request.within_ms);
+        let mut update = told::rollback(request).map_err(invalid)?;
         update.who = caller.signature(&update.who);
-        self.put_in_force(update, String::new()).await
+        let force = update.may_end_rollout;
+        let everywhere = self.everywhere(Which::Policy, wanted, force).await?;
+        self.put_in_force(update, String::new(), everywhere).await
     }
 
     type WatchStatusStream = Events<proto::PolicyStatus>;

@@ -76,6 +76,7 @@ impl Target {
             }),
             who: WHO.to_owned(),
             why: self.reason.clone(),
+            only_here: false,
         }
     }
 }

@@ -1,0 +1,104 @@
+//! What operators have in force at all members of a fleet: tried here first, then published.
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use super::AdminDesk;
+use super::messages::Faults;
+use crate::fleet::Fleet;
+use crate::fleet::config::{Draft, Published, Unpublished};
+use crate::wire::fleet::MAX_WITHIN_MS;
+use tradewind_engine::edition::Which;
+
+/// A text that is to be published once it is in force here.
+pub(super) struct Everywhere {
+    fleet: Arc<Fleet>,
+    draft: Draft,
+    within_ms: Option<u64>,
+    force: bool,
+}
+
+/// Checks how long it may take until all have a text.
+pub(super) fn check(faults: &mut Faults, everywhere: bool, within_ms: Option<u64>) {
+    let Some(within_ms) = within_ms else { return };
+    if !everywhere {
+        faults.push("within_ms is given without everywhere".to_owned());
+    }
+    if within_ms > MAX_WITHIN_MS {
+        faults.push(format!(
+            "within_ms is {within_ms}, at most {MAX_WITHIN_MS} are allowed"
+        ));
+    }
+}
+
+impl AdminDesk {
+    /// The fleet that this sidecar is a member of.
+    pub(super) fn members(&self) -> Result<&Arc<Fleet>, Status> {
+        self.state.members.get().ok_or_else(|| {
+            Status::unavailable(
+                "this sidecar is alone: no bus is configured (`serve --bus nats://HOST:4222`)",
+            )
+        })
+    }
+
+    /// A place for a text, if it is to be everywhere.
+    pub(super) async fn everywhere(
+        &self,
+        which: Which,
+        (everywhere, within_ms): (bool, Option<u64>),
+        force: bool,
+    ) -> Result<Option<Everywhere>, Status> {
+        if !everywhere {
+            return Ok(None);
+        }
+        let fleet = Arc::clone(self.members()?);
+        let draft = fleet.draft(which, force).await;
+        Ok(Some(Everywhere {
+            draft: draft.map_err(|error| status(&error))?,
+            fleet,
+            within_ms,
+            force,
+        }))
+    }
+}
+
+impl Everywhere {
+    /// Publishes a text that is in force here, in the name of who wanted it; its revision.
+    pub(super) async fn publish(
+        self,
+        text: &str,
+        signature: Option<Arc<str>>,
+        (who, why): (String, String),
+    ) -> Result<u64, Status> {
+        let wanted = Published {
+            text: text.to_owned(),
+            signature: signature.map_or_else(String::new, |it| it.to_string()),
+            within_ms: self.within_ms,
+            force: self.force,
+            who,
+            why,
+        };
+        let published = self.fleet.publish(self.draft, wanted).await;
+        published.map_err(|error| {
+            let status = status(&error);
+            Status::new(
+                status.code(),
+                format!("it is in force at this sidecar alone: {}", status.message()),
+            )
+        })
+    }
+}
+
+/// How callers are told that nothing was published.
+pub(super) fn status(error: &Unpublished) -> Status {
+    let words = error.to_string();
+    match error {
+        Unpublished::Away(_) | Unpublished::Failed(_) | Unpublished::NotHere => {
+            Status::unavailable(words)
+        }
+        Unpublished::UnderWay { .. } => Status::failed_precondition(words),
+        Unpublished::Overtaken(_) => Status::aborted(words),
+        Unpublished::State(error) => super::state_refused(error),
+    }
+}
