@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(told, words.map(|(name, words)| (name, words.to_owned())));
         let text = text(&roll, 12_000);
         let line =
-            "policy 7 of the fleet, bb80198d, by ada 12.0 s ago (more room): in force at 2 of 4";
+            "policy 7 of the fleet, bb80198d, by ada 12 s ago (more room): in force at 2 of 4";
         assert!(text.contains(line), "{text}");
     }
 }
