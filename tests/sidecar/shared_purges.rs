@@ -154,6 +154,21 @@ async fn a_purge_at_one_sidecar_is_in_force_at_all() {
     );
 }
 
+/// Whoever asks a sidecar that has just begun, and kept nothing, is answered by all that its fleet had purged.
+#[tokio::test]
+async fn a_new_member_answers_by_what_was_purged_before_it_came() {
+    let Some(bus) = Bus::start("a_new_member_answers_by_what_was_purged_before_it_came") else {
+        return;
+    };
+    let mut a = Member::start("a", &bus).await;
+    for number in 0..50 {
+        a.purge(&format!("/{number}")).await;
+    }
+    let last = a.purge("/x").await;
+    let mut b = Member::start("b", &bus).await;
+    assert_eq!(b.version("/x").await, last);
+}
+
 /// All purge at once; all of it comes into force everywhere, in one order.
 #[tokio::test]
 async fn who_purges_at_once_overtakes_nobody_for_good() {

@@ -186,6 +186,8 @@ pub struct Freshness {
     least_floor: AtomicU64,
     /// The last sequence, for those who wait for the next purge.
     head: watch::Sender<u64>,
+    /// Whether all that a fleet had purged when this came to it is in force here.
+    caught_up: watch::Sender<bool>,
     inbox: Mutex<Option<Arc<Inbox>>>,
     /// How long purges are remembered, in ms; 0 before a policy says so.
     life_ms: AtomicU64,
@@ -251,6 +253,19 @@ impl Freshness {
     /// The last sequence, now and whenever it changes.
     pub fn heads(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
+    }
+
+    /// Waits until all that its fleet had purged when this came to the bus is in force here.
+    pub async fn caught_up(&self) {
+        let mut caught_up = self.caught_up.subscribe();
+        // The sender lives as long as this does.
+        let _never_closed = caught_up.wait_for(|is| *is).await;
+    }
+
+    /// All that a fleet had purged when this came to it is in force here.
+    fn catches_up(&self) {
+        self.caught_up
+            .send_if_modified(|is| !std::mem::replace(is, true));
     }
 
     /// Purges, and answers once that is in force.

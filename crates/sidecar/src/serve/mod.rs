@@ -60,6 +60,9 @@ use crate::writer::{CredentialsError, Mailbox, Writer};
 const WRITER_ENDS_WITHIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(5);
 
+/// How long a sidecar that begins waits for the purges of its fleet.
+const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
+
 /// Why serving could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -187,6 +190,9 @@ async fn serve_for(
     let told = (watch.bell(), mailbox.clone(), Arc::clone(manager));
     let reloader = tokio::spawn(signalled.serve(told, poll));
 
+    if settings.fleet.is_some() {
+        catch_up(&state).await;
+    }
     let mut queries = Queries::start(&settings)?;
     let way = |door| entrances.of(door, &state);
     let endpoints = queries
@@ -304,6 +310,20 @@ fn join(
     // Set once: this is the only place, and the state is new.
     drop(state.members.set(Arc::clone(&bus.fleet)));
     Ok(Some(bus))
+}
+
+/// Waits until what the fleet purged is in force here, so that nobody is answered by less; not for long: a sidecar whose bus is
+/// away serves all the same.
+async fn catch_up(state: &State) {
+    let caught_up = state.freshness.caught_up();
+    if tokio::time::timeout(CATCHES_UP_WITHIN, caught_up)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "what the fleet purged was not heard within {CATCHES_UP_WITHIN:?}: this sidecar begins with what it knows itself"
+        );
+    }
 }
 
 /// Every file that the settings name.

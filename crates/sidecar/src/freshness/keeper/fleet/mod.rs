@@ -121,8 +121,11 @@ impl Keeper {
             }
         }
         self.put_heard_in_force(heard);
-        if self.fleet.follower.is_up_to_date() && std::mem::take(&mut self.fleet.is_unsure) {
-            self.fleet.take_back(0);
+        if self.fleet.follower.is_up_to_date() {
+            self.freshness.catches_up();
+            if std::mem::take(&mut self.fleet.is_unsure) {
+                self.fleet.take_back(0);
+            }
         }
         self.plan_to_say_again();
         self.append_waiting();
