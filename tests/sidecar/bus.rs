@@ -20,6 +20,8 @@ pub(crate) struct Bus {
     program: PathBuf,
     files: TempDir,
     port: u16,
+    /// What its file of settings says, if it has one; it speaks TLS then.
+    settings: Option<String>,
     child: Option<Child>,
 }
 
@@ -27,11 +29,18 @@ impl Bus {
     /// Starts one; `None` after the line that says why the test called `test` is skipped.
     #[track_caller]
     pub(crate) fn start(test: &str) -> Option<Self> {
+        Self::with_settings(test, None)
+    }
+
+    /// Starts one with these settings, which are for a server that speaks TLS.
+    #[track_caller]
+    pub(crate) fn with_settings(test: &str, settings: Option<String>) -> Option<Self> {
         let program = programs::path("nats", test)?;
         let mut bus = Self {
             program,
             files: tempfile::tempdir().unwrap(),
             port: free_port(),
+            settings,
             child: None,
         };
         bus.begin();
@@ -39,7 +48,10 @@ impl Bus {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        match &self.settings {
+            Some(_) => format!("tls://localhost:{}", self.port),
+            None => format!("nats://127.0.0.1:{}", self.port),
+        }
     }
 
     /// Where it keeps what it has.
@@ -50,7 +62,13 @@ impl Bus {
     /// Starts it where it was.
     pub(crate) fn begin(&mut self) {
         let log = fs::File::create(self.files.path().join("log")).unwrap();
-        let child = Command::new(&self.program)
+        let file = self.files.path().join("settings");
+        let mut command = Command::new(&self.program);
+        if let Some(settings) = &self.settings {
+            fs::write(&file, settings).unwrap();
+            command.arg("-c").arg(file);
+        }
+        let child = command
             .args([
                 "-a",
                 "127.0.0.1",

@@ -12,6 +12,7 @@
     reason = "a test's helpers may fail like the test itself"
 )]
 
+mod accounts;
 mod admin;
 mod admission;
 mod alerting;
