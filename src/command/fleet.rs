@@ -9,9 +9,10 @@ use super::{CommandError, Context, Exit};
 use crate::engine::document::DurationMs;
 use crate::sidecar::clock;
 use crate::sidecar::view::troubles::in_words;
+use crate::sidecar::wire::fleet::words;
 use crate::sidecar::wire::proto::fleet_service_client::FleetServiceClient;
 use crate::sidecar::wire::proto::{
-    self, BusStanding, FleetPointer, FleetTextKind, Following, MemberReport, MemberSeen, Roll,
+    self, BusStanding, FleetPointer, Following, MemberReport, MemberSeen, Roll,
 };
 use crate::sidecar::wire::purge::version_text;
 
@@ -87,8 +88,7 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
         .iter()
         .filter_map(|it| Some(it.report.as_ref()?.purge_place));
     let place = places.max().unwrap_or(0);
-    let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
-    let state_place = reports.map(|it| it.state_place).max().unwrap_or(0);
+    let newest = newest(roll);
     own(roll).chain(roll.members.iter().flat_map(move |member| {
         let mut odd = Vec::new();
         let Some(report) = &member.report else {
@@ -98,40 +98,25 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
         if member.heard_ms >= SILENT_MS {
             say(format!("silent for {}", in_words(member.heard_ms)));
         }
-        let kinds = [
-            (
-                "policy",
-                &report.policy_following,
-                (&report.policy, &policy),
-            ),
-            (
-                "topology",
-                &report.topology_following,
-                (&report.topology, &topology),
-            ),
-        ];
-        for (kind, following, (digest, usual)) in kinds {
-            let newest = newest(roll, kind);
-            let revision = following.as_ref().map_or(0, |it| it.revision);
-            if revision < newest {
-                let why = following.as_ref().map_or("", |it| &it.why);
-                let heard = following.as_ref().is_some_and(|it| it.heard == newest);
-                let why = if heard && !why.is_empty() {
-                    why
-                } else {
-                    "it has not heard of it"
-                };
-                say(format!(
-                    "{kind} {newest} of the fleet is not in force: {why}"
-                ));
-            } else if digest != usual {
-                say(format!("has another {kind}, {}", short(digest)));
-            } else if let Some(it) = following.as_ref().filter(|it| it.heard < it.revision) {
-                say(format!("{kind} {} of the fleet: {}", it.revision, it.why));
-            }
+        let following = report.following.clone().unwrap_or_default();
+        let why = match following.why.as_str() {
+            why if following.heard == newest && !why.is_empty() => words(why),
+            _ => "it has not heard of it".to_owned(),
+        };
+        if following.revision < newest {
+            say(format!(
+                "edition {newest} of the fleet is not in force: {why}"
+            ));
+        } else if following.heard < following.revision {
+            let (revision, why) = (following.revision, words(&following.why));
+            say(format!("edition {revision} of the fleet: {why}"));
         }
-        if report.state_place < state_place {
-            say("has not heard of the last drain".to_owned());
+        // What has another edition has other texts, most likely.
+        if following.revision >= newest && report.policy != policy {
+            say(format!("has another policy, {}", short(&report.policy)));
+        }
+        if following.revision >= newest && report.topology != topology {
+            say(format!("has another topology, {}", short(&report.topology)));
         }
         if report.purge_place < place {
             say(format!(
@@ -149,15 +134,13 @@ fn odd(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
     }))
 }
 
-/// The latest revision of the fleet of a kind that anybody has, or has heard of.
-fn newest(roll: &Roll, kind: &str) -> u64 {
+/// The latest edition that anybody has, or has heard of.
+fn newest(roll: &Roll) -> u64 {
     let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
-    let followings = reports.filter_map(|it| match kind {
-        "policy" => it.policy_following.as_ref(),
-        _ => it.topology_following.as_ref(),
-    });
+    let followings = reports.filter_map(|it| it.following.as_ref());
     let known = followings.map(|it| it.revision.max(it.heard));
-    known.max().unwrap_or(0)
+    let published = roll.published.as_ref().map(|it| it.revision);
+    known.chain(published).max().unwrap_or(0)
 }
 
 /// What is not as it should be where it was asked: what it says of others is old, or nothing.
@@ -174,33 +157,29 @@ fn own(roll: &Roll) -> impl Iterator<Item = (&str, String)> {
     all.map(|words| (roll.member.as_str(), words.to_owned()))
 }
 
-/// What was published last of a kind, and how many have it.
+/// What was published last, and how many have it.
 fn published(roll: &Roll, pointer: &FleetPointer, now_unix_ms: u64) -> String {
-    let kind = match pointer.kind() {
-        FleetTextKind::Topology => "topology",
-        _ => "policy",
-    };
-    let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
-    let have = reports.filter(|it| {
-        let following = match kind {
-            "policy" => &it.policy_following,
-            _ => &it.topology_following,
-        };
-        following
-            .as_ref()
-            .is_some_and(|it| it.revision >= pointer.revision)
+    let texts = [("policy", &pointer.policy), ("topology", &pointer.topology)];
+    let new = texts.into_iter().filter_map(|(kind, text)| {
+        let text = text.as_ref().filter(|it| it.is_new)?;
+        Some(format!("{kind} {}", short(&words(&text.digest))))
     });
+    let new: Vec<String> = new.collect();
+    let reports = roll.members.iter().filter_map(|it| it.report.as_ref());
+    let followings = reports.filter_map(|it| it.following.as_ref());
+    let have = followings.filter(|it| it.revision >= pointer.revision);
     let who = if pointer.who.is_empty() {
         &pointer.member
     } else {
         &pointer.who
     };
     format!(
-        "{kind} {} of the fleet, {}, by {who} {} ago ({}): in force at {} of {}",
+        "edition {} of the fleet, {}, by {} {} ago ({}): in force at {} of {}",
         pointer.revision,
-        short(&pointer.digest),
+        new.join(" and "),
+        words(who),
         in_words(now_unix_ms.saturating_sub(pointer.at_unix_ms)),
-        pointer.why,
+        words(&pointer.why),
         have.count(),
         roll.members.len()
     )
@@ -240,7 +219,7 @@ fn text(roll: &Roll, now_unix_ms: u64) -> String {
             "{nodes} left by the fleet, or tried again: `tradewind nodes` says which"
         ));
     }
-    for pointer in &roll.pointers {
+    if let Some(pointer) = &roll.published {
         text.line(format_args!("{}", published(roll, pointer, now_unix_ms)));
     }
     let mut table = output::table(
@@ -333,7 +312,7 @@ mod tests {
         };
         let with = |name, digest, following| {
             let mut member = member(name, digest, 400);
-            member.report.as_mut().unwrap().policy_following = following;
+            member.report.as_mut().unwrap().following = following;
             member
         };
         let roll = Roll {
@@ -349,32 +328,34 @@ mod tests {
                 with("c", "0011223344556677", following(6, 6, "")),
                 with("d", "bb80198d80887ad8", following(7, 6, "the bus lost it")),
             ],
-            pointers: vec![FleetPointer {
-                kind: FleetTextKind::Policy.into(),
+            published: Some(FleetPointer {
                 revision: 7,
-                digest: "bb80198d80887ad8".to_owned(),
+                policy: Some(proto::FleetText {
+                    digest: "bb80198d80887ad8".to_owned(),
+                    is_new: true,
+                    ..proto::FleetText::default()
+                }),
                 who: "ada".to_owned(),
                 why: "more room".to_owned(),
                 ..FleetPointer::default()
-            }],
+            }),
             ..Roll::default()
         };
         let told: Vec<(&str, String)> = odd(&roll).collect();
         let words = [
             (
                 "b",
-                "policy 7 of the fleet is not in force: refused: no pool `x`",
+                "edition 7 of the fleet is not in force: refused: no pool `x`",
             ),
             (
                 "c",
-                "policy 7 of the fleet is not in force: it has not heard of it",
+                "edition 7 of the fleet is not in force: it has not heard of it",
             ),
-            ("d", "policy 7 of the fleet: the bus lost it"),
+            ("d", "edition 7 of the fleet: the bus lost it"),
         ];
         assert_eq!(told, words.map(|(name, words)| (name, words.to_owned())));
         let text = text(&roll, 12_000);
-        let line =
-            "policy 7 of the fleet, bb80198d, by ada 12 s ago (more room): in force at 2 of 4";
+        let line = "edition 7 of the fleet, policy bb80198d, by ada 12 s ago (more room): in force at 2 of 4";
         assert!(text.contains(line), "{text}");
     }
 }

@@ -67,7 +67,7 @@ impl EverywhereArgs {
     }
 
     /// What is said of what was published, if it was.
-    pub(super) fn words(&self, kind: &str, fleet_revision: Option<u64>) -> Option<String> {
+    pub(super) fn words(&self, fleet_revision: Option<u64>) -> Option<String> {
         let revision = fleet_revision?;
         let within_ms = self.within_ms().unwrap_or(USUALLY_WITHIN_MS);
         let waves = if within_ms == 0 {
@@ -81,7 +81,7 @@ impl EverywhereArgs {
         };
         let wait_s = within_ms / 1_000 + 30;
         Some(format!(
-            "published as {kind} {revision} of the fleet: {waves}\nsee how far it is: tradewind fleet --wait {wait_s}s"
+            "published as edition {revision} of the fleet: {waves}\nsee how far it is: tradewind fleet --wait {wait_s}s"
         ))
     }
 }

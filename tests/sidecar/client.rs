@@ -23,7 +23,11 @@ impl Client {
     /// Connects to `http://ADDRESS` or `unix:PATH`.
     pub(crate) async fn connect(to: &str) -> Self {
         let endpoint = Endpoint::from_shared(to.to_owned()).unwrap();
-        let channel = endpoint.connect().await.unwrap();
+        Self::of(endpoint.connect().await.unwrap())
+    }
+
+    /// Asks over this channel.
+    pub(crate) fn of(channel: Channel) -> Self {
         let grpc = DecisionServiceClient::new(channel.clone());
         Self { channel, grpc }
     }

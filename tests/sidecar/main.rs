@@ -38,6 +38,7 @@ mod families;
 mod feedback;
 mod fleet;
 mod fleet_changes;
+mod fleet_trials;
 mod floods;
 mod geo;
 mod geo_loads;

@@ -4,10 +4,9 @@ use super::admin_state;
 use super::proto::set_admin_state_request::Target as Asked;
 use super::proto::{
     FleetAdminState, FleetChair, FleetEvidence, FleetNodeEvidence, FleetNodeFact, FleetPointer,
-    FleetSiteFact, FleetStamp, FleetState, FleetStateKind, FleetTextKind, SetAdminStateRequest,
+    FleetSiteFact, FleetStamp, FleetState, FleetStateKind, FleetText, SetAdminStateRequest,
 };
 use tradewind_engine::document::MAX_DOCUMENT_BYTES;
-use tradewind_engine::edition::Which;
 use tradewind_engine::fleet::evidence::{Evidence, MAX_ROWS, NodeEvidence};
 use tradewind_engine::fleet::facts::{NodeFact, SiteFact, SiteName};
 use tradewind_engine::fleet::lease::Held;
@@ -17,7 +16,7 @@ use tradewind_engine::fleet::waves::Pointer;
 use tradewind_engine::fleet::{Echo, Epoch, MemberId, Stamp};
 use tradewind_engine::hash::{self, NodeSeed};
 use tradewind_engine::lifecycle::{StateChange, Target};
-use tradewind_engine::model::{Digest, is_id, printable};
+use tradewind_engine::model::{AdminState, Digest, is_id, printable};
 use tradewind_engine::signal::Admission;
 
 /// How facts say that a node may be named, is tried with a slice, or is left.
@@ -31,33 +30,36 @@ const MAX_WORDS: usize = 256;
 /// Longest time until all have a text, in ms: a day.
 pub const MAX_WITHIN_MS: u64 = 24 * 3_600_000;
 
-/// How a text is called.
-pub fn text_kind(which: Which) -> FleetTextKind {
-    match which {
-        Which::Policy => FleetTextKind::Policy,
-        Which::Topology => FleetTextKind::Topology,
-    }
+/// Largest signature that is taken from the bus, in bytes.
+const MAX_SIGNATURE: usize = 4 << 10;
+
+/// Which edition all are to have; `None` where it cannot be one.
+pub fn pointer(message: &FleetPointer) -> Option<Pointer> {
+    let texts = [&message.policy, &message.topology];
+    let digests: Vec<Digest> = texts
+        .into_iter()
+        .flatten()
+        .map(text)
+        .collect::<Option<_>>()?;
+    let is_sound =
+        !digests.is_empty() && message.revision > 0 && message.within_ms <= MAX_WITHIN_MS;
+    let words = [&message.who, &message.why, &message.member];
+    let is_short = words.iter().all(|it| it.len() <= 4 * MAX_WORDS);
+    let salts: Vec<u8> = digests
+        .iter()
+        .flat_map(|it| it.salt().to_le_bytes())
+        .collect();
+    (is_sound && is_short).then(|| Pointer {
+        revision: message.revision,
+        texts: hash::key(&[&salts]).0,
+    })
 }
 
-/// Which text all are to have; `None` where it cannot be one.
-pub fn pointer(message: &FleetPointer) -> Option<(Which, Pointer)> {
-    let which = match message.kind() {
-        FleetTextKind::Unspecified => return None,
-        FleetTextKind::Policy => Which::Policy,
-        FleetTextKind::Topology => Which::Topology,
-    };
-    let digest: Digest = message.digest.parse().ok()?;
-    let is_sound = message.revision > 0
-        && (1..=MAX_DOCUMENT_BYTES).contains(&message.size)
-        && message.within_ms <= MAX_WITHIN_MS;
-    is_sound.then_some((
-        which,
-        Pointer {
-            revision: message.revision,
-            text: digest.salt(),
-            needs: message.needs,
-        },
-    ))
+/// The digest of a text of an edition; `None` where it cannot be one.
+pub fn text(text: &FleetText) -> Option<Digest> {
+    let is_sound =
+        (1..=MAX_DOCUMENT_BYTES).contains(&text.size) && text.signature.len() <= MAX_SIGNATURE;
+    text.digest.parse().ok().filter(|_| is_sound)
 }
 
 /// What somebody said, fit for people.
@@ -84,7 +86,7 @@ pub fn target_number(change: &SetAdminStateRequest) -> Option<u64> {
     Some(hash::key(&[kind.as_bytes(), id.as_bytes()]).0)
 }
 
-/// A state that all are to set; `None` where it is over, or can be none.
+/// A state that all are to set; one that is over is the end of it. `None` where it can be none.
 pub fn state_change(message: &FleetAdminState, now_unix_ms: u64) -> Option<StateChange> {
     let change = message.change.as_ref()?;
     let target = match change.target.as_ref()? {
@@ -95,9 +97,13 @@ pub fn state_change(message: &FleetAdminState, now_unix_ms: u64) -> Option<State
     if !is_id(id) {
         return None;
     }
-    let lasts_ms = match message.until_unix_ms {
-        Some(until) => Some(until.checked_sub(now_unix_ms).filter(|ms| *ms > 0)?),
-        None => None,
+    let left_ms = message
+        .until_unix_ms
+        .map(|it| it.saturating_sub(now_unix_ms));
+    let state = match left_ms {
+        // Whoever was away may still have what this took the place of.
+        Some(0) => AdminState::Ready,
+        _ => admin_state::state(change.state())?,
     };
     let member = printable(&message.member, MAX_WORDS);
     let who = match words(&change.who) {
@@ -106,8 +112,8 @@ pub fn state_change(message: &FleetAdminState, now_unix_ms: u64) -> Option<State
     };
     Some(StateChange {
         target,
-        state: admin_state::state(change.state())?,
-        lasts_ms,
+        state,
+        lasts_ms: left_ms.filter(|_| state != AdminState::Ready),
         who,
         why: words(&change.why),
     })
@@ -370,5 +376,82 @@ mod tests {
         };
         assert_eq!(state(&state_message(&said, "a")), Some(said));
         assert_eq!(state(&FleetState::default()), None);
+    }
+
+    #[test]
+    fn a_pointer_of_a_stranger_is_one_or_nothing() {
+        let text = |digest: &str, size| FleetText {
+            digest: digest.to_owned(),
+            size,
+            ..FleetText::default()
+        };
+        let digest = "0123456789abcdef".repeat(4);
+        let good = FleetPointer {
+            revision: 7,
+            policy: Some(text(&digest, 5)),
+            ..FleetPointer::default()
+        };
+        let read = pointer(&good).unwrap();
+        assert_eq!(read.revision, 7);
+        let other = FleetPointer {
+            topology: Some(text(&digest, 5)),
+            ..good.clone()
+        };
+        assert_ne!(pointer(&other).unwrap().texts, read.texts);
+        let bad = [
+            FleetPointer::default(),
+            FleetPointer {
+                revision: 0,
+                ..good.clone()
+            },
+            FleetPointer {
+                policy: Some(text("abc", 5)),
+                ..good.clone()
+            },
+            FleetPointer {
+                policy: Some(text(&digest, u64::MAX)),
+                ..good.clone()
+            },
+            FleetPointer {
+                policy: Some(text(&digest, 0)),
+                ..good.clone()
+            },
+            FleetPointer {
+                within_ms: u64::MAX,
+                ..good.clone()
+            },
+            FleetPointer {
+                why: "w".repeat(5_000),
+                ..good
+            },
+        ];
+        for (at, bad) in bad.iter().enumerate() {
+            assert_eq!(pointer(bad), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_over_is_the_end_of_what_it_took_the_place_of() {
+        let asked = |until_unix_ms| FleetAdminState {
+            change: Some(SetAdminStateRequest {
+                target: Some(Asked::Node("fra-1".to_owned())),
+                state: crate::proto::AdminState::Drain.into(),
+                who: "ada\u{1b}[31m".to_owned(),
+                ..SetAdminStateRequest::default()
+            }),
+            until_unix_ms,
+            member: "a".to_owned(),
+            number: 1,
+        };
+        let read = |until, now| state_change(&asked(until), now).unwrap();
+        let lasting = read(None, 5);
+        assert_eq!((lasting.state, lasting.lasts_ms), (AdminState::Drain, None));
+        assert!(!lasting.who.contains('\u{1b}'), "{lasting:?}");
+        assert_eq!(read(Some(9), 5).lasts_ms, Some(4));
+        let over = read(Some(9), 9);
+        assert_eq!((over.state, over.lasts_ms), (AdminState::Ready, None));
+        let mut nobody = asked(None);
+        nobody.change.as_mut().unwrap().target = None;
+        assert_eq!(state_change(&nobody, 5), None);
     }
 }

@@ -64,21 +64,6 @@ pub(crate) fn following<S: Serializer>(following: &i32, serializer: S) -> Result
     )
 }
 
-/// What is published to all, as a word.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature serde asks for"
-)]
-pub(crate) fn text_kind<S: Serializer>(kind: &i32, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(
-        match proto::FleetTextKind::try_from(*kind).unwrap_or_default() {
-            proto::FleetTextKind::Unspecified => "",
-            proto::FleetTextKind::Policy => "policy",
-            proto::FleetTextKind::Topology => "topology",
-        },
-    )
-}
-
 /// An admin state in JSON: the word that documents use.
 #[expect(
     clippy::trivially_copy_pass_by_ref,

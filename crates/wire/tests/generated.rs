@@ -116,7 +116,6 @@ const SERIALIZED_BY: &[(&str, &str)] = &[
     ("AdminOverride.state", "admin_state"),
     ("Roll.bus", "bus_standing"),
     ("Roll.following", "following"),
-    ("FleetPointer.kind", "text_kind"),
 ];
 
 /// Messages, clients and servers of our own services.

@@ -120,7 +120,7 @@ fn print(
     match format {
         Format::Json => output::json(out, answer)?,
         Format::Text => {
-            let published = fleet.words("policy", answer.fleet_revision);
+            let published = fleet.words(answer.fleet_revision);
             let mut text = text(answer);
             text.extend(published.into_iter().map(|words| words + "\n"));
             output::text(out, &text)?;

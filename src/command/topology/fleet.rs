@@ -104,7 +104,7 @@ pub(super) fn apply(args: &ApplyArgs, out: &mut impl Write) -> Result<Exit, Comm
     match args.format {
         Format::Json => output::json(out, &answer)?,
         Format::Text => {
-            let published = args.fleet.words("topology", answer.fleet_revision);
+            let published = args.fleet.words(answer.fleet_revision);
             let mut text = applied(&answer);
             text.extend(published.into_iter().map(|words| words + "\n"));
             output::text(out, &text)?;

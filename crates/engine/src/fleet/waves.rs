@@ -41,25 +41,13 @@ pub fn waits_ms(member: MemberId, text: u64, waves: &[Wave]) -> Option<u64> {
     wave.map(|wave| wave.after_ms).min()
 }
 
-/// A text that all are to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What all are to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Pointer {
     /// Its place in the history of all that were published: a later one is larger.
     pub revision: u64,
-    /// A hash of the text.
-    pub text: u64,
-    /// The revision of the other kind of text that it was tried with, which must be in force before it: a policy may name what
-    /// only a new topology has, and the other way about. 0 for none.
-    pub needs: u64,
-}
-
-/// A text that is in force: its revision, and a hash of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct InForce {
-    /// 0 where no text of the fleet is.
-    pub revision: u64,
-    /// Of the text.
-    pub text: u64,
+    /// A hash of its texts.
+    pub texts: u64,
 }
 
 /// How a member stands to what was published last.
@@ -69,68 +57,104 @@ pub enum Standing {
     InForce,
     /// Its wave has not come, or it is on its way.
     Waits,
-    /// Another text must be in force before: the revision of that.
-    Needs(u64),
     /// It was refused here.
     Refused,
     /// The bus has an older one than is in force here, or another of the same revision: it has lost some.
     Lost,
 }
 
-/// What a member has of one kind of text. Revisions only rise: what a bus says that has lost some is not followed.
+/// Furthest that a revision may be above the highest that is known. One that is further would leave no numbers for those to come.
+pub const MAX_AHEAD: u64 = 1 << 20;
+
+/// Largest revision.
+pub const MAX_REVISION: u64 = 1 << 40;
+
+/// What a member has of what is published. Revisions only rise: what a bus says that has lost some is not followed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Follower {
-    in_force: InForce,
+    in_force: Pointer,
+    /// What an earlier run had in force, whose texts are to be looked at again.
+    is_resumed: bool,
     /// The last that was refused here.
     refused: u64,
+    /// The highest that was ever heard of.
+    highest: u64,
     next: Option<(Pointer, Moment)>,
     /// What the bus has.
     heard: Option<Pointer>,
 }
 
 impl Follower {
-    /// One that had a text in force in an earlier run.
-    pub fn resume(in_force: InForce) -> Self {
+    /// One that had a revision in force in an earlier run, 0 for none.
+    pub fn resume(revision: u64) -> Self {
         Self {
-            in_force,
+            in_force: Pointer { revision, texts: 0 },
+            is_resumed: true,
+            highest: revision,
             ..Self::default()
         }
     }
 
-    /// The text in force.
-    pub fn in_force(&self) -> InForce {
-        self.in_force
+    /// The revision in force; 0 where none is of the fleet.
+    pub fn revision(&self) -> u64 {
+        self.in_force.revision
     }
 
-    /// The highest revision that is known here.
+    /// The highest revision that was ever heard of here.
     pub fn highest(&self) -> u64 {
-        let heard = self.heard.map_or(0, |heard| heard.revision);
-        self.in_force.revision.max(self.refused).max(heard)
+        self.highest
     }
 
-    /// Hears of a text, which its wave has after `waits_ms`; whether it is to be taken at some time. Of one that is under way
-    /// already nothing is heard twice, so that its time stays.
+    /// Whether a revision can be one: not far above those that are known.
+    pub fn is_believable(&self, revision: u64) -> bool {
+        let most = match self.highest {
+            0 => MAX_REVISION,
+            known => MAX_REVISION.min(known.saturating_add(MAX_AHEAD)),
+        };
+        (1..=most).contains(&revision)
+    }
+
+    /// Hears what the bus has, which its wave has after `waits_ms`; whether it is to be taken at some time. Of one that is under
+    /// way already nothing is heard twice, so that its time stays.
     pub fn hear(&mut self, now: Moment, pointer: Pointer, waits_ms: u64) -> bool {
         self.heard = Some(pointer);
+        self.highest = self.highest.max(pointer.revision);
+        // What it waited for is there no more.
+        self.next = self
+            .next
+            .filter(|(next, _)| next.revision <= pointer.revision);
+        if std::mem::take(&mut self.is_resumed) && pointer.revision == self.in_force.revision {
+            // It may not have been kept, or something else may have come into force since.
+            self.next = Some((pointer, now));
+            return true;
+        }
         let next = self.next.map_or(0, |(next, _)| next.revision);
-        let latest = self.in_force.revision.max(self.refused).max(next);
-        if pointer.revision <= latest {
+        if pointer.revision <= self.in_force.revision.max(self.refused).max(next) {
             return false;
         }
         self.next = Some((pointer, now.plus(waits_ms)));
         true
     }
 
-    /// When the text that is waited for is to be taken, if it has what it needs: so much is in force of the other kind.
-    pub fn when(&self, other: u64) -> Option<Moment> {
-        let next = self.next.filter(|(next, _)| next.needs <= other);
-        next.map(|(_, due)| due)
+    /// Takes what the bus has once more, because something else may be in force.
+    pub fn again(&mut self, now: Moment) {
+        let heard = self
+            .heard
+            .filter(|it| it.revision >= self.in_force.revision);
+        if let (Some(heard), None) = (heard, self.next) {
+            self.next = Some((heard, now));
+        }
     }
 
-    /// The text whose time has come.
-    pub fn due(&self, now: Moment, other: u64) -> Option<Pointer> {
-        let is_due = self.when(other).is_some_and(|due| due <= now);
-        self.next.map(|(next, _)| next).filter(|_| is_due)
+    /// When what is waited for is to be taken.
+    pub fn when(&self) -> Option<Moment> {
+        self.next.map(|(_, due)| due)
+    }
+
+    /// What the time has come for.
+    pub fn due(&self, now: Moment) -> Option<Pointer> {
+        let (next, due) = self.next?;
+        (due <= now).then_some(next)
     }
 
     /// It could not be had: it is tried again.
@@ -142,18 +166,16 @@ impl Follower {
         }
     }
 
-    /// A text is in force here.
+    /// It is in force here.
     pub fn took(&mut self, pointer: Pointer) {
         self.settle(pointer.revision);
-        if pointer.revision > self.in_force.revision {
-            self.in_force = InForce {
-                revision: pointer.revision,
-                text: pointer.text,
-            };
+        self.highest = self.highest.max(pointer.revision);
+        if pointer.revision >= self.in_force.revision {
+            self.in_force = pointer;
         }
     }
 
-    /// A text was refused here.
+    /// It was refused here.
     pub fn refused(&mut self, revision: u64) {
         self.settle(revision);
         self.refused = revision.max(self.refused);
@@ -163,24 +185,20 @@ impl Follower {
         self.next = self.next.filter(|(next, _)| next.revision > revision);
     }
 
-    /// How it stands to what was published last; so much is in force of the other kind.
-    pub fn standing(&self, other: u64) -> Standing {
-        if let Some((next, _)) = self.next {
-            let is_missing = next.needs > other;
-            return if is_missing {
-                Standing::Needs(next.needs)
-            } else {
-                Standing::Waits
-            };
+    /// How it stands to what was published last.
+    pub fn standing(&self) -> Standing {
+        if self.next.is_some() {
+            return Standing::Waits;
         }
         let Some(heard) = self.heard else {
             return Standing::InForce;
         };
-        let has_it = self.in_force.text == heard.text;
         match heard.revision.cmp(&self.in_force.revision) {
             // It is neither in force nor waited for.
             Ordering::Greater => Standing::Refused,
-            Ordering::Equal if has_it => Standing::InForce,
+            // Tried once more after something else was, and refused then.
+            Ordering::Equal if self.refused == heard.revision => Standing::Refused,
+            Ordering::Equal if heard.texts == self.in_force.texts => Standing::InForce,
             Ordering::Equal | Ordering::Less => Standing::Lost,
         }
     }
@@ -225,11 +243,10 @@ mod tests {
     }
 
     /// A revision, and another one of its number as a bus may have it that lost some.
-    fn pointer((revision, fork, needs): (u64, u64, u64)) -> Pointer {
+    fn pointer((revision, fork): (u64, u64)) -> Pointer {
         Pointer {
             revision,
-            text: revision * 10 + fork,
-            needs,
+            texts: revision * 10 + fork,
         }
     }
 
@@ -237,77 +254,73 @@ mod tests {
     enum Act {
         Hears { pointer: Pointer, waits_ms: u64 },
         Passes(u64),
-        OtherIsAt(u64),
         Takes { is_good: bool },
         CannotHave,
+        Again,
         Restarts,
     }
 
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
-            (
-                (1..6_u64, 0..2_u64, 0..3_u64).prop_map(pointer),
-                0..3_000_u64
-            )
+            ((1..6_u64, 0..2_u64).prop_map(pointer), 0..3_000_u64)
                 .prop_map(|(pointer, waits_ms)| Act::Hears { pointer, waits_ms }),
             (1..2_000_u64).prop_map(Act::Passes),
-            (0..3_u64).prop_map(Act::OtherIsAt),
             any::<bool>().prop_map(|is_good| Act::Takes { is_good }),
             Just(Act::CannotHave),
+            Just(Act::Again),
             Just(Act::Restarts),
         ]
     }
 
     proptest! {
-        /// F6: whatever is heard, in any order and often, the revision in force never falls, what was refused is never in force, and
-        /// nothing is taken before its time or before what it needs.
+        /// F6: whatever is heard, in any order and often, the revision in force never falls, nothing is taken before its time, nor
+        /// what the bus has no more; and what is waited for is what the bus has.
         #[test]
         fn revisions_only_rise(acts in prop::collection::vec(act(), 0..60)) {
             let mut follower = Follower::default();
             let mut now = Moment(0);
-            let mut other = 0;
             let mut earliest = std::collections::BTreeMap::new();
-            let mut refused = std::collections::BTreeSet::new();
+            let mut bus = None;
             for act in acts {
-                let before = follower.in_force();
+                let before = follower.revision();
                 match act {
                     Act::Hears { pointer, waits_ms } => {
-                        if follower.hear(now, pointer, waits_ms) {
-                            earliest.insert(pointer, now.plus(waits_ms));
-                        }
-                        if pointer.revision < before.revision {
-                            prop_assert_eq!(follower.in_force(), before);
+                        bus = Some(pointer);
+                        let is_anew = pointer.revision > before;
+                        if follower.hear(now, pointer, waits_ms) && is_anew {
+                            earliest.insert(pointer.revision, now.plus(waits_ms));
                         }
                     }
                     Act::Passes(ms) => now = now.plus(ms),
-                    Act::OtherIsAt(revision) => other = revision.max(other),
                     Act::Takes { is_good } => {
-                        if let Some(due) = follower.due(now, other) {
-                            prop_assert!(earliest[&due] <= now && due.needs <= other);
+                        if let Some(due) = follower.due(now) {
+                            let known = earliest.get(&due.revision).copied();
+                            prop_assert!(known.is_none_or(|at| at <= now));
+                            prop_assert_eq!(Some(due.revision), bus.map(|bus| bus.revision));
                             if is_good {
                                 follower.took(due);
-                                prop_assert_eq!(follower.in_force().text, due.text);
+                                prop_assert_eq!(follower.revision(), due.revision.max(before));
                             } else {
                                 follower.refused(due.revision);
-                                refused.insert(due.revision);
                             }
                         }
                     }
                     Act::CannotHave => {
-                        if let Some(due) = follower.due(now, other) {
+                        if let Some(due) = follower.due(now) {
                             follower.put_off(due.revision, now.plus(1));
-                            prop_assert_eq!(follower.due(now, other), None);
+                            prop_assert_eq!(follower.due(now), None);
                         }
                     }
+                    Act::Again => follower.again(now),
                     Act::Restarts => {
-                        follower = Follower::resume(follower.in_force());
-                        // It may be tried once more by another process, of another release.
-                        refused.clear();
+                        follower = Follower::resume(follower.revision());
+                        earliest.clear();
                     }
                 }
-                prop_assert!(follower.in_force().revision >= before.revision);
-                prop_assert!(!refused.contains(&follower.in_force().revision));
-                prop_assert!(follower.highest() >= follower.in_force().revision);
+                prop_assert!(follower.revision() >= before);
+                prop_assert!(follower.highest() >= follower.revision());
+                // Whoever waits for nothing due has nothing to wake up for.
+                prop_assert!(follower.when().is_none_or(|when| when > now || follower.due(now).is_some()));
             }
         }
     }
@@ -315,29 +328,55 @@ mod tests {
     #[test]
     fn how_a_member_stands_is_told() {
         let mut follower = Follower::default();
+        let at = Moment(0);
         assert_eq!(
-            follower.standing(0),
+            follower.standing(),
             Standing::InForce,
             "nothing was published"
         );
-        follower.hear(Moment(0), pointer((1, 0, 0)), 10);
-        assert_eq!(follower.standing(0), Standing::Waits);
-        follower.took(pointer((1, 0, 0)));
-        assert_eq!(follower.standing(0), Standing::InForce);
-        follower.hear(Moment(0), pointer((2, 0, 3)), 0);
-        assert_eq!(follower.standing(2), Standing::Needs(3));
-        assert_eq!(follower.standing(3), Standing::Waits);
+        follower.hear(at, pointer((1, 0)), 10);
+        assert_eq!(follower.standing(), Standing::Waits);
+        follower.took(pointer((1, 0)));
+        assert_eq!(follower.standing(), Standing::InForce);
+        follower.hear(at, pointer((2, 0)), 0);
         follower.refused(2);
-        assert_eq!(follower.standing(3), Standing::Refused);
-        follower.hear(Moment(0), pointer((3, 0, 0)), 0);
-        follower.took(pointer((3, 0, 0)));
-        for lost in [(2, 0, 0), (3, 1, 0)] {
-            assert!(!follower.hear(Moment(0), pointer(lost), 0));
-            assert_eq!(follower.standing(3), Standing::Lost, "{lost:?}");
-        }
-        assert!(
-            follower.hear(Moment(0), pointer((4, 0, 0)), 0),
-            "it goes on above"
+        assert_eq!(follower.standing(), Standing::Refused);
+        follower.hear(at, pointer((4, 0)), 60_000);
+        follower.hear(at, pointer((3, 0)), 60_000);
+        assert_eq!(
+            follower.due(Moment(90_000)),
+            Some(pointer((3, 0))),
+            "4 is lost"
         );
+        assert_eq!(follower.highest(), 4, "and whoever publishes goes above it");
+        follower.took(pointer((3, 0)));
+        for lost in [(2, 0), (3, 1)] {
+            assert!(!follower.hear(at, pointer(lost), 0));
+            assert_eq!(follower.standing(), Standing::Lost, "{lost:?}");
+        }
+        assert!(follower.hear(at, pointer((5, 0)), 0), "it goes on above");
+    }
+
+    #[test]
+    fn one_that_begins_again_looks_at_what_it_had() {
+        let mut follower = Follower::resume(3);
+        assert!(follower.hear(Moment(7), pointer((3, 0)), 60_000));
+        assert_eq!(follower.due(Moment(7)), Some(pointer((3, 0))));
+        follower.took(pointer((3, 0)));
+        assert!(!follower.hear(Moment(8), pointer((3, 0)), 0));
+        let mut follower = Follower::resume(3);
+        assert!(
+            !follower.hear(Moment(7), pointer((2, 0)), 0),
+            "never an older one"
+        );
+        assert_eq!(follower.standing(), Standing::Lost);
+    }
+
+    #[test]
+    fn a_number_that_would_leave_none_for_others_is_not_believed() {
+        let known = Follower::resume(7);
+        assert!(known.is_believable(8) && known.is_believable(7 + MAX_AHEAD));
+        assert!(!known.is_believable(0) && !known.is_believable(8 + MAX_AHEAD));
+        assert!(!Follower::default().is_believable(u64::MAX));
     }
 }

@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock;
 use crate::freshness::Freshness;
@@ -30,7 +30,7 @@ use tradewind_engine::fleet::member::Member;
 use tradewind_engine::policy::Operation;
 use tradewind_engine::time::Moment;
 
-use config::{Followed, Order, Publisher, Waiting};
+use config::{EditionOrder, Followed, Publisher, StateOrder, Waiting};
 
 /// A fleet, and this sidecar's place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,12 +136,22 @@ pub struct Fleet {
     configless: Mutex<String>,
     /// Who waits for a state to hold here.
     waiting: Waiting,
-    /// What is to be put in force here.
-    orders: mpsc::Sender<Order>,
+    /// Editions that are to be put in force here.
+    editions: mpsc::Sender<EditionOrder>,
+    /// States that are to be set here.
+    states: mpsc::Sender<StateOrder>,
+    /// Something else is waited for than before.
+    is_due: Notify,
+    /// Whose turn it is to put something in force here of what is published.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Fleet {
-    fn new(membership: Membership, followed: Followed, orders: mpsc::Sender<Order>) -> Self {
+    fn new(
+        membership: Membership,
+        followed: Followed,
+        (editions, states): (mpsc::Sender<EditionOrder>, mpsc::Sender<StateOrder>),
+    ) -> Self {
         let (tell, told) = mpsc::channel(MAX_TOLD);
         let (ask, asked) = mpsc::unbounded_channel();
         Self {
@@ -162,7 +172,10 @@ impl Fleet {
             publisher: ArcSwapOption::empty(),
             configless: Mutex::default(),
             waiting: Waiting::default(),
-            orders,
+            editions,
+            states,
+            is_due: Notify::new(),
+            turn: Arc::default(),
         }
     }
 
@@ -314,13 +327,16 @@ impl Fleet {
     }
 }
 
+/// What is to be put in force here: editions, and states, which do not wait for those.
+pub type Orders = (mpsc::Receiver<EditionOrder>, mpsc::Receiver<StateOrder>);
+
 /// The bus, running.
 #[derive(Debug)]
 pub struct Running {
     /// This sidecar's place in the fleet.
     pub fleet: Arc<Fleet>,
     /// What is to be put in force here, of what is published to all; taken by whoever does that.
-    pub orders: Option<mpsc::Receiver<Order>>,
+    pub orders: Option<Orders>,
     end: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -357,9 +373,10 @@ pub fn start(
     (freshness, state_dir): (Arc<Freshness>, Option<&Path>),
     asked: Asked,
 ) -> io::Result<Running> {
-    let (order, orders) = mpsc::channel(MAX_ORDERS);
+    let (edition, editions) = mpsc::channel(MAX_ORDERS);
+    let (told, states) = mpsc::channel(MAX_ORDERS);
     let followed = Followed::read(state_dir);
-    let fleet = Arc::new(Fleet::new(membership, followed, order));
+    let fleet = Arc::new(Fleet::new(membership, followed, (edition, told)));
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -379,7 +396,7 @@ pub fn start(
     })?;
     Ok(Running {
         fleet,
-        orders: Some(orders),
+        orders: Some((editions, states)),
         end,
         thread,
     })

@@ -1,6 +1,5 @@
 //! What things are called on the bus.
 
-use tradewind_engine::edition::Which;
 use tradewind_engine::model::Digest;
 
 /// The names of a fleet.
@@ -81,14 +80,14 @@ impl Subjects {
         format!("tradewind.{}.configured.>", self.fleet)
     }
 
-    /// Where it is said which text all are to have.
-    pub(super) fn text(&self, which: Which) -> String {
-        format!("tradewind.{}.config.text.{which}", self.fleet)
+    /// Where it is said which edition all are to have.
+    pub(super) fn edition(&self) -> String {
+        format!("tradewind.{}.config.edition", self.fleet)
     }
 
-    /// Where that is heard, of all kinds.
-    pub(super) fn texts_heard(&self) -> String {
-        format!("tradewind.{}.configured.text.*", self.fleet)
+    /// Where that is heard.
+    pub(super) fn edition_heard(&self) -> String {
+        format!("tradewind.{}.configured.edition", self.fleet)
     }
 
     /// Where the state of a node or site is told, by a hash of what it is called.
@@ -106,13 +105,24 @@ impl Subjects {
         format!("tradewind.{}.configured.state.*", self.fleet)
     }
 
+    /// Of which node or site a subject is; `None` of one that is of none.
+    pub(super) fn target(subject: &str) -> Option<u64> {
+        let (_, target) = subject.rsplit_once(".state.")?;
+        u64::from_str_radix(target, 16).ok()
+    }
+
     /// Where a piece of a text is.
     pub(super) fn piece(&self, digest: &Digest, at: usize) -> String {
         format!("tradewind.{}.config.piece.{digest}.{at}", self.fleet)
     }
 
     /// Where all pieces of a text are.
-    pub(super) fn pieces(&self, digest: &Digest) -> String {
+    pub(super) fn pieces(&self, digest: &str) -> String {
         format!("tradewind.{}.config.piece.{digest}.*", self.fleet)
+    }
+
+    /// Where all pieces of all texts are.
+    pub(super) fn all_pieces(&self) -> String {
+        format!("tradewind.{}.config.piece.*.*", self.fleet)
     }
 }

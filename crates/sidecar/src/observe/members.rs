@@ -9,7 +9,6 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::fleet::{self, Fleet};
-use tradewind_engine::edition::Which;
 use tradewind_engine::fleet::member;
 use tradewind_engine::fleet::waves::Standing;
 use tradewind_engine::number::from_u64;
@@ -68,28 +67,21 @@ pub(super) fn encode(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt:
 
 /// How this sidecar stands to what is published to all.
 fn published(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let kinds = [Which::Policy, Which::Topology];
-    let standings = fleet.followed(|followed| kinds.map(|kind| followed.standing(kind)));
-    let help = "The revision of the fleet that is in force here, of policies and topologies; 0 where none is";
-    let mut family = encoder.encode_descriptor("fleet_revision", help, None, MetricType::Gauge)?;
-    for (kind, (revision, _)) in kinds.iter().zip(standings) {
-        let labels = [("kind", kind.name())];
-        ConstGauge::new(from_u64(revision)).encode(family.encode_family(&labels)?)?;
-    }
-    let help = "Whether what was published last is in force here, waits for its wave or for what it was tried with, was refused, or was lost by the bus";
+    let (revision, standing) = fleet.followed(|followed| followed.standing());
+    let help = "The edition of the fleet that is in force here; 0 where none is";
+    let family = encoder.encode_descriptor("fleet_revision", help, None, MetricType::Gauge)?;
+    ConstGauge::new(from_u64(revision)).encode(family)?;
+    let help = "Whether what was published last is in force here, waits for its wave, was refused, or was lost by the bus";
     let mut family = encoder.encode_descriptor("fleet_published", help, None, MetricType::Gauge)?;
-    for (kind, (_, standing)) in kinds.iter().zip(standings) {
-        let now = match standing {
-            Standing::InForce => "in_force",
-            Standing::Waits | Standing::Needs(_) => "waits",
-            Standing::Refused => "refused",
-            Standing::Lost => "lost",
-        };
-        for state in ["in_force", "waits", "refused", "lost"] {
-            let labels = [("kind", kind.name()), ("state", state)];
-            let is_so = ConstGauge::new(f64::from(u8::from(state == now)));
-            is_so.encode(family.encode_family(&labels)?)?;
-        }
+    let states = [
+        ("in_force", Standing::InForce),
+        ("waits", Standing::Waits),
+        ("refused", Standing::Refused),
+        ("lost", Standing::Lost),
+    ];
+    for (state, kind) in states {
+        let is_so = ConstGauge::new(f64::from(u8::from(standing == kind)));
+        is_so.encode(family.encode_family(&[("state", state)])?)?;
     }
     Ok(())
 }

@@ -12,7 +12,6 @@ use crate::wire::fleet::evidence_message;
 use crate::wire::proto::MemberReport;
 use tradewind_engine::control::facts::Facts;
 use tradewind_engine::control::{Control, Next};
-use tradewind_engine::edition::Which;
 use tradewind_engine::fleet::MemberId;
 use tradewind_engine::fleet::evidence::{Attempt, INTERVAL_MS, Witness};
 use tradewind_engine::fleet::facts::{Facts as FleetFacts, NodeFact};
@@ -154,15 +153,9 @@ impl Witnessing {
             let degraded = document.degraded.as_ref()?;
             Some(format!("{kind}: {}", degraded.first_fault))
         });
-        let (policy, topology, state_place) = self.fleet.followed(|it| {
-            let [policy, topology] =
-                [Which::Policy, Which::Topology].map(|which| it.following(which));
-            (policy, topology, it.state_place())
-        });
+        let following = self.fleet.followed(|it| it.following());
         MemberReport {
-            policy_following: Some(policy),
-            topology_following: Some(topology),
-            state_place,
+            following: Some(following),
             name: self.fleet.membership.member.clone(),
             here: status
                 .here

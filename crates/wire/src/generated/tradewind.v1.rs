@@ -64,7 +64,7 @@ pub struct ApplyTopologyResponse {
     /// Why it is held, in words; empty if it is not.
     #[prost(string, tag = "8")]
     pub held_because: ::prost::alloc::string::String,
-    /// Its revision in the fleet that it was published to; absent where it was not.
+    /// The edition of the fleet that it was published as; absent where it was not.
     #[prost(uint64, optional, tag = "9")]
     pub fleet_revision: ::core::option::Option<u64>,
 }
@@ -2230,9 +2230,9 @@ pub struct Roll {
     /// Nodes that the fleet has left or tries.
     #[prost(uint32, tag = "11")]
     pub left_nodes: u32,
-    /// The policy and the topology that were published last to all, as far as any were and the member that answers knows.
-    #[prost(message, repeated, tag = "12")]
-    pub pointers: ::prost::alloc::vec::Vec<FleetPointer>,
+    /// What was published last to all, as far as anything was and the member that answers knows.
+    #[prost(message, optional, tag = "12")]
+    pub published: ::core::option::Option<FleetPointer>,
 }
 /// A member, as its chair hears it.
 #[derive(serde::Serialize)]
@@ -2287,18 +2287,13 @@ pub struct MemberReport {
     pub purge_place: u64,
     /// How it stands to what was published to all.
     #[prost(message, optional, tag = "11")]
-    pub policy_following: ::core::option::Option<FleetFollowing>,
-    #[prost(message, optional, tag = "12")]
-    pub topology_following: ::core::option::Option<FleetFollowing>,
-    /// The place of the last drain or maintenance of the fleet that it heard of.
-    #[prost(uint64, tag = "13")]
-    pub state_place: u64,
+    pub following: ::core::option::Option<FleetFollowing>,
 }
-/// How a member stands to the policies, or the topologies, that are published to all.
+/// How a member stands to what is published to all.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FleetFollowing {
-    /// The revision of the fleet that is in force there; 0 where none is.
+    /// The edition of the fleet that is in force there; 0 where none is.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
     /// The latest that it heard of.
@@ -2308,46 +2303,54 @@ pub struct FleetFollowing {
     #[prost(string, tag = "3")]
     pub why: ::prost::alloc::string::String,
 }
-/// A text that all are to have. The text is on the bus in pieces, by its digest.
+/// The edition that all are to have: a policy, a topology, or both, which were tried with each other. The texts are on the bus in
+/// pieces, by their digests.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FleetPointer {
-    /// What it is.
-    #[prost(enumeration = "FleetTextKind", tag = "1")]
-    #[serde(serialize_with = "crate::serialize::text_kind")]
-    pub kind: i32,
-    /// Its place in the history of all texts of its kind; a later one is larger.
-    #[prost(uint64, tag = "2")]
+    /// Its place in the history of all that were published; a later one is larger.
+    #[prost(uint64, tag = "1")]
     pub revision: u64,
-    /// SHA-256 of the text, in hexadecimal.
-    #[prost(string, tag = "3")]
-    pub digest: ::prost::alloc::string::String,
-    /// Its length in bytes.
-    #[prost(uint64, tag = "4")]
-    pub size: u64,
-    /// The revision of the other kind that it was tried with, which must be in force before; 0 for none.
-    #[prost(uint64, tag = "5")]
-    pub needs: u64,
+    /// The policy; absent where none was ever published.
+    #[prost(message, optional, tag = "2")]
+    pub policy: ::core::option::Option<FleetText>,
+    /// The topology; absent where none was ever published.
+    #[prost(message, optional, tag = "3")]
+    pub topology: ::core::option::Option<FleetText>,
     /// How long it takes until all have it, in ms: one in twenty at once, a quarter after half of that.
-    #[prost(uint64, tag = "6")]
+    #[prost(uint64, tag = "4")]
     pub within_ms: u64,
     /// Who wanted it, and why, as they said; who may be empty.
-    #[prost(string, tag = "7")]
+    #[prost(string, tag = "5")]
     pub who: ::prost::alloc::string::String,
-    #[prost(string, tag = "8")]
+    #[prost(string, tag = "6")]
     pub why: ::prost::alloc::string::String,
     /// The member that published it.
-    #[prost(string, tag = "9")]
+    #[prost(string, tag = "7")]
     pub member: ::prost::alloc::string::String,
-    /// When, in ms of Unix time.
-    #[prost(uint64, tag = "10")]
+    /// When, in ms of Unix time, by the clock of that member.
+    #[prost(uint64, tag = "8")]
     pub at_unix_ms: u64,
-    /// The signature of the text in minisign's form; empty where there is none.
-    #[prost(string, tag = "11")]
+}
+/// A text on the bus.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetText {
+    /// SHA-256 of it, in hexadecimal.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// Its length in bytes.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// Its signature in minisign's form; empty where there is none.
+    #[prost(string, tag = "3")]
     pub signature: ::prost::alloc::string::String,
     /// Take it though it takes away much of the fleet, or ends a rollout that is under way.
-    #[prost(bool, tag = "12")]
+    #[prost(bool, tag = "4")]
     pub force: bool,
+    /// Whether it is another one than in the edition before.
+    #[prost(bool, tag = "5")]
+    pub is_new: bool,
 }
 /// A drain or maintenance of a node or site at all members, or the end of one.
 #[derive(serde::Serialize)]
@@ -2611,40 +2614,6 @@ impl Following {
             "FOLLOWING_CHAIR" => Some(Self::Chair),
             "FOLLOWING_HELD" => Some(Self::Held),
             "FOLLOWING_ALONE" => Some(Self::Alone),
-            _ => None,
-        }
-    }
-}
-/// What is published to all.
-#[derive(serde::Serialize)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum FleetTextKind {
-    /// Not said.
-    Unspecified = 0,
-    /// Of a policy.
-    Policy = 1,
-    /// Of a topology.
-    Topology = 2,
-}
-impl FleetTextKind {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "FLEET_TEXT_KIND_UNSPECIFIED",
-            Self::Policy => "FLEET_TEXT_KIND_POLICY",
-            Self::Topology => "FLEET_TEXT_KIND_TOPOLOGY",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "FLEET_TEXT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
-            "FLEET_TEXT_KIND_POLICY" => Some(Self::Policy),
-            "FLEET_TEXT_KIND_TOPOLOGY" => Some(Self::Topology),
             _ => None,
         }
     }
@@ -2976,7 +2945,7 @@ pub struct ApplyPolicyResponse {
     /// The gates that its plan does not pass: with any of these it is not in force, unless that was forced.
     #[prost(message, repeated, tag = "9")]
     pub breaches: ::prost::alloc::vec::Vec<GateBreach>,
-    /// Its revision in the fleet that it was published to; absent where it was not.
+    /// The edition of the fleet that it was published as; absent where it was not.
     #[prost(uint64, optional, tag = "10")]
     pub fleet_revision: ::core::option::Option<u64>,
 }

@@ -64,16 +64,17 @@ impl AdminDesk {
 }
 
 impl Everywhere {
-    /// Publishes a text that is in force here, in the name of who wanted it; its revision.
+    /// Publishes a text that is in force here, in the name of who wanted it; the revision of the edition. Where no keys are pinned
+    /// here nobody looked at the signature that was `given` with it, but others may.
     pub(super) async fn publish(
         self,
         text: &str,
-        signature: Option<Arc<str>>,
+        (known, given): (Option<Arc<str>>, String),
         (who, why): (String, String),
     ) -> Result<u64, Status> {
         let wanted = Published {
             text: text.to_owned(),
-            signature: signature.map_or_else(String::new, |it| it.to_string()),
+            signature: known.map_or(given, |it| it.to_string()),
             within_ms: self.within_ms,
             force: self.force,
             who,
@@ -94,11 +95,12 @@ impl Everywhere {
 pub(super) fn status(error: &Unpublished) -> Status {
     let words = error.to_string();
     match error {
-        Unpublished::Away(_) | Unpublished::Failed(_) | Unpublished::NotHere => {
-            Status::unavailable(words)
-        }
+        Unpublished::Away(_)
+        | Unpublished::Failed(_)
+        | Unpublished::NoChair
+        | Unpublished::NotHere => Status::unavailable(words),
         Unpublished::UnderWay { .. } => Status::failed_precondition(words),
-        Unpublished::Overtaken(_) => Status::aborted(words),
-        Unpublished::State(error) => super::state_refused(error),
+        Unpublished::Overtaken => Status::aborted(words),
+        Unpublished::State(error) => Status::new(super::state_refused(error).code(), words),
     }
 }

@@ -42,17 +42,23 @@ fn roll(fleet: &Fleet, heard: Roll, state: &State) -> Roll {
     };
     let purge_head = *state.freshness.heads().borrow();
     let own = &fleet.membership.member;
+    // Of itself it knows more than the chair has heard.
+    let fresh = MemberReport {
+        name: own.clone(),
+        purge_head,
+        purge_place: state.freshness.counters().place.load(Ordering::Relaxed),
+        following: Some(fleet.followed(|followed| followed.following())),
+        ..fleet.report()
+    };
     let mut members = heard.members;
+    let is_own = |it: &&mut MemberSeen| it.report.as_ref().is_some_and(|it| it.name == *own);
     if members.is_empty() {
         members.push(MemberSeen {
-            report: Some(MemberReport {
-                name: own.clone(),
-                purge_head,
-                purge_place: state.freshness.counters().place.load(Ordering::Relaxed),
-                ..fleet.report()
-            }),
+            report: Some(fresh),
             ..MemberSeen::default()
         });
+    } else if let Some(member) = members.iter_mut().find(is_own) {
+        member.report = Some(fresh);
     }
     let chair = fleet.chair();
     Roll {
@@ -67,6 +73,6 @@ fn roll(fleet: &Fleet, heard: Roll, state: &State) -> Roll {
         purge_head,
         members,
         left_nodes: u32::try_from(left).unwrap_or(u32::MAX),
-        pointers: fleet.followed(|followed| followed.pointers()),
+        published: fleet.followed(|followed| followed.pointer().cloned()),
     }
 }

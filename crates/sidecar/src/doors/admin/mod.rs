@@ -147,13 +147,13 @@ impl TopologyService for AdminDesk {
         let everywhere = self.everywhere(Which::Topology, wanted, update.confirm_removal);
         let everywhere = everywhere.await?;
         let words = (update.who.clone(), update.why.clone());
-        let answered = self.mailbox.apply_topology(update, signature).await;
+        let answered = self.mailbox.apply_topology(update, signature.clone()).await;
         let set = answered.ok_or_else(ended)?;
         let set = set.map_err(|error| refused(&error))?;
         let mut answer = messages::applied(&set.applied);
         let is_in_force = !answer.held && answer.faults.is_empty();
         if let Some(everywhere) = everywhere.filter(|_| is_in_force) {
-            let published = everywhere.publish(&set.text, set.signature, words);
+            let published = everywhere.publish(&set.text, (set.signature, signature), words);
             answer.fleet_revision = Some(published.await?);
         }
         Ok(Response::new(answer))

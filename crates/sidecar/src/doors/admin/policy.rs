@@ -36,13 +36,13 @@ impl AdminDesk {
         everywhere: Option<Everywhere>,
     ) -> Result<Response<proto::ApplyPolicyResponse>, Status> {
         let words = (update.who.clone(), update.why.clone());
-        let answered = self.mailbox.apply_policy(update, signature).await;
+        let answered = self.mailbox.apply_policy(update, signature.clone()).await;
         let set = answered.ok_or_else(ended)?;
         let set = set.map_err(|error| refused(&error))?;
         let mut answer = told::applied(&set);
         let [_, in_force] = &set.applied.texts;
         if let Some(everywhere) = everywhere.filter(|_| answer.faults.is_empty()) {
-            let published = everywhere.publish(in_force, set.signature, words);
+            let published = everywhere.publish(in_force, (set.signature, signature), words);
             answer.fleet_revision = Some(published.await?);
         }
         Ok(Response::new(answer))

@@ -1,36 +1,33 @@
-//! What this member has of what is published, and up to where: in memory, and as `fleet-config` in the state directory.
+//! What this member has of what is published, and up to where: in memory, and its revision as `fleet-config` in the state
+//! directory.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::wire::fleet as wire;
 use crate::wire::proto::{FleetFollowing, FleetPointer};
-use tradewind_engine::edition::Which;
-use tradewind_engine::fleet::waves::{Follower, InForce, Pointer, Standing};
+use tradewind_engine::fleet::waves::{Follower, Pointer, Standing};
 use tradewind_engine::time::Moment;
 
-/// Most bytes of the file that are read: it has three lines.
+/// Most bytes of the file that are read: it has one number.
 const MAX_BYTES: u64 = 4 << 10;
+
+/// How soon what could not be had is tried again, in ms, and how late at most: its texts may be of 32 MiB, and all members try.
+const AGAIN_MS: u64 = 1_000;
+const AGAIN_AT_MOST_MS: u64 = 60_000;
 
 /// What this member has.
 #[derive(Debug, Default)]
 pub struct Followed {
     path: Option<PathBuf>,
-    policy: Text,
-    topology: Text,
-    /// Up to where states were heard, and in which store.
-    states: (u64, u64),
-}
-
-/// One kind of text.
-#[derive(Debug, Default)]
-struct Text {
     follower: Follower,
-    /// What was heard of last.
-    pointer: Option<FleetPointer>,
+    /// What the bus has.
+    heard: Option<FleetPointer>,
     /// Why that is not in force, where something speaks against it.
     why: String,
+    /// How often it could not be had.
+    tries: u32,
 }
 
 impl Followed {
@@ -38,206 +35,140 @@ impl Followed {
     pub(in crate::fleet) fn read(state_dir: Option<&Path>) -> Self {
         let path = state_dir.map(|dir| dir.join("fleet-config"));
         let text = path.as_ref().map_or(Ok(String::new()), |path| read(path));
-        let text = text.unwrap_or_else(|error| {
-            tracing::error!(%error, "which revisions of the fleet were in force cannot be read: an older one than before may be followed");
-            String::new()
+        let revision = text.map(|text| text.trim().parse().unwrap_or(0));
+        let revision = revision.unwrap_or_else(|error| {
+            tracing::error!(%error, "which edition of the fleet was in force cannot be read: an older one than before may be followed");
+            0
         });
-        let mut followed = Self {
+        Self {
             path,
+            follower: Follower::resume(revision),
             ..Self::default()
-        };
-        for line in text.lines() {
-            let mut words = line.split(' ');
-            let kind = words.next().unwrap_or_default();
-            let mut number = || words.next()?.parse().ok();
-            let Some((first, second)) = number().zip(number()) else {
-                continue;
-            };
-            let resumed = Follower::resume(InForce {
-                revision: first,
-                text: second,
-            });
-            match kind {
-                "policy" => followed.policy.follower = resumed,
-                "topology" => followed.topology.follower = resumed,
-                "states" => followed.states = (first, second),
-                _ => {}
-            }
-        }
-        followed
-    }
-
-    fn text(&self, which: Which) -> &Text {
-        match which {
-            Which::Policy => &self.policy,
-            Which::Topology => &self.topology,
         }
     }
 
-    fn text_mut(&mut self, which: Which) -> &mut Text {
-        match which {
-            Which::Policy => &mut self.policy,
-            Which::Topology => &mut self.topology,
-        }
+    /// The highest revision that was ever heard of here.
+    pub(super) fn highest(&self) -> u64 {
+        self.follower.highest()
     }
 
-    /// The revision of a kind that is in force.
-    pub(super) fn revision(&self, which: Which) -> u64 {
-        self.text(which).follower.in_force().revision
+    /// Whether a revision can be one.
+    pub(super) fn is_believable(&self, revision: u64) -> bool {
+        self.follower.is_believable(revision)
     }
 
-    /// The highest revision of a kind that is known.
-    pub(super) fn highest(&self, which: Which) -> u64 {
-        self.text(which).follower.highest()
-    }
-
-    /// Hears what all are to have.
+    /// Hears what the bus has.
     pub(super) fn hear(
         &mut self,
-        (now, which): (Moment, Which),
+        now: Moment,
         (pointer, message): (Pointer, FleetPointer),
         waits_ms: u64,
     ) {
-        let text = self.text_mut(which);
-        if text.follower.hear(now, pointer, waits_ms) {
-            text.why.clear();
+        let before = self.follower.standing();
+        if self.follower.hear(now, pointer, waits_ms) {
+            self.why.clear();
+            self.tries = 0;
         }
-        text.pointer = Some(message);
-        if text.follower.standing(0) == Standing::Lost {
-            let revision = text.follower.in_force().revision;
+        self.heard = Some(message);
+        if self.follower.standing() == Standing::Lost && before != Standing::Lost {
             tracing::warn!(
-                kind = which.name(),
                 on_the_bus = pointer.revision,
-                in_force = revision,
-                "the bus has an older revision than is in force here, which is not followed"
+                in_force = self.follower.revision(),
+                "the bus has an older edition than is in force here, which is not followed"
             );
         }
     }
 
-    /// When the next text is to be taken.
+    /// When an edition is to be taken.
     pub(super) fn when(&self) -> Option<Moment> {
-        let all = [Which::Policy, Which::Topology];
-        let whens = all.map(|which| self.text(which).follower.when(self.revision(other(which))));
-        whens.into_iter().flatten().min()
+        self.follower.when()
     }
 
-    /// A text whose time has come.
-    pub(super) fn due(&self, now: Moment) -> Option<(Which, Pointer, FleetPointer)> {
-        // A new topology first: the policy may have been tried with it.
-        let all = [Which::Topology, Which::Policy];
-        all.into_iter().find_map(|which| {
-            let text = self.text(which);
-            let pointer = text.follower.due(now, self.revision(other(which)))?;
-            let message = text.pointer.clone()?;
-            (message.revision == pointer.revision).then_some((which, pointer, message))
-        })
+    /// An edition whose time has come.
+    pub(super) fn due(&self, now: Moment) -> Option<(Pointer, FleetPointer)> {
+        let pointer = self.follower.due(now)?;
+        // What is waited for is what the bus has.
+        let message = self.heard.clone()?;
+        Some((pointer, message))
     }
 
-    /// It could not be had yet.
-    pub(super) fn put_off(&mut self, which: Which, revision: u64, (until, why): (Moment, String)) {
-        let text = self.text_mut(which);
-        text.follower.put_off(revision, until);
-        text.why = why;
+    /// It could not be had yet; each time it is waited longer.
+    pub(super) fn put_off(&mut self, now: Moment, revision: u64, why: String) {
+        let waits_ms = AGAIN_MS << self.tries.min(6);
+        self.tries += 1;
+        let until = now.plus(waits_ms.min(AGAIN_AT_MOST_MS));
+        self.follower.put_off(revision, until);
+        self.why = why;
     }
 
-    /// A text is in force.
-    pub(super) fn took(&mut self, which: Which, pointer: Pointer) {
-        let text = self.text_mut(which);
-        text.follower.took(pointer);
-        text.why.clear();
-        self.keep();
-    }
-
-    /// A text was refused.
-    pub(super) fn refused(&mut self, which: Which, revision: u64, why: String) {
-        let text = self.text_mut(which);
-        text.follower.refused(revision);
-        text.why = why;
-    }
-
-    /// Up to where states of this store were heard.
-    pub(super) fn states_of(&self, store: u64) -> u64 {
-        let (known, at) = self.states;
-        if known == store { at } else { 0 }
-    }
-
-    /// The place up to which states were heard.
-    pub(crate) fn state_place(&self) -> u64 {
-        self.states.1
-    }
-
-    /// States of this store were heard up to a place.
-    pub(super) fn heard_states(&mut self, store: u64, at: u64) {
-        let before = self.states;
-        self.states = (store, at.max(self.states_of(store)));
-        if self.states != before {
-            self.keep();
+    /// An edition is in force.
+    pub(super) fn took(&mut self, pointer: Pointer) -> Keep {
+        self.follower.took(pointer);
+        self.why.clear();
+        Keep {
+            path: self.path.clone(),
+            revision: self.follower.revision(),
         }
     }
 
-    /// How it stands to the texts of a kind: the revision that is in force, and what there is to say of the last.
-    pub(crate) fn standing(&self, which: Which) -> (u64, Standing) {
-        let standing = self
-            .text(which)
-            .follower
-            .standing(self.revision(other(which)));
-        (self.revision(which), standing)
+    /// An edition was refused.
+    pub(super) fn refused(&mut self, revision: u64, why: String) {
+        self.follower.refused(revision);
+        self.why = why;
+    }
+
+    /// Something else may be in force: what the bus has is taken once more.
+    pub(super) fn again(&mut self, now: Moment) {
+        self.follower.again(now);
+    }
+
+    /// How it stands to what is published: the revision that is in force, and what there is to say of the last.
+    pub(crate) fn standing(&self) -> (u64, Standing) {
+        (self.follower.revision(), self.follower.standing())
     }
 
     /// The same in words, for others.
-    pub(crate) fn following(&self, which: Which) -> FleetFollowing {
-        let text = self.text(which);
-        let (revision, standing) = self.standing(which);
+    pub(crate) fn following(&self) -> FleetFollowing {
+        let (revision, standing) = self.standing();
         let why = match standing {
             Standing::InForce => String::new(),
-            Standing::Waits if text.why.is_empty() => "its wave has not come".to_owned(),
-            Standing::Waits | Standing::Refused => text.why.clone(),
-            Standing::Needs(needs) => {
-                let other = other(which);
-                format!(
-                    "it was tried with {other} {needs} of the fleet, which is not in force here"
-                )
-            }
-            Standing::Lost => {
-                format!("the bus lost it: publish another one, which is above {revision} then")
-            }
+            Standing::Waits if self.why.is_empty() => "its wave has not come".to_owned(),
+            Standing::Waits | Standing::Refused => wire::words(&self.why),
+            Standing::Lost => "the bus lost it: the next that is published is above it".to_owned(),
         };
         FleetFollowing {
             revision,
-            heard: text.pointer.as_ref().map_or(0, |it| it.revision),
+            heard: self.heard.as_ref().map_or(0, |it| it.revision),
             why,
         }
     }
 
-    /// What all are to have, of both kinds.
-    pub(crate) fn pointers(&self) -> Vec<FleetPointer> {
-        let all = [&self.policy, &self.topology];
-        all.iter().filter_map(|it| it.pointer.clone()).collect()
-    }
-
-    /// Writes down what must not be forgotten.
-    fn keep(&self) {
-        let Some(path) = &self.path else { return };
-        let mut lines = String::new();
-        let mut line = |kind: &str, first: u64, second: u64| {
-            // A string takes any text.
-            let _written = writeln!(lines, "{kind} {first} {second}");
-        };
-        for which in [Which::Policy, Which::Topology] {
-            let InForce { revision, text } = self.text(which).follower.in_force();
-            line(which.name(), revision, text);
-        }
-        line("states", self.states.0, self.states.1);
-        if let Err(error) = write(path, &lines) {
-            tracing::error!(path = %path.display(), %error, "which revisions of the fleet are in force cannot be kept: after a restart an older one may be followed");
-        }
+    /// What all are to have.
+    pub(crate) fn pointer(&self) -> Option<&FleetPointer> {
+        self.heard.as_ref()
     }
 }
 
-fn other(which: Which) -> Which {
-    match which {
-        Which::Policy => Which::Topology,
-        Which::Topology => Which::Policy,
+/// The revision that is in force, to be written down by whoever may wait for a disk.
+#[derive(Debug)]
+#[must_use = "it is not on disk yet"]
+pub(super) struct Keep {
+    path: Option<PathBuf>,
+    revision: u64,
+}
+
+impl Keep {
+    /// Writes it down, on a thread that may wait.
+    pub(super) async fn write(self) {
+        let Some(path) = self.path else { return };
+        let writing = tokio::task::spawn_blocking(move || {
+            let written = write(&path, &format!("{}\n", self.revision));
+            if let Err(error) = written {
+                tracing::error!(path = %path.display(), %error, "which edition of the fleet is in force cannot be kept: after a restart an older one may be followed");
+            }
+        });
+        // It ends early only with the process.
+        let _ended = writing.await;
     }
 }
 
@@ -263,54 +194,50 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn pointer(revision: u64, needs: u64) -> (Pointer, FleetPointer) {
+    fn pointer(revision: u64) -> (Pointer, FleetPointer) {
         let message = FleetPointer {
             revision,
-            needs,
             ..FleetPointer::default()
         };
-        let text = revision * 10;
-        let pointer = Pointer {
-            revision,
-            text,
-            needs,
-        };
-        (pointer, message)
+        let texts = revision * 10;
+        (Pointer { revision, texts }, message)
     }
 
-    #[test]
-    fn what_was_in_force_is_found_again() {
+    #[tokio::test]
+    async fn what_was_in_force_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut followed = Followed::read(Some(dir.path()));
-        followed.hear((Moment(0), Which::Policy), pointer(3, 0), 0);
-        followed.took(Which::Policy, pointer(3, 0).0);
-        followed.heard_states(7, 12);
-        followed.heard_states(7, 9);
+        followed.hear(Moment(0), pointer(3), 0);
+        followed.took(pointer(3).0).write().await;
         let mut again = Followed::read(Some(dir.path()));
-        assert_eq!(again.revision(Which::Policy), 3);
-        assert_eq!(again.revision(Which::Topology), 0);
-        assert_eq!((again.states_of(7), again.states_of(8)), (12, 0));
-        again.hear((Moment(0), Which::Policy), pointer(2, 0), 0);
+        again.hear(Moment(0), pointer(2), 0);
         assert_eq!(
             again.due(Moment(9)),
             None,
             "a bus that lost some is not followed"
         );
-        let why = again.following(Which::Policy).why;
-        assert!(why.starts_with("the bus lost it"), "{why}");
+        let following = again.following();
+        assert!(
+            following.why.starts_with("the bus lost it"),
+            "{following:?}"
+        );
+        assert_eq!((following.revision, following.heard), (3, 2));
     }
 
     #[test]
-    fn a_policy_waits_for_the_topology_that_it_was_tried_with() {
+    fn what_cannot_be_had_is_tried_ever_more_seldom() {
         let mut followed = Followed::default();
-        followed.hear((Moment(0), Which::Policy), pointer(1, 1), 0);
-        followed.hear((Moment(0), Which::Topology), pointer(1, 0), 50);
-        assert_eq!(followed.due(Moment(9)), None);
-        assert_eq!(followed.when(), Some(Moment(50)));
-        let why = followed.following(Which::Policy).why;
-        assert!(why.contains("tried with topology 1"), "{why}");
-        followed.took(Which::Topology, pointer(1, 0).0);
-        let due = followed.due(Moment(50)).map(|(which, ..)| which);
-        assert_eq!(due, Some(Which::Policy));
+        followed.hear(Moment(0), pointer(1), 0);
+        let mut now = Moment(0);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            followed.put_off(now, 1, "away".to_owned());
+            let next = followed.when().unwrap();
+            waits.push(next.since(now) / 1_000);
+            now = next;
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        followed.hear(now, pointer(2), 0);
+        assert_eq!(followed.due(now).map(|(it, _)| it.revision), Some(2));
     }
 }

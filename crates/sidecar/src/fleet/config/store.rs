@@ -1,12 +1,12 @@
 //! Where what is published lies: a stream of NATS that keeps the last message of each subject.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::Client;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, jetstream::context::PublishError};
 use bytes::Bytes;
 use prost::Message;
 use tokio_stream::StreamExt as _;
@@ -14,11 +14,13 @@ use tokio_stream::StreamExt as _;
 use crate::fleet::subjects::Subjects;
 use crate::fleet::{link, purges};
 use crate::wire::proto::{FleetAdminState, FleetPointer};
-use tradewind_engine::edition::Which;
 use tradewind_engine::model::Digest;
 
 /// How large the pieces of a text are, in bytes: well below the largest message of a bus by default, which is 1 MiB.
 const PIECE: usize = 256 << 10;
+
+/// What is said of what lies there and is no message.
+pub(super) const UNREADABLE: &str = "has what is no message";
 
 /// The store, open.
 #[derive(Debug, Clone)]
@@ -30,10 +32,20 @@ pub(super) struct Store {
     pub(super) id: u64,
 }
 
+/// Something that lies there.
+#[derive(Debug)]
+pub(super) struct Found<T> {
+    /// Its place.
+    pub(super) at: u64,
+    /// When it came there by the bus's clock, in ms of Unix time.
+    pub(super) unix_ms: u64,
+    pub(super) message: T,
+}
+
 /// What became of a message that takes the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Put {
-    /// It is at this place.
-    At(u64),
+    Done,
     /// Another is there by now.
     Overtaken,
 }
@@ -43,7 +55,7 @@ impl Store {
     pub(super) async fn open(client: &Client, subjects: &Subjects) -> Result<Self, String> {
         let context = jetstream::new(client.clone());
         let stream = link::stream(&context, config(subjects)).await?;
-        is_fit(stream.cached_info())?;
+        is_fit(stream.cached_info(), subjects)?;
         let id = purges::made_at(stream.cached_info());
         Ok(Self {
             context,
@@ -67,76 +79,51 @@ impl Store {
         Ok(info.state.last_sequence)
     }
 
-    /// What all are to have, with its place; `None` where nothing was published.
-    pub(super) async fn pointer(
-        &self,
-        which: Which,
-    ) -> Result<Option<(u64, FleetPointer)>, String> {
-        let subject = self.subjects.text(which);
-        let Some((at, payload)) = self.get(&subject).await? else {
-            return Ok(None);
-        };
-        let read = FleetPointer::decode(payload);
-        let pointer = read.map_err(|error| format!("{subject} cannot be read: {error}"))?;
-        Ok(Some((at, pointer)))
+    /// What all are to have; `None` where nothing was published.
+    pub(super) async fn pointer(&self) -> Result<Option<Found<FleetPointer>>, String> {
+        self.found(&self.subjects.edition()).await
     }
 
     /// Has all follow this, if what they follow is still at the place `behind`.
-    pub(super) async fn point(
-        &self,
-        which: Which,
-        behind: u64,
-        pointer: &FleetPointer,
-    ) -> Result<Put, String> {
+    pub(super) async fn point(&self, behind: u64, pointer: &FleetPointer) -> Result<Put, String> {
         let payload = pointer.encode_to_vec().into();
-        self.put(self.subjects.text(which), payload, Some(behind))
+        self.put(self.subjects.edition(), payload, behind).await
+    }
+
+    /// The state of a node or site.
+    pub(super) async fn state(
+        &self,
+        target: u64,
+    ) -> Result<Option<Found<FleetAdminState>>, String> {
+        self.found(&self.subjects.state_of(target)).await
+    }
+
+    /// All nodes and sites that have ever had one.
+    pub(super) async fn targets(&self) -> Result<Vec<u64>, String> {
+        let subjects = self.subjects_of(&self.subjects.all_states()).await?;
+        let targets = subjects.iter().filter_map(|it| Subjects::target(it));
+        Ok(targets.collect())
+    }
+
+    /// Has all put a state in force, if what is known of that node or site is still at the place `behind`.
+    pub(super) async fn tell(
+        &self,
+        (target, behind): (u64, u64),
+        state: &FleetAdminState,
+    ) -> Result<Put, String> {
+        let payload = state.encode_to_vec().into();
+        self.put(self.subjects.state_of(target), payload, behind)
             .await
     }
 
-    /// All states, in their order, with their places.
-    pub(super) async fn states(&self) -> Result<BTreeMap<u64, FleetAdminState>, String> {
-        let all = self.subjects.all_states();
-        let subjects = self.stream.info_with_subjects(&all).await;
-        let mut subjects =
-            subjects.map_err(|error| format!("{all} cannot be looked through: {error}"))?;
-        let mut states = BTreeMap::new();
-        while let Some(found) = subjects.next().await {
-            let (subject, _) =
-                found.map_err(|error| format!("{all} cannot be looked through: {error}"))?;
-            let Some((at, payload)) = self.get(&subject).await? else {
-                continue;
-            };
-            match FleetAdminState::decode(payload) {
-                Ok(state) => drop(states.insert(at, state)),
-                Err(error) => {
-                    tracing::warn!(subject, %error, "a state that was published cannot be read");
-                }
-            }
-        }
-        Ok(states)
-    }
-
-    /// Has all put a state in force; its place.
-    pub(super) async fn tell(&self, target: u64, state: &FleetAdminState) -> Result<u64, String> {
-        let payload = state.encode_to_vec().into();
-        match self
-            .put(self.subjects.state_of(target), payload, None)
-            .await?
-        {
-            Put::At(at) => Ok(at),
-            Put::Overtaken => Err("the bus compares what it was not asked to".to_owned()),
-        }
-    }
-
-    /// Lays a text there, in pieces.
+    /// Lays a text there, in pieces, and looks whether it can be had.
     pub(super) async fn lay(&self, text: &str, digest: &Digest) -> Result<(), String> {
         for (at, piece) in text.as_bytes().chunks(PIECE).enumerate() {
             let subject = self.subjects.piece(digest, at);
-            // What is there already has the same bytes, for it is under their digest.
-            self.put(subject, Bytes::copy_from_slice(piece), Some(0))
-                .await?;
+            // Where one is already it should have the same bytes, for it is under their digest.
+            self.put(subject, Bytes::copy_from_slice(piece), 0).await?;
         }
-        Ok(())
+        self.fetch(digest, text.len()).await.map(drop)
     }
 
     /// Fetches a text of this length.
@@ -145,11 +132,11 @@ impl Store {
         for at in 0..size.div_ceil(PIECE) {
             let subject = self.subjects.piece(digest, at);
             let piece = self.get(&subject).await?;
-            let (_, piece) = piece.ok_or_else(|| format!("the bus has no {subject}"))?;
-            if text.len() + piece.len() > size {
+            let piece = piece.ok_or_else(|| format!("the bus has no {subject}"))?;
+            if text.len() + piece.payload.len() > size {
                 return Err(format!("{subject} is larger than it was told to be"));
             }
-            text.extend_from_slice(&piece);
+            text.extend_from_slice(&piece.payload);
         }
         if Digest::of(&text) != *digest {
             return Err(format!("what the bus has as text {digest} is another"));
@@ -157,48 +144,80 @@ impl Store {
         String::from_utf8(text).map_err(|error| format!("the text {digest} is not UTF-8: {error}"))
     }
 
-    /// Takes a text away that nobody is to have any more.
-    pub(super) async fn clear(&self, digest: &Digest) {
-        let filter = self.subjects.pieces(digest);
-        if let Err(error) = self.stream.purge().filter(filter).await {
-            tracing::debug!(%error, %digest, "a text that nobody needs stays on the bus");
+    /// Takes all texts away but these. Whoever is about to point to one of the others looks whether it is there afterwards.
+    pub(super) async fn clear_but(&self, needed: &BTreeSet<String>) {
+        let all = self.subjects_of(&self.subjects.all_pieces()).await;
+        let digests = all.unwrap_or_default().into_iter().filter_map(|subject| {
+            let digest = subject.rsplit('.').nth(1)?;
+            Some(digest.to_owned())
+        });
+        let digests: BTreeSet<String> = digests.collect();
+        for digest in digests.difference(needed) {
+            let filter = self.subjects.pieces(digest);
+            if let Err(error) = self.stream.purge().filter(filter).await {
+                tracing::debug!(%error, digest, "a text that nobody needs stays on the bus");
+            }
         }
     }
 
-    async fn get(&self, subject: &str) -> Result<Option<(u64, Bytes)>, String> {
+    async fn subjects_of(&self, filter: &str) -> Result<Vec<String>, String> {
+        let failed = |error: String| format!("{filter} cannot be looked through: {error}");
+        let subjects = self.stream.info_with_subjects(filter).await;
+        let mut subjects = subjects.map_err(|error| failed(error.to_string()))?;
+        let mut all = Vec::new();
+        while let Some(found) = subjects.next().await {
+            let (subject, _) = found.map_err(|error| failed(error.to_string()))?;
+            all.push(subject);
+        }
+        Ok(all)
+    }
+
+    async fn found<T: Message + Default>(&self, subject: &str) -> Result<Option<Found<T>>, String> {
+        let Some(letter) = self.get(subject).await? else {
+            return Ok(None);
+        };
+        let message = T::decode(letter.payload);
+        let message = message.map_err(|error| format!("{subject} {UNREADABLE}: {error}"))?;
+        let unix_ms = letter.time.unix_timestamp_nanos() / 1_000_000;
+        Ok(Some(Found {
+            at: letter.sequence,
+            unix_ms: u64::try_from(unix_ms).unwrap_or(0),
+            message,
+        }))
+    }
+
+    async fn get(&self, subject: &str) -> Result<Option<StreamMessage>, String> {
         match self.stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some((message.sequence, message.payload))),
+            Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(format!("{subject} cannot be read: {error}")),
         }
     }
 
-    /// Puts a message there; with `behind` only where the last of its subject is at that place, 0 for none.
-    async fn put(
-        &self,
-        subject: String,
-        payload: Bytes,
-        behind: Option<u64>,
-    ) -> Result<Put, String> {
-        let mut message = PublishMessage::build().payload(payload);
-        if let Some(behind) = behind {
-            message = message.expected_last_subject_sequence(behind);
-        }
+    /// Puts a message there if the last of its subject is at that place, 0 for none.
+    async fn put(&self, subject: String, payload: Bytes, behind: u64) -> Result<Put, String> {
+        let message = PublishMessage::build()
+            .payload(payload)
+            .expected_last_subject_sequence(behind);
         let sent = self.context.send_publish(subject.clone(), message).await;
         let answer = match sent {
             Ok(ack) => ack.await,
             Err(error) => Err(error),
         };
         match answer {
-            Ok(ack) => Ok(Put::At(ack.sequence)),
+            Ok(_) => Ok(Put::Done),
             Err(error) if is_overtaken(&error) => Ok(Put::Overtaken),
-            Err(error) => Err(format!("{subject} cannot be written: {error}")),
+            Err(error) => Err(format!(
+                "it is not known whether the bus has taken {subject}: {error}; is this sidecar let write there?"
+            )),
         }
     }
 }
 
 fn is_overtaken(error: &PublishError) -> bool {
+    // Servers say it in more than one way.
     error.kind() == PublishErrorKind::WrongLastSequence
+        || error.to_string().contains("wrong last sequence")
 }
 
 fn config(subjects: &Subjects) -> stream::Config {
@@ -211,16 +230,33 @@ fn config(subjects: &Subjects) -> stream::Config {
 }
 
 /// Whether a stream that somebody else made can be used.
-fn is_fit(info: &stream::Info) -> Result<(), String> {
+fn is_fit(info: &stream::Info, subjects: &Subjects) -> Result<(), String> {
     let config = &info.config;
+    let name = &config.name;
+    if config.subjects != [subjects.all_config()] {
+        return Err(format!(
+            "the stream {name} takes {:?}, must take {} alone",
+            config.subjects,
+            subjects.all_config()
+        ));
+    }
     let forgets = config.max_messages > 0
         || config.max_bytes > 0
         || !config.max_age.is_zero()
+        || config.max_messages_per_subject != 1
         || config.retention != RetentionPolicy::Limits;
     if forgets {
         return Err(format!(
-            "the stream {} forgets what is published: it must have no limit of messages, bytes or age",
-            config.name
+            "the stream {name} must keep one message of each subject, with no other limit of messages, bytes or age"
+        ));
+    }
+    let republish = config.republish.as_ref();
+    let fits =
+        republish.is_some_and(|it| it.destination == subjects.all_configured() && !it.headers_only);
+    if !fits {
+        return Err(format!(
+            "the stream {name} does not republish to {}",
+            subjects.all_configured()
         ));
     }
     Ok(())

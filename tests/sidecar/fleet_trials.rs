@@ -1,0 +1,296 @@
+//! Three sidecars and their bus under what happens to such: killed, frozen for half a minute, started anew; while a node fails, objects are
+//! purged, and everybody asks. `cargo test --test sidecar -- --ignored --nocapture fleet_trials` (docs/testing.md).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::time;
+use tonic::transport::{Channel, Endpoint};
+use tradewind::sidecar::clock::timer_now;
+use tradewind::sidecar::wire::proto::feedback_service_client::FeedbackServiceClient;
+use tradewind::sidecar::wire::proto::fleet_service_client::FleetServiceClient;
+use tradewind::sidecar::wire::proto::purge_selector::Of;
+use tradewind::sidecar::wire::proto::purge_service_client::PurgeServiceClient;
+use tradewind::sidecar::wire::proto::{
+    AttemptResult, Outcome, PurgeSelector, ReportRequest, RollRequest, SubmitPurgeRequest,
+};
+
+use crate::bus::Bus;
+use crate::client::{Client, request};
+use crate::server::{Files, PATIENCE, Server};
+
+/// The node that fails.
+const FAILING: &str = "fra-1";
+
+/// How long something is frozen.
+const FROZEN: Duration = Duration::from_secs(30);
+
+/// Answers that did not come in this time were not given.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+struct Member {
+    name: &'static str,
+    files: Files,
+    server: Server,
+}
+
+impl Member {
+    async fn start(name: &'static str, files: Files, bus: &Bus) -> Self {
+        let setup = files.setup().with("bus", bus.url()).with("member", name);
+        let server = setup.start().await;
+        Self {
+            name,
+            files,
+            server,
+        }
+    }
+}
+
+/// What everybody sees of a run.
+#[derive(Default)]
+struct Seen {
+    /// Where members are reached; they move when they start anew.
+    doors: Mutex<BTreeMap<&'static str, (String, String)>>,
+    fails: AtomicBool,
+    is_over: AtomicBool,
+    asked: AtomicU64,
+    unanswered: AtomicU64,
+    empty: AtomicU64,
+    refused_purges: AtomicU64,
+    /// Purges that were answered: of which path, with which version.
+    purged: Mutex<BTreeMap<String, u64>>,
+    /// Purged there, and not in force in the next answer there.
+    stale: AtomicU64,
+}
+
+impl Seen {
+    fn doors_of(&self, name: &str) -> (String, String) {
+        self.doors.lock().unwrap()[name].clone()
+    }
+
+    fn moved(&self, member: &Member) {
+        let doors = (
+            format!("http://{}", member.server.grpc),
+            format!("http://{}", member.server.admin),
+        );
+        self.doors.lock().unwrap().insert(member.name, doors);
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+fn lazily(at: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(at.to_owned()).unwrap();
+    endpoint.timeout(ANSWERS_WITHIN).connect_lazy()
+}
+
+/// Asks one member on and on, and tells it what became of it.
+async fn ask(seen: Arc<Seen>, name: &'static str) {
+    let mut number = 0;
+    while seen.goes_on() {
+        let channel = lazily(&seen.doors_of(name).0);
+        let mut client = Client::of(channel.clone());
+        let mut feedback = FeedbackServiceClient::new(channel);
+        let mut outcomes = Vec::new();
+        for _ in 0..32 {
+            number += 1;
+            let asked = request(&format!("/k{}", number % 5_000));
+            let Ok(answer) = client.try_decide(asked).await else {
+                seen.unanswered.fetch_add(1, Ordering::Relaxed);
+                break;
+            };
+            seen.asked.fetch_add(1, Ordering::Relaxed);
+            let Some(first) = answer.candidates.first() else {
+                seen.empty.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            let fails = first.node == FAILING && seen.fails.load(Ordering::Relaxed);
+            let (result, status) = if fails {
+                (AttemptResult::Error, 503)
+            } else {
+                (AttemptResult::Ok, 200)
+            };
+            outcomes.push(Outcome {
+                decision_id: answer.decision_id.clone(),
+                node: first.node.clone(),
+                attempt: 1,
+                result: result.into(),
+                status,
+                ..Outcome::default()
+            });
+        }
+        let batch = ReportRequest {
+            outcomes,
+            ..ReportRequest::default()
+        };
+        // Whoever is away is told nothing.
+        let _told = feedback.report_unary(batch).await;
+        time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Purges on and on, at one member after the other.
+async fn purge(seen: Arc<Seen>, names: [&'static str; 3]) {
+    for number in 0_usize.. {
+        if !seen.goes_on() {
+            return;
+        }
+        let (grpc, admin) = seen.doors_of(names[number % 3]);
+        let path = format!("/p{number}");
+        let asked = SubmitPurgeRequest {
+            selectors: vec![PurgeSelector {
+                of: Some(Of::Url(format!("https://video.example.com{path}"))),
+                exact_query: false,
+            }],
+            ..SubmitPurgeRequest::default()
+        };
+        match PurgeServiceClient::new(lazily(&admin)).submit(asked).await {
+            Ok(answer) => {
+                let version = answer.into_inner().sequence;
+                let mut client = Client::of(lazily(&grpc));
+                if let Ok(answer) = client.try_decide(request(&path)).await {
+                    let is_stale = answer.version < version;
+                    seen.stale.fetch_add(u64::from(is_stale), Ordering::Relaxed);
+                }
+                seen.purged.lock().unwrap().insert(path, version);
+            }
+            Err(_) => {
+                seen.refused_purges.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn chair(seen: &Seen) -> String {
+    let (_, admin) = seen.doors_of("a");
+    let give_up = timer_now() + PATIENCE;
+    loop {
+        let mut fleet = FleetServiceClient::new(lazily(&admin));
+        if let Ok(roll) = fleet.roll(RollRequest {}).await {
+            let chair = roll.into_inner().chair;
+            if !chair.is_empty() {
+                return chair;
+            }
+        }
+        assert!(timer_now() < give_up, "nobody has the chair");
+        time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// How many of so many keys all three name the same first node for; no answer may be without one.
+async fn agreement(seen: &Seen, names: [&'static str; 3], keys: usize) -> f64 {
+    let mut same = 0;
+    for from in (0..keys).step_by(128) {
+        let asked: Vec<_> = (from..keys.min(from + 128))
+            .map(|key| request(&format!("/key/{key}")))
+            .collect();
+        let mut firsts = Vec::new();
+        for name in names {
+            let mut client = Client::of(lazily(&seen.doors_of(name).0));
+            let answers = client.try_batch(asked.clone()).await.unwrap();
+            let first = |it: &tradewind::sidecar::wire::proto::DecideResponse| {
+                it.candidates[0].node.clone()
+            };
+            firsts.push(answers.iter().map(first).collect::<Vec<_>>());
+        }
+        let all = firsts[0].iter().zip(&firsts[1]).zip(&firsts[2]);
+        same += all.filter(|((a, b), c)| a == b && b == c).count();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let share = same as f64 / keys as f64;
+    share
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "three minutes; its outcome is in docs/testing.md"]
+async fn fleet_trials() {
+    let Some(mut bus) = Bus::start("fleet_trials") else {
+        return;
+    };
+    let names = ["a", "b", "c"];
+    let seen = Arc::new(Seen::default());
+    let mut members = BTreeMap::new();
+    for name in names {
+        let member = Member::start(name, Files::new(), &bus).await;
+        seen.moved(&member);
+        members.insert(name, member);
+    }
+    let began = Instant::from(timer_now());
+    let mut tasks = Vec::new();
+    for name in names {
+        tasks.push(tokio::spawn(ask(Arc::clone(&seen), name)));
+    }
+    tasks.push(tokio::spawn(purge(Arc::clone(&seen), names)));
+    let wait = async |seconds| time::sleep(Duration::from_secs(seconds)).await;
+    let say = |what: &str| {
+        let [asked, unanswered, refused] = [&seen.asked, &seen.unanswered, &seen.refused_purges]
+            .map(|it| it.load(Ordering::Relaxed));
+        let purged = seen.purged.lock().unwrap().len();
+        println!(
+            "{:>6.1} s  {what}: {asked} answers, {unanswered} not given, {purged} purges, {refused} refused",
+            began.elapsed().as_secs_f64()
+        );
+    };
+
+    wait(5).await;
+    seen.fails.store(true, Ordering::Relaxed);
+    wait(5).await;
+    say("a node fails");
+    println!("agreement {:.4}", agreement(&seen, names, 20_000).await);
+
+    bus.kill();
+    wait(3).await;
+    bus.begin();
+    wait(3).await;
+    say("the bus was killed");
+
+    bus.signal("STOP");
+    time::sleep(FROZEN).await;
+    bus.signal("CONT");
+    wait(5).await;
+    say("the bus was frozen");
+
+    let first = chair(&seen).await;
+    let killed = members.remove(first.as_str()).unwrap();
+    killed.server.kill();
+    wait(5).await;
+    let again = Member::start(killed.name, killed.files, &bus).await;
+    seen.moved(&again);
+    members.insert(again.name, again);
+    wait(3).await;
+    say("who had the chair was killed");
+
+    let first = chair(&seen).await;
+    members[first.as_str()].server.signal("STOP");
+    time::sleep(FROZEN).await;
+    members[first.as_str()].server.signal("CONT");
+    wait(5).await;
+    say("who had the chair was frozen");
+
+    seen.is_over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    wait(2).await;
+    let purged = seen.purged.lock().unwrap().clone();
+    let mut lost = 0;
+    for name in names {
+        let mut client = Client::of(lazily(&seen.doors_of(name).0));
+        for (path, version) in &purged {
+            let answer = client.decide(request(path)).await;
+            lost += u64::from(answer.version < *version);
+        }
+    }
+    let agreed = agreement(&seen, names, 100_000).await;
+    say("in the end");
+    println!("agreement {agreed:.5}, purges lost {lost}");
+    assert_eq!(lost, 0, "an answered purge is in force everywhere");
+    assert_eq!(seen.stale.load(Ordering::Relaxed), 0);
+    assert_eq!(seen.empty.load(Ordering::Relaxed), 0);
+    assert!(agreed >= 0.999, "{agreed}");
+}
