@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time;
 use tonic::transport::{Channel, Endpoint};
@@ -72,7 +72,7 @@ impl Seen {
 
     fn moved(&self, member: &Member) {
         let doors = (
-            format!("http://{}", member.server.grpc),
+            format!("http://{}", member.server.grpc[0]),
             format!("http://{}", member.server.admin),
         );
         self.doors.lock().unwrap().insert(member.name, doors);
@@ -84,8 +84,12 @@ impl Seen {
 }
 
 fn lazily(at: &str) -> Channel {
+    lazily_within(at, ANSWERS_WITHIN)
+}
+
+fn lazily_within(at: &str, time: Duration) -> Channel {
     let endpoint = Endpoint::from_shared(at.to_owned()).unwrap();
-    endpoint.timeout(ANSWERS_WITHIN).connect_lazy()
+    endpoint.timeout(time).connect_lazy()
 }
 
 /// Asks one member on and on, and tells it what became of it.
@@ -191,7 +195,8 @@ async fn agreement(seen: &Seen, names: [&'static str; 3], keys: usize) -> f64 {
             .collect();
         let mut firsts = Vec::new();
         for name in names {
-            let mut client = Client::of(lazily(&seen.doors_of(name).0));
+            let channel = lazily_within(&seen.doors_of(name).0, PATIENCE);
+            let mut client = Client::of(channel);
             let answers = client.try_batch(asked.clone()).await.unwrap();
             let first = |it: &tradewind::sidecar::wire::proto::DecideResponse| {
                 it.candidates[0].node.clone()
@@ -220,7 +225,7 @@ async fn fleet_trials() {
         seen.moved(&member);
         members.insert(name, member);
     }
-    let began = Instant::from(timer_now());
+    let began = timer_now();
     let mut tasks = Vec::new();
     for name in names {
         tasks.push(tokio::spawn(ask(Arc::clone(&seen), name)));
@@ -280,7 +285,7 @@ async fn fleet_trials() {
     let purged = seen.purged.lock().unwrap().clone();
     let mut lost = 0;
     for name in names {
-        let mut client = Client::of(lazily(&seen.doors_of(name).0));
+        let mut client = Client::of(lazily_within(&seen.doors_of(name).0, PATIENCE));
         for (path, version) in &purged {
             let answer = client.decide(request(path)).await;
             lost += u64::from(answer.version < *version);

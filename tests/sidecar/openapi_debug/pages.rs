@@ -10,11 +10,12 @@ use super::scene::Scene;
 use super::{ask, filled, get};
 use crate::authority::Authority;
 use crate::bus::Bus;
-use crate::fleet::policy;
+use crate::fleet::{Fleet, policy};
 use crate::server::{Files, PATIENCE, Server, Setup};
 use tradewind::sidecar::clock::timer_now;
-use tradewind::sidecar::wire::proto::ApplyPolicyRequest;
 use tradewind::sidecar::wire::proto::policy_service_client::PolicyServiceClient;
+use tradewind::sidecar::wire::proto::topology_service_client::TopologyServiceClient;
+use tradewind::sidecar::wire::proto::{ApplyPolicyRequest, ApplyTopologyRequest};
 
 /// Fields that no answer of these tests has, and when they are seen.
 const SEEN_ONLY_WHEN: &[(&str, &[&str])] = &[
@@ -303,6 +304,15 @@ async fn take_fleet(book: &mut Book) -> bool {
         assert!(timer_now() < give_up, "{status}\n{}", member.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let asked = ApplyTopologyRequest {
+        document: Fleet::usual().text() + "# another edition\n",
+        why: "tests".to_owned(),
+        everywhere: true,
+        ..ApplyTopologyRequest::default()
+    };
+    let at = format!("http://{}", member.admin);
+    let mut topologies = TopologyServiceClient::connect(at).await.unwrap();
+    topologies.apply(asked).await.unwrap();
     // It tells of itself once a second.
     while member.get("/debug/members").json()["members"][0]["report"]["started_unix_ms"] == 0 {
         assert!(timer_now() < give_up, "{}", member.log());

@@ -52,13 +52,12 @@ fn roll(fleet: &Fleet, heard: Roll, state: &State) -> Roll {
     };
     let mut members = heard.members;
     let is_own = |it: &&mut MemberSeen| it.report.as_ref().is_some_and(|it| it.name == *own);
-    if members.is_empty() {
-        members.push(MemberSeen {
+    match members.iter_mut().find(is_own) {
+        Some(member) => member.report = Some(fresh),
+        None => members.push(MemberSeen {
             report: Some(fresh),
             ..MemberSeen::default()
-        });
-    } else if let Some(member) = members.iter_mut().find(is_own) {
-        member.report = Some(fresh);
+        }),
     }
     let chair = fleet.chair();
     Roll {
