@@ -349,3 +349,58 @@ async fn shared_purges_are_in_force_within_milliseconds() {
         );
     }
 }
+
+/// A million objects purged at one of three, single ones at another meanwhile; then one comes that has kept nothing.
+#[tokio::test]
+#[ignore = "a measurement, a minute"]
+async fn shared_purges_of_a_million_urls() {
+    const URLS: usize = 1_000_000;
+    let Some(bus) = Bus::start("shared_purges_of_a_million_urls") else {
+        return;
+    };
+    let mut a = Member::start("a", &bus).await;
+    let mut b = Member::start("b", &bus).await;
+    let mut c = Member::start("c", &bus).await;
+    let urls: String = (0..URLS)
+        .map(|at| format!("https://video.example.com/o/{at}\n"))
+        .collect();
+    a.files.write("urls", urls);
+    let began = timer_now();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    command.arg("purge").arg("--from").arg(a.files.path("urls"));
+    command.args(["--why", "tests", "--server", &a.server.admin.to_string()]);
+    let mut running = command.spawn().unwrap();
+    let mut singles = Vec::new();
+    let status = loop {
+        if let Some(status) = running.try_wait().unwrap() {
+            break status;
+        }
+        let one = timer_now();
+        b.purge(&format!("/single/{}", singles.len())).await;
+        singles.push(one.elapsed());
+        time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(status.success());
+    let told = began.elapsed();
+    let last = format!("/o/{}", URLS - 1);
+    let least = a.version(&last).await;
+    for member in [&mut b, &mut c] {
+        member.until(&last, least).await;
+    }
+    let everywhere = began.elapsed();
+    singles.sort_unstable();
+    println!(
+        "{URLS} URLs: told after {told:?}, in force at three after {everywhere:?}; {} single ones meanwhile: p50 {:?}, max {:?}",
+        singles.len(),
+        singles[singles.len() / 2],
+        singles[singles.len() - 1],
+    );
+    let began = timer_now();
+    let mut fresh = Member::start("fresh", &bus).await;
+    let opened = began.elapsed();
+    fresh.until(&last, least).await;
+    println!(
+        "one that begins with nothing: its doors are open after {opened:?}, all is in force after {:?}",
+        began.elapsed()
+    );
+}

@@ -6,7 +6,8 @@
 //! end, once three were heard, more than half of those *heard* do. Else the case is dismissed: those who accuse keep their own breakers, because a
 //! node may well be out of reach for a few, and are not heard on it for a while.
 //!
-//! Voices count alike whatever their traffic: by traffic a tenth of liars brought down well nodes, by voices none.
+//! Voices count alike whatever their traffic: by traffic a tenth of liars brought down well nodes, by voices none of 200; of 10,000
+//! nodes some have more liars than others among those who use them. So who was outvoted more often than not has no voice for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,13 @@ const MAX_OF_DISMISSED: u32 = 1;
 
 /// How long a dismissal is held against its accuser, in ms.
 const HELD_AGAINST_MS: u64 = 60_000;
+
+/// So often a member may speak against nodes that are not left, within a minute or two; if it does that more often than not, it has
+/// no voice until that has faded. One that is cut off from nodes that others reach judges nothing by it either.
+const MAX_WRONG: u32 = 3;
+
+/// How soon half of what somebody voted is forgotten, in ms.
+const FADES_MS: u64 = 60_000;
 
 /// How long those whose accusation was dismissed are not heard on that node, in ms.
 pub const DISMISSED_MS: u64 = 10_000;
@@ -132,6 +140,13 @@ impl Users {
         known.map(|(_, user)| user)
     }
 
+    /// What those who are known to use the node say in a hearing.
+    pub fn voices(&self, now: Moment, hearing: Hearing) -> impl Iterator<Item = (MemberId, Voice)> {
+        let known = self.by_rank.iter();
+        let known = known.filter(move |(_, user)| now.since(user.heard) <= KNOWN_MS);
+        known.filter_map(move |((_, member), user)| Some((*member, user.voice(hearing.from)?)))
+    }
+
     /// Those who accuse are not heard for a while.
     fn dismiss(&mut self, now: Moment) {
         self.dismissed.retain(|_, until| now < *until);
@@ -168,18 +183,32 @@ pub struct Hearing {
 }
 
 /// Who brings about hearings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Accusers {
     members: BTreeMap<MemberId, Accuser>,
+    /// When what they voted faded last.
+    faded: Moment,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Accuser {
     hearings: u32,
     dismissed: Option<Moment>,
+    /// Hearings in which it had a voice.
+    votes: u32,
+    /// Those of them in which it spoke against a node that was not left.
+    wrong: u32,
 }
 
 impl Accusers {
+    /// Nobody yet.
+    pub fn new(now: Moment) -> Self {
+        Self {
+            members: BTreeMap::new(),
+            faded: now,
+        }
+    }
+
     /// Whether a hearing may begin at this member's word; then it has.
     pub fn may_begin(&mut self, now: Moment, member: MemberId) -> bool {
         let accuser = self.members.entry(member).or_default();
@@ -196,6 +225,20 @@ impl Accusers {
         may
     }
 
+    /// Whether a member has a voice: not if it speaks against nodes again and again that others are served by.
+    pub fn has_voice(&self, member: MemberId) -> bool {
+        let known = self.members.get(&member);
+        known.is_none_or(|it| it.wrong < MAX_WRONG || 2 * it.wrong <= it.votes)
+    }
+
+    /// What a member said in a hearing that is over.
+    pub fn voted(&mut self, member: MemberId, voice: Voice, verdict: Verdict) {
+        let accuser = self.members.entry(member).or_default();
+        accuser.votes = accuser.votes.saturating_add(1);
+        let is_wrong = voice == Voice::Against && verdict == Verdict::Dismissed;
+        accuser.wrong += u32::from(is_wrong);
+    }
+
     /// A hearing that this member brought about is over.
     pub fn ended(&mut self, now: Moment, member: MemberId, was_dismissed: bool) {
         let accuser = self.members.entry(member).or_default();
@@ -207,9 +250,16 @@ impl Accusers {
 
     /// Forgets whom nothing is held against any more.
     pub fn tick(&mut self, now: Moment) {
+        let fades = now.since(self.faded) >= FADES_MS;
+        if fades {
+            self.faded = now;
+        }
         self.members.retain(|_, it| {
+            if fades {
+                (it.votes, it.wrong) = (it.votes / 2, it.wrong / 2);
+            }
             let is_doubted = |at: Moment| now.since(at) < HELD_AGAINST_MS;
-            it.hearings > 0 || it.dismissed.is_some_and(is_doubted)
+            it.hearings > 0 || it.votes > 0 || it.dismissed.is_some_and(is_doubted)
         });
     }
 }

@@ -109,7 +109,7 @@ impl Judge {
             roll: Roll::default(),
             cases: BTreeMap::new(),
             hearings: BTreeSet::new(),
-            accusers: Accusers::default(),
+            accusers: Accusers::new(now),
             next_term: terms.max().unwrap_or(0) + 1,
             next_place: held.next_place(),
             facts: Facts::default(),
@@ -210,7 +210,10 @@ impl Judge {
         match case.breaker.state() {
             breaker::State::Closed => {
                 let place = (member, member.rank(row.node.0));
-                let accused_since = case.users.hear(now, place, row);
+                let has_voice = self.accusers.has_voice(member);
+                let accused_since = has_voice
+                    .then(|| case.users.hear(now, place, row))
+                    .flatten();
                 case.ratios.hear(now, member, row);
                 case.times.merge(&row.times, MOST_TIMES);
                 if let Some(from) = accused_since.filter(|_| case.hearing.is_none())
@@ -305,8 +308,11 @@ impl Judge {
                 }
                 None => None,
             };
-            if let Some(hearing) = case.hearing.take() {
-                let was_dismissed = verdict == Some(Some(Verdict::Dismissed));
+            if let (Some(hearing), Some(Some(verdict))) = (case.hearing.take(), verdict) {
+                for (member, voice) in case.users.voices(now, hearing) {
+                    self.accusers.voted(member, voice, verdict);
+                }
+                let was_dismissed = verdict == Verdict::Dismissed;
                 self.accusers.ended(now, hearing.accuser, was_dismissed);
             }
             self.hearings.remove(&node);
