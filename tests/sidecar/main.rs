@@ -49,6 +49,7 @@ mod http;
 mod http_door;
 mod http_limits;
 mod http_outcomes;
+mod keyed_client;
 mod kills;
 mod lapses;
 mod large_geo;

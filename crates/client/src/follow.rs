@@ -86,11 +86,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let taken = shared.counts.read().copies;
         let mut least = Duration::ZERO;
         match follow(&shared, &mut assembly, &mut keeper).await {
-            Err(Ended::Stream(status)) if status.code() == Code::ResourceExhausted => {
+            Err(Ended::Stream(status)) if turns_away(status.code()) => {
                 if !std::mem::replace(&mut is_turned_away, true) {
                     tracing::warn!(
                         status = status.message(),
-                        "the sidecar has no place for this follower"
+                        "the sidecar does not let this client follow"
                     );
                 }
             }
@@ -144,6 +144,14 @@ async fn begin_with_kept(shared: &Shared, assembly: &mut Assembly, folder: &Path
             *assembly = Assembly::default();
         }
     }
+}
+
+/// Whether it is this client that the sidecar does not want: it has no place for it, or knows nobody who may.
+fn turns_away(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ResourceExhausted | Code::Unauthenticated | Code::PermissionDenied
+    )
 }
 
 /// Takes copies until the stream ends.

@@ -54,6 +54,7 @@ mod cache;
 pub mod copy;
 pub mod counters;
 mod follow;
+mod keys;
 mod last_good;
 mod lines;
 mod made;
@@ -182,7 +183,7 @@ struct Shared {
 #[derive(Debug)]
 struct Tasks {
     shared: Arc<Shared>,
-    running: [AbortHandle; 4],
+    running: [AbortHandle; 5],
 }
 
 impl Drop for Tasks {
@@ -218,6 +219,7 @@ impl Client {
             runtime.spawn(report::run(Arc::clone(&shared))),
             runtime.spawn(breaker::run(Arc::clone(&shared))),
             runtime.spawn(placing::run(Arc::clone(&shared))),
+            runtime.spawn(keys::run(Arc::clone(&shared))),
         ];
         let running = running.map(|task| task.abort_handle());
         Ok(Self {

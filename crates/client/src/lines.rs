@@ -4,12 +4,13 @@
 //! with fewer in flight. Copies of snapshots and outcomes have a third, so that a text of megabytes never stands before
 //! an answer.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tonic::Code;
-use tonic::transport::Channel;
 
+use super::keys::{Keys, Way};
 use super::options::{ConnectError, Options};
 use tradewind_wire::proto::decision_service_client::DecisionServiceClient;
 use tradewind_wire::proto::{DecideRequest, DecideResponse};
@@ -33,13 +34,15 @@ const DEADLINE: (Duration, Duration) = (Duration::from_millis(1), Duration::from
 pub(super) struct Lines {
     asking: [Line; 2],
     /// For copies and outcomes.
-    pub(super) side: Channel,
+    pub(super) side: Way,
+    /// What they show.
+    pub(super) keys: Arc<Keys>,
 }
 
 /// A connection, and how many requests are in flight on it.
 #[derive(Debug)]
 struct Line {
-    client: DecisionServiceClient<Channel>,
+    client: DecisionServiceClient<Way>,
     in_flight: AtomicUsize,
 }
 
@@ -66,6 +69,7 @@ pub(super) enum Failure {
 impl Lines {
     /// Connections that open when they are first needed.
     pub(super) fn new(options: &Options) -> Result<Self, ConnectError> {
+        let keys = Keys::read(options)?;
         let endpoint = options.endpoint()?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_WITHIN)
@@ -74,15 +78,17 @@ impl Lines {
             .keep_alive_timeout(KEEP_ALIVE_WITHIN)
             .keep_alive_while_idle(true);
         let line = || Line {
-            client: DecisionServiceClient::new(endpoint.connect_lazy()),
+            client: DecisionServiceClient::new(keys.way(&endpoint)),
             in_flight: AtomicUsize::new(0),
         };
+        let asking = [line(), line()];
+        let side = endpoint
+            .initial_stream_window_size(SIDE_WINDOW_BYTES)
+            .initial_connection_window_size(2 * SIDE_WINDOW_BYTES);
         Ok(Self {
-            asking: [line(), line()],
-            side: endpoint
-                .initial_stream_window_size(SIDE_WINDOW_BYTES)
-                .initial_connection_window_size(2 * SIDE_WINDOW_BYTES)
-                .connect_lazy(),
+            asking,
+            side: keys.way(&side),
+            keys,
         })
     }
 

@@ -10,6 +10,12 @@ use tonic::transport::Endpoint;
 pub struct Options {
     /// Where the sidecar serves gRPC: `HOST:PORT`, or `unix:PATH` for a socket in the file system.
     pub sidecar: String,
+    /// The file with the token to show with each call, as its first word; read again every five seconds, so replace it by rename.
+    /// Only to a sidecar on this host, or with TLS: else whoever is on the way could read it. Default: none.
+    pub token_file: Option<PathBuf>,
+    /// How TLS is spoken to the sidecar; `None` for not at all, which is the default. Never over a Unix socket.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsFiles>,
     /// Who tells of outcomes, of several proxies behind one peer that the sidecar's operator trusts (`trusted_reporters`).
     /// Up to 64 bytes; may be empty.
     pub reporter: String,
@@ -45,10 +51,35 @@ pub enum Places {
     InBackground,
 }
 
+/// Whom to believe to be the sidecar, and what to show it; read again every five seconds, for connections that open then.
+#[cfg(feature = "tls")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Whose certificates of sidecars are believed (PEM).
+    pub issuers: PathBuf,
+    /// The name to find in the sidecar's certificate; `None` for the host of its address.
+    pub name: Option<String>,
+    /// What is shown to be somebody there; `None` for nothing, as who shows a token.
+    pub own: Option<OwnFiles>,
+}
+
+/// A certificate of one's own.
+#[cfg(feature = "tls")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFiles {
+    /// The certificate, its issuers behind it (PEM).
+    pub certificate: PathBuf,
+    /// Its private key (PEM).
+    pub key: PathBuf,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             sidecar: "127.0.0.1:7070".to_owned(),
+            token_file: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             reporter: String::new(),
             deadline: Duration::from_millis(50),
             failures: 3,
@@ -85,6 +116,27 @@ impl Options {
         self.endpoint().is_ok()
     }
 
+    /// How TLS is spoken, where it is.
+    #[cfg(feature = "tls")]
+    pub(super) fn tls_spoken(&self) -> Option<&TlsFiles> {
+        let is_socket = self.sidecar.starts_with("unix:");
+        self.tls.as_ref().filter(|_| !is_socket)
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.tls_spoken().is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(
+        clippy::unused_self,
+        reason = "with the feature it is asked of the options"
+    )]
+    pub(super) fn speaks_tls(&self) -> bool {
+        false
+    }
+
     /// Where to connect to.
     pub(super) fn endpoint(&self) -> Result<Endpoint, ConnectError> {
         let address = &self.sidecar;
@@ -114,6 +166,22 @@ pub enum ConnectError {
     #[error("the sidecar's address is `{address}`, must be HOST:PORT or unix:PATH")]
     BadAddress {
         /// As given.
+        address: String,
+    },
+    /// A file of what is to be shown cannot be used.
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A token that everybody on the way could read.
+    #[error(
+        "the token would go to {address} without TLS, where others can read it on the way: must be a sidecar on this host (127.0.0.1, unix:PATH), or one that TLS is spoken to"
+    )]
+    OpenToken {
+        /// The sidecar's.
         address: String,
     },
     /// There is no Tokio runtime to live on.

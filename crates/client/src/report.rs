@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
-use tonic::transport::Channel;
 
 use super::counters::bump;
+use super::keys::Way;
 use super::{Outcome, Shared};
 use tradewind_wire::proto::ReportRequest;
 use tradewind_wire::proto::feedback_service_client::FeedbackServiceClient;
@@ -83,11 +83,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn send(
-    shared: &Shared,
-    feedback: &mut FeedbackServiceClient<Channel>,
-    outcomes: Vec<Outcome>,
-) {
+async fn send(shared: &Shared, feedback: &mut FeedbackServiceClient<Way>, outcomes: Vec<Outcome>) {
     let count = outcomes.len() as u64;
     let batch = ReportRequest {
         outcomes,
