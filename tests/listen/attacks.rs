@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::peer::{self, Peer};
 use crate::server::{Server, Setup};
+use tradewind::sidecar::clock::timer_now;
 
 #[test]
 fn f34_streams_without_a_body_are_limited() {
@@ -211,6 +212,49 @@ fn f38_a_peer_that_opens_no_window_is_closed() {
         server.counters.open.load(Ordering::Relaxed),
         1,
         "an idle peer is not a stalled one"
+    );
+}
+
+#[test]
+fn f38_a_peer_that_opens_a_window_of_one_byte_is_closed() {
+    let server = Setup::limits(|limits| limits.send_deadline = Duration::from_millis(200)).start();
+    let honest = server.client();
+    let mut peer = Peer::greet(server.address(), &[(4, 1)]);
+    // One in eight is followed, so that none is happens once in a million runs.
+    for n in 0..100 {
+        peer.call(2 * n + 1, "/test.Echo/Unary", b"some").unwrap();
+    }
+    peer.read_to_end();
+    server.wait_for(|counters| &counters.stalled, 1);
+    server.wait_for_no_calls();
+    honest.assert_served();
+}
+
+#[test]
+fn f38_a_peer_that_takes_one_answer_now_and_then_keeps_no_others_for_long() {
+    let server = Setup::limits(|limits| limits.send_deadline = Duration::from_millis(200)).start();
+    let mut peer = Peer::greet(server.address(), &[(4, 1)]);
+    let mut streams = (0..).map(|n| 2 * n + 1);
+    for stream in streams.by_ref().take(100) {
+        peer.call(stream, "/test.Echo/Unary", b"kept").unwrap();
+    }
+    // Several in each period: never is nothing taken.
+    let began = timer_now();
+    for stream in streams.take(200) {
+        let mut bytes = Vec::new();
+        peer::push_call(&mut bytes, stream, "/test.Echo/Unary", b"taken");
+        let window = 1_000_u32.to_be_bytes();
+        peer::push_frame(&mut bytes, peer::WINDOW_UPDATE, 0, stream, &window);
+        if peer.socket.write_all(&bytes).is_err() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(40));
+    }
+    server.wait_for(|counters| &counters.stalled, 1);
+    server.wait_for_no_calls();
+    assert!(
+        began.elapsed() > Duration::from_millis(500),
+        "not for being still"
     );
 }
 

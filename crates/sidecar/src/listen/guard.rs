@@ -22,7 +22,7 @@ use super::counters::{self, GateCounters, Timed, WorkerGauges};
 use super::entrance::{Method, Methods};
 use super::loss::Loss;
 use super::service::WorkerService;
-use super::warden::{Call, ConnectionState};
+use super::warden::{Call, ConnectionState, Sending};
 use crate::identity::{Denied, Pass};
 
 /// What all calls of one door on one worker have in common.
@@ -244,12 +244,9 @@ impl<S: WorkerService> GuardedCall<S> {
         answer: Response<S::AnswerBody>,
     ) -> Response<GuardedBody<S::AnswerBody>> {
         let (head, body) = answer.into_parts();
-        let sending = (self.deadline.is_some() && !body.is_end_stream()).then(|| {
-            self.connection.answer_begun();
-            Sending {
-                connection: Arc::clone(&self.connection),
-            }
-        });
+        let is_sent = self.deadline.is_some() && !body.is_end_stream();
+        let sending = is_sent.then(|| self.connection.begin_sending());
+        let is_followed = is_sent && self.connection.is_followed();
         let place = self.place.take();
         if let Some(place) = &place {
             place.end(self.started);
@@ -258,6 +255,8 @@ impl<S: WorkerService> GuardedCall<S> {
             head,
             GuardedBody {
                 body: Some(body),
+                is_followed,
+                last_byte: None,
                 loss: self.loss.take(),
                 place,
                 _sending: sending,
@@ -266,23 +265,14 @@ impl<S: WorkerService> GuardedCall<S> {
     }
 }
 
-/// A unary answer on its way out.
-#[derive(Debug)]
-struct Sending {
-    connection: Arc<ConnectionState>,
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.connection.answer_ended();
-    }
-}
-
 /// The body of an answer; holds the call's place until it has been sent or dropped.
 #[derive(Debug)]
 pub(crate) struct GuardedBody<B> {
     /// `None` for an answer of the guard's own, and after the service's body panicked.
     body: Option<B>,
+    /// Whether the last byte of what it has goes out by itself: it is asked for only once all before it has gone out.
+    is_followed: bool,
+    last_byte: Option<Bytes>,
     loss: Option<Loss>,
     place: Option<Place>,
     _sending: Option<Sending>,
@@ -305,11 +295,23 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
             let trailers = denied_headers(&denied);
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
+        if let Some(last) = self.last_byte.take() {
+            return Poll::Ready(Some(Ok(Frame::data(last))));
+        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
         if let Ok(frame) = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
-            return frame;
+            let Poll::Ready(Some(Ok(mut frame))) = frame else {
+                return frame;
+            };
+            if self.is_followed
+                && let Some(data) = frame.data_mut()
+                && data.len() > 1
+            {
+                self.last_byte = Some(data.split_off(data.len() - 1));
+            }
+            return Poll::Ready(Some(Ok(frame)));
         }
         self.body = None;
         if let Some(place) = &self.place {
@@ -320,7 +322,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.last_byte.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -364,6 +366,8 @@ fn refusal<B>(code: Code, message: &'static str) -> Response<GuardedBody<B>> {
 fn trailers_only<B>(status: HeaderMap) -> Response<GuardedBody<B>> {
     let mut answer = Response::new(GuardedBody {
         body: None,
+        is_followed: false,
+        last_byte: None,
         loss: None,
         place: None,
         _sending: None,

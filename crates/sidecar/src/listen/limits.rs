@@ -58,7 +58,8 @@ pub struct Limits {
     pub request_deadline: Duration,
     /// Time in which at least one waiting answer must make progress into the peer's window; 5 s. The
     /// request deadline does not cover sending, so this closes peers that ask and do not read (F38);
-    /// a stalled connection is closed between one and two of these periods.
+    /// a stalled connection is closed between one and two of these periods. One of whose answers waits for
+    /// between three and four of them is closed too, whatever else it takes.
     pub send_deadline: Duration,
 }
 

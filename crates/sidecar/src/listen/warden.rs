@@ -1,7 +1,8 @@
 //! The warden of a connection: a second, mostly sleeping task that watches its age, its progress and the
 //! gate's phase, so that the connection's own task, which runs for every call, looks at one atomic only.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -38,14 +39,25 @@ pub(crate) enum Order {
     Cut,
 }
 
+/// Periods of [`Terms::send_deadline`] in which an answer must have gone out whole, one more or less: a peer that lets another
+/// answer go now and then keeps none for longer.
+const PERIODS: usize = 4;
+
+/// One in so many answers is followed to its last byte.
+const FOLLOWED: u64 = 8;
+
 /// What the connection, its calls and its warden know of each other.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionState {
     order: AtomicU8,
     /// The connection's task, to be woken for an order.
     task: Mutex<Option<Waker>>,
-    /// Unary answers whose body has not been taken whole by the peer's window.
-    answers_waiting: AtomicU32,
+    /// Unary answers whose body has not been taken whole by the peer's window, by the period in which they were made.
+    answers_waiting: [AtomicU32; PERIODS],
+    /// The period that it is.
+    period: AtomicUsize,
+    /// What says which answers are followed to their last byte; see [`ConnectionState::is_followed`].
+    dice: AtomicU64,
     /// The socket took nothing when last tried.
     write_blocked: AtomicBool,
     /// Rises when a waiting answer has gone out or a blocked socket takes bytes again.
@@ -69,6 +81,24 @@ impl Drop for Call {
         let now = state.arrivals.load(Ordering::Relaxed) + 1;
         state.idle_since.store(now, Ordering::Relaxed);
         counters::uncount(&state.calls);
+    }
+}
+
+/// A unary answer on its way out.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    connection: Arc<ConnectionState>,
+    /// In which it was made.
+    period: usize,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        if let Some(waiting) = connection.answers_waiting.get(self.period) {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        connection.progress.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -137,15 +167,40 @@ impl ConnectionState {
         }
     }
 
-    /// A unary answer has a body to send.
-    pub(crate) fn answer_begun(&self) {
-        self.answers_waiting.fetch_add(1, Ordering::Relaxed);
+    /// A unary answer has a body to send, which is gone, sent or dropped, when the result is.
+    pub(crate) fn begin_sending(self: &Arc<Self>) -> Sending {
+        let period = self.period.load(Ordering::Relaxed);
+        if let Some(waiting) = self.answers_waiting.get(period) {
+            waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        Sending {
+            connection: Arc::clone(self),
+            period,
+        }
     }
 
-    /// That body is gone, sent or dropped.
-    pub(crate) fn answer_ended(&self) {
-        self.answers_waiting.fetch_sub(1, Ordering::Relaxed);
-        self.progress.fetch_add(1, Ordering::Relaxed);
+    /// Whether an answer is to be followed to its last byte. What is below us takes an answer whole as soon as the peer's window has
+    /// room for one byte of it, so a peer that opens that much and no more would never be seen to wait. To follow one costs a frame, so
+    /// it is one in [`FOLLOWED`], and no peer knows which.
+    pub(crate) fn is_followed(&self) -> bool {
+        let mut dice = self.dice.load(Ordering::Relaxed);
+        if dice == 0 {
+            dice = RandomState::new().hash_one(0) | 1;
+        }
+        // xorshift64 (Marsaglia, 2003).
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        self.dice.store(dice, Ordering::Relaxed);
+        dice.is_multiple_of(FOLLOWED)
+    }
+
+    /// Goes on to the next period; whether an answer still waits that was made when this one was last.
+    fn next_period(&self) -> bool {
+        let next = (self.period.load(Ordering::Relaxed) + 1) % PERIODS;
+        self.period.store(next, Ordering::Relaxed);
+        let waiting = self.answers_waiting.get(next);
+        waiting.is_some_and(|waiting| waiting.load(Ordering::Relaxed) > 0)
     }
 
     /// The socket did (`false`) or did not (`true`) take what it was given.
@@ -159,7 +214,8 @@ impl ConnectionState {
 
     /// The progress made so far if something waits to go out, else `None`.
     fn waiting_since(&self) -> Option<u32> {
-        let waits = self.answers_waiting.load(Ordering::Relaxed) > 0
+        let mut answers = self.answers_waiting.iter();
+        let waits = answers.any(|waiting| waiting.load(Ordering::Relaxed) > 0)
             || self.write_blocked.load(Ordering::Relaxed);
         waits.then(|| self.progress.load(Ordering::Relaxed))
     }
@@ -170,7 +226,7 @@ impl ConnectionState {
 pub(crate) struct Terms {
     /// Age at which the connection is told to leave.
     pub(crate) max_age: Duration,
-    /// Period in which something that waits to go out must move.
+    /// Period in which something that waits to go out must move, and a [`PERIODS`]th of the time for one answer.
     pub(crate) send_deadline: Duration,
 }
 
@@ -233,7 +289,8 @@ async fn watch(
             }
             _ = check.tick() => {
                 let before = std::mem::replace(&mut waiting, control.waiting_since());
-                if before.is_some() && before == waiting {
+                let is_still = before.is_some() && before == waiting;
+                if control.next_period() || is_still {
                     counters::count(&counters.stalled);
                     return control.give(Order::Cut);
                 }
@@ -293,22 +350,47 @@ mod tests {
     async fn an_answer_that_does_not_move_cuts_between_one_and_two_periods() {
         let scene = Scene::new(300, 5);
         assert_eq!(scene.order_after(7).await, Order::Serve);
-        scene.control.answer_begun();
+        let _answer = scene.control.begin_sending();
         assert_eq!(scene.order_after(7).await, Order::Serve);
         assert_eq!(scene.order_after(1).await, Order::Cut);
         assert_eq!(counters::read(&scene.counters.stalled), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_peer_that_takes_an_answer_now_and_then_is_not_cut() {
+    async fn a_slow_peer_that_takes_its_answers_one_by_one_is_not_cut() {
         let scene = Scene::new(300, 5);
-        scene.control.answer_begun();
+        let mut answer = scene.control.begin_sending();
         for _ in 0..20 {
-            scene.control.answer_begun();
+            let next = scene.control.begin_sending();
             assert_eq!(scene.order_after(4).await, Order::Serve);
-            scene.control.answer_ended();
+            answer = next;
         }
         assert_eq!(scene.order_after(10).await, Order::Cut);
+        drop(answer);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_let_one_answer_go_now_and_then_kept_all_others_for_ever() {
+        let scene = Scene::new(300, 5);
+        let _kept = scene.control.begin_sending();
+        for _ in 0..6 {
+            let taken = scene.control.begin_sending();
+            assert_eq!(scene.order_after(3).await, Order::Serve);
+            drop(taken);
+        }
+        assert_eq!(scene.order_after(2).await, Order::Cut);
+        assert_eq!(counters::read(&scene.counters.stalled), 1);
+    }
+
+    #[test]
+    fn one_in_eight_answers_is_followed_and_others_on_each_connection() {
+        let which = |state: &ConnectionState| -> Vec<bool> {
+            (0..8_000).map(|_| state.is_followed()).collect()
+        };
+        let first = which(&ConnectionState::default());
+        let count = first.iter().filter(|it| **it).count();
+        assert!((800..1_200).contains(&count), "{count} of 8,000");
+        assert_ne!(first, which(&ConnectionState::default()));
     }
 
     #[tokio::test(start_paused = true)]
