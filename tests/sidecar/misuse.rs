@@ -8,14 +8,16 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use prost::Message;
+use tokio::task::JoinSet;
 use tokio::time;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
-use tradewind::sidecar::wire::proto::{self, DecideRequest, Header};
+use tradewind::sidecar::clock::timer_now;
+use tradewind::sidecar::wire::proto::{self, DecideRequest, ExplainRequest, Header};
 
 use crate::client::{Client, refusal, request};
-use crate::server::Setup;
+use crate::server::{Files, Setup};
 
 const DECIDE: &str = "/tradewind.v1.DecisionService/Decide";
 const BATCH: &str = "/tradewind.v1.DecisionService/DecideBatch";
@@ -237,4 +239,41 @@ async fn an_unknown_method_is_unimplemented() {
         let code = raw(&client, path, whole(framed(&[]))).await;
         assert_eq!(code, Code::Unimplemented, "{path}");
     }
+}
+
+#[tokio::test]
+async fn who_had_everything_explained_had_the_workers_of_others() {
+    let files = Files::new();
+    let socket = files.root().join("grpc.sock");
+    let setup = files
+        .setup()
+        .also("listen", format!("unix:{}", socket.display()));
+    let server = setup.start().await;
+    let greedy = server.client().await;
+    let mut other = Client::connect(&format!("unix:{}", socket.display())).await;
+    let began = timer_now();
+    let mut asked = JoinSet::new();
+    for number in 0..1_000 {
+        let mut client = greedy.clone();
+        asked.spawn(async move {
+            let request = ExplainRequest {
+                request: Some(request(&format!("/{number}"))),
+            };
+            client.grpc.explain(request).await.map(drop)
+        });
+    }
+    let outcomes = asked.join_all().await;
+    let took_s = began.elapsed().as_secs_f64();
+    let (explained, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    let most = 200.0 + 50.0 * took_s;
+    #[expect(clippy::cast_precision_loss, reason = "a thousand at most")]
+    let count = explained.len() as f64;
+    assert!(count <= most + 1.0, "{count} in {took_s} s");
+    assert!(!explained.is_empty());
+    for refused in refused {
+        let status = refused.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    }
+    // Others have a quota of their own.
+    other.explain(request("/other")).await;
 }

@@ -9,10 +9,12 @@ use http::HeaderMap;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::clock;
 use crate::doors::follow::{self, Parts};
 use crate::doors::unary;
 use crate::identity;
 use crate::intake::decider::{self, Decider, Ruling};
+use crate::intake::explainers;
 use crate::trace::context::Caller;
 use crate::wire::WireError;
 use crate::wire::answer::{self, Answer};
@@ -136,15 +138,31 @@ impl DecisionService for Decider {
         &self,
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
+        let caller = identity::Caller::of(request.extensions());
+        if !self.explainers().admit(clock::now(), &caller) {
+            let most = explainers::QUOTA.per_second;
+            return Err(Status::resource_exhausted(format!(
+                "{caller} has asked for too many explanations, at most {most} a second are made for a caller"
+            )));
+        }
         let request = request.into_inner().request.unwrap_or_default();
-        self.on_published(|published| {
-            let view = self.state().view.load();
-            let explained = decider::explain(self.state(), (published, &view), &request);
+        let turn = self.explainers().turn().await;
+        let decider = self.clone();
+        // Beside the worker, who decides meanwhile.
+        let explained = tokio::task::spawn_blocking(move || {
+            let explained = decider.on_published(|published| {
+                let view = decider.state().view.load();
+                decider::explain(decider.state(), (published, &view), &request)
+            });
+            drop(turn);
             explained
-                .map(Response::new)
-                .map_err(|error| invalid(&error))
-        })
-        .ok_or_else(|| self.too_early())?
+        });
+        let explained = explained.await;
+        let explained = explained.map_err(|_lost| Status::internal("the service failed"))?;
+        let explained = explained.ok_or_else(|| self.too_early())?;
+        explained
+            .map(Response::new)
+            .map_err(|error| invalid(&error))
     }
 }
 

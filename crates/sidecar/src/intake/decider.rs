@@ -11,6 +11,7 @@ use crate::decision_log::{DecisionLog, Logged};
 use crate::freshness::Freshness;
 use crate::freshness::floors::NodeFloors;
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
+use crate::intake::explainers::Explainers;
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
 use crate::state::limiter::Limiter;
@@ -43,6 +44,8 @@ pub struct Decider {
     log: Option<Arc<DecisionLog>>,
     /// Where spans are made of them, if anywhere.
     traces: Option<Arc<Traces>>,
+    /// Those who may have some explained; of all workers, where it is told of them.
+    explainers: Arc<Explainers>,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,7 @@ impl Decider {
             }),
             log: None,
             traces: None,
+            explainers: Arc::default(),
         }
     }
 
@@ -104,6 +108,17 @@ impl Decider {
     #[must_use]
     pub fn tracing(self, traces: Option<Arc<Traces>>) -> Self {
         Self { traces, ..self }
+    }
+
+    /// The same decider, which explains to these together with others.
+    #[must_use]
+    pub fn explaining_to(self, explainers: Arc<Explainers>) -> Self {
+        Self { explainers, ..self }
+    }
+
+    /// Those who have something explained.
+    pub fn explainers(&self) -> &Explainers {
+        &self.explainers
     }
 
     /// Whether spans are made of decisions: then it is worth to look for what a request is part of.

@@ -2,12 +2,13 @@
 //!
 //! The [`decider`] decides, whichever door asks; one in so many is kept by [`recent`], with how its
 //! [`attempts`] went. What is told comes through
-//! [`feedback`], within the quotas of [`reporters`]; [`tally`] and [`counters`] count. All of it reaches the writer by the
+//! [`feedback`], within the quotas of [`reporters`], and explained to [`explainers`] within theirs; [`tally`] and [`counters`] count. All of it reaches the writer by the
 //! [`handover`].
 
 pub mod attempts;
 pub mod counters;
 pub mod decider;
+pub mod explainers;
 pub mod feedback;
 pub mod handover;
 pub mod lanes;

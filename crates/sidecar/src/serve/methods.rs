@@ -85,7 +85,7 @@ table! {
     // The texts, the state of the fleet, and a key that makes receipts.
     "/tradewind.v1.DecisionService/Follow" TELL, StreamNamed;
     // Fifty times as dear as a decision, and it shows what the fleet looks like.
-    "/tradewind.v1.DecisionService/Explain" OBSERVE, Unary;
+    "/tradewind.v1.DecisionService/Explain" OBSERVE, UnaryNamed;
     "/grpc.health.v1.Health/Check" ANYBODY, Unary;
     // A stream keeps its connection busy for as long as it lives, so nobody without a role may hold one.
     "/grpc.health.v1.Health/Watch" ASK, Stream;

@@ -33,6 +33,7 @@ use crate::doors::unary::{AnswerBody, Shortcut};
 use crate::identity::Peers;
 use crate::intake::counters::DecisionCounters;
 use crate::intake::decider::Decider;
+use crate::intake::explainers::Explainers;
 use crate::intake::feedback::{self, Feedback};
 use crate::intake::handover::Intake;
 use crate::intake::recent::RecentDecisions;
@@ -57,6 +58,7 @@ pub(super) struct Desks {
     /// What workers hand to the writer.
     pub(super) intake: Arc<Intake>,
     pub(super) reporters: Arc<Reporters>,
+    explainers: Arc<Explainers>,
     /// Names this process in the ids of its decisions.
     instance: u16,
     /// One for each worker.
@@ -82,6 +84,7 @@ impl Desks {
             traces: None,
             intake: Arc::new(Intake::new(workers)),
             reporters: Arc::new(Reporters::new(Quota::default(), trusted)),
+            explainers: Arc::default(),
             instance: u16::from_be_bytes([high, low]),
             decisions: (0..workers).map(|_| Arc::default()).collect(),
             reports: (0..workers).map(|_| Arc::default()).collect(),
@@ -105,6 +108,7 @@ impl Desks {
             handover(),
             (self.instance, worker),
         )
+        .explaining_to(Arc::clone(&self.explainers))
         .logging(self.log.clone())
         .tracing(self.traces.clone());
         let feedback = Feedback::new(
