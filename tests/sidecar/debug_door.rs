@@ -1,6 +1,8 @@
 //! The debug door: pages for people, metrics for machines.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
 
 use tradewind::sidecar::wire::proto::DecideRequest;
 
@@ -46,6 +48,29 @@ async fn every_page_is_what_it_says() {
         "{}",
         metrics.head
     );
+}
+
+#[tokio::test]
+async fn dear_pages_kept_probes_waiting() {
+    let server = Setup::example().start().await;
+    let question = "GET /debug/explain?path=/a&client=198.18.1.1&candidates=8 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let viewers: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut viewer = TcpStream::connect(server.debug).unwrap();
+            viewer.write_all(question.as_bytes()).unwrap();
+            viewer
+        })
+        .collect();
+    assert_eq!(server.get("/livez").status, 200);
+    let is_answered = |viewer: &&TcpStream| {
+        viewer.set_nonblocking(true).unwrap();
+        viewer.peek(&mut [0]).is_ok()
+    };
+    let answered = viewers.iter().filter(is_answered).count();
+    assert!(answered < 150, "all {answered} pages came before it");
+    // They are made all the same.
+    let all = || viewers.iter().filter(is_answered).count() == viewers.len();
+    server.until("all pages are there", all).await;
 }
 
 #[tokio::test]

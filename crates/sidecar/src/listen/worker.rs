@@ -40,7 +40,8 @@ impl Workers {
     pub fn start(count: usize) -> Result<Self, ListenError> {
         let threads = (0..count.max(1))
             .map(|index| {
-                Worker::start(index).map_err(|source| ListenError::Worker { index, source })
+                let name = format!("tradewind-{index}");
+                Worker::start(name).map_err(|source| ListenError::Worker { index, source })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { threads })
@@ -81,24 +82,39 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(index: usize) -> io::Result<Self> {
+    fn start(name: String) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let (leaving, left) = mpsc::channel();
-        thread::Builder::new()
-            .name(format!("tradewind-{index}"))
-            .spawn(move || {
-                // An error only says that the sender was dropped, which is the signal too.
-                let _ended: Result<(), _> = runtime.block_on(stopped);
-                runtime.shutdown_background();
-                drop(leaving);
-            })?;
+        thread::Builder::new().name(name).spawn(move || {
+            // An error only says that the sender was dropped, which is the signal too.
+            let _ended: Result<(), _> = runtime.block_on(stopped);
+            runtime.shutdown_background();
+            drop(leaving);
+        })?;
         Ok(Self {
             runtime: handle,
             _stop: stop,
             left: Mutex::new(left),
         })
+    }
+}
+
+/// A thread with a runtime beside the workers, for what must keep neither them nor the doors waiting. Dropping it stops it without
+/// waiting.
+#[derive(Debug)]
+pub struct Beside(Worker);
+
+impl Beside {
+    /// Starts it, as a thread of this name.
+    pub fn start(name: &str) -> io::Result<Self> {
+        Worker::start(name.to_owned()).map(Self)
+    }
+
+    /// Where to have work done.
+    pub fn runtime(&self) -> &Handle {
+        &self.0.runtime
     }
 }
 

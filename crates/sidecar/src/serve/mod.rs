@@ -40,12 +40,13 @@ use crate::listen::gate::{Door, Gate, PlainDoor};
 use crate::listen::http1::Http1Limits;
 use crate::listen::limits::{self, GateLimits, Limits};
 use crate::listen::socket::Endpoint;
-use crate::listen::worker::Workers;
+use crate::listen::worker::{Beside, Workers};
 use crate::log_filter::{LogFilter, Switch};
 use crate::observe::debug;
 use crate::observe::debug::stream;
 use crate::observe::metrics::Sources;
 use crate::observe::process::Process;
+use crate::observe::debug::aside::Aside;
 use crate::observe::recorder;
 use crate::probe::Prober;
 use crate::reclaim::Reclaimer;
@@ -185,7 +186,10 @@ async fn serve_for(
     let told = mailbox.clone();
     let prober = Prober::spawn(Arc::clone(&state), move |probed| told.probed(probed));
     let prober = prober.map_err(ServeError::Start)?;
-    let keeper = tokio::spawn(Arc::clone(&recent).keep_all(samples, Arc::clone(&state)));
+    // What is shown to people is made here: nobody who comes in waits for it.
+    let pages = Beside::start("tradewind-pages").map_err(ServeError::Start)?;
+    let kept = Arc::clone(&recent).keep_all(samples, Arc::clone(&state));
+    let keeper = pages.runtime().spawn(kept);
     let poll = Duration::from_millis(settings.poll.as_ms());
     let told = (watch.bell(), mailbox.clone(), Arc::clone(manager));
     let reloader = tokio::spawn(signalled.serve(told, poll));
@@ -228,17 +232,17 @@ async fn serve_for(
         desk: desk.apart(),
     };
     let looking = [
-        tokio::spawn(recorder::record_all(sources.clone())),
-        tokio::spawn(stream::encode_all(sources.clone())),
+        pages.runtime().spawn(recorder::record_all(sources.clone())),
+        pages.runtime().spawn(stream::encode_all(sources.clone())),
         tokio::spawn(Arc::clone(manager).keep_told(sources.clone())),
     ];
-    let pages = debug::router(sources);
+    let aside = Aside::new(debug::router(sources), pages.runtime().clone());
     let debug_door = PlainDoor {
         endpoint: Endpoint::Tcp(settings.debug),
         limits: Http1Limits::default(),
         entrance: way(doors::Door::Debug),
     };
-    let opened = debug_gate.open_http1(debug_door, |_worker| pages.clone());
+    let opened = debug_gate.open_http1(debug_door, |_worker| aside.clone());
     let debug = opened.await?;
 
     let running = Running {
@@ -272,6 +276,7 @@ async fn serve_for(
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     drop(tokio::task::spawn_blocking(|| outlets.stop()).await);
     drop(tokio::task::spawn_blocking(|| reclaimer.stop()).await);
+    drop(pages);
     drop(tokio::task::spawn_blocking(|| purges.stop()).await);
     drop(tokio::task::spawn_blocking(|| bus.map(fleet::Running::stop)).await);
     end_writer(&mailbox, &writer).await;

@@ -4,6 +4,7 @@
 
 mod actions;
 mod answer;
+pub mod aside;
 mod assets;
 mod decisions;
 mod fleet;
