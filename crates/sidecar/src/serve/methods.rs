@@ -88,7 +88,7 @@ table! {
     "/tradewind.v1.DecisionService/Explain" OBSERVE, UnaryNamed;
     "/grpc.health.v1.Health/Check" ANYBODY, Unary;
     // A stream keeps its connection busy for as long as it lives, so nobody without a role may hold one.
-    "/grpc.health.v1.Health/Watch" ASK, Stream;
+    "/grpc.health.v1.Health/Watch" ASK, StreamNamed;
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" ASK, Stream;
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" ASK, Stream;
 }

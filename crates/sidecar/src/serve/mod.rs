@@ -21,6 +21,8 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 
 use self::entrances::Entrances;
 use self::manager::Manager;
@@ -29,6 +31,7 @@ use self::services::{Desk, Desks, report_health};
 use self::signalled::Signalled;
 use crate::clock;
 use crate::doors::admin::AdminDesk;
+use crate::doors::health::Seated;
 use crate::fleet;
 use crate::freshness::keeper;
 use crate::intake::handover::Intake;
@@ -409,7 +412,9 @@ impl Queries {
         settings: &Settings,
         (desks, entrance): (&Desks, &Entrance),
     ) -> Result<Vec<Endpoint>, ListenError> {
-        let (reporter, health) = tonic_health::server::health_reporter();
+        let reporter = HealthReporter::new();
+        let health = HealthService::from_health_reporter(reporter.clone());
+        let health = HealthServer::new(Seated::new(health, Arc::clone(&desks.state)));
         tokio::spawn(report_health(reporter, desks.state.ready.subscribe()));
         let mut endpoints = Vec::new();
         for endpoint in &settings.listen {

@@ -1,4 +1,4 @@
-//! Places for those who keep a copy of what decisions are made from.
+//! Places for those who keep a copy of what decisions are made from, and for those who watch health.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,20 @@ use crate::identity::Caller;
 /// Most followers at once, of all workers. Each is looked after once a second.
 pub const MAX_FOLLOWERS: usize = 64;
 
+/// Most of those who watch health at once, of all workers.
+pub const MAX_WATCHERS: usize = 1_024;
+
 /// How many places each caller may have whatever others do.
 const OWN: usize = 4;
 
 /// Places for followers. Nobody gets as many as are left: one caller alone has half of all at the most, and others find some
 /// (dynamic thresholds: Choudhury and Hahne, 1998).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Followers(Arc<Places>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Places {
+    most: usize,
     taken: Mutex<HashMap<Caller, usize>>,
     refused: AtomicU64,
 }
@@ -30,7 +34,22 @@ pub struct Place {
     of: Caller,
 }
 
+impl Default for Followers {
+    fn default() -> Self {
+        Self::of(MAX_FOLLOWERS)
+    }
+}
+
 impl Followers {
+    /// So many places.
+    fn of(most: usize) -> Self {
+        Self(Arc::new(Places {
+            most,
+            taken: Mutex::default(),
+            refused: AtomicU64::new(0),
+        }))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.taken().values().sum()
@@ -45,7 +64,7 @@ impl Followers {
     pub fn place(&self, caller: &Caller) -> Option<Place> {
         let of = caller.whole();
         let mut taken = self.0.taken();
-        let free = MAX_FOLLOWERS.saturating_sub(taken.values().sum());
+        let free = self.0.most.saturating_sub(taken.values().sum());
         let own = taken.get(&of).copied().unwrap_or(0);
         if free == 0 || own >= free.max(OWN) {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
@@ -54,6 +73,23 @@ impl Followers {
         *taken.entry(of.clone()).or_default() += 1;
         let places = Arc::clone(&self.0);
         Some(Place { places, of })
+    }
+}
+
+/// Places for those who watch health, shared out in the same way.
+#[derive(Debug, Clone)]
+pub struct Watchers(Followers);
+
+impl Default for Watchers {
+    fn default() -> Self {
+        Self(Followers::of(MAX_WATCHERS))
+    }
+}
+
+impl Watchers {
+    /// A place for a caller; `None` when all are taken, or it has its part of them.
+    pub fn place(&self, caller: &Caller) -> Option<Place> {
+        self.0.place(caller)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::view::history::History;
 use crate::view::journal::Journal;
 use crate::view::rule_hits::RuleHits;
 use crate::wire::answer::EncodedNodes;
-use followers::Followers;
+use followers::{Followers, Watchers};
 use limiter::Limiter;
 use rows::{RowNames, Rows};
 use shadow::Shadow;
@@ -143,6 +143,8 @@ pub struct State {
     pub freshness: Arc<Freshness>,
     /// Places for followers.
     pub followers: Followers,
+    /// Places for those who watch health.
+    pub watchers: Watchers,
     /// What ids of decisions are tagged with.
     pub receipts: Receipts,
     /// Where the doors are, once all are open.
