@@ -16,11 +16,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time;
+use tonic::Code;
 use tradewind::sidecar::clock::timer_now;
 use tradewind::sidecar::identity::Role;
 use tradewind::sidecar::serve::methods::{self, Row};
+use tradewind::sidecar::wire::proto::FollowRequest;
 
 use crate::authority::{Authority, Certified, Peer};
+use crate::client;
 use crate::server::{Files, PATIENCE, Server, Setup};
 
 /// The year in which certificates end that shall not end.
@@ -486,6 +489,53 @@ async fn keys_that_cannot_be_used_are_refused_and_those_before_stay() {
     server.signal("HUP");
     until_shown(&server, &observer, None).await;
     peer.connect(server.admin).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_was_granted_too_much_kept_it_until_a_restart() {
+    let files = Files::new();
+    files.write("settings.yaml", "allow: [\"loopback=ask,tell,observe\"]\n");
+    let setup = files.setup().with("config", files.path("settings.yaml"));
+    let server = setup.start().await;
+    let mut client = server.client().await;
+    let follows = FollowRequest::default();
+    let mut followed = client.grpc.follow(follows).await.unwrap().into_inner();
+    followed.message().await.unwrap().unwrap();
+    // What may be cut, cannot be read, or would give everything to this host by saying nothing, changes nothing.
+    let shown = || server.get("/readyz").json()["grants"].clone();
+    assert_eq!(shown(), serde_json::json!({ "known": 2 }));
+    for (text, fault) in [
+        ("allow: [\"loopback=ask,observe\"]", "may be cut"),
+        ("allow: [everybody=ask]\n", "`everybody` is nobody"),
+        ("allow: [token:ci=ask]\n", "no file of tokens"),
+        ("allow: []\n", "nothing is granted any more"),
+    ] {
+        files.replace("settings.yaml", text);
+        server
+            .until("it is refused", || {
+                let said = shown()["fault"].to_string();
+                said.contains(fault)
+            })
+            .await;
+        assert_eq!(
+            server.count("tradewind_source_degraded{source=\"grants\"}"),
+            1
+        );
+    }
+    let loses = async {
+        loop {
+            if let Err(status) = followed.message().await {
+                return status;
+            }
+        }
+    };
+    files.replace("settings.yaml", "allow: [\"loopback=ask,observe\"]\n");
+    let status = time::timeout(PATIENCE, loses).await.unwrap();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+    let refused = client.grpc.follow(FollowRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    client.decide(client::request("/")).await;
+    assert_eq!(shown(), serde_json::json!({ "known": 2 }));
 }
 
 /// How many turns the test makes that is run each time, and the long one.

@@ -206,15 +206,17 @@ async fn take_credentials(book: &mut Book) {
     files.write("tokens", "ci a-token-with-enough-letters\n");
     // One of the tokens to which something is granted is not there.
     let setup = files.setup().with("tokens", files.path("tokens"));
-    let setup = setup.with("allow", "token:ops=observe");
+    files.write("settings.yaml", "allow: [token:ops=observe]\n");
+    let setup = setup.with("config", files.path("settings.yaml"));
     let setup = setup.with("tls-cert", files.path("own.pem"));
     let setup = setup.with("tls-key", files.path("own.key"));
     let server = setup.with("tls-doors", "admin").start().await;
     files.replace("tokens", "ci short\n");
     files.replace("own.key", "none");
-    let both = ["TlsKeys.fault", "KnownTokens.fault"];
+    files.replace("settings.yaml", "allow: [anybody=observe]\n");
+    let all = ["TlsKeys.fault", "KnownTokens.fault", "Grants.fault"];
     let give_up = timer_now() + PATIENCE;
-    while !both.iter().all(|field| book.seen.contains(*field)) {
+    while !all.iter().all(|field| book.seen.contains(*field)) {
         take_all(book, &server);
         assert!(timer_now() < give_up, "{}", server.log());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -12,10 +13,12 @@ use super::proof::Proof;
 use super::role::{Role, Roles};
 use super::tokens::Tokens;
 
-/// Who may do what, for as long as the process lives; only the tokens may change.
+/// Who may do what, for as long as the process lives; the tokens and what is granted may change.
 #[derive(Debug)]
 pub struct Access {
-    grants: Vec<Grant>,
+    grants: ArcSwap<Vec<Grant>>,
+    /// Counts how often others were granted something.
+    edition: AtomicU64,
     tokens: ArcSwap<Tokens>,
     /// Told whenever what was admitted must be looked at again.
     turned: watch::Sender<()>,
@@ -77,7 +80,8 @@ impl Access {
     /// What is granted, defaults included.
     pub fn new(grants: Vec<Grant>, tokens: Tokens) -> Arc<Self> {
         Arc::new(Self {
-            grants,
+            grants: ArcSwap::from_pointee(grants),
+            edition: AtomicU64::new(0),
             tokens: ArcSwap::from_pointee(tokens),
             turned: watch::Sender::new(()),
         })
@@ -98,6 +102,19 @@ impl Access {
         self.turn();
     }
 
+    /// Grants something else. Streams whose callers may not go on by that are ended.
+    pub fn set_grants(&self, grants: Vec<Grant>) {
+        self.grants.store(Arc::new(grants));
+        // Behind them: whoever sees this number sees those.
+        self.edition.fetch_add(1, Ordering::Release);
+        self.turn();
+    }
+
+    /// What is granted.
+    pub fn grants(&self) -> Arc<Vec<Grant>> {
+        self.grants.load_full()
+    }
+
     /// Has everything looked at again that has been admitted and goes on.
     pub fn turn(&self) {
         self.turned.send_replace(());
@@ -116,7 +133,8 @@ impl Access {
     /// The tokens to which something is granted and that nobody knows, by their names: a grant that is of nobody.
     pub fn missing_tokens(&self) -> Vec<String> {
         let tokens = self.tokens.load();
-        let granted = self.grants.iter().filter_map(|grant| grant.to.token());
+        let grants = self.grants.load();
+        let granted = grants.iter().filter_map(|grant| grant.to.token());
         let missing = granted.filter(|name| !tokens.has(name));
         let missing: BTreeSet<&str> = missing.collect();
         missing.into_iter().map(str::to_owned).collect()
@@ -124,13 +142,15 @@ impl Access {
 
     /// The roles of somebody.
     pub fn roles_of(&self, caller: &Caller) -> Roles {
-        grant::roles_of(&self.grants, caller)
+        grant::roles_of(&self.grants.load(), caller)
     }
 
     /// The pass of somebody who has just come.
     pub fn pass(self: &Arc<Self>, caller: Caller) -> Pass {
+        let edition = self.edition.load(Ordering::Acquire);
         Pass {
-            roles: grant::roles_of(&self.grants, &caller),
+            roles: self.roles_of(&caller),
+            edition,
             access: Arc::clone(self),
             caller,
             proof: None,
@@ -142,7 +162,9 @@ impl Access {
 #[derive(Debug, Clone)]
 pub struct Pass {
     caller: Caller,
+    /// As of the edition below.
     roles: Roles,
+    edition: u64,
     access: Arc<Access>,
     /// What its names stand on, where they may end before the connection does.
     proof: Option<Proof>,
@@ -177,9 +199,18 @@ impl Pass {
         &self.caller
     }
 
+    /// The roles that it has without showing a token.
+    fn roles(&self) -> Roles {
+        if self.access.edition.load(Ordering::Acquire) == self.edition {
+            self.roles
+        } else {
+            self.access.roles_of(&self.caller)
+        }
+    }
+
     /// Whether it has a role without showing a token.
     pub fn has(&self, role: Role) -> bool {
-        self.roles.contains(role) && self.counts()
+        self.roles().contains(role) && self.counts()
     }
 
     /// Who calls, if they have `role`: by the connection, or by the token in the call's `authorization`.
@@ -199,15 +230,13 @@ impl Pass {
             Some(self.caller.clone().named([format!("token:{name}").into()]))
         });
         if let Some(caller) = known {
-            let roles = self
-                .roles
-                .and(grant::roles_of(&self.access.grants, &caller));
+            let roles = self.roles().and(self.access.roles_of(&caller));
             if roles.contains(role) {
                 return Ok(caller);
             }
             return Err(denied(&caller, Why::NoRole));
         }
-        if self.roles.contains(role) {
+        if self.roles().contains(role) {
             return Ok(self.caller.clone());
         }
         let why = match shown {
@@ -257,6 +286,20 @@ mod tests {
         assert!(
             pass.admit(Role::Publish, Some(shown.as_bytes())).is_err(),
             "taken away"
+        );
+    }
+
+    #[test]
+    fn who_was_granted_too_much_kept_it_until_a_restart() {
+        let grants = |text: &str| vec![text.parse::<Grant>().unwrap()];
+        let access = Access::new(grants("10.0.0.0/8=ask,operate"), Tokens::default());
+        let pass = access.pass(Caller::from(Peer::Ip("10.0.0.7".parse().unwrap())));
+        assert!(pass.has(Role::Operate) && !pass.has(Role::Tell));
+        access.set_grants(grants("10.0.0.0/8=ask,tell"));
+        assert!(!pass.has(Role::Operate) && pass.has(Role::Tell));
+        assert_eq!(
+            pass.admit(Role::Operate, None).unwrap_err().why,
+            Why::NoRole
         );
     }
 }

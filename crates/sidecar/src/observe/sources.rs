@@ -66,9 +66,11 @@ fn encode_degraded(state: &State, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
     let credentials = state.credentials.load();
     let tls = credentials.tls.as_ref();
     let tokens = credentials.tokens.as_ref();
+    let grants = credentials.grants.as_ref();
     let configured = [
         tls.map(|tls| ("tls", tls.fault.is_some())),
         tokens.map(|tokens| ("tokens", tokens.fault.is_some())),
+        grants.map(|grants| ("grants", grants.fault.is_some())),
     ];
     for (source, is_degraded) in degraded.into_iter().chain(configured.into_iter().flatten()) {
         ConstGauge::new(i64::from(is_degraded))

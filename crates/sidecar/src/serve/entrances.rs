@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{methods, signposts};
-use crate::identity::{Access, grant};
+use crate::identity::Access;
 use crate::listen::entrance::Entrance;
 use crate::listen::tls::Keys;
 use crate::settings::Settings;
@@ -24,16 +24,11 @@ pub(super) struct Entrances {
 impl Entrances {
     /// Reads keys and tokens for the first time.
     pub(super) fn of_settings(settings: &Settings) -> Result<Self, CredentialsError> {
-        let grants = grant::with_defaults(settings.allow.clone());
-        for grant in grants
+        if settings
+            .allow
             .iter()
-            .filter(|grant| grant.to.is_beyond() && !grant.to.is_proven())
+            .any(|grant| grant.to.token().is_some())
         {
-            if grant.roles.change() {
-                tracing::warn!(%grant, "whoever reaches a door from there may change what is in force, without proof of who it is");
-            }
-        }
-        if grants.iter().any(|grant| grant.to.token().is_some()) {
             for (door, address) in settings.doors_in_the_clear() {
                 tracing::warn!(door = door.flag(), %address, "tokens are shown at this door without TLS, where others can read them on the way");
             }
@@ -42,8 +37,9 @@ impl Entrances {
         let credentials = Credentials::load(
             tls.map(|tls| tls.files.clone()),
             settings.tokens.clone(),
-            grants,
-        )?;
+            settings.allow.clone(),
+        )?
+        .granted_by(settings.granting.clone());
         Ok(Self {
             access: credentials.access(),
             keys: credentials.keys(),

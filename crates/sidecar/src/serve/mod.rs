@@ -14,7 +14,7 @@ mod signposts;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -46,15 +46,15 @@ use crate::listen::socket::Endpoint;
 use crate::listen::worker::{Beside, Workers};
 use crate::log_filter::{LogFilter, Switch};
 use crate::observe::debug;
+use crate::observe::debug::aside::Aside;
 use crate::observe::debug::stream;
 use crate::observe::metrics::Sources;
 use crate::observe::process::Process;
-use crate::observe::debug::aside::Aside;
 use crate::observe::recorder;
 use crate::probe::Prober;
 use crate::reclaim::Reclaimer;
-use crate::settings::Settings;
 use crate::settings::here::UnknownSite;
+use crate::settings::{Granting, Settings};
 use crate::state::State;
 use crate::state::doors::{self, Doors};
 use crate::writer::watch::Watch;
@@ -276,10 +276,10 @@ async fn serve_for(
     for task in looking {
         task.abort();
     }
+    drop(pages);
     drop(tokio::task::spawn_blocking(move || prober.stop()).await);
     drop(tokio::task::spawn_blocking(|| outlets.stop()).await);
     drop(tokio::task::spawn_blocking(|| reclaimer.stop()).await);
-    drop(pages);
     drop(tokio::task::spawn_blocking(|| purges.stop()).await);
     drop(tokio::task::spawn_blocking(|| bus.map(fleet::Running::stop)).await);
     end_writer(&mailbox, &writer).await;
@@ -340,10 +340,12 @@ fn files(settings: &Settings) -> Vec<PathBuf> {
     let documents = documents.into_iter().flatten();
     let tls = settings.tls.iter().flat_map(|tls| tls.files.all());
     let secrets = tls.chain(&settings.tokens);
+    let granting = settings.granting.iter().filter_map(Granting::path);
     documents
         .chain(&settings.geo)
         .chain(secrets)
         .cloned()
+        .chain(granting.map(Path::to_owned))
         .collect()
 }
 

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod here;
 pub mod otlp;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ use crate::identity::Peers;
 use crate::listen::limits::GateLimits;
 use crate::listen::socket::Endpoint;
 use crate::listen::worker;
+use crate::regular;
 use crate::settings::access::{Listening, Tls};
 use crate::settings::checks::Faults;
 use crate::settings::documents::Documents;
@@ -87,6 +89,8 @@ pub struct Settings {
     pub debug_hosts: Vec<String>,
     /// What is granted to whom, beside what goes without saying.
     pub allow: Vec<Grant>,
+    /// What grants it, to be looked at again; `None` without a settings file.
+    pub granting: Option<Granting>,
     /// File of bearer tokens.
     pub tokens: Option<PathBuf>,
     /// TLS at doors.
@@ -116,7 +120,7 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The settings file has faults.
     #[error("the settings file has faults:\n{}", .0.render(false))]
@@ -129,22 +133,65 @@ pub enum SettingsError {
 impl Settings {
     /// Settles all settings from arguments (which hold the environment too) and the settings file they name.
     pub fn new(args: Args) -> Result<Self, SettingsError> {
+        let granting = Granting::of(&args);
         let given = match &args.config {
             Some(path) => args.clone().or(read_file(path)?),
             None => args,
         };
-        let mut faults = Faults::default();
-        let settings = given.settle(&mut faults);
-        if faults.0.is_empty() {
-            Ok(settings)
-        } else {
-            Err(SettingsError::Invalid(faults.0))
-        }
+        let settings = given.settled()?;
+        Ok(Self {
+            granting,
+            ..settings
+        })
     }
 
     /// True when nothing was configured and the embedded example is served.
     pub fn is_example(&self) -> bool {
         self.policy.is_none() && self.topology.is_none()
+    }
+}
+
+/// The arguments, and the settings file among them: what is granted by both is read again whenever the file may have changed. All
+/// other settings stay those of the start.
+#[derive(Debug, Clone)]
+pub struct Granting(Box<Args>);
+
+impl Granting {
+    /// `None` where there is no file, or what is there can be read once only.
+    fn of(args: &Args) -> Option<Self> {
+        let path = args.config.as_deref()?;
+        let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+        is_file.then(|| Self(Box::new(args.clone())))
+    }
+
+    /// The settings file.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.config.as_deref()
+    }
+
+    /// What is granted now, beside what goes without saying. The whole file must be sound.
+    pub fn read(&self) -> Result<Vec<Grant>, SettingsError> {
+        let args = Args::clone(&self.0);
+        let Some(path) = self.path() else {
+            return args.settled().map(|settings| settings.allow);
+        };
+        let text = regular::read(path).and_then(|bytes| {
+            let text = String::from_utf8(bytes);
+            text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8"))
+        });
+        let text = text.map_err(|source| SettingsError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        // A file that is cut between two lines may be sound, and grant what was taken away by the line that is gone.
+        if !text.ends_with('\n') {
+            let path = path.display();
+            return Err(SettingsError::Invalid(vec![format!(
+                "{path}: its last line has no end, must end with a newline: the file may be cut"
+            )]));
+        }
+        let file = decode(path, &text)?;
+        args.or(file).settled().map(|settings| settings.allow)
     }
 }
 
@@ -195,6 +242,17 @@ impl Args {
         }
         if self.example && self.policy.is_some() {
             faults.add("example is set beside a policy, must be one or the other".into());
+        }
+    }
+
+    /// Every value checked, and all faults otherwise.
+    fn settled(self) -> Result<Settings, SettingsError> {
+        let mut faults = Faults::default();
+        let settings = self.settle(&mut faults);
+        if faults.0.is_empty() {
+            Ok(settings)
+        } else {
+            Err(SettingsError::Invalid(faults.0))
         }
     }
 
@@ -258,6 +316,7 @@ impl Args {
             trusted_reporters: checks::trusted(&self.trusted_reporters, faults),
             debug_hosts: self.debug_hosts,
             allow: access::grants(&given, &listening, faults),
+            granting: None,
             tls: access::tls(&given, &listening, faults),
             tokens: given.tokens,
             fleet,
@@ -279,11 +338,15 @@ fn read_file(path: &Path) -> Result<Args, SettingsError> {
         path: path.to_owned(),
         source,
     })?;
+    decode(path, &text)
+}
+
+fn decode(path: &Path, text: &str) -> Result<Args, SettingsError> {
     let limits = Limits {
         max_bytes: 1 << 20,
         ..Limits::default()
     };
-    let (mut source, mut faults) = Source::read(&path.display().to_string(), &text, &limits);
+    let (mut source, mut faults) = Source::read(&path.display().to_string(), text, &limits);
     let decoded = source.decode::<Args>();
     faults.append(decoded.faults);
     match decoded.value {

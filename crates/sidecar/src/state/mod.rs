@@ -371,6 +371,9 @@ pub struct CredentialsStatus {
     /// The tokens; absent where no file of them is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokensStatus>,
+    /// What is granted; absent without a settings file, when it is settled at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grants: Option<GrantsStatus>,
 }
 
 /// The certificate that doors show.
@@ -394,6 +397,16 @@ pub struct TokensStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// Why a newer file is refused; absent while what is in force is what the file holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// What is granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantsStatus {
+    /// How many grants are in force, with what goes without saying.
+    pub known: usize,
+    /// Why the settings file of now is refused; absent while what is in force is what it grants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }

@@ -9,9 +9,10 @@ use super::files::{STEADY_PAUSE, STEADY_TRIES};
 use super::store::read_regular;
 use crate::clock;
 use crate::identity::tokens::{MAX_FILE_BYTES, Tokens};
-use crate::identity::{Access, Grant};
+use crate::identity::{Access, Grant, grant};
 use crate::listen::tls::{KeyError, KeyFiles, Keys, Look};
-use crate::state::{CredentialsStatus, TlsStatus, TokensStatus};
+use crate::settings::Granting;
+use crate::state::{CredentialsStatus, GrantsStatus, TlsStatus, TokensStatus};
 
 /// Why credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +31,17 @@ pub struct Credentials {
     access: Arc<Access>,
     keys: Option<Arc<Keys>>,
     tokens: Option<PathBuf>,
+    granting: Option<Granting>,
     /// Why files were refused when they were looked at last.
     keys_fault: Option<String>,
     tokens_fault: Option<String>,
+    grants_fault: Option<String>,
 }
 
 /// What became of files that had changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Turn {
-    /// `tls` or `tokens`.
+    /// `tls`, `tokens` or `grants`.
     pub(crate) source: &'static str,
     /// Why they were refused; `None` where they are in force now.
     pub(crate) fault: Option<String>,
@@ -55,13 +58,23 @@ impl Credentials {
         let keys = keys.transpose().map_err(CredentialsError::Keys)?;
         let known = tokens.as_deref().map(read_tokens).transpose();
         let known = known.map_err(CredentialsError::Tokens)?;
+        let grants = grant::with_defaults(grants);
+        warn_of_unproven(&grants);
         Ok(Self {
             access: Access::new(grants, known.unwrap_or_default()),
             keys,
             tokens,
+            granting: None,
             keys_fault: None,
             tokens_fault: None,
+            grants_fault: None,
         })
+    }
+
+    /// The same, which look again at what is granted too.
+    #[must_use]
+    pub fn granted_by(self, granting: Option<Granting>) -> Self {
+        Self { granting, ..self }
     }
 
     /// Who may do what.
@@ -76,7 +89,11 @@ impl Credentials {
 
     /// Looks at the files again. What cannot be used changes nothing, and is told once.
     fn look(&mut self) -> Vec<Turn> {
-        let turns = [self.look_at_keys(), self.look_at_tokens()];
+        let turns = [
+            self.look_at_keys(),
+            self.look_at_tokens(),
+            self.look_at_grants(),
+        ];
         turns.into_iter().flatten().collect()
     }
 
@@ -122,6 +139,34 @@ impl Credentials {
         turn("tokens", fault, &mut self.tokens_fault)
     }
 
+    fn look_at_grants(&mut self) -> Option<Turn> {
+        let granting = self.granting.as_ref()?;
+        let in_force = self.access.grants();
+        let mut read = read_grants(granting, &in_force);
+        if read.as_ref().ok() != Some(&*in_force) {
+            for _ in 0..STEADY_TRIES {
+                thread::sleep(STEADY_PAUSE);
+                let again = read_grants(granting, &in_force);
+                if again == read {
+                    break;
+                }
+                read = again;
+            }
+        }
+        let fault = match read {
+            Ok(grants) if grants == *in_force && self.grants_fault.is_none() => return None,
+            Ok(grants) => {
+                if grants != *in_force {
+                    warn_of_unproven(&grants);
+                    self.access.set_grants(grants);
+                }
+                None
+            }
+            Err(fault) => Some(fault),
+        };
+        turn("grants", fault, &mut self.grants_fault)
+    }
+
     fn status(&self) -> CredentialsStatus {
         CredentialsStatus {
             tls: self.keys.as_ref().map(|keys| {
@@ -136,6 +181,10 @@ impl Credentials {
                 known: self.access.tokens().len(),
                 missing: self.access.missing_tokens(),
                 fault: self.tokens_fault.clone(),
+            }),
+            grants: self.granting.as_ref().map(|_granting| GrantsStatus {
+                known: self.access.grants().len(),
+                fault: self.grants_fault.clone(),
             }),
         }
     }
@@ -159,6 +208,30 @@ fn warn_of_missing(status: &CredentialsStatus) {
             "something is granted to a token of this name, and there is none in the file of tokens"
         );
     }
+}
+
+/// Says who may change what is in force without having to prove who they are.
+fn warn_of_unproven(grants: &[Grant]) {
+    let open = grants
+        .iter()
+        .filter(|grant| grant.to.is_beyond() && !grant.to.is_proven());
+    for grant in open.filter(|grant| grant.roles.change()) {
+        tracing::warn!(%grant, "whoever reaches a door from there may change what is in force, without proof of who it is");
+    }
+}
+
+fn read_grants(granting: &Granting, in_force: &[Grant]) -> Result<Vec<Grant>, String> {
+    let given = granting.read().map_err(|error| with_causes(&error))?;
+    let given_none = given.is_empty();
+    let grants = grant::with_defaults(given);
+    // A file without a word of it is more likely one that is being written than one that gives all of this host everything.
+    if given_none && grants != in_force {
+        return Err(
+            "nothing is granted any more, must have an `allow` (`[loopback=all, unix=all]` is what goes without saying)"
+                .to_owned(),
+        );
+    }
+    Ok(grants)
 }
 
 fn read_tokens(path: impl AsRef<Path>) -> Result<Tokens, String> {

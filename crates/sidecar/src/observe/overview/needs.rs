@@ -174,9 +174,11 @@ fn of_refused(
 fn of_credentials(ground: &Ground<'_>) -> Vec<Need> {
     let credentials = ground.sources.state.credentials.load();
     let (tls, tokens) = (&credentials.tls, &credentials.tokens);
+    let grants = &credentials.grants;
     let refused = [
         ("TLS keys", tls.as_ref().and_then(|tls| tls.fault.as_ref())),
         ("tokens", tokens.as_ref().and_then(|it| it.fault.as_ref())),
+        ("grants", grants.as_ref().and_then(|it| it.fault.as_ref())),
     ];
     let needs = refused.into_iter().filter_map(|(name, fault)| {
         Some(Need {
