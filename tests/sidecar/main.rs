@@ -40,6 +40,7 @@ mod fleet;
 mod fleet_changes;
 mod fleet_trials;
 mod floods;
+mod frozen;
 mod geo;
 mod geo_loads;
 mod halves;
@@ -92,6 +93,8 @@ mod shared_purges;
 mod signing;
 mod standard_services;
 mod starting;
+#[path = "../support/stopped.rs"]
+mod stopped;
 mod swaps;
 mod traces;
 mod truth;

@@ -322,6 +322,10 @@ impl Server {
     }
 
     /// Sends a signal: TERM, HUP and so on.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill`, because not every system has it as a program.
         let sent = Command::new("sh")

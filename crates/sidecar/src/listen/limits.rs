@@ -31,8 +31,10 @@ pub struct Limits {
     pub max_pending_accept_reset_streams: usize,
     /// Bytes a peer may send on one stream before we read them; 64 KiB. Holds one large batch in pieces.
     pub stream_window_bytes: u32,
-    /// Bytes a peer may send on all streams together before we read them; 256 KiB. The bound on unread
-    /// request bytes per connection (F35).
+    /// Bytes a peer may send on all streams together before we read them; 256 KiB network, 640 KiB trusted. The bound on
+    /// unread request bytes per connection (F35). Half of it is also what is below us allows for frames that are small and
+    /// unread, 256 bytes each: it must do for one on each stream, or a pause of this process ends the connection of
+    /// whoever asks much (F04).
     pub connection_window_bytes: u32,
     /// Largest frame we accept; 16,384 bytes, the smallest value the protocol allows.
     pub max_frame_bytes: u32,
@@ -92,6 +94,7 @@ impl Limits {
             max_concurrent_streams: 1_024,
             max_local_error_reset_streams: 8_192,
             max_pending_accept_reset_streams: 2_000,
+            connection_window_bytes: 640 * 1_024,
             request_deadline: Duration::from_millis(200),
             ..Self::network()
         }
@@ -221,6 +224,14 @@ mod tests {
                 .filter(|age| (from..from + 10).contains(*age))
                 .count();
             assert!((230..450).contains(&here), "{here} of 2,000 in {from}..");
+        }
+    }
+
+    #[test]
+    fn a_small_frame_on_each_stream_may_be_unread() {
+        for limits in [Limits::network(), Limits::trusted()] {
+            let allowed = limits.connection_window_bytes / 2;
+            assert!(limits.max_concurrent_streams * 256 < allowed, "{limits:?}");
         }
     }
 
