@@ -9,6 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tradewind::sidecar::wire;
 
 use crate::client::Client;
+use crate::peer;
 use crate::server::{Files, Setup};
 
 async fn health(client: &Client, service: &str) -> Result<HealthCheckResponse, tonic::Status> {
@@ -42,6 +43,46 @@ async fn health_is_told_for_each_name() {
     }
     let unknown = health(&client, "tradewind.v1.Other").await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
+}
+
+/// Streams of watchers that never said what they watch lay there for as long as they liked: 70 MB of them in a flood.
+#[tokio::test]
+async fn who_watches_and_does_not_say_what_is_told_so() {
+    let server = Setup::example().start().await;
+    let mut silent = peer::Peer::greet(server.grpc[0], &[]);
+    let head = peer::head("/grpc.health.v1.Health/Watch", 0);
+    silent
+        .send(peer::HEADERS, peer::END_HEADERS, 1, &head)
+        .unwrap();
+    let answer = silent.read_until(peer::HEADERS).unwrap();
+    assert_eq!(answer.flags & peer::END_STREAM, peer::END_STREAM);
+    assert_eq!(
+        server.count("tradewind_connections_deadline_exceeded_total"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn one_caller_watches_half_of_what_may_be_watched_and_asks_all_the_same() {
+    let server = Setup::example().start().await;
+    let (mut watches, mut refused) = (Vec::new(), 0);
+    // A connection takes 128 streams.
+    for _ in 0..6 {
+        let client = server.client().await;
+        for _ in 0..100 {
+            let mut health = HealthClient::new(client.channel.clone());
+            match health.watch(HealthCheckRequest::default()).await {
+                Ok(watched) => watches.push(watched),
+                Err(status) => {
+                    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!((watches.len(), refused), (512, 88));
+    let asked = health(&server.client().await, "").await.unwrap();
+    assert_eq!(asked.status(), ServingStatus::Serving);
 }
 
 #[tokio::test]

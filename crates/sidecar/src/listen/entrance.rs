@@ -14,6 +14,9 @@ pub struct Method {
     /// Whether its calls live as long as their streams. They have no request deadline; the keepalive bounds how long a dead
     /// peer can hold one.
     pub is_streaming: bool,
+    /// Of such: whether what is asked is one message, and only the answers are a stream. The message must be there, and the answer's
+    /// head, by the request deadline: else who sends none holds a place for nothing.
+    pub asks_once: bool,
     /// Whether the service wants to know who calls: the request's extensions then hold a
     /// [`Caller`](crate::identity::Caller). Not for every path, because that costs an allocation.
     pub names_caller: bool,
@@ -24,6 +27,7 @@ impl Method {
     pub const OPEN: Self = Self {
         needs: None,
         is_streaming: false,
+        asks_once: false,
         names_caller: false,
     };
 }

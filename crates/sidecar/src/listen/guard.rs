@@ -117,7 +117,8 @@ impl<S: WorkerService> hyper::service::Service<Request<Incoming>> for Guard<S> {
         let started = is_timed.then(|| self.terms.gauges.begin(self.terms.timed));
         GuardedCall {
             started: started.flatten(),
-            deadline: (!streaming).then(|| {
+            is_unary: !streaming,
+            deadline: (!streaming || method.asks_once).then(|| {
                 let asked = grpc_timeout(request.headers()).unwrap_or(Duration::MAX);
                 self.terms.request_deadline.min(asked)
             }),
@@ -182,7 +183,8 @@ impl Drop for Place {
 /// A call in progress under the guard.
 pub(crate) struct GuardedCall<S: WorkerService> {
     call: Oneshot<S, Request<Incoming>>,
-    /// Time from the first poll to the answer's head; `None` for a streaming path.
+    is_unary: bool,
+    /// Time from the first poll to the answer's head; `None` for a path on which questions are a stream.
     deadline: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     /// `None` for calls that are not timed.
@@ -244,7 +246,7 @@ impl<S: WorkerService> GuardedCall<S> {
         answer: Response<S::AnswerBody>,
     ) -> Response<GuardedBody<S::AnswerBody>> {
         let (head, body) = answer.into_parts();
-        let is_sent = self.deadline.is_some() && !body.is_end_stream();
+        let is_sent = self.is_unary && !body.is_end_stream();
         let sending = is_sent.then(|| self.connection.begin_sending());
         let is_followed = is_sent && self.connection.is_followed();
         let place = self.place.take();

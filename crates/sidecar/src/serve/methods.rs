@@ -17,13 +17,21 @@ enum Kind {
     Stream,
     /// The same, by a service that wants to know who calls.
     StreamNamed,
+    /// A question, and answers as long as their stream.
+    Watch,
+    /// The same, by a service that wants to know who asks.
+    WatchNamed,
 }
 
 const fn method(needs: Option<Role>, kind: Kind) -> Method {
     Method {
         needs,
-        is_streaming: matches!(kind, Kind::Stream | Kind::StreamNamed),
-        names_caller: matches!(kind, Kind::UnaryNamed | Kind::StreamNamed),
+        is_streaming: !matches!(kind, Kind::Unary | Kind::UnaryNamed),
+        asks_once: matches!(kind, Kind::Watch | Kind::WatchNamed),
+        names_caller: matches!(
+            kind,
+            Kind::UnaryNamed | Kind::StreamNamed | Kind::WatchNamed
+        ),
     }
 }
 
@@ -83,12 +91,12 @@ table! {
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources" ASK, Stream;
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources" ASK, Stream;
     // The texts, the state of the fleet, and a key that makes receipts.
-    "/tradewind.v1.DecisionService/Follow" TELL, StreamNamed;
+    "/tradewind.v1.DecisionService/Follow" TELL, WatchNamed;
     // Fifty times as dear as a decision, and it shows what the fleet looks like.
     "/tradewind.v1.DecisionService/Explain" OBSERVE, UnaryNamed;
     "/grpc.health.v1.Health/Check" ANYBODY, Unary;
     // A stream keeps its connection busy for as long as it lives, so nobody without a role may hold one.
-    "/grpc.health.v1.Health/Watch" ASK, StreamNamed;
+    "/grpc.health.v1.Health/Watch" ASK, WatchNamed;
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" ASK, Stream;
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" ASK, Stream;
 }
@@ -97,23 +105,23 @@ table! {
     /// gRPC for operators.
     ADMIN, admin:
     "/tradewind.v1.TopologyService/Get" OBSERVE, Unary;
-    "/tradewind.v1.TopologyService/Watch" OBSERVE, Stream;
+    "/tradewind.v1.TopologyService/Watch" OBSERVE, Watch;
     "/tradewind.v1.TopologyService/SetAdminState" OPERATE, UnaryNamed;
     "/tradewind.v1.TopologyService/Apply" PUBLISH, UnaryNamed;
     "/tradewind.v1.PolicyService/Get" OBSERVE, Unary;
     "/tradewind.v1.PolicyService/ListRevisions" OBSERVE, Unary;
-    "/tradewind.v1.PolicyService/WatchStatus" OBSERVE, Stream;
+    "/tradewind.v1.PolicyService/WatchStatus" OBSERVE, Watch;
     "/tradewind.v1.PolicyService/Validate" OBSERVE, Unary;
     "/tradewind.v1.PolicyService/Test" OBSERVE, Unary;
     "/tradewind.v1.PolicyService/Plan" OBSERVE, Unary;
     // Only to what was in force before: whoever is called at night needs no more.
     "/tradewind.v1.PolicyService/Rollback" OPERATE, UnaryNamed;
     "/tradewind.v1.PolicyService/Apply" PUBLISH, UnaryNamed;
-    "/tradewind.v1.RolloutService/Watch" OBSERVE, Stream;
+    "/tradewind.v1.RolloutService/Watch" OBSERVE, Watch;
     "/tradewind.v1.RolloutService/Order" OPERATE, UnaryNamed;
     "/tradewind.v1.RolloutService/Start" PUBLISH, UnaryNamed;
     "/tradewind.v1.PurgeService/Submit" OPERATE, UnaryNamed;
-    "/tradewind.v1.PurgeService/Watch" OBSERVE, Stream;
+    "/tradewind.v1.PurgeService/Watch" OBSERVE, Watch;
     "/tradewind.v1.PurgeService/Status" OBSERVE, Unary;
     // A node says what it has done itself.
     "/tradewind.v1.PurgeService/Ack" TELL, Unary;
@@ -161,8 +169,8 @@ mod tests {
     use super::*;
     use crate::wire;
 
-    /// Each method of each service that has a descriptor here, with whether it streams.
-    fn served() -> Vec<(String, bool)> {
+    /// Each method of each service that has a descriptor here, with whether it streams, and only its answers.
+    fn served() -> Vec<(String, (bool, bool))> {
         let sets = [
             wire::DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -178,7 +186,9 @@ mod tests {
                 file.service.into_iter().flat_map(move |service| {
                     let root = format!("/{package}.{}", service.name());
                     service.method.into_iter().map(move |method| {
-                        let streams = method.client_streaming() || method.server_streaming();
+                        let (asks, answers) =
+                            (method.client_streaming(), method.server_streaming());
+                        let streams = (asks || answers, answers && !asks);
                         (format!("{root}/{}", method.name()), streams)
                     })
                 })
@@ -198,7 +208,8 @@ mod tests {
                 .collect();
             assert!(!rows.is_empty(), "{path} has no row: who may call it?");
             assert!(
-                rows.iter().all(|row| row.1.is_streaming == *streams),
+                rows.iter()
+                    .all(|row| (row.1.is_streaming, row.1.asks_once) == *streams),
                 "{path}"
             );
         }
