@@ -327,15 +327,23 @@ async fn a_bad_topology_leaves_the_policy_free_to_change_and_the_reverse() {
 async fn a_pipe_in_the_place_of_a_file_holds_nothing_up() {
     let files = Files::new();
     let server = files.setup().start().await;
-    for name in ["policy.yaml", "topology.yaml"] {
+    for (name, by_link) in [
+        ("policy.yaml", false),
+        ("policy.yaml", true),
+        ("topology.yaml", false),
+    ] {
         let degraded = format!(
             "tradewind_source_degraded{{source=\"{}\"}}",
             name.trim_end_matches(".yaml")
         );
         let text = fs::read_to_string(files.path(name)).unwrap();
         fs::remove_file(files.path(name)).unwrap();
-        let made = Command::new("mkfifo").arg(files.path(name)).status();
+        let pipe = files.path(if by_link { "pipe" } else { name });
+        let made = Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
+        if by_link {
+            symlink(pipe, files.path(name)).unwrap();
+        }
         server
             .until("it is refused", || server.count(&degraded) == 1)
             .await;

@@ -195,6 +195,52 @@ fn a_node_that_fails_still_is_not_brought_back_by_one_of_three() {
     assert_ne!(admission(&simulation, bad), Admission::Admitted);
 }
 
+/// The share of its keys that a node still has, as of those it had before.
+fn kept(simulation: &Simulation, before: &[Option<NodeIndex>], node: NodeIndex) -> (usize, usize) {
+    let had = before.iter().filter(|first| **first == Some(node)).count();
+    let after = first_nodes(simulation);
+    let has = after.iter().filter(|first| **first == Some(node)).count();
+    (has, had)
+}
+
+/// One reporter kept a node in use that was ten times as slow, by telling that it was quick: all of its keys after forty seconds.
+#[test]
+fn a_slow_node_is_left_whatever_one_of_three_says_of_it() {
+    let mut simulation = three(1_200.0, 29);
+    let bad = node(&simulation, "fra-03");
+    simulation.run_until(seconds(30));
+    let before = first_nodes(&simulation);
+    simulation.tellers.lie = Some((LIAR, Lie::Took(1)));
+    simulation.set_fault(bad, Fault::Slow(10.0));
+    simulation.run_until(seconds(50));
+    let (has, had) = kept(&simulation, &before, bad);
+    println!("after 20 s it has {has} of {had} keys");
+    assert!(10 * has <= had, "{has} of {had}");
+}
+
+/// One that called two sites failed made the sidecar doubt itself, and a node that did fail kept three times its keys.
+#[test]
+fn a_node_that_fails_beside_one_of_three_that_calls_all_failed_is_left() {
+    for lie in [Lie::AllFail, Lie::AllWell] {
+        let mut simulation = three(1_200.0, 30);
+        let bad = node(&simulation, "lon-01");
+        simulation.run_until(seconds(30));
+        simulation.tellers.lie = Some((LIAR, lie));
+        simulation.run_until(seconds(60));
+        simulation.take_report();
+        simulation.set_fault(bad, Fault::Failing);
+        let left = until(&mut simulation, bad, |admission| {
+            admission != Admission::Admitted
+        });
+        let took_ms = left.since(seconds(60));
+        let events = simulation.take_report().events;
+        println!("{lie:?}: left after {took_ms} ms");
+        assert!(took_ms <= 5_000, "{lie:?}: {took_ms} ms");
+        assert!(!events.contains(&Event::Isolated(true)), "{lie:?}");
+        assert_eq!(openings(&events), 1, "{lie:?}: no other");
+    }
+}
+
 /// At a third of a request a second by each proxy, or one in ten seconds, the honest two may both be silent by chance for
 /// several mean pauses: a dozen openings in two hours when five of these were enough.
 #[test]
