@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,10 +16,16 @@ use prost::Message as _;
 use tonic::transport::Endpoint;
 
 use crate::client::{Client, request};
+use crate::envoy_endpoints::TYPE_URL;
 use crate::peer;
 use crate::server::{Files, Server};
 use tradewind::sidecar::clock::timer_now;
-use tradewind::sidecar::wire::proto::{AttemptResult, Outcome, ReportRequest};
+use tradewind::sidecar::doors::envoy::proto::envoy::config::core::v3::Node;
+use tradewind::sidecar::doors::envoy::proto::envoy::service::discovery::v3::DiscoveryRequest;
+use tradewind::sidecar::wire::proto::admin_service_client::AdminServiceClient;
+use tradewind::sidecar::wire::proto::{
+    AttemptResult, ExplainRequest, GetLogFilterRequest, Outcome, ReportRequest,
+};
 
 /// How long each flood lasts, and how much more memory the process may take for it.
 const LASTS: Duration = Duration::from_secs(10);
@@ -36,8 +42,14 @@ const PACE: Duration = Duration::from_millis(2);
 const REPORT: &str = "/tradewind.v1.FeedbackService/Report";
 const BATCH: &str = "/tradewind.v1.DecisionService/DecideBatch";
 const DECIDE: &str = "/tradewind.v1.DecisionService/Decide";
+const ENDPOINTS: &str = "/envoy.service.endpoint.v3.EndpointDiscoveryService/StreamEndpoints";
+const EXPLAIN: &str = "/tradewind.v1.DecisionService/Explain";
 const HEALTH: &str = "/grpc.health.v1.Health/Watch";
 const ACCESS_LOGS: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs";
+
+/// A page that costs as much as an explanation.
+const PAGE: &[u8] =
+    b"GET /debug/explain?path=/a&client=198.18.1.1&candidates=8 HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// Where a process can be attacked.
 #[derive(Debug, Clone)]
@@ -49,6 +61,9 @@ struct Target {
     admin: SocketAddr,
 }
 
+/// What floods have sent, or tried to.
+static SENT_BYTES: AtomicU64 = AtomicU64::new(0);
+
 /// A connection of a flood.
 enum Line {
     Tcp(TcpStream),
@@ -57,6 +72,7 @@ enum Line {
 
 impl Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        SENT_BYTES.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         match self {
             Self::Tcp(stream) => stream.write_all(bytes),
             Self::Unix(stream) => stream.write_all(bytes),
@@ -148,12 +164,20 @@ enum What {
     Again(&'static str),
     /// Messages that promise so many bytes and send one.
     Claim(&'static str, u32),
-    /// Questions, whose answers no window is opened for.
-    NoWindow,
+    /// Questions, for whose answers a window of so many bytes is opened.
+    Window(u32),
+    /// The same with a window of one byte, and one more question now and then whose answer is taken.
+    Drip,
     /// Questions, whose answers are not read.
     Unread,
     /// Outcomes, as many as go.
     Outcomes,
+    /// Explanations, each asked for as soon as the one before is there.
+    Explanations,
+    /// Pages, in the same way.
+    Pages,
+    /// Endpoints, subscribed to by an Envoy with a long name: three hundred clusters that nobody has.
+    Subscriptions,
 }
 
 const FLOODS: &[Flood] = &[
@@ -173,10 +197,24 @@ const FLOODS: &[Flood] = &[
         What::Again(DECIDE),
     ),
     flood(
+        "calls without a body, Unix",
+        12,
+        1_024,
+        Over::Unix,
+        What::Again(DECIDE),
+    ),
+    flood(
         "health watches, TCP",
         100,
         128,
         Over::Tcp,
+        What::Open(HEALTH),
+    ),
+    flood(
+        "health watches, Unix",
+        12,
+        1_024,
+        Over::Unix,
         What::Open(HEALTH),
     ),
     flood(
@@ -187,22 +225,107 @@ const FLOODS: &[Flood] = &[
         What::Claim(BATCH, 256 << 10),
     ),
     flood(
+        "256 KiB promised, Unix",
+        12,
+        1_024,
+        Over::Unix,
+        What::Claim(BATCH, 256 << 10),
+    ),
+    flood(
         "1 MiB promised, TCP",
         24,
         128,
         Over::Tcp,
         What::Claim(ACCESS_LOGS, 1 << 20),
     ),
-    flood("no window, TCP", 100, 128, Over::Tcp, What::NoWindow),
-    flood("no window, Unix", 12, 1_024, Over::Unix, What::NoWindow),
+    flood(
+        "1 MiB promised, Unix",
+        12,
+        1_024,
+        Over::Unix,
+        What::Claim(ACCESS_LOGS, 1 << 20),
+    ),
+    flood(
+        "16 KiB promised, TCP",
+        24,
+        128,
+        Over::Tcp,
+        What::Claim(ACCESS_LOGS, 16 << 10),
+    ),
+    flood(
+        "endpoints of 300 names, TCP",
+        8,
+        128,
+        Over::Tcp,
+        What::Subscriptions,
+    ),
+    flood(
+        "endpoints of 300 names, Unix",
+        1,
+        1_024,
+        Over::Unix,
+        What::Subscriptions,
+    ),
+    flood("no window, TCP", 100, 128, Over::Tcp, What::Window(0)),
+    flood("no window, Unix", 12, 1_024, Over::Unix, What::Window(0)),
+    flood(
+        "a window of one byte, TCP",
+        100,
+        128,
+        Over::Tcp,
+        What::Window(1),
+    ),
+    flood(
+        "a window of one byte, Unix",
+        12,
+        1_024,
+        Over::Unix,
+        What::Window(1),
+    ),
+    flood(
+        "one answer taken now and then, TCP",
+        100,
+        100,
+        Over::Tcp,
+        What::Drip,
+    ),
+    flood(
+        "one answer taken now and then, Unix",
+        12,
+        1_000,
+        Over::Unix,
+        What::Drip,
+    ),
     flood("nothing read, TCP", 40, 0, Over::Tcp, What::Unread),
     flood("nothing read, Unix", 40, 0, Over::Unix, What::Unread),
-    flood("outcomes, one connection", 1, 0, Over::Tcp, What::Outcomes),
     flood(
-        "2,000 idle connections, gRPC",
+        "outcomes, one connection, TCP",
+        1,
+        0,
+        Over::Tcp,
+        What::Outcomes,
+    ),
+    flood(
+        "outcomes, one connection, Unix",
+        1,
+        0,
+        Over::Unix,
+        What::Outcomes,
+    ),
+    flood("explanations, TCP", 100, 1, Over::Tcp, What::Explanations),
+    flood("explanations, Unix", 100, 1, Over::Unix, What::Explanations),
+    flood(
+        "2,000 idle connections, gRPC, TCP",
         2_000,
         0,
         Over::Tcp,
+        What::Idle,
+    ),
+    flood(
+        "2,000 idle connections, gRPC, Unix",
+        2_000,
+        0,
+        Over::Unix,
         What::Idle,
     ),
     flood(
@@ -219,6 +342,7 @@ const FLOODS: &[Flood] = &[
         Over::Debug,
         What::Silence,
     ),
+    flood("pages, debug", 50, 0, Over::Debug, What::Pages),
     flood("64 idle connections, admin", 64, 0, Over::Admin, What::Idle),
 ];
 
@@ -275,10 +399,12 @@ impl Flood {
             Over::Debug => tcp(target.debug),
             Over::Admin => tcp(target.admin),
         }?;
-        let no_window = (4, 0);
+        let window = |bytes| (4, bytes);
         let mut line = match self.what {
             What::Silence => return Ok((line, 1)),
-            What::NoWindow => greet(line, &[no_window])?,
+            What::Pages => line,
+            What::Window(bytes) => greet(line, &[window(bytes)])?,
+            What::Drip => greet(line, &[window(1)])?,
             _ => greet(line, &[])?,
         };
         self.send(&mut line, 1)?;
@@ -292,9 +418,19 @@ impl Flood {
             return Ok((line, next + 2));
         }
         let heard = line.read_some()?;
+        if matches!(self.what, What::Pages) {
+            if !heard.is_empty() {
+                self.send(&mut line, next)?;
+            }
+            return Ok((line, next));
+        }
         let answered = answer_pings(&mut line, &heard)?;
+        if matches!(self.what, What::Drip) {
+            take_one(&mut line, next)?;
+            return Ok((line, next + 2));
+        }
         let is_again = match self.what {
-            What::Again(_) => answered > 0,
+            What::Again(_) | What::Explanations => answered > 0,
             What::Outcomes => true,
             _ => false,
         };
@@ -326,10 +462,27 @@ impl Flood {
                     peer::push_frame(&mut bytes, peer::DATA, 0, stream, &promise);
                 }
             }
-            What::NoWindow => {
+            What::Window(_) | What::Drip => {
                 let question = request("/flood").encode_to_vec();
                 for stream in streams {
                     peer::push_call(&mut bytes, stream, DECIDE, &question);
+                }
+            }
+            What::Explanations => {
+                let question = ExplainRequest {
+                    request: Some(request("/flood")),
+                };
+                for stream in streams {
+                    peer::push_call(&mut bytes, stream, EXPLAIN, &question.encode_to_vec());
+                }
+            }
+            What::Pages => bytes.extend_from_slice(PAGE),
+            What::Subscriptions => {
+                let head = peer::head(ENDPOINTS, 0);
+                let subscription = behind_prefix(&subscription().encode_to_vec());
+                for stream in streams {
+                    peer::push_frame(&mut bytes, peer::HEADERS, peer::END_HEADERS, stream, &head);
+                    peer::push_frame(&mut bytes, peer::DATA, 0, stream, &subscription);
                 }
             }
             What::Unread => peer::push_call(
@@ -350,6 +503,37 @@ impl Flood {
     }
 }
 
+/// Asks once more, and takes the answer.
+fn take_one(line: &mut Line, stream: u32) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    let question = request("/taken").encode_to_vec();
+    peer::push_call(&mut bytes, stream, DECIDE, &question);
+    let window = (64_u32 << 10).to_be_bytes();
+    peer::push_frame(&mut bytes, peer::WINDOW_UPDATE, 0, stream, &window);
+    line.write(&bytes)
+}
+
+/// A message as gRPC sends it.
+fn behind_prefix(message: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    bytes.extend(message);
+    bytes
+}
+
+fn subscription() -> DiscoveryRequest {
+    let node = Node {
+        id: "flood-".repeat(40),
+        ..Node::default()
+    };
+    DiscoveryRequest {
+        node: Some(node),
+        resource_names: (0..300).map(|number| format!("unknown-{number}")).collect(),
+        type_url: TYPE_URL.to_owned(),
+        ..DiscoveryRequest::default()
+    }
+}
+
 /// A batch of outcomes of a kind that costs little to send, in frames of the usual size.
 fn some_outcomes() -> Vec<u8> {
     let outcome = Outcome {
@@ -361,10 +545,7 @@ fn some_outcomes() -> Vec<u8> {
         outcomes: vec![outcome; 1_024],
         reporter: String::new(),
     };
-    let batch = batch.encode_to_vec();
-    let mut message = vec![0];
-    message.extend(u32::try_from(batch.len()).unwrap().to_be_bytes());
-    message.extend(batch);
+    let message = behind_prefix(&batch.encode_to_vec());
     let mut bytes = Vec::new();
     for part in message.chunks(16 << 10) {
         peer::push_frame(&mut bytes, peer::DATA, 0, 1, part);
@@ -438,12 +619,15 @@ async fn ask_on(to: String, stop: Arc<AtomicBool>) -> Fared {
     fared
 }
 
-/// Comes anew each time, asks once and goes: at the gRPC doors, and at `/livez` and the query door.
+/// Comes anew each time, asks once and goes: at the gRPC doors of proxies and operators, and at `/livez` and the query door.
 async fn come_anew(target: Target, stop: Arc<AtomicBool>) -> (Fared, Fared) {
     let (mut grpc, mut plain) = (Fared::default(), Fared::default());
     while !stop.load(Ordering::Relaxed) {
         let began = timer_now();
         let asked = tokio::time::timeout(IN_TIME, ask_once(target.tcp)).await;
+        grpc.note((asked == Ok(true)).then(|| began.elapsed()));
+        let began = timer_now();
+        let asked = tokio::time::timeout(IN_TIME, operate_once(target.admin)).await;
         grpc.note((asked == Ok(true)).then(|| began.elapsed()));
         for (address, path) in [
             (target.debug, "/livez"),
@@ -474,6 +658,17 @@ async fn ask_once(at: SocketAddr) -> bool {
     grpc.decide(request("/newcomer")).await.is_ok()
 }
 
+/// The same at the operators' door.
+async fn operate_once(at: SocketAddr) -> bool {
+    let endpoint = Endpoint::from_shared(format!("http://{at}")).unwrap();
+    let Ok(channel) = endpoint.connect().await else {
+        return false;
+    };
+    let mut operator = AdminServiceClient::new(channel);
+    let asked = operator.get_log_filter(GetLogFilterRequest::default());
+    asked.await.is_ok()
+}
+
 /// The status of a page, by a connection of its own.
 fn get(at: SocketAddr, path: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect(at)?;
@@ -492,18 +687,40 @@ fn get(at: SocketAddr, path: &str) -> io::Result<u16> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes, with the machine to itself: docs/testing.md"]
-async fn floods_of_every_kind_leave_the_honest_served() {
+async fn floods_of_every_kind_leave_the_honest_served_by_one_worker() {
+    all(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes, with the machine to itself: docs/testing.md"]
+async fn floods_of_every_kind_leave_the_honest_served_by_two_workers() {
+    all(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes, with the machine to itself: docs/testing.md"]
+async fn floods_of_every_kind_leave_the_honest_served_by_eight_workers() {
+    all(8).await;
+}
+
+/// Held by one test at a time: each needs the machine to itself.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// All floods, each against a process of its own with so many workers.
+async fn all(workers: usize) {
+    let _alone = ALONE.lock().await;
     let mut missed = Vec::new();
     println!(
-        "| flood | TCP | Unix | newcomers, gRPC | newcomers, /livez and HTTP | memory before, most, after (MB) |"
+        "| {workers} workers: flood | TCP | Unix | newcomers, gRPC | newcomers, /livez and HTTP | memory before, most, after (MB) | sent (MB) |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for flood in FLOODS {
         let files = Files::new();
         let socket = files.root().join("grpc.sock");
         let setup = files
             .setup()
-            .also("listen", format!("unix:{}", socket.display()));
+            .also("listen", format!("unix:{}", socket.display()))
+            .with("workers", workers.to_string());
         let server = setup.start().await;
         let target = Target {
             tcp: server.grpc[0],
@@ -529,6 +746,7 @@ async fn one(flood: &'static Flood, server: &Server, target: Target) -> Result<(
     ));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = server.memory_kb().map_or(0, |(_, now)| now);
+    SENT_BYTES.store(0, Ordering::Relaxed);
     let flooding = {
         let (target, stop) = (target.clone(), Arc::clone(&stop));
         tokio::task::spawn_blocking(move || flood.keep_up(&target, &stop))
@@ -545,7 +763,7 @@ async fn one(flood: &'static Flood, server: &Server, target: Target) -> Result<(
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (most, after) = server.memory_kb().unwrap_or_default();
     println!(
-        "| {} | {} | {} | {} | {} | {}, {}, {} |",
+        "| {} | {} | {} | {} | {} | {}, {}, {} | {:.1} |",
         flood.name,
         tcp.words(),
         unix.words(),
@@ -553,7 +771,8 @@ async fn one(flood: &'static Flood, server: &Server, target: Target) -> Result<(
         plain.words(),
         before >> 10,
         most >> 10,
-        after >> 10
+        after >> 10,
+        SENT_BYTES.load(Ordering::Relaxed) as f64 / 1_048_576.0
     );
     let all = [
         ("TCP", &tcp),
