@@ -706,7 +706,7 @@ async fn floods_of_every_kind_leave_the_honest_served_by_eight_workers() {
 /// Held by one test at a time: each needs the machine to itself.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// All floods, each against a process of its own with so many workers.
+/// All floods, or those whose names have what the variable `FLOODS` says; each against a process of its own with so many workers.
 async fn all(workers: usize) {
     let _alone = ALONE.lock().await;
     let mut missed = Vec::new();
@@ -714,7 +714,8 @@ async fn all(workers: usize) {
         "| {workers} workers: flood | TCP | Unix | newcomers, gRPC | newcomers, /livez and HTTP | memory before, most, after (MB) | sent (MB) |"
     );
     println!("|---|---|---|---|---|---|---|");
-    for flood in FLOODS {
+    let wanted = std::env::var("FLOODS").unwrap_or_default();
+    for flood in FLOODS.iter().filter(|flood| flood.name.contains(&wanted)) {
         let files = Files::new();
         let socket = files.root().join("grpc.sock");
         let setup = files

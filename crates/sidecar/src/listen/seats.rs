@@ -115,7 +115,7 @@ impl Seats {
         let kept = self.kept.load(Ordering::Relaxed);
         let is_full = taken.seats.len() >= self.most
             || (peer.is_remote() && taken.from_network >= self.most - kept);
-        if is_full && !taken.free_one(peer, self.most) {
+        if is_full && !taken.free_one(peer, (self.most, kept)) {
             return Welcome::Full;
         }
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed) + 1;
@@ -162,9 +162,11 @@ impl Taken {
     }
 
     /// Ends one connection to make room for `newcomer`; whether there is one. What the network takes it takes from the
-    /// network.
-    fn free_one(&mut self, newcomer: Peer, places: usize) -> bool {
-        let may_go = |seat: &Seat| seat.peer.is_remote() || !newcomer.is_remote();
+    /// network, and from Unix sockets what they have beyond the part that is kept for them: who has those all shuts nobody out.
+    fn free_one(&mut self, newcomer: Peer, (places, kept): (usize, usize)) -> bool {
+        let by_unix = self.seats.len().saturating_sub(self.from_network);
+        let is_bounded = newcomer.is_remote() && by_unix <= kept;
+        let may_go = |seat: &Seat| seat.peer.is_remote() || !is_bounded;
         let seats = self.seats.iter().filter(|(_, seat)| may_go(seat));
         let of = |peer: &Peer| self.of_peers.get(peer).copied().unwrap_or(0);
         let own = of(&newcomer);
@@ -220,6 +222,26 @@ mod tests {
 
     fn is_cut(sitting: &Sitting) -> bool {
         sitting.state.order(&Context::from_waker(Waker::noop())) == Order::Cut
+    }
+
+    /// Two thousand idle connections over a Unix socket left those of the network to displace each other.
+    #[test]
+    fn who_has_all_places_by_a_unix_socket_leaves_the_network_some() {
+        let seats = Arc::new(Seats::new(16));
+        seats.keep_for_unix();
+        let asker = seated(&seats, stranger(1)).unwrap();
+        let many: Vec<Sitting> = (1..16).filter_map(|_| seated(&seats, PROXY)).collect();
+        assert_eq!(many.len(), 15);
+        let newcomers: Vec<Option<Sitting>> =
+            (2..8).map(|last| seated(&seats, stranger(last))).collect();
+        assert!(newcomers.iter().all(Option::is_some));
+        assert!(!is_cut(&asker), "nobody of the network went for them");
+        assert_eq!(many.iter().filter(|it| is_cut(it)).count(), 6);
+        // What is kept for those of the socket stays theirs.
+        let further: Vec<Option<Sitting>> =
+            (8..40).map(|last| seated(&seats, stranger(last))).collect();
+        assert!(further.iter().all(Option::is_some));
+        assert_eq!(many.iter().filter(|it| !is_cut(it)).count(), 2);
     }
 
     #[test]
