@@ -55,11 +55,19 @@ impl Client {
         answered.map(|answer| answer.into_inner().responses)
     }
 
-    pub(crate) async fn explain(&mut self, request: DecideRequest) -> ExplainResponse {
+    pub(crate) async fn try_explain(
+        &mut self,
+        request: DecideRequest,
+    ) -> Result<ExplainResponse, Status> {
         let request = ExplainRequest {
             request: Some(request),
         };
-        self.grpc.explain(request).await.unwrap().into_inner()
+        let explained = self.grpc.explain(request).await;
+        explained.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn explain(&mut self, request: DecideRequest) -> ExplainResponse {
+        self.try_explain(request).await.unwrap()
     }
 
     /// Decides all of these, in batches.

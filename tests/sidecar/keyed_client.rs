@@ -53,12 +53,12 @@ fn options(world: &World, server: &Server) -> Options {
     }
 }
 
-fn own(world: &World) -> Option<OwnFiles> {
+fn own(world: &World) -> OwnFiles {
     let path = |name: &str| -> PathBuf { world.files.path(name) };
-    Some(OwnFiles {
+    OwnFiles {
         certificate: path("proxy.pem"),
         key: path("proxy.key"),
-    })
+    }
 }
 
 fn request(path: &str) -> Request {
@@ -97,7 +97,7 @@ async fn a_client_could_not_speak_to_a_door_with_tls() {
     certified.write(&world.files.config(), "proxy");
     let by_certificate = {
         let mut options = options(&world, &server);
-        options.tls.as_mut().unwrap().own = own(&world);
+        options.tls.as_mut().unwrap().own = Some(own(&world));
         options
     };
     is_served(&Client::connect(by_certificate).unwrap()).await;
@@ -141,7 +141,7 @@ async fn a_certificate_that_turned_kept_its_client_asking() {
     let short = world.authority.certify_until(PROXY, unix_ms() / 1_000 + 8);
     short.write(&world.files.config(), "proxy");
     let mut options = options(&world, &server);
-    options.tls.as_mut().unwrap().own = own(&world);
+    options.tls.as_mut().unwrap().own = Some(own(&world));
     let client = Client::connect(options).unwrap();
     is_served(&client).await;
     let long = world.authority.certify(PROXY, FAR);

@@ -14,7 +14,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 use tradewind::sidecar::clock::timer_now;
-use tradewind::sidecar::wire::proto::{self, DecideRequest, ExplainRequest, Header};
+use tradewind::sidecar::wire::proto::{self, DecideRequest, Header};
 
 use crate::client::{Client, refusal, request};
 use crate::server::{Files, Setup};
@@ -256,10 +256,8 @@ async fn who_had_everything_explained_had_the_workers_of_others() {
     for number in 0..1_000 {
         let mut client = greedy.clone();
         asked.spawn(async move {
-            let request = ExplainRequest {
-                request: Some(request(&format!("/{number}"))),
-            };
-            client.grpc.explain(request).await.map(drop)
+            let explained = client.try_explain(request(&format!("/{number}")));
+            explained.await.map(drop)
         });
     }
     let outcomes = asked.join_all().await;

@@ -72,7 +72,7 @@ async fn one_caller_watches_half_of_what_may_be_watched_and_asks_all_the_same() 
         for _ in 0..100 {
             let mut health = HealthClient::new(client.channel.clone());
             match health.watch(HealthCheckRequest::default()).await {
-                Ok(watched) => watches.push(watched),
+                Ok(changes) => watches.push(changes),
                 Err(status) => {
                     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
                     refused += 1;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use tradewind::engine::lifecycle::{PolicyDocument, PolicyUpdate};
 use tradewind::engine::policy;
 use tradewind::engine::topology::{self, Topology};
@@ -182,7 +183,18 @@ async fn ask(kind: Kind, address: String, sides: Arc<[Side; 2]>, stop: Arc<Atomi
                 Err(status) => seen.failed(status),
             },
             Kind::Explain => {
-                let explained = client.explain(asked).await;
+                let explained = match client.try_explain(asked).await {
+                    Ok(explained) => explained,
+                    // A caller has so many explained in a second.
+                    Err(status) if status.code() == Code::ResourceExhausted => {
+                        time::sleep(Duration::from_millis(20)).await;
+                        continue;
+                    }
+                    Err(status) => {
+                        seen.failed(status);
+                        continue;
+                    }
+                };
                 let (answer, why) = (explained.decision.unwrap(), explained.explanation.unwrap());
                 seen.answer(&answer, &sides);
                 if why

@@ -138,7 +138,7 @@ fn is_on_this_host(address: &str) -> bool {
     address.starts_with("unix:") || host == "localhost" || host.parse().is_ok_and(is_own)
 }
 
-fn wrong(path: &Path, what: impl ToString) -> ConnectError {
+fn wrong(path: &Path, what: &dyn ToString) -> ConnectError {
     ConnectError::File {
         path: path.to_owned(),
         what: what.to_string(),
@@ -146,16 +146,17 @@ fn wrong(path: &Path, what: impl ToString) -> ConnectError {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
-    fs::read(path).map_err(|error| wrong(path, error))
+    fs::read(path).map_err(|error| wrong(path, &error))
 }
 
 fn read_token(path: &Path) -> Result<MetadataValue<Ascii>, ConnectError> {
     let text = String::from_utf8_lossy(&read(path)?).into_owned();
     let token = text.split_whitespace().next();
-    let token = token.ok_or_else(|| wrong(path, "is empty, must hold a token"))?;
+    let token = token.ok_or_else(|| wrong(path, &"is empty, must hold a token"))?;
     let value = MetadataValue::try_from(format!("Bearer {token}"));
     // What is said of a token must never repeat it.
-    let mut value = value.map_err(|_error| wrong(path, "holds no token: it has odd characters"))?;
+    let mut value =
+        value.map_err(|_error| wrong(path, &"holds no token: it has odd characters"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -55,13 +55,13 @@ fn config(files: &TlsFiles) -> Result<ClientConfig, ConnectError> {
     for certificate in certificates(issuers)? {
         roots
             .add(certificate)
-            .map_err(|error| wrong(issuers, error))?;
+            .map_err(|error| wrong(issuers, &error))?;
     }
     // By name: whatever else the proxy is built with, there is no default to agree on.
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(issuers, error))?
+        .map_err(|error| wrong(issuers, &error))?
         .with_root_certificates(roots);
     let mut config = match &files.own {
         Some(own) => {
@@ -69,9 +69,9 @@ fn config(files: &TlsFiles) -> Result<ClientConfig, ConnectError> {
             let secret = PrivateKeyDer::from_pem_slice(&read(&own.key)?);
             // What is said of a key must never repeat it.
             let secret = secret
-                .map_err(|_error| wrong(&own.key, "holds no private key that can be read"))?;
+                .map_err(|_error| wrong(&own.key, &"holds no private key that can be read"))?;
             let config = builder.with_client_auth_cert(chain, secret);
-            config.map_err(|error| wrong(&own.key, error))?
+            config.map_err(|error| wrong(&own.key, &error))?
         }
         None => builder.with_no_client_auth(),
     };
@@ -82,11 +82,11 @@ fn config(files: &TlsFiles) -> Result<ClientConfig, ConnectError> {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
     let text = read(path)?;
     let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let all = all.map_err(|error| wrong(path, error))?;
+    let all = all.map_err(|error| wrong(path, &error))?;
     if all.is_empty() {
         return Err(wrong(
             path,
-            "holds no certificate, must hold one or more in PEM",
+            &"holds no certificate, must hold one or more in PEM",
         ));
     }
     Ok(all)

@@ -413,7 +413,7 @@ fn other_methods_are_handed_on() {
     let state = state();
     let whole = [data(&framed(0, &questions()[0].encode_to_vec()))];
     for path in [
-        "/tradewind.v1.DecisionService/Explain",
+        "/tradewind.v1.DecisionService/DecideBatch",
         "/tradewind.v1.DecisionService/NoSuchMethod",
         "/",
     ] {

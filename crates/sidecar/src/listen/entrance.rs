@@ -8,6 +8,10 @@ use crate::identity::{Access, Role};
 
 /// What holds for the calls of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own, asked at another place"
+)]
 pub struct Method {
     /// The role that its callers need; `None` where everybody may call.
     pub needs: Option<Role>,

@@ -169,8 +169,11 @@ mod tests {
     use super::*;
     use crate::wire;
 
-    /// Each method of each service that has a descriptor here, with whether it streams, and only its answers.
-    fn served() -> Vec<(String, (bool, bool))> {
+    /// A path, and whether it streams, and only its answers.
+    type Served = (String, (bool, bool));
+
+    /// Each method of each service that has a descriptor here.
+    fn served() -> Vec<Served> {
         let sets = [
             wire::DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,

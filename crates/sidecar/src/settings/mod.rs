@@ -225,6 +225,16 @@ impl Args {
         numbers
     }
 
+    /// The deadline of the drain, and how often files are looked at.
+    fn durations(&self, faults: &mut Faults) -> (DurationMs, DurationMs) {
+        let ms = DurationMs::from_ms;
+        let drain_deadline = self.drain_deadline.unwrap_or(ms(5_000));
+        let poll = self.poll.unwrap_or(ms(10_000));
+        faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
+        faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
+        (drain_deadline, poll)
+    }
+
     fn fleet_given(&self) -> fleet::Given {
         fleet::Given {
             bus: self.bus.clone(),
@@ -262,16 +272,12 @@ impl Args {
         let fleet = self.fleet_given().settle(faults);
         let beside = self.policy.as_deref().and_then(Path::parent);
         let state_dir = beside.map(|dir| dir.join(".tradewind"));
+        let (drain_deadline, poll) = self.durations(faults);
         let listen = if self.listen.is_empty() {
             vec![DEFAULT_LISTEN.to_owned()]
         } else {
             self.listen
         };
-        let drain_deadline = self.drain_deadline.unwrap_or(DurationMs::from_ms(5_000));
-        let poll = self.poll.unwrap_or(DurationMs::from_ms(10_000));
-        let ms = DurationMs::from_ms;
-        faults.check("drain_deadline", &drain_deadline, &(ms(0)..=ms(600_000)));
-        faults.check("poll", &poll, &(ms(100)..=ms(3_600_000)));
         let mut one = |name, given: Option<&str>, default| {
             let read = checks::endpoint(name, given.unwrap_or(default), faults);
             // Where it cannot be read, the fault keeps these settings from being used.

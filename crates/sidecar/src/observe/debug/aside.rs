@@ -52,11 +52,13 @@ impl Service<Request<Body>> for Aside {
     }
 }
 
+type Here = Pin<Box<Oneshot<Router, Request<Body>>>>;
+
 /// A page that is being made. Nobody waits for it any more when it is dropped.
 #[derive(Debug)]
 pub enum Making {
     /// On this thread.
-    Here(Pin<Box<Oneshot<Router, Request<Body>>>>),
+    Here(Here),
     /// On the other one.
     Aside(JoinHandle<Result<Response<Body>, Infallible>>),
 }
