@@ -61,6 +61,18 @@ pub struct Decided {
     pub ttl: Option<Duration>,
     /// Lowest acceptable version of the object: that of the request, or what was purged last, if that is higher.
     pub freshness_floor: u64,
+    /// The version of the object: caches must not serve what they have of another one, so it belongs into their keys; 0 of what never
+    /// was purged.
+    pub version: u64,
+    /// What caches stored before this time, in ms since 1970, is to be revalidated before it is served; 0 for nothing.
+    pub not_older_than_unix_ms: u64,
+    /// How long caches may keep the object; `None` for what its origin says.
+    pub cache_ttl: Option<Duration>,
+    /// The namespace that the rule puts the object in; empty for none.
+    pub namespace: String,
+    /// Whether these are as the sidecar would say, but for what was purged in the last seconds. Else the client decided and was
+    /// not told of purges for a while, or never: what caches have may be older than it should be.
+    pub is_freshness_known: bool,
     /// What to do with the object: `store` or `bypass`.
     pub cache_hint: String,
     /// What an operator should know, such as `default_location`.
@@ -162,6 +174,11 @@ impl Decided {
             rung: response.rung,
             ttl: response.ttl.map(duration).filter(|ttl| !ttl.is_zero()),
             freshness_floor: response.freshness_floor,
+            version: response.version,
+            not_older_than_unix_ms: response.not_older_than_unix_ms,
+            cache_ttl: response.cache_ttl.map(duration),
+            namespace: response.namespace,
+            is_freshness_known: true,
             cache_hint: response.cache_hint,
             notes: response.notes,
             policy_digest: response.policy_digest,

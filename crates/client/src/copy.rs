@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::assembly::Copied;
+use super::assembly::{Beside, Copied};
 use super::counters::bump;
 use super::made::Made;
 use super::ruling::Ruling;
@@ -39,7 +39,12 @@ impl LastCopy<'_> {
         let made = numbers.as_ref().and_then(|numbers| numbers.next());
         let id = made.as_ref().map_or("", |(_, id)| DecisionId::as_str(id));
         let told = |client| shared.place_of(client);
-        let decided = self.copied.decide(question, (told, id), |ruling| {
+        let beside = Beside {
+            decision_id: id,
+            purges: &shared.purges,
+            limiter: &shared.limiter,
+        };
+        let decided = self.copied.decide(question, (told, &beside), |ruling| {
             if let Some((number, _)) = made {
                 self.keep(number, &ruling.decision);
             }

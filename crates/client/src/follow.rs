@@ -17,7 +17,7 @@ use tradewind_wire::clock;
 use tradewind_wire::follow::MAX_STATE_BYTES;
 use tradewind_wire::proto::decision_service_client::DecisionServiceClient;
 use tradewind_wire::proto::followed::Part;
-use tradewind_wire::proto::{Followed, FollowedState};
+use tradewind_wire::proto::{FollowRequest, Followed, FollowedState};
 use tradewind_wire::receipt::{CopyNumbers, ReceiptKey};
 
 /// From the end of a stream to the next; each further one waits twice as long, up to the second.
@@ -41,7 +41,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    fn now(&self, now: Instant) {
+    pub(super) fn now(&self, now: Instant) {
         let first = self.first.get_or_init(|| now);
         let ms = now.saturating_duration_since(*first).as_millis();
         let ms = u64::try_from(ms).unwrap_or(u64::MAX);
@@ -162,7 +162,12 @@ async fn follow(
 ) -> Result<(), Ended> {
     let mut client = DecisionServiceClient::new(shared.lines.side.clone())
         .max_decoding_message_size(MAX_STATE_BYTES);
-    let mut parts = client.follow(assembly.holds()).await?.into_inner();
+    let holds = FollowRequest {
+        purges: true,
+        purges_after: shared.purges.head(),
+        ..assembly.holds()
+    };
+    let mut parts = client.follow(holds).await?.into_inner();
     let mut pieces = Pieces::default();
     loop {
         let part = match tokio::time::timeout(LOOK_EVERY, parts.message()).await {
@@ -180,6 +185,11 @@ async fn follow(
                 let key = ReceiptKey::from_bytes(&told.key);
                 let numbers = key.map(|key| Arc::new(CopyNumbers::new(told.first_id, key)));
                 shared.numbers.store(numbers);
+            }
+            Some(Part::Purges(told)) => {
+                let purges = Arc::clone(&shared.purges);
+                let taking = tokio::task::spawn_blocking(move || purges.take(&told, clock::now()));
+                taking.await.map_err(|_| Ended::Runtime)?;
             }
             Some(Part::State(state)) => {
                 let texts = std::mem::take(&mut pieces).texts()?;

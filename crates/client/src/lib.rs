@@ -61,11 +61,12 @@ mod made;
 pub mod options;
 mod places;
 mod placing;
+mod purges;
 mod report;
 pub mod ruling;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -83,13 +84,14 @@ use lines::{Lines, Reply};
 use made::Decisions;
 use options::{ConnectError, Options};
 use places::Places;
+use purges::Purges;
 use report::Ring;
 use ruling::Ruling;
-use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::request::Reading;
 use tradewind_wire::answer::{self as wire_answer, Envelope};
 use tradewind_wire::clock;
+use tradewind_wire::limiter::Limiter;
 use tradewind_wire::receipt::{self, CopyNumbers};
 use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto, told_place};
 
@@ -169,6 +171,10 @@ struct Shared {
     wanted: placing::Wanted,
     /// The last copy of the sidecar's snapshot; `None` until the first.
     copied: ArcSwapOption<Copied>,
+    /// What was purged.
+    purges: Arc<Purges>,
+    /// What limits of the policy have let through of what is decided here; made with the first policy that has any.
+    limiter: OnceLock<Limiter>,
     /// How decisions made from it are named, so that the sidecar believes what is told of them.
     numbers: ArcSwapOption<CopyNumbers>,
     /// The last decisions made here.
@@ -207,6 +213,8 @@ impl Client {
             places: Places::new(options.known_networks),
             wanted: placing::Wanted::default(),
             copied: ArcSwapOption::empty(),
+            purges: Arc::new(Purges::new(options.purged_entries, clock::now())),
+            limiter: OnceLock::new(),
             numbers: ArcSwapOption::empty(),
             made: Decisions::new(options.kept_decisions()),
             outcomes: Ring::new(options.outcomes),
@@ -220,6 +228,7 @@ impl Client {
             runtime.spawn(breaker::run(Arc::clone(&shared))),
             runtime.spawn(placing::run(Arc::clone(&shared))),
             runtime.spawn(keys::run(Arc::clone(&shared))),
+            runtime.spawn(purges::run(Arc::clone(&shared.purges))),
         ];
         let running = running.map(|task| task.abort_handle());
         Ok(Self {
@@ -330,6 +339,16 @@ impl Client {
         self.tasks.shared.heard.ago(clock::now())
     }
 
+    /// How long ago the sidecar last said that all purges are known here that it knows; `None` if it never did.
+    pub fn purges_heard_ago(&self) -> Option<Duration> {
+        self.tasks.shared.purges.heard_ago(clock::now())
+    }
+
+    /// How many entries there are of what was purged.
+    pub fn purged_entries(&self) -> usize {
+        self.tasks.shared.purges.entries()
+    }
+
     /// Whether requests go to the sidecar now, rather than being decided here because it failed too often.
     pub fn is_asking(&self) -> bool {
         self.tasks.shared.breaker.is_closed()
@@ -379,8 +398,8 @@ impl Shared {
             shared: self,
             copied,
         };
-        let response = copy.decide(&Question::of(request), |ruling| {
-            wire_answer::message(
+        let (response, is_freshness_known) = copy.decide(&Question::of(request), |ruling| {
+            let message = wire_answer::message(
                 &ruling.decision,
                 &Envelope {
                     request_id: &request.request_id,
@@ -388,15 +407,17 @@ impl Shared {
                     revision: copied.revision(),
                     policy_digest: copied.policy_digest(),
                     freshness_floor: request.object_version_floor,
-                    fresh: Fresh::default(),
+                    fresh: ruling.fresh,
                     known_place: None,
                 },
-            )
+            );
+            (message, ruling.is_freshness_known)
         })?;
-        Ok(Answer::new(
-            Source::Local,
-            Arc::new(Decided::read(response)),
-        ))
+        let decided = Decided {
+            is_freshness_known,
+            ..Decided::read(response)
+        };
+        Ok(Answer::new(Source::Local, Arc::new(decided)))
     }
 
     /// What the sidecar said of a client's place.

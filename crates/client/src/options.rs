@@ -36,6 +36,9 @@ pub struct Options {
     /// sidecar is there; `None` for nowhere, which is the default. It has to be there, and who may write it decides where requests
     /// go. One process writes it at a time.
     pub last_good: Option<PathBuf>,
+    /// Most entries of what was purged, which take 100 bytes each when there are so many; more become fewer and wider ones, so that more is
+    /// taken for purged than was. Default: 1,048,576, as many as the sidecar has.
+    pub purged_entries: usize,
     /// Most outcomes that wait to be sent; further ones are dropped and counted. At least 1. Default: 8192.
     pub outcomes: usize,
 }
@@ -87,6 +90,7 @@ impl Default for Options {
             known_networks: 65_536,
             places: Places::Asked,
             last_good: None,
+            purged_entries: 1 << 20,
             outcomes: 8_192,
         }
     }

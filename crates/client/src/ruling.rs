@@ -1,6 +1,7 @@
 //! Decisions made here, before any string is made of them.
 
 use tradewind_engine::decision::Decision;
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::model::NodeIndex;
 use tradewind_wire::addresses::NodeAddresses;
 
@@ -12,22 +13,14 @@ pub struct Ruling<'a> {
     /// Names the decision where outcomes refer to it: 24 hexadecimal digits. Empty while the sidecar was never there to say
     /// how to name what is decided.
     pub decision_id: &'a str,
-    addresses: &'a NodeAddresses,
+    /// Which version of the object may be served, whatever caches hold, by the purges that are known here.
+    pub fresh: Fresh,
+    /// Whether all purges are known here that the sidecar knew of a few seconds ago. Else `fresh` may say too little.
+    pub is_freshness_known: bool,
+    pub(super) addresses: &'a NodeAddresses,
 }
 
 impl<'a> Ruling<'a> {
-    pub(super) fn new(
-        decision: Decision<'a>,
-        decision_id: &'a str,
-        addresses: &'a NodeAddresses,
-    ) -> Self {
-        Self {
-            decision,
-            decision_id,
-            addresses,
-        }
-    }
-
     /// The address of a node, `host:port`.
     pub fn address(&self, node: NodeIndex) -> &'a str {
         self.addresses.text(node)

@@ -27,6 +27,7 @@ mod headline;
 mod histogram;
 #[cfg(feature = "server")]
 pub mod json;
+pub mod limiter;
 mod mask;
 pub mod names;
 mod parameters;

@@ -31,5 +31,12 @@ pub const MAX_AGE: &str = "x-tradewind-max-age";
 /// How long caches may keep the object, in seconds.
 pub const CACHE_TTL: &str = "x-tradewind-cache-ttl";
 
+/// `unknown` where whoever decided has not heard of purges for a while, so that caches may have what is older than they are told;
+/// not there otherwise.
+pub const FRESHNESS: &str = "x-tradewind-freshness";
+
+/// What [`FRESHNESS`] says then.
+pub const UNKNOWN: &str = "unknown";
+
 /// The headers that tell caches of freshness. What a client sends under these names must not reach a cache.
-pub const OF_FRESHNESS: [&str; 3] = [VERSION, MAX_AGE, CACHE_TTL];
+pub const OF_FRESHNESS: [&str; 4] = [VERSION, MAX_AGE, CACHE_TTL, FRESHNESS];

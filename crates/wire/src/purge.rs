@@ -1,5 +1,7 @@
 //! Purges as messages.
 
+use arrayvec::ArrayVec;
+
 use super::names::{CACHE_TTL, MAX_AGE, VERSION};
 use super::proto::purge_selector::Of;
 use super::proto::{PurgeSelector, Purged};
@@ -97,16 +99,29 @@ pub fn headers(
 ) -> impl Iterator<Item = (&'static str, String)> {
     let version = (fresh.version > 0).then(|| (VERSION, version_text(fresh.version)));
     let max_age = (fresh.not_older_than_s > 0).then(|| {
-        let age_s = (unix_ms() / 1_000).saturating_sub(fresh.not_older_than_s);
+        let age_s = age_s(fresh.not_older_than_s, unix_ms());
         (MAX_AGE, age_s.to_string())
     });
     let ttl = cache_ttl_ms.map(|ms| (CACHE_TTL, (ms / 1_000).to_string()));
     [version, max_age, ttl].into_iter().flatten()
 }
 
+/// How old that is which is of a time, both of Unix: in whole seconds.
+pub fn age_s(not_older_than_s: u64, unix_ms: u64) -> u64 {
+    (unix_ms / 1_000).saturating_sub(not_older_than_s)
+}
+
 /// A version as headers and people have it: base 36, upper case.
 pub fn version_text(version: u64) -> String {
-    let (mut digits, mut rest) = (Vec::new(), version);
+    let mut text = String::new();
+    put_version(&mut text, version);
+    text
+}
+
+/// Adds a version to a text, as [`version_text`] has it.
+pub fn put_version(text: &mut String, version: u64) {
+    // The largest number has 13 digits.
+    let (mut digits, mut rest) = (ArrayVec::<char, 13>::new(), version);
     loop {
         let digit = u32::try_from(rest % 36).unwrap_or(0);
         digits.extend(char::from_digit(digit, 36));
@@ -115,8 +130,8 @@ pub fn version_text(version: u64) -> String {
             break;
         }
     }
-    let text: String = digits.iter().rev().collect();
-    text.to_ascii_uppercase()
+    let digits = digits.iter().rev();
+    text.extend(digits.map(char::to_ascii_uppercase));
 }
 
 #[cfg(test)]
@@ -169,6 +184,7 @@ mod tests {
     fn a_version_is_short() {
         let texts = [0, 1, 35, 36, 60_000_000_000].map(version_text);
         assert_eq!(texts, ["0", "1", "Z", "10", "RKAG8AO"]);
+        assert_eq!(version_text(u64::MAX), "3W5E11264SGSF");
     }
 
     #[test]

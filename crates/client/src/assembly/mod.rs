@@ -1,21 +1,26 @@
 //! Snapshots put together again from what the sidecar told of its own.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Following;
+use super::purges::Purges;
 use super::ruling::Ruling;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::document::Code;
 use tradewind_engine::edition::{Edition, Known, Names, Refused, Texts, Which};
-use tradewind_engine::evaluate::evaluate_at;
+use tradewind_engine::evaluate::{Evaluation, Verdict, evaluate_at};
+use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
-use tradewind_engine::locate;
+use tradewind_engine::locate::{self, Located};
+use tradewind_engine::query::Query;
 use tradewind_engine::request::Reading;
 use tradewind_engine::snapshot::Snapshot;
 use tradewind_wire::addresses::NodeAddresses;
+use tradewind_wire::clock;
 use tradewind_wire::follow::rebuild::Rebuilding;
 use tradewind_wire::follow::{StateFault, read_state};
+use tradewind_wire::limiter::Limiter;
 use tradewind_wire::question::Question;
 use tradewind_wire::{QueryBuffer, QueryRoom, WireError, proto};
 
@@ -27,23 +32,74 @@ pub(super) struct Copied {
     policy_digest: String,
     /// Of all nodes; the same as before while the topology is.
     addresses: Arc<NodeAddresses>,
+    /// Whether any of its rules has limits.
+    is_limited: bool,
+}
+
+/// What a decision goes by beside the copy.
+#[derive(Debug)]
+pub(super) struct Beside<'a> {
+    /// The decision's id; empty for none.
+    pub(super) decision_id: &'a str,
+    pub(super) purges: &'a Purges,
+    /// What limits have let through here; made when there is the first.
+    pub(super) limiter: &'a OnceLock<Limiter>,
 }
 
 impl Copied {
-    /// Decides, of a client of which `told` has what the sidecar once told of its place, under this id.
+    /// Decides, of a client of which `told` has what the sidecar once told of its place.
     pub(super) fn decide<T>(
         &self,
         question: &Question<'_>,
-        (told, decision_id): (impl FnOnce(IpAddr) -> Option<Place>, &str),
+        (told, beside): (impl FnOnce(IpAddr) -> Option<Place>, &Beside<'_>),
         then: impl FnOnce(&Ruling<'_>) -> T,
     ) -> Result<T, WireError> {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         let query = buffer.read_question(question, &mut room, self.snapshot.reading())?;
         let told = query.client.ip.and_then(told);
         let located = locate::locate_told(&self.snapshot, &query, told);
-        let evaluation = evaluate_at(&self.snapshot, &query, located);
+        let mut evaluation = evaluate_at(&self.snapshot, &query, located);
+        let mut fresh = {
+            let decision = Decision::new(&self.snapshot, &evaluation);
+            let versions = beside.purges.versions();
+            let versions = versions.as_deref();
+            versions.map_or_else(Fresh::default, |it| decision.fresh(it, &query))
+        };
+        if fresh.version > 0 {
+            evaluation = self.past(&query, located, (evaluation, fresh), beside.purges);
+        }
+        if self.is_limited && !question.dry_run {
+            let limiter = beside.limiter.get_or_init(Limiter::default);
+            limiter.check(clock::now, (&self.snapshot, &query), &mut evaluation);
+        }
         let decision = Decision::new(&self.snapshot, &evaluation);
-        Ok(then(&Ruling::new(decision, decision_id, &self.addresses)))
+        // Nobody is told of what is not served.
+        if evaluation.verdict != Verdict::Route {
+            fresh = Fresh::default();
+        }
+        Ok(then(&Ruling {
+            decision,
+            decision_id: beside.decision_id,
+            fresh,
+            is_freshness_known: beside.purges.are_known(),
+            addresses: &self.addresses,
+        }))
+    }
+
+    /// Decides again without nodes that have not done the purge that the object's version is.
+    #[cold]
+    fn past(
+        &self,
+        query: &Query<'_>,
+        located: Located,
+        (evaluation, fresh): (Evaluation, Fresh),
+        purges: &Purges,
+    ) -> Evaluation {
+        let floors = purges.floors();
+        let topology = self.snapshot.topology();
+        let is_behind = |node| floors.is_behind(&topology.node(node).id, fresh.version);
+        let decided = evaluation.past(&self.snapshot, query, located, is_behind);
+        decided.0
     }
 
     pub(super) fn reading(&self) -> &Reading {
@@ -130,6 +186,7 @@ impl Assembly {
         proto::FollowRequest {
             policy_digest,
             topology_digest,
+            ..proto::FollowRequest::default()
         }
     }
 
@@ -171,6 +228,7 @@ impl Assembly {
             snapshot,
             addresses,
             revision: told.revision,
+            is_limited: edition.policy().routing().has_limits(),
         });
         self.before = Some(Arc::clone(&copied));
         Ok(copied)

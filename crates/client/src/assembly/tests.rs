@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use tradewind_engine::evaluate::evaluate;
-use tradewind_engine::freshness::Fresh;
+use tradewind_engine::freshness::floors::NodeFloors;
+use tradewind_engine::freshness::lifetime::Pace;
+use tradewind_engine::freshness::{Bounds, Ledger};
 use tradewind_engine::geo::group::Group;
 use tradewind_engine::geo::place::Asn;
 use tradewind_engine::hash::KeyHash;
@@ -22,12 +24,15 @@ use tradewind_engine::signal::{
     Admission, Evidence, NodeSignals, Readmission, Signals, SiteSignals, Standing,
 };
 use tradewind_engine::snapshot::{GeoState, Parts};
+use tradewind_engine::time::Moment;
 use tradewind_engine::topology::{States, Topology};
 use tradewind_sidecar::example;
 use tradewind_sidecar::geoip::{Limits, decode_and_compile};
 use tradewind_wire::answer::{self, Envelope};
 use tradewind_wire::decided;
 use tradewind_wire::follow::state_message;
+use tradewind_wire::proto::purge_selector::Of;
+use tradewind_wire::purge;
 use tradewind_wire::told_place;
 
 /// Numbers that look random and are the same for the same seed.
@@ -235,6 +240,9 @@ fn signals(random: &mut Random, parts: &Parts, hot: HotTable) -> Signals {
         network,
         hot,
         trials,
+        paces: (0..classes)
+            .map(|_| Pace::from_byte(u8::try_from(random.below(120)).unwrap()))
+            .collect(),
         turn: u32::from(random.below(2)) * 7,
         retries_withheld: random.one_of(&[0, 0, 128]),
         isolated: random.below(4) == 0,
@@ -251,6 +259,98 @@ fn states(random: &mut Random, topology: &Topology) -> States {
     let some = topology.nodes().iter().step_by(7);
     some.map(|node| (node.id.clone(), random.one_of(&all)))
         .collect()
+}
+
+/// What was purged: what the sidecar decides by, and what it tells of it.
+struct Purged {
+    theirs: Ledger,
+    own: Purges,
+    floors: NodeFloors,
+    last: u64,
+}
+
+impl Purged {
+    fn new() -> Self {
+        Self {
+            theirs: Ledger::new(Bounds::default()),
+            own: Purges::new(Bounds::default().entries, clock::now()),
+            floors: NodeFloors::default(),
+            last: 0,
+        }
+    }
+
+    /// Purges some more; and some nodes have done some of that.
+    fn purge(&mut self, random: &mut Random, topology: &Topology) {
+        let mut told = proto::FollowedPurges {
+            is_all: true,
+            is_anew: self.last == 0,
+            ..proto::FollowedPurges::default()
+        };
+        for _ in 0..20 {
+            self.last += 1 + u64::from(random.below(5));
+            let (url, prefix) = random.one_of(&[
+                (
+                    "https://www.example.com/video/",
+                    "https://www.example.com/video",
+                ),
+                (
+                    "https://www.example.com/images/",
+                    "https://www.example.com/images/1",
+                ),
+                (
+                    "https://s1.static.example.com/",
+                    "https://www.example.com/api/7",
+                ),
+            ]);
+            let of = match random.below(6) {
+                0 => Of::Prefix(prefix.to_owned()),
+                1 => Of::Host("other.example.org".to_owned()),
+                _ => Of::Url(format!("{url}{}", random.below(40))),
+            };
+            let selector = proto::PurgeSelector {
+                of: Some(of),
+                exact_query: false,
+            };
+            let is_soft = random.below(4) == 0;
+            let purged = proto::Purged {
+                sequence: self.last,
+                selectors: vec![selector],
+                not_older_than_unix_ms: u64::from(is_soft) * 1_000_000 * self.last,
+                ..proto::Purged::default()
+            };
+            self.theirs.apply(Moment(0), 0, &purge::purge(&purged));
+            told.purges.push(proto::FollowedPurge {
+                purged: Some(purged),
+                age_ms: 0,
+            });
+        }
+        let nodes = topology.nodes().iter().step_by(3);
+        let floors = nodes.map(|node| {
+            let floor = u64::from(random.below(u16::try_from(self.last).unwrap() + 1));
+            (Box::from(&*node.id), floor)
+        });
+        self.floors = NodeFloors::new(floors);
+        let mut message = proto::FollowedFloors::default();
+        for (node, floor) in self.floors.iter() {
+            message.nodes.push(node.to_owned());
+            message.sequences.push(floor);
+        }
+        (told.head, told.floors) = (self.last, Some(message));
+        self.own.take(&told, clock::now());
+    }
+
+    /// What the sidecar decides, and what may be served.
+    fn decide(&self, original: &Snapshot, query: &Query<'_>) -> (Evaluation, Fresh) {
+        let evaluation = evaluate(original, query);
+        let versions = self.theirs.versions();
+        let fresh = Decision::new(original, &evaluation).fresh(versions, query);
+        let topology = original.topology();
+        let is_behind = |node| (self.floors).is_behind(&topology.node(node).id, fresh.version);
+        let located = locate::locate(original, query);
+        let evaluation = evaluation.past(original, query, located, is_behind).0;
+        let is_served = evaluation.verdict == Verdict::Route;
+        (evaluation, if is_served { fresh } else { Fresh::default() })
+    }
 }
 
 /// A decision made from a copy.
@@ -303,6 +403,8 @@ proptest! {
         let mut random = Random(seed);
         let requests: Vec<_> = (0..120).map(|_| request(&mut random)).collect();
         let mut assembly = Assembly::default();
+        let (mut purged, limiter) = (Purged::new(), OnceLock::new());
+        let mut versioned = 0;
         // Two in a row: what the second takes over from the first must not show.
         for generation in 1..=2 {
             let original = Snapshot::build(generation, parts(&mut random, &requests), None);
@@ -315,20 +417,27 @@ proptest! {
                 NewTexts::default()
             };
             let copy = assembly.next(texts, &state_message(&original, 5)).unwrap();
+            purged.purge(&mut random, original.topology());
+            let beside = Beside {
+                decision_id: "",
+                purges: &purged.own,
+                limiter: &limiter,
+            };
             for request in &requests {
                 let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
                 let reading = original.reading();
                 let query = buffer.read(request, &mut room, reading).unwrap();
                 let class = query.client.ip.and_then(|ip| original.geo().lookup(ip));
                 let place = class.map(|class| original.geo().place(class));
-                let evaluation = evaluate(&original, &query);
+                let (evaluation, fresh) = purged.decide(&original, &query);
+                versioned += usize::from(fresh.version > 0);
                 let envelope = Envelope {
                     request_id: &request.request_id,
                     decision_id: "",
                     revision: 5,
                     policy_digest: &original.policy().digest().short(),
                     freshness_floor: 0,
-                    fresh: Fresh::default(),
+                    fresh,
                     known_place: place,
                 };
                 let mut wanted = answer::message(&Decision::new(&original, &evaluation), &envelope);
@@ -336,12 +445,15 @@ proptest! {
                 let told = told.as_ref().map(told_place);
                 let own = copy.decide(
                     &Question::of(request),
-                    (|_| told, ""),
-                    |ruling| answer::message(&ruling.decision, &Envelope { known_place: None, ..envelope }),
+                    (|_| told, &beside),
+                    |ruling| {
+                        let fresh = ruling.fresh;
+                        answer::message(&ruling.decision, &Envelope { known_place: None, fresh, ..envelope })
+                    },
                 );
                 prop_assert_eq!(own.unwrap(), wanted);
                 let theirs = Decision::new(&original, &evaluation).dispatch(NUMBER);
-                let made = copy.decide(&Question::of(request), (|_| told, ""), |ruling| {
+                let made = copy.decide(&Question::of(request), (|_| told, &beside), |ruling| {
                     let tier = ruling.decision.tier();
                     let dispatch = ruling.decision.dispatch(NUMBER);
                     dispatch.zip(tier).map(|(dispatch, tier)| {
@@ -351,6 +463,7 @@ proptest! {
                 prop_assert_eq!(as_told(made.unwrap(), &original), theirs.map(as_named_first));
             }
         }
+        prop_assert!(versioned > 20, "{versioned} of 240 were purged");
     }
 }
 

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::{Evaluation, Reason, Tried, Verdict, decide};
-use crate::locate;
+use crate::locate::Located;
 use crate::model::NodeIndex;
 use crate::query::{MAX_TRIED, Query};
 use crate::snapshot::Snapshot;
@@ -37,12 +37,13 @@ impl LeftOut for &[NodeIndex] {
 
 impl Evaluation {
     /// Decides again without nodes that have not done a purge of the object, which `is_behind` tells; also which those are. They come last, where
-    /// there is room, and stay where nobody else is left. `self` is what was decided on the same.
+    /// there is room, and stay where nobody else is left. `self` is what was decided on the same, of a client located so.
     #[must_use]
     pub fn past(
         self,
         snapshot: &Snapshot,
         query: &Query<'_>,
+        located: Located,
         is_behind: impl Fn(NodeIndex) -> bool,
     ) -> (Self, Behind) {
         let mut behind = Behind::new();
@@ -60,7 +61,6 @@ impl Evaluation {
             if behind.len() == before {
                 break;
             }
-            let located = locate::locate_in(snapshot, self.lane, query);
             evaluation = decide(snapshot, self.lane, query, located, &*behind);
             if evaluation.verdict != Verdict::Route {
                 // Nobody else is left: something old is better than nothing.

@@ -68,6 +68,16 @@ impl Pace {
         Self(u8::try_from(to_u64(libm::round(exact))).unwrap_or(u8::MAX))
     }
 
+    /// As a byte, for those who are told.
+    pub fn to_byte(self) -> u8 {
+        self.0
+    }
+
+    /// The pace that a byte stands for.
+    pub fn from_byte(byte: u8) -> Self {
+        Self(byte)
+    }
+
     /// The time between two changes, in ms; `None` while it is not known.
     pub fn interval_ms(self) -> Option<f64> {
         (self.0 > 0).then(|| libm::exp2(f64::from(self.0) / STEPS))

@@ -9,6 +9,7 @@
 //! What purges say of an object only rises, and every table here is a maximum over purges: the same purges in any order, some of them twice, come to
 //! the same (`docs/freshness.md`). [`Versions`] is what requests look at; a [`Ledger`] is the one place that writes to it.
 
+pub mod floors;
 pub mod ledger;
 pub mod lifetime;
 mod lines;
@@ -114,6 +115,11 @@ impl Versions {
             paced: paced.into(),
             floor,
         }
+    }
+
+    /// What holds of every object at least.
+    pub fn floor(&self) -> Fresh {
+        self.floor.get()
     }
 
     /// Whether any tag was purged: until then nobody need make those of a request.

@@ -91,6 +91,11 @@ impl Routing {
         &self.rules
     }
 
+    /// Whether there are any limits.
+    pub fn has_limits(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
     /// The limits that requests of a plan count for.
     pub fn limits_of(&self, plan: &Plan) -> impl Iterator<Item = &RateLimit> {
         let positions = plan.limits.iter();

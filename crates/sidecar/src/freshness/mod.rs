@@ -10,13 +10,13 @@
 //! Sequences are milliseconds since 2025 or one more than the last, whichever is larger: so that of two sidecars without a bus,
 //! or of one that has lost its disk, the later purge has the larger number, and none is used twice.
 
-pub mod floors;
 pub mod keeper;
 pub mod log;
 pub mod progress;
 mod quota;
 pub mod records;
 pub mod shared;
+pub mod telling;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
@@ -26,12 +26,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock;
-use floors::NodeFloors;
 use keeper::{Inbox, Order};
 use progress::Progress;
 use records::Records;
 use shared::News;
 use tradewind_engine::decision::Decision;
+use tradewind_engine::freshness::floors::NodeFloors;
 use tradewind_engine::freshness::selector::Selector;
 use tradewind_engine::freshness::{Fresh, Versions};
 use tradewind_engine::hash::KeyHash;
@@ -266,6 +266,22 @@ impl Freshness {
     fn catches_up(&self) {
         self.caught_up
             .send_if_modified(|is| !std::mem::replace(is, true));
+    }
+
+    /// What nodes have done that are named only once they have.
+    pub fn floors(&self) -> Arc<NodeFloors> {
+        self.floors.load_full()
+    }
+
+    /// The version that everything has at least.
+    pub fn floor(&self) -> u64 {
+        let versions = self.versions.load();
+        versions.as_ref().map_or(0, |it| it.floor().version)
+    }
+
+    /// How long purges are remembered, in ms; 0 before a policy says so.
+    pub fn life_ms(&self) -> u64 {
+        self.life_ms.load(Ordering::Relaxed)
     }
 
     /// Purges, and answers once that is in force.

@@ -23,6 +23,18 @@ const MAX_RECORDS: usize = 65_536;
 /// Most nodes that say what they have done.
 pub const MAX_NODES: usize = 16_384;
 
+/// What sequences count from: 2025 began then, in ms of Unix time.
+pub const EPOCH_UNIX_MS: u64 = 1_735_689_600_000;
+
+/// How old a purge is at a time of the clock on the wall, in ms. A time before there were purges is that of a clock that was not
+/// set yet: then nothing is known of its age.
+pub fn age_ms(purged: &Purged, unix_ms: u64) -> u64 {
+    match purged.submitted_unix_ms {
+        0..EPOCH_UNIX_MS => 0,
+        made => unix_ms.saturating_sub(made),
+    }
+}
+
 /// A purge that is in force.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -85,6 +97,12 @@ pub struct Records {
     pub oldest: u64,
     /// Where the log is; `None` where nothing is kept.
     pub log: Option<PathBuf>,
+    /// The last purge that could not be written to it.
+    unkept: u64,
+    /// The last purge in force that is neither held nor in the log any more.
+    lost: u64,
+    /// The last purge that came into force behind one with a larger sequence: nobody is told of it in its order.
+    passed_by: u64,
     /// Most entries of the ledger.
     pub max_entries: usize,
     /// Purges that come into force slice by slice: the sequence of each, and the share that is in force.
@@ -94,8 +112,21 @@ pub struct Records {
 }
 
 impl Records {
+    /// Adds one, which is in the log or not: to those that are held, if it is newer than all of them.
+    pub fn add(&mut self, record: Record, is_kept: bool) {
+        let sequence = record.purged.sequence;
+        if !is_kept {
+            self.unkept = self.unkept.max(sequence);
+        }
+        if self.is_newer(sequence) {
+            self.push(record);
+        } else if self.find(sequence).is_none() {
+            self.passed_by = self.passed_by.max(sequence);
+        }
+    }
+
     /// Adds the newest.
-    pub fn push(&mut self, record: Record) {
+    fn push(&mut self, record: Record) {
         self.bytes += record.purged.encoded_len();
         if self.oldest == 0 {
             self.oldest = record.purged.sequence;
@@ -106,6 +137,9 @@ impl Records {
                 return;
             };
             self.bytes -= gone.purged.encoded_len();
+            if self.log.is_none() || gone.purged.sequence <= self.unkept {
+                self.lost = self.lost.max(gone.purged.sequence);
+            }
         }
         if self.log.is_none() {
             self.oldest = self.first_held();
@@ -113,7 +147,7 @@ impl Records {
     }
 
     /// Whether a sequence is behind all that are held.
-    pub fn is_newer(&self, sequence: u64) -> bool {
+    fn is_newer(&self, sequence: u64) -> bool {
         self.last
             .back()
             .is_none_or(|it| it.purged.sequence < sequence)
@@ -122,6 +156,13 @@ impl Records {
     /// The first purge that is held in memory; 0 where there is none.
     pub fn first_held(&self) -> u64 {
         self.last.front().map_or(0, |it| it.purged.sequence)
+    }
+
+    /// The version that everything must be taken to have by somebody who was told of all purges up to `told`, because nobody can be
+    /// told of the purge that it is of; 0 for none.
+    pub fn untold_after(&self, told: u64) -> u64 {
+        let lost = if self.lost > told { self.lost } else { 0 };
+        lost.max(self.passed_by)
     }
 
     /// The purge of this sequence, if it is held.

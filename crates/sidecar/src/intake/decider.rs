@@ -9,12 +9,10 @@ use tonic::Status;
 use crate::clock;
 use crate::decision_log::{DecisionLog, Logged};
 use crate::freshness::Freshness;
-use crate::freshness::floors::NodeFloors;
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::explainers::Explainers;
 use crate::intake::handover::{Dispatched, Handover};
 use crate::intake::recent::{self, RecentDecisions, Sample};
-use crate::state::limiter::Limiter;
 use crate::state::shadow::COMPARED_EVERY;
 use crate::state::{NO_POLICY, Published, State};
 use crate::trace::context::{Caller, TraceContext};
@@ -22,6 +20,7 @@ use crate::trace::{Traced, Traces};
 use crate::view::FleetView;
 use crate::view::home;
 use crate::wire::answer::{self, Envelope};
+use crate::wire::limiter::Limiter;
 use crate::wire::proto::{DecideRequest, ExplainResponse};
 use crate::wire::question::Question;
 use crate::wire::{QueryBuffer, QueryRoom, WireError, explanation};
@@ -29,8 +28,10 @@ use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Behind, Evaluation, Verdict, evaluate, evaluate_in};
 use tradewind_engine::explanation::Explanation;
 use tradewind_engine::freshness::Fresh;
+use tradewind_engine::freshness::floors::NodeFloors;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::hash::KeyHash;
+use tradewind_engine::locate::locate_in;
 use tradewind_engine::model::LaneIndex;
 use tradewind_engine::query::Query;
 use tradewind_engine::signal::observation::DecisionNumber;
@@ -391,7 +392,8 @@ fn past(
     floors: &NodeFloors,
 ) -> (Evaluation, Behind) {
     let topology = published.snapshot.topology();
-    evaluation.past(&published.snapshot, query, |node| {
+    let located = locate_in(&published.snapshot, evaluation.lane, query);
+    evaluation.past(&published.snapshot, query, located, |node| {
         floors.is_behind(&topology.node(node).id, fresh.version)
     })
 }

@@ -2,7 +2,6 @@
 
 pub mod doors;
 pub mod followers;
-pub mod limiter;
 pub mod receipts;
 pub mod rows;
 pub mod shadow;
@@ -27,8 +26,8 @@ use crate::view::history::History;
 use crate::view::journal::Journal;
 use crate::view::rule_hits::RuleHits;
 use crate::wire::answer::EncodedNodes;
+use crate::wire::limiter::Limiter;
 use followers::{Followers, Watchers};
-use limiter::Limiter;
 use rows::{RowNames, Rows};
 use shadow::Shadow;
 use tradewind_engine::edition::Texts;

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use super::proto;
 use tradewind_engine::balance::overload;
+use tradewind_engine::freshness::lifetime::Pace;
 use tradewind_engine::geo::Location;
 use tradewind_engine::hash::KeyHash;
 use tradewind_engine::model::{AdminState, SiteIndex, printable};
-use tradewind_engine::policy::SetNumber;
+use tradewind_engine::policy::{MAX_CLASSES, SetNumber};
 use tradewind_engine::score::Terms;
 use tradewind_engine::signal::hot::{HotKey, HotTable, MAX_HOT_KEYS};
 use tradewind_engine::signal::{
@@ -95,6 +96,7 @@ pub fn state_message(snapshot: &Snapshot, revision: u64) -> proto::FollowedState
             .map(|s| s.terms.standing_ms())
             .collect(),
         held_ms: (signals.standing.iter()).map(|s| s.held_ms).collect(),
+        class_paces: paces_message(&signals.paces),
         readmissions: signals.readmission.iter().map(|r| *r as u8).collect(),
         trials: paths::trials_message(&signals.trials),
         groups: paths::network_message(&signals.network),
@@ -144,8 +146,7 @@ pub fn read_state(message: &proto::FollowedState) -> Result<SidecarState, StateF
             hot: hot(message)?,
             trials: paths::trials(message)?,
             numbers: Arc::default(),
-            // A copy says nothing of how long caches may keep anything.
-            paces: Vec::new(),
+            paces: paces(message)?,
             turn: message.turn,
             retries_withheld: u8::try_from(message.retries_withheld).map_err(|_| {
                 let told = message.retries_withheld;
@@ -313,6 +314,21 @@ fn fullness<'m>(
         same_length(field, told.len(), count)?;
     }
     Ok(told.iter().copied().chain(std::iter::repeat(0)))
+}
+
+/// How often what is asked for changes; nothing while nothing is known of that.
+fn paces_message(paces: &[Pace]) -> Vec<u8> {
+    if paces.iter().all(|pace| *pace == Pace::default()) {
+        return Vec::new();
+    }
+    paces.iter().map(|pace| pace.to_byte()).collect()
+}
+
+fn paces(message: &proto::FollowedState) -> Result<Vec<Pace>, StateFault> {
+    let told = &message.class_paces;
+    each(("class_paces", MAX_CLASSES + 1), told, |byte| {
+        Some(Pace::from_byte(byte))
+    })
 }
 
 /// What nodes shed; nothing while none does.

@@ -810,6 +810,543 @@ pub mod admin_service_client {
         }
     }
 }
+/// Something that a purge covers.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeSelector {
+    /// With a URL: only with just the query it has.
+    #[prost(bool, tag = "6")]
+    pub exact_query: bool,
+    /// One of them.
+    #[prost(oneof = "purge_selector::Of", tags = "1, 2, 3, 4, 5")]
+    #[serde(flatten)]
+    pub of: ::core::option::Option<purge_selector::Of>,
+}
+/// Nested message and enum types in `PurgeSelector`.
+pub mod purge_selector {
+    /// One of them.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// The object at a URL, with all its queries and variants.
+        #[prost(string, tag = "1")]
+        Url(::prost::alloc::string::String),
+        /// Everything at and below a URL, by whole segments.
+        #[prost(string, tag = "2")]
+        Prefix(::prost::alloc::string::String),
+        /// Everything with a tag; tags are those that rules give requests.
+        #[prost(string, tag = "3")]
+        Tag(::prost::alloc::string::String),
+        /// Everything on a host.
+        #[prost(string, tag = "4")]
+        Host(::prost::alloc::string::String),
+        /// Everything of the namespace, which must be given.
+        #[prost(bool, tag = "5")]
+        All(bool),
+    }
+}
+/// A purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubmitPurgeRequest {
+    /// Names the purge in its namespace: the same again, within ten minutes, answers with the same sequence and does nothing; with
+    /// other selectors it is FAILED_PRECONDITION. Up to 128 printable characters; empty for one that cannot be asked again.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The namespace: of tags and `all`, and what quotas are counted by. Empty for none.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// What it covers, 1 to 4,096.
+    #[prost(message, repeated, tag = "3")]
+    pub selectors: ::prost::alloc::vec::Vec<PurgeSelector>,
+    /// Revalidate what is stored before it is served, instead of never serving it: objects keep their versions, and answers have
+    /// `not_older_than`.
+    #[prost(bool, tag = "4")]
+    pub soft: bool,
+    /// Come into force slice by slice over this time, at most a day, so that origins see a ramp; absent for at once. At most 64
+    /// selectors, and not with `soft`.
+    #[prost(message, optional, tag = "5")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub over: ::core::option::Option<::prost_types::Duration>,
+    /// Purge the same again after this time, at most an hour, for origins that are late themselves. Not with `over`.
+    #[prost(message, optional, tag = "6")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub repeat_after: ::core::option::Option<::prost_types::Duration>,
+    /// Purge it even if it covers more than the guard allows.
+    #[prost(bool, tag = "7")]
+    pub confirm: bool,
+    /// Who asks; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "8")]
+    pub who: ::prost::alloc::string::String,
+    /// Why; up to 256 printable characters, may be empty.
+    #[prost(string, tag = "9")]
+    pub why: ::prost::alloc::string::String,
+    /// Only say what it would cover.
+    #[prost(bool, tag = "10")]
+    pub dry_run: bool,
+}
+/// What came of a purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubmitPurgeResponse {
+    /// Its place in the log; 0 of a dry run.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Whether it is on disk: without a state directory a restart forgets it. In a fleet: that the bus has it.
+    #[prost(bool, tag = "2")]
+    pub kept: bool,
+    /// Whether it had been purged already under the same id.
+    #[prost(bool, tag = "3")]
+    pub repeated: bool,
+    /// What share of the recent decisions it covers, 0 to 1; absent where there were none.
+    #[prost(double, optional, tag = "4")]
+    pub covers_ratio: ::core::option::Option<f64>,
+    /// What it became wider by, because too many objects are purged.
+    #[prost(string, repeated, tag = "5")]
+    pub widened: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it covers, in normal form; at most 16.
+    #[prost(string, repeated, tag = "6")]
+    pub covers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long it took from the call until decisions see it.
+    #[prost(message, optional, tag = "7")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub in_force_after: ::core::option::Option<::prost_types::Duration>,
+}
+/// Which purges to tell of.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchPurgesRequest {
+    /// The first sequence to tell of; 0 for those to come, 1 for all that there are.
+    #[prost(uint64, tag = "1")]
+    pub from_sequence: u64,
+    /// Only those of these namespaces; none for all.
+    #[prost(string, repeated, tag = "2")]
+    pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A purge that is in force.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Purged {
+    /// Its place in the log.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// As it was submitted.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// As it was submitted.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    /// What it covers.
+    #[prost(message, repeated, tag = "4")]
+    pub selectors: ::prost::alloc::vec::Vec<PurgeSelector>,
+    /// For a soft one: what was stored before this is to be revalidated. 0 for a hard one.
+    #[prost(uint64, tag = "5")]
+    pub not_older_than_unix_ms: u64,
+    /// Over what time it comes into force.
+    #[prost(message, optional, tag = "6")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub over: ::core::option::Option<::prost_types::Duration>,
+    /// Who submitted it: what its caller could prove, and what it said.
+    #[prost(string, tag = "7")]
+    pub who: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "8")]
+    pub why: ::prost::alloc::string::String,
+    /// When.
+    #[prost(uint64, tag = "9")]
+    pub submitted_unix_ms: u64,
+    /// After which time it is to be purged again; absent where it is not, or was.
+    #[prost(message, optional, tag = "10")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub repeat_after: ::core::option::Option<::prost_types::Duration>,
+    /// Its place in the log that the fleet shares, from 1; 0 of one that only this sidecar has.
+    #[prost(uint64, tag = "11")]
+    pub place: u64,
+    /// Which log that is: a bus that lost its log begins another.
+    #[prost(fixed64, tag = "12")]
+    pub log: u64,
+    /// Names the purge that is said again by this one, because the bus lost it; 0 of a new one.
+    #[prost(fixed64, tag = "13")]
+    pub again_of: u64,
+    /// The sidecar that took it in.
+    #[prost(string, tag = "14")]
+    pub member: ::prost::alloc::string::String,
+    /// A hash of it as it is in that log.
+    #[prost(fixed64, tag = "15")]
+    pub mark: u64,
+    /// The fleet whose log that is; empty of one that only this sidecar has.
+    #[prost(string, tag = "16")]
+    pub fleet: ::prost::alloc::string::String,
+    /// Whether everything has this version at least: purges were missed that nobody can tell of any more.
+    #[prost(bool, tag = "17")]
+    pub everything: bool,
+}
+/// What a node has done.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AckPurgesRequest {
+    /// The node.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// It has done all purges up to this one.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
+/// That it is known.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AckPurgesResponse {
+    /// The last purge that there is.
+    #[prost(uint64, tag = "1")]
+    pub head: u64,
+}
+/// What is asked of purges.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeStatusRequest {
+    /// About one purge too; 0 for none.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+}
+/// Where purges stand.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PurgeStatus {
+    /// The last purge; 0 where there was none.
+    #[prost(uint64, tag = "1")]
+    pub head: u64,
+    /// The first purge that the log still has; 0 where it has none.
+    #[prost(uint64, tag = "2")]
+    pub oldest: u64,
+    /// How many entries there are, and how many there may be.
+    #[prost(uint64, tag = "3")]
+    pub entries: u64,
+    /// The most entries.
+    #[prost(uint64, tag = "4")]
+    pub max_entries: u64,
+    /// How many purges come into force slice by slice at the moment.
+    #[prost(uint32, tag = "5")]
+    pub paced: u32,
+    /// Whether purges are kept on disk.
+    #[prost(bool, tag = "6")]
+    pub kept: bool,
+    /// How many entries were made wider since the start, because there were too many.
+    #[prost(uint64, tag = "7")]
+    pub widened: u64,
+    /// The last purges, the newest first; at most 16.
+    #[prost(message, repeated, tag = "8")]
+    pub recent: ::prost::alloc::vec::Vec<PurgeSummary>,
+    /// The purge that was asked about; absent where it is not known (any more).
+    #[prost(message, optional, tag = "9")]
+    pub asked: ::core::option::Option<PurgeSummary>,
+    /// Nodes that say what they have done, those behind first; at most 64.
+    #[prost(message, repeated, tag = "10")]
+    pub nodes: ::prost::alloc::vec::Vec<NodePurges>,
+    /// Tiers of nodes that are told to drop what was purged, and how far they are with the purge that was asked about, or with the
+    /// last one; parents first.
+    #[prost(message, repeated, tag = "11")]
+    pub tiers: ::prost::alloc::vec::Vec<TierPurges>,
+    /// Nodes of these that have not done it, those that others wait for first; at most 64.
+    #[prost(message, repeated, tag = "12")]
+    pub behind: ::prost::alloc::vec::Vec<NodeBehind>,
+    /// In a fleet: how many sidecars there are, and at how many of them the purge that was asked about is in force, else the last one.
+    /// Both are 0 of a sidecar that is alone, and while nobody has the chair.
+    #[prost(uint32, tag = "20")]
+    pub sidecars: u32,
+    /// At how many.
+    #[prost(uint32, tag = "21")]
+    pub in_force_at: u32,
+    /// Where it is not; at most 64.
+    #[prost(string, repeated, tag = "22")]
+    pub missing_at: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How far the nodes of a tier are with a purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TierPurges {
+    /// The tier.
+    #[prost(string, tag = "1")]
+    pub tier: ::prost::alloc::string::String,
+    /// How many of its nodes are told.
+    #[prost(uint32, tag = "2")]
+    pub nodes: u32,
+    /// How many have done it, and all before it.
+    #[prost(uint32, tag = "3")]
+    pub done: u32,
+    /// How many have not, and are neither waited for nor sent to for what was purged.
+    #[prost(uint32, tag = "4")]
+    pub fenced: u32,
+    /// All purges up to this one every node of it has done that is not fenced; 0 where all are.
+    #[prost(uint64, tag = "5")]
+    pub floor: u64,
+}
+/// A node that has not done a purge.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeBehind {
+    /// The node.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Its site.
+    #[prost(string, tag = "2")]
+    pub site: ::prost::alloc::string::String,
+    /// It has done all purges up to this one.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// Whether it is neither waited for nor sent to for what was purged.
+    #[prost(bool, tag = "4")]
+    pub fenced: bool,
+    /// The node that it waits for, because it may ask it; empty for none.
+    #[prost(string, tag = "5")]
+    pub waits_for: ::prost::alloc::string::String,
+    /// Why it has not done it, where it was told; empty for nothing.
+    #[prost(string, tag = "6")]
+    pub failure: ::prost::alloc::string::String,
+}
+/// A purge in short.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PurgeSummary {
+    /// Its place in the log.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// As it was submitted.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// How many selectors it has.
+    #[prost(uint32, tag = "3")]
+    pub selectors: u32,
+    /// The first of them, in words.
+    #[prost(string, tag = "4")]
+    pub first: ::prost::alloc::string::String,
+    /// Whether it is soft.
+    #[prost(bool, tag = "5")]
+    pub soft: bool,
+    /// The share of what it covers for which it is in force, 0 to 1.
+    #[prost(double, tag = "6")]
+    pub in_force_ratio: f64,
+    /// Who submitted it.
+    #[prost(string, tag = "7")]
+    pub who: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "8")]
+    pub why: ::prost::alloc::string::String,
+    /// When.
+    #[prost(uint64, tag = "9")]
+    pub submitted_unix_ms: u64,
+    /// How long it took from the call until decisions saw it; absent of purges of an earlier run.
+    #[prost(message, optional, tag = "10")]
+    #[serde(serialize_with = "crate::serialize::duration")]
+    pub in_force_after: ::core::option::Option<::prost_types::Duration>,
+}
+/// What a node has done.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodePurges {
+    /// The node.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// It has done all purges up to this one.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
+/// Generated client implementations.
+pub mod purge_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Purges objects. Each purge has a sequence, its place in the log of purges; an object's version, which answers carry, is the
+    /// sequence of the last purge that covers it. A purge is in force for every decision that begins after it was answered. Bad
+    /// fields are INVALID_ARGUMENT and all named at once.
+    #[derive(Debug, Clone)]
+    pub struct PurgeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PurgeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PurgeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PurgeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PurgeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Purges. FAILED_PRECONDITION where it covers more of what is asked for than `spec.freshness.guard_percent` of the policy allows, and
+        /// was not confirmed; RESOURCE_EXHAUSTED where the namespace has purged too much lately, with `retry-after-ms` in the
+        /// metadata.
+        pub async fn submit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SubmitPurgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SubmitPurgeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Submit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Submit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The purges from a sequence on: those that were and then those to come, in order and without a gap. OUT_OF_RANGE where the
+        /// log begins later. Ends when the server shuts down.
+        pub async fn watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchPurgesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Purged>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Watch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Watch"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Says that a node has done all purges up to one.
+        pub async fn ack(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AckPurgesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AckPurgesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Ack",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Ack"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Where purges stand.
+        pub async fn status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PurgeStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::PurgeStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tradewind.v1.PurgeService/Status",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Status"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
 /// One request, as far as routing needs to know it. At most 16 KiB in all (256 KiB for a whole batch); a larger message is
 /// refused at its length prefix with OUT_OF_RANGE.
 #[derive(serde::Serialize)]
@@ -1385,13 +1922,20 @@ pub struct FollowRequest {
     /// The same of the topology's.
     #[prost(string, tag = "2")]
     pub topology_digest: ::prost::alloc::string::String,
+    /// Whether to be told of purges as well.
+    #[prost(bool, tag = "3")]
+    pub purges: bool,
+    /// The last purge that the follower has taken in of those it was told of; 0 for none. Only later ones are told, if the sidecar
+    /// knows this one still.
+    #[prost(uint64, tag = "4")]
+    pub purges_after: u64,
 }
 /// A part of what decisions are made from. Pieces of texts that the follower does not hold come first, the state last:
 /// only with the state is all of it in force.
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Followed {
-    #[prost(oneof = "followed::Part", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "followed::Part", tags = "1, 2, 3, 4, 5")]
     pub part: ::core::option::Option<followed::Part>,
 }
 /// Nested message and enum types in `Followed`.
@@ -1411,7 +1955,59 @@ pub mod followed {
         /// How to name decisions that the follower makes itself. Sent once, first.
         #[prost(message, tag = "4")]
         Receipts(super::FollowedReceipts),
+        /// What was purged, for who asked for that. All there is before the first state; then as it is purged, and once a second.
+        #[prost(message, tag = "5")]
+        Purges(super::FollowedPurges),
     }
+}
+/// Purges in force, as decisions go by them.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FollowedPurges {
+    /// The next ones, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub purges: ::prost::alloc::vec::Vec<FollowedPurge>,
+    /// The last purge that was told.
+    #[prost(uint64, tag = "2")]
+    pub head: u64,
+    /// Whether there are no more: then the follower knows all that the sidecar does.
+    #[prost(bool, tag = "3")]
+    pub is_all: bool,
+    /// Whether the sidecar does not know the purge that the follower has last, so that it is told of all that there are, from this
+    /// part on.
+    #[prost(bool, tag = "4")]
+    pub is_anew: bool,
+    /// The version that everything has at least: of what was purged and cannot be told any more.
+    #[prost(uint64, tag = "5")]
+    pub floor: u64,
+    /// How long purges are remembered, in ms; 0 where that is not known yet.
+    #[prost(uint64, tag = "6")]
+    pub life_ms: u64,
+    /// Of nodes that are named only once they have done a purge, how far they are, if that has changed.
+    #[prost(message, optional, tag = "7")]
+    pub floors: ::core::option::Option<FollowedFloors>,
+}
+/// A purge, and how old it is.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FollowedPurge {
+    /// Without who wanted it, why, and under which id.
+    #[prost(message, optional, tag = "1")]
+    pub purged: ::core::option::Option<Purged>,
+    /// How long ago it was made, in ms.
+    #[prost(uint64, tag = "2")]
+    pub age_ms: u64,
+}
+/// Up to which purge nodes have done all; all that are awaited.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FollowedFloors {
+    /// Their ids.
+    #[prost(string, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// One a node.
+    #[prost(uint64, repeated, tag = "2")]
+    pub sequences: ::prost::alloc::vec::Vec<u64>,
 }
 /// What the ids of a follower's own decisions are made of, so that the sidecar believes outcomes told of them. The n-th
 /// decision, from 0 to 2^24 - 1, has the number first_id + n; its id is that in 16 hexadecimal digits, and 8 more for the
@@ -1523,6 +2119,10 @@ pub struct FollowedState {
     /// Of all requests, so many 256ths may be tried once only.
     #[prost(uint32, tag = "45")]
     pub retries_withheld: u32,
+    /// One byte for each content class of the policy: how often what is asked for changes without a purge, in quarters of an octave of
+    /// ms; 0 where that is not known. Empty for 0 everywhere.
+    #[prost(bytes = "vec", tag = "46")]
+    pub class_paces: ::prost::alloc::vec::Vec<u8>,
     /// Groups of clients with paths that are not what their distance says, by cell and operator; up to 16384.
     #[prost(message, repeated, tag = "28")]
     pub groups: ::prost::alloc::vec::Vec<FollowedGroup>,
@@ -3384,543 +3984,6 @@ pub mod policy_service_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("tradewind.v1.PolicyService", "WatchStatus"));
             self.inner.server_streaming(req, path, codec).await
-        }
-    }
-}
-/// Something that a purge covers.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PurgeSelector {
-    /// With a URL: only with just the query it has.
-    #[prost(bool, tag = "6")]
-    pub exact_query: bool,
-    /// One of them.
-    #[prost(oneof = "purge_selector::Of", tags = "1, 2, 3, 4, 5")]
-    #[serde(flatten)]
-    pub of: ::core::option::Option<purge_selector::Of>,
-}
-/// Nested message and enum types in `PurgeSelector`.
-pub mod purge_selector {
-    /// One of them.
-    #[derive(serde::Serialize)]
-    #[serde(rename_all = "snake_case")]
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Of {
-        /// The object at a URL, with all its queries and variants.
-        #[prost(string, tag = "1")]
-        Url(::prost::alloc::string::String),
-        /// Everything at and below a URL, by whole segments.
-        #[prost(string, tag = "2")]
-        Prefix(::prost::alloc::string::String),
-        /// Everything with a tag; tags are those that rules give requests.
-        #[prost(string, tag = "3")]
-        Tag(::prost::alloc::string::String),
-        /// Everything on a host.
-        #[prost(string, tag = "4")]
-        Host(::prost::alloc::string::String),
-        /// Everything of the namespace, which must be given.
-        #[prost(bool, tag = "5")]
-        All(bool),
-    }
-}
-/// A purge.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SubmitPurgeRequest {
-    /// Names the purge in its namespace: the same again, within ten minutes, answers with the same sequence and does nothing; with
-    /// other selectors it is FAILED_PRECONDITION. Up to 128 printable characters; empty for one that cannot be asked again.
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
-    /// The namespace: of tags and `all`, and what quotas are counted by. Empty for none.
-    #[prost(string, tag = "2")]
-    pub namespace: ::prost::alloc::string::String,
-    /// What it covers, 1 to 4,096.
-    #[prost(message, repeated, tag = "3")]
-    pub selectors: ::prost::alloc::vec::Vec<PurgeSelector>,
-    /// Revalidate what is stored before it is served, instead of never serving it: objects keep their versions, and answers have
-    /// `not_older_than`.
-    #[prost(bool, tag = "4")]
-    pub soft: bool,
-    /// Come into force slice by slice over this time, at most a day, so that origins see a ramp; absent for at once. At most 64
-    /// selectors, and not with `soft`.
-    #[prost(message, optional, tag = "5")]
-    #[serde(serialize_with = "crate::serialize::duration")]
-    pub over: ::core::option::Option<::prost_types::Duration>,
-    /// Purge the same again after this time, at most an hour, for origins that are late themselves. Not with `over`.
-    #[prost(message, optional, tag = "6")]
-    #[serde(serialize_with = "crate::serialize::duration")]
-    pub repeat_after: ::core::option::Option<::prost_types::Duration>,
-    /// Purge it even if it covers more than the guard allows.
-    #[prost(bool, tag = "7")]
-    pub confirm: bool,
-    /// Who asks; up to 256 printable characters, may be empty.
-    #[prost(string, tag = "8")]
-    pub who: ::prost::alloc::string::String,
-    /// Why; up to 256 printable characters, may be empty.
-    #[prost(string, tag = "9")]
-    pub why: ::prost::alloc::string::String,
-    /// Only say what it would cover.
-    #[prost(bool, tag = "10")]
-    pub dry_run: bool,
-}
-/// What came of a purge.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SubmitPurgeResponse {
-    /// Its place in the log; 0 of a dry run.
-    #[prost(uint64, tag = "1")]
-    pub sequence: u64,
-    /// Whether it is on disk: without a state directory a restart forgets it. In a fleet: that the bus has it.
-    #[prost(bool, tag = "2")]
-    pub kept: bool,
-    /// Whether it had been purged already under the same id.
-    #[prost(bool, tag = "3")]
-    pub repeated: bool,
-    /// What share of the recent decisions it covers, 0 to 1; absent where there were none.
-    #[prost(double, optional, tag = "4")]
-    pub covers_ratio: ::core::option::Option<f64>,
-    /// What it became wider by, because too many objects are purged.
-    #[prost(string, repeated, tag = "5")]
-    pub widened: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// What it covers, in normal form; at most 16.
-    #[prost(string, repeated, tag = "6")]
-    pub covers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// How long it took from the call until decisions see it.
-    #[prost(message, optional, tag = "7")]
-    #[serde(serialize_with = "crate::serialize::duration")]
-    pub in_force_after: ::core::option::Option<::prost_types::Duration>,
-}
-/// Which purges to tell of.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WatchPurgesRequest {
-    /// The first sequence to tell of; 0 for those to come, 1 for all that there are.
-    #[prost(uint64, tag = "1")]
-    pub from_sequence: u64,
-    /// Only those of these namespaces; none for all.
-    #[prost(string, repeated, tag = "2")]
-    pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// A purge that is in force.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Purged {
-    /// Its place in the log.
-    #[prost(uint64, tag = "1")]
-    pub sequence: u64,
-    /// As it was submitted.
-    #[prost(string, tag = "2")]
-    pub id: ::prost::alloc::string::String,
-    /// As it was submitted.
-    #[prost(string, tag = "3")]
-    pub namespace: ::prost::alloc::string::String,
-    /// What it covers.
-    #[prost(message, repeated, tag = "4")]
-    pub selectors: ::prost::alloc::vec::Vec<PurgeSelector>,
-    /// For a soft one: what was stored before this is to be revalidated. 0 for a hard one.
-    #[prost(uint64, tag = "5")]
-    pub not_older_than_unix_ms: u64,
-    /// Over what time it comes into force.
-    #[prost(message, optional, tag = "6")]
-    #[serde(serialize_with = "crate::serialize::duration")]
-    pub over: ::core::option::Option<::prost_types::Duration>,
-    /// Who submitted it: what its caller could prove, and what it said.
-    #[prost(string, tag = "7")]
-    pub who: ::prost::alloc::string::String,
-    /// Why.
-    #[prost(string, tag = "8")]
-    pub why: ::prost::alloc::string::String,
-    /// When.
-    #[prost(uint64, tag = "9")]
-    pub submitted_unix_ms: u64,
-    /// After which time it is to be purged again; absent where it is not, or was.
-    #[prost(message, optional, tag = "10")]
-    #[serde(serialize_with = "crate::serialize::duration")]
-    pub repeat_after: ::core::option::Option<::prost_types::Duration>,
-    /// Its place in the log that the fleet shares, from 1; 0 of one that only this sidecar has.
-    #[prost(uint64, tag = "11")]
-    pub place: u64,
-    /// Which log that is: a bus that lost its log begins another.
-    #[prost(fixed64, tag = "12")]
-    pub log: u64,
-    /// Names the purge that is said again by this one, because the bus lost it; 0 of a new one.
-    #[prost(fixed64, tag = "13")]
-    pub again_of: u64,
-    /// The sidecar that took it in.
-    #[prost(string, tag = "14")]
-    pub member: ::prost::alloc::string::String,
-    /// A hash of it as it is in that log.
-    #[prost(fixed64, tag = "15")]
-    pub mark: u64,
-    /// The fleet whose log that is; empty of one that only this sidecar has.
-    #[prost(string, tag = "16")]
-    pub fleet: ::prost::alloc::string::String,
-    /// Whether everything has this version at least: purges were missed that nobody can tell of any more.
-    #[prost(bool, tag = "17")]
-    pub everything: bool,
-}
-/// What a node has done.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AckPurgesRequest {
-    /// The node.
-    #[prost(string, tag = "1")]
-    pub node: ::prost::alloc::string::String,
-    /// It has done all purges up to this one.
-    #[prost(uint64, tag = "2")]
-    pub sequence: u64,
-}
-/// That it is known.
-#[derive(serde::Serialize)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AckPurgesResponse {
-    /// The last purge that there is.
-    #[prost(uint64, tag = "1")]
-    pub head: u64,
-}
-/// What is asked of purges.
-#[derive(serde::Serialize)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PurgeStatusRequest {
-    /// About one purge too; 0 for none.
-    #[prost(uint64, tag = "1")]
-    pub sequence: u64,
-}
-/// Where purges stand.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PurgeStatus {
-    /// The last purge; 0 where there was none.
-    #[prost(uint64, tag = "1")]
-    pub head: u64,
-    /// The first purge that the log still has; 0 where it has none.
-    #[prost(uint64, tag = "2")]
-    pub oldest: u64,
-    /// How many entries there are, and how many there may be.
-    #[prost(uint64, tag = "3")]
-    pub entries: u64,
-    /// The most entries.
-    #[prost(uint64, tag = "4")]
-    pub max_entries: u64,
-    /// How many purges come into force slice by slice at the moment.
-    #[prost(uint32, tag = "5")]
-    pub paced: u32,
-    /// Whether purges are kept on disk.
-    #[prost(bool, tag = "6")]
-    pub kept: bool,
-    /// How many entries were made wider since the start, because there were too many.
-    #[prost(uint64, tag = "7")]
-    pub widened: u64,
-    /// The last purges, the newest first; at most 16.
-    #[prost(message, repeated, tag = "8")]
-    pub recent: ::prost::alloc::vec::Vec<PurgeSummary>,
-    /// The purge that was asked about; absent where it is not known (any more).
-    #[prost(message, optional, tag = "9")]
-    pub asked: ::core::option::Option<PurgeSummary>,
-    /// Nodes that say what they have done, those behind first; at most 64.
-    #[prost(message, repeated, tag = "10")]
-    pub nodes: ::prost::alloc::vec::Vec<NodePurges>,
-    /// Tiers of nodes that are told to drop what was purged, and how far they are with the purge that was asked about, or with the
-    /// last one; parents first.
-    #[prost(message, repeated, tag = "11")]
-    pub tiers: ::prost::alloc::vec::Vec<TierPurges>,
-    /// Nodes of these that have not done it, those that others wait for first; at most 64.
-    #[prost(message, repeated, tag = "12")]
-    pub behind: ::prost::alloc::vec::Vec<NodeBehind>,
-    /// In a fleet: how many sidecars there are, and at how many of them the purge that was asked about is in force, else the last one.
-    /// Both are 0 of a sidecar that is alone, and while nobody has the chair.
-    #[prost(uint32, tag = "20")]
-    pub sidecars: u32,
-    /// At how many.
-    #[prost(uint32, tag = "21")]
-    pub in_force_at: u32,
-    /// Where it is not; at most 64.
-    #[prost(string, repeated, tag = "22")]
-    pub missing_at: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// How far the nodes of a tier are with a purge.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct TierPurges {
-    /// The tier.
-    #[prost(string, tag = "1")]
-    pub tier: ::prost::alloc::string::String,
-    /// How many of its nodes are told.
-    #[prost(uint32, tag = "2")]
-    pub nodes: u32,
-    /// How many have done it, and all before it.
-    #[prost(uint32, tag = "3")]
-    pub done: u32,
-    /// How many have not, and are neither waited for nor sent to for what was purged.
-    #[prost(uint32, tag = "4")]
-    pub fenced: u32,
-    /// All purges up to this one every node of it has done that is not fenced; 0 where all are.
-    #[prost(uint64, tag = "5")]
-    pub floor: u64,
-}
-/// A node that has not done a purge.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NodeBehind {
-    /// The node.
-    #[prost(string, tag = "1")]
-    pub node: ::prost::alloc::string::String,
-    /// Its site.
-    #[prost(string, tag = "2")]
-    pub site: ::prost::alloc::string::String,
-    /// It has done all purges up to this one.
-    #[prost(uint64, tag = "3")]
-    pub sequence: u64,
-    /// Whether it is neither waited for nor sent to for what was purged.
-    #[prost(bool, tag = "4")]
-    pub fenced: bool,
-    /// The node that it waits for, because it may ask it; empty for none.
-    #[prost(string, tag = "5")]
-    pub waits_for: ::prost::alloc::string::String,
-    /// Why it has not done it, where it was told; empty for nothing.
-    #[prost(string, tag = "6")]
-    pub failure: ::prost::alloc::string::String,
-}
-/// A purge in short.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PurgeSummary {
-    /// Its place in the log.
-    #[prost(uint64, tag = "1")]
-    pub sequence: u64,
-    /// As it was submitted.
-    #[prost(string, tag = "2")]
-    pub namespace: ::prost::alloc::string::String,
-    /// How many selectors it has.
-    #[prost(uint32, tag = "3")]
-    pub selectors: u32,
-    /// The first of them, in words.
-    #[prost(string, tag = "4")]
-    pub first: ::prost::alloc::string::String,
-    /// Whether it is soft.
-    #[prost(bool, tag = "5")]
-    pub soft: bool,
-    /// The share of what it covers for which it is in force, 0 to 1.
-    #[prost(double, tag = "6")]
-    pub in_force_ratio: f64,
-    /// Who submitted it.
-    #[prost(string, tag = "7")]
-    pub who: ::prost::alloc::string::String,
-    /// Why.
-    #[prost(string, tag = "8")]
-    pub why: ::prost::alloc::string::String,
-    /// When.
-    #[prost(uint64, tag = "9")]
-    pub submitted_unix_ms: u64,
-    /// How long it took from the call until decisions saw it; absent of purges of an earlier run.
-    #[prost(message, optional, tag = "10")]
-    #[serde(serialize_with = "crate::serialize::duration")]
-    pub in_force_after: ::core::option::Option<::prost_types::Duration>,
-}
-/// What a node has done.
-#[derive(serde::Serialize)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NodePurges {
-    /// The node.
-    #[prost(string, tag = "1")]
-    pub node: ::prost::alloc::string::String,
-    /// It has done all purges up to this one.
-    #[prost(uint64, tag = "2")]
-    pub sequence: u64,
-}
-/// Generated client implementations.
-pub mod purge_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// Purges objects. Each purge has a sequence, its place in the log of purges; an object's version, which answers carry, is the
-    /// sequence of the last purge that covers it. A purge is in force for every decision that begins after it was answered. Bad
-    /// fields are INVALID_ARGUMENT and all named at once.
-    #[derive(Debug, Clone)]
-    pub struct PurgeServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl PurgeServiceClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> PurgeServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> PurgeServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            PurgeServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Purges. FAILED_PRECONDITION where it covers more of what is asked for than `spec.freshness.guard_percent` of the policy allows, and
-        /// was not confirmed; RESOURCE_EXHAUSTED where the namespace has purged too much lately, with `retry-after-ms` in the
-        /// metadata.
-        pub async fn submit(
-            &mut self,
-            request: impl tonic::IntoRequest<super::SubmitPurgeRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::SubmitPurgeResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tradewind.v1.PurgeService/Submit",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Submit"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// The purges from a sequence on: those that were and then those to come, in order and without a gap. OUT_OF_RANGE where the
-        /// log begins later. Ends when the server shuts down.
-        pub async fn watch(
-            &mut self,
-            request: impl tonic::IntoRequest<super::WatchPurgesRequest>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::Purged>>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tradewind.v1.PurgeService/Watch",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Watch"));
-            self.inner.server_streaming(req, path, codec).await
-        }
-        /// Says that a node has done all purges up to one.
-        pub async fn ack(
-            &mut self,
-            request: impl tonic::IntoRequest<super::AckPurgesRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::AckPurgesResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tradewind.v1.PurgeService/Ack",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Ack"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Where purges stand.
-        pub async fn status(
-            &mut self,
-            request: impl tonic::IntoRequest<super::PurgeStatusRequest>,
-        ) -> std::result::Result<tonic::Response<super::PurgeStatus>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/tradewind.v1.PurgeService/Status",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("tradewind.v1.PurgeService", "Status"));
-            self.inner.unary(req, path, codec).await
         }
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use tradewind_engine::evaluate::{Reason, evaluate};
 use tradewind_engine::explanation::{Elimination, Explanation};
+use tradewind_engine::locate::locate;
 use tradewind_engine::model::NodeIndex;
 
 use super::config;
@@ -23,7 +24,8 @@ proptest! {
             for ask in &asks {
                 with_query(&world, ask, |query| {
                     let first = evaluate(&snapshot, query);
-                    let (after, behind) = first.clone().past(&snapshot, query, is_behind);
+                    let located = locate(&snapshot, query);
+                    let (after, behind) = first.clone().past(&snapshot, query, located, is_behind);
                     prop_assert_eq!(after.verdict, first.verdict);
                     prop_assert!(after.picks.len() <= first.picks.len());
                     prop_assert_eq!(after.picks.is_empty(), first.picks.is_empty());
@@ -40,7 +42,7 @@ proptest! {
                     } else if first.picks.first().map(|it| it.node) != after.picks.first().map(|it| it.node) {
                         prop_assert_eq!(after.reason, Reason::PurgeBehind);
                     }
-                    let again = first.clone().past(&snapshot, query, is_behind);
+                    let again = first.clone().past(&snapshot, query, located, is_behind);
                     prop_assert_eq!(image(&again.0), image(&after));
                     let lines = Explanation::past(&snapshot, query, &after, &behind).nodes;
                     for line in lines.iter().filter(|line| behind.contains(&line.node) && line.place.is_none()) {

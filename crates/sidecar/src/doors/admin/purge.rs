@@ -11,8 +11,8 @@ use super::messages::Faults;
 use super::purge_messages::{bad_namespace, in_fleet, status, took, wish};
 use super::{AdminDesk, Events, invalid};
 use crate::audit::Purged;
-use crate::freshness::records::Records;
-use crate::freshness::{Freshness, PurgeError, Wish, log};
+use crate::freshness::telling::{Hearer, tell_after};
+use crate::freshness::{PurgeError, Wish};
 use crate::identity::Caller;
 use crate::intake::recent::{Kept, RecentDecisions};
 use crate::state::{Published, State};
@@ -35,9 +35,6 @@ const MAX_COVERS: usize = 16;
 /// Recent decisions that are looked at to see what a purge covers, and fewer of which say too little to hold one back.
 const LOOKED_AT: usize = 2_000;
 const FEW: usize = 50;
-
-/// Purges that are read from the log at once for a watcher.
-const READ_AT_ONCE: usize = 64;
 
 #[tonic::async_trait]
 impl PurgeService for AdminDesk {
@@ -125,12 +122,11 @@ impl PurgeService for AdminDesk {
             return Err(Status::out_of_range(words));
         }
         let (tell, events) = self.watch_place()?;
-        let told = Told {
-            after,
+        let watcher = Watcher {
             namespaces: request.namespaces,
             tell,
         };
-        tokio::spawn(tell_of_purges(Arc::clone(&self.state), told));
+        tokio::spawn(tell_of_purges(Arc::clone(&self.state), after, watcher));
         Ok(Response::new(events))
     }
 
@@ -278,24 +274,21 @@ fn refused(error: &PurgeError) -> Status {
     }
 }
 
-/// What a watcher is told.
-struct Told {
-    after: u64,
+/// Who watches purges of some namespaces, or of all.
+struct Watcher {
     namespaces: Vec<String>,
     tell: mpsc::Sender<proto::Purged>,
 }
 
-impl Told {
-    /// Tells of a purge, if it is of a namespace that is asked for; whether there is still somebody to tell.
-    async fn of(&mut self, purged: &proto::Purged) -> bool {
-        self.after = purged.sequence;
+impl Hearer for Watcher {
+    async fn hear(&mut self, purged: &proto::Purged) -> bool {
         let is_wanted = self.namespaces.is_empty() || self.namespaces.contains(&purged.namespace);
         !is_wanted || self.tell.send(purged.clone()).await.is_ok()
     }
 }
 
 /// Tells of purges in their order until the watcher goes or shutdown begins.
-async fn tell_of_purges(state: Arc<State>, mut told: Told) {
+async fn tell_of_purges(state: Arc<State>, mut after: u64, mut watcher: Watcher) {
     let freshness = Arc::clone(&state.freshness);
     let mut heads = freshness.heads();
     let mut draining = state.sources.subscribe();
@@ -303,50 +296,13 @@ async fn tell_of_purges(state: Arc<State>, mut told: Told) {
     drop(state);
     loop {
         heads.borrow_and_update();
-        let first = freshness.records(Records::first_held);
-        let missing =
-            first > told.after + 1 && freshness.records(|it| it.log.is_some() && it.oldest < first);
-        if missing && !tell_from_log(&freshness, &mut told, first).await {
+        if !tell_after(&freshness, &mut after, &mut watcher).await {
             return;
         }
-        let next = freshness.records(|it| it.after(told.after, READ_AT_ONCE));
-        let is_all = next.is_empty();
-        for record in next {
-            if !told.of(&record.purged).await {
-                return;
-            }
+        tokio::select! {
+            news = heads.changed() => if news.is_err() { return },
+            news = draining.changed() => if news.is_err() || draining.borrow_and_update().draining { return },
+            () = watcher.tell.closed() => return,
         }
-        if is_all {
-            tokio::select! {
-                news = heads.changed() => if news.is_err() { return },
-                news = draining.changed() => if news.is_err() || draining.borrow_and_update().draining { return },
-                () = told.tell.closed() => return,
-            }
-        }
-    }
-}
-
-/// Tells of purges that are in the log only, up to the first that is held in memory; whether there is still somebody to tell.
-async fn tell_from_log(freshness: &Freshness, told: &mut Told, first: u64) -> bool {
-    let Some(path) = freshness.records(|it| it.log.clone()) else {
-        return true;
-    };
-    let (read, mut purges) = mpsc::channel(READ_AT_ONCE);
-    let after = told.after;
-    let reading = tokio::task::spawn_blocking(move || {
-        log::read(&path, |purged| {
-            if purged.sequence > after && purged.sequence < first {
-                // Whoever watches may have gone.
-                drop(read.blocking_send(purged));
-            }
-        })
-    });
-    let mut is_there = true;
-    while let Some(purged) = purges.recv().await {
-        is_there = is_there && told.of(&purged).await;
-    }
-    match reading.await {
-        Ok(Ok(_)) => is_there,
-        _ => false,
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::log::PurgeLog;
 use super::quota::Quotas;
-use super::records::Record;
+use super::records::{EPOCH_UNIX_MS, Record};
 use super::shared::Shared;
 use super::{Freshness, PurgeError, Submitted, Wish};
 use crate::clock;
@@ -50,9 +50,6 @@ const FORGET_EVERY: Duration = Duration::from_mins(10);
 
 /// Before a policy says how long caches keep what they have, nothing is forgotten that any policy could ask for.
 const LONGEST_LIFE_MS: u64 = (90 * 24 * 60 + 10) * 60_000;
-
-/// What sequences count from: 2025 began then, in ms of Unix time.
-const EPOCH_UNIX_MS: u64 = 1_735_689_600_000;
 
 /// The keeper, running.
 #[derive(Debug)]
@@ -250,10 +247,11 @@ impl Keeper {
             };
             self.remember_id(&submitted, &purged, 0);
             let mut records = self.freshness.records_mut();
-            records.push(Record {
+            let record = Record {
                 purged,
                 in_force_after: Some(in_force_after),
-            });
+            };
+            records.add(record, is_kept);
             drop(records);
             self.freshness.head.send_replace(sequence);
             tell(order, Ok(submitted));

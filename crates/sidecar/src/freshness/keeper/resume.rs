@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wishes::{readable, wish_of};
-use super::{EPOCH_UNIX_MS, Keeper, MAX_REPEATS};
+use super::{Keeper, MAX_REPEATS};
 use crate::clock;
 use crate::freshness::Wish;
 use crate::freshness::log::{self, PurgeLog};
-use crate::freshness::records::{Record, Records};
+use crate::freshness::records::{Record, Records, age_ms};
 use crate::wire::proto::Purged;
 use crate::wire::purge::{duration_ms, version_text};
 
@@ -23,6 +23,8 @@ impl Keeper {
         let freshness = Arc::clone(&self.freshness);
         let mut records = freshness.records_mut();
         let mut count = 0;
+        // What is not held in memory is there.
+        records.log = Some(path.clone());
         match PurgeLog::open(dir, |purged| {
             count += 1;
             self.take_back(purged, &mut records);
@@ -31,12 +33,12 @@ impl Keeper {
                 if found.cut_bytes > 0 {
                     tracing::error!(path = %path.display(), bytes = found.cut_bytes, "the log of purges is spoilt or was cut; what follows the last good purge is lost, and if that is more than the last one, what it covered may be served again");
                 }
-                records.log = Some(log.path().to_owned());
                 records.oldest = log.first();
                 self.log = Some(log);
             }
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "the log of purges cannot be added to: purges are in force until this process ends");
+                records.log = None;
                 let is_there = path.exists();
                 let read = log::read(&path, |purged| self.take_back(purged, &mut records));
                 if let Err(error) = read
@@ -60,13 +62,7 @@ impl Keeper {
 
     /// Takes in a purge of an earlier run.
     fn take_back(&mut self, purged: Purged, records: &mut Records) {
-        // A time before there were purges is that of a clock that was not set yet: then nothing is known of its age.
-        let made_unix_ms = purged.submitted_unix_ms;
-        let age_ms = if made_unix_ms < EPOCH_UNIX_MS {
-            0
-        } else {
-            self.began.1.saturating_sub(made_unix_ms)
-        };
+        let age_ms = age_ms(&purged, self.began.1);
         if purged.everything {
             self.ledger.raise_floor(purged.sequence);
             self.last = self.last.max(purged.sequence);
@@ -77,12 +73,11 @@ impl Keeper {
         self.fleet.resume(&purged, self.last);
         self.last = self.last.max(purged.sequence);
         self.remember_repeat(&purged, age_ms);
-        if records.is_newer(purged.sequence) {
-            records.push(Record {
-                purged,
-                in_force_after: None,
-            });
-        }
+        let record = Record {
+            purged,
+            in_force_after: None,
+        };
+        records.add(record, true);
     }
 
     pub(super) fn remember_repeat(&mut self, purged: &Purged, age_ms: u64) {

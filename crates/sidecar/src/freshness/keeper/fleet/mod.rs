@@ -209,15 +209,14 @@ impl Keeper {
             answers.extend(order.map(|order| (order, submitted)));
             purges.push((purged, began.map(|_| in_force_after)));
         }
-        self.keep(purges.iter().map(|(purged, _)| purged));
+        let is_kept = self.keep(purges.iter().map(|(purged, _)| purged));
         let mut records = self.freshness.records_mut();
         for (purged, in_force_after) in purges {
-            if records.is_newer(purged.sequence) {
-                records.push(Record {
-                    purged,
-                    in_force_after,
-                });
-            }
+            let record = Record {
+                purged,
+                in_force_after,
+            };
+            records.add(record, is_kept);
         }
         drop(records);
         for (order, submitted) in answers {

@@ -1,7 +1,7 @@
 //! The limits of the policy, enforced: who asks more than a limit lets through is turned away.
 //!
 //! A decision stays a pure function: it is made first, because which limits count depends on the rule, and this stands behind
-//! it. What is counted is a sidecar's own and is gone when it ends; a policy that takes effect keeps what limits of the
+//! it, in the sidecar and in callers that decide by themselves. What is counted is a process's own and is gone when it ends; a policy that takes effect keeps what limits of the
 //! same name have counted.
 //!
 //! Memory is bounded: one table for all limits, of 65,536 keys in buckets of eight. In a full bucket the key goes whose next

@@ -1,8 +1,10 @@
 //! Followers: callers that keep a copy of what decisions are made from, to go on with when this sidecar does not answer.
 //!
 //! Each is a call that lives as long as its stream. What is published is looked at once a second, so the deciding path
-//! knows nothing of followers. Texts go out in pieces that are taken one by one: a follower that reads slowly holds back
+//! knows nothing of followers; purges are told as they come into force. Texts go out in pieces that are taken one by one: a follower that reads slowly holds back
 //! a piece or two, never a whole fleet.
+
+mod purges;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -21,6 +23,7 @@ use crate::state::{NO_POLICY, Published, State};
 use crate::wire::follow;
 use crate::wire::proto::followed::Part;
 use crate::wire::proto::{FollowRequest, Followed, FollowedReceipts};
+use purges::Purges;
 use tradewind_engine::edition::Texts;
 
 /// How often what is published is looked at.
@@ -51,11 +54,16 @@ pub fn open(
         first_id,
         key: key.to_bytes().to_vec(),
     };
+    let purges = request.purges.then(|| {
+        let freshness = Arc::clone(&state.freshness);
+        Purges::after(request.purges_after, freshness, parts.clone())
+    });
     let follower = Follower {
         state: Arc::clone(state),
         parts,
         holds: request,
         told: None,
+        purges,
     };
     tokio::spawn(follower.run(receipts));
     Ok(Parts {
@@ -87,6 +95,8 @@ struct Follower {
     holds: FollowRequest,
     /// The generation it was told of last.
     told: Option<u64>,
+    /// What it is told of purges, if it wants to be.
+    purges: Option<Purges>,
 }
 
 impl Follower {
@@ -98,13 +108,24 @@ impl Follower {
         // There is room for one.
         drop(self.parts.try_send(receipts));
         let mut draining = self.state.fleet.subscribe();
+        let mut heads = self.state.freshness.heads();
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
+            let is_tick = tokio::select! {
+                _ = ticks.tick() => true,
+                Ok(()) = heads.changed(), if self.purges.is_some() => false,
                 () = self.parts.closed() => return,
                 _ = draining.wait_for(|fleet| fleet.draining) => return,
+            };
+            // First what was purged: what a follower decides by its first copy is as fresh as by any other.
+            if let Some(purges) = &mut self.purges
+                && !purges.tell().await
+            {
+                return;
+            }
+            if !is_tick {
+                continue;
             }
             for part in self.look() {
                 let part = Followed { part: Some(part) };
