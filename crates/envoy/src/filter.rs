@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::abi::{self, Defining, Metric, Stream};
 use crate::config::{FilterConfig, WithoutCopy};
@@ -14,8 +15,8 @@ use tradewind_client::{InvalidRequest, Question};
 use tradewind_engine::request::text_of;
 use tradewind_wire::asker;
 use tradewind_wire::names::{
-    ATTEMPT_TIMEOUT, CACHE_TTL, DECISION_ID, DESTINATION, MAX_AGE, MAX_RETRIES, REASON,
-    RETRY_AFTER, VERSION,
+    ATTEMPT_TIMEOUT, CACHE_TTL, DECISION_ID, DESTINATION, FRESHNESS, MAX_AGE, MAX_RETRIES, REASON,
+    RETRY_AFTER, UNKNOWN, VERSION,
 };
 use tradewind_wire::question::Asker;
 
@@ -56,6 +57,7 @@ struct Counts {
     decided: AtomicU64,
     refused: AtomicU64,
     without_copy: AtomicU64,
+    freshness_unknown: AtomicU64,
 }
 
 /// What is shown among Envoy's own counters and gauges.
@@ -64,9 +66,12 @@ struct Metrics {
     decided: Option<Metric>,
     refused: Option<Metric>,
     without_copy: Option<Metric>,
+    freshness_unknown: Option<Metric>,
     panics: Option<Metric>,
     outcomes_dropped: Option<Metric>,
     copy_age_s: Option<Metric>,
+    purges_age_s: Option<Metric>,
+    purged_entries: Option<Metric>,
     revision: Option<Metric>,
 }
 
@@ -76,9 +81,12 @@ impl Metrics {
             decided: defining.counter("tradewind.decided"),
             refused: defining.counter("tradewind.refused"),
             without_copy: defining.counter("tradewind.without_copy"),
+            freshness_unknown: defining.counter("tradewind.freshness_unknown"),
             panics: defining.gauge("tradewind.panics"),
             outcomes_dropped: defining.gauge("tradewind.outcomes_dropped"),
             copy_age_s: defining.gauge("tradewind.copy_age_seconds"),
+            purges_age_s: defining.gauge("tradewind.purges_age_seconds"),
+            purged_entries: defining.gauge("tradewind.purged_entries"),
             revision: defining.gauge("tradewind.revision"),
         }
     }
@@ -114,6 +122,10 @@ impl Filter {
             }
             (true, None) => {
                 self.counts.decided.fetch_add(1, Ordering::Relaxed);
+                if !told.is_freshness_known {
+                    let unknown = &self.counts.freshness_unknown;
+                    unknown.fetch_add(1, Ordering::Relaxed);
+                }
                 route(stream, &told);
                 Next::Continue
             }
@@ -200,6 +212,7 @@ impl Filter {
                 for name in [DESTINATION, DECISION_ID, VERSION, MAX_AGE, CACHE_TTL] {
                     stream.remove(name);
                 }
+                stream.set(FRESHNESS, UNKNOWN);
                 Next::Continue
             }
         }
@@ -219,6 +232,10 @@ impl Filter {
             (&self.counts.decided, self.metrics.decided),
             (&self.counts.refused, self.metrics.refused),
             (&self.counts.without_copy, self.metrics.without_copy),
+            (
+                &self.counts.freshness_unknown,
+                self.metrics.freshness_unknown,
+            ),
         ];
         for (count, metric) in counts {
             let by = count.swap(0, Ordering::Relaxed);
@@ -227,7 +244,8 @@ impl Filter {
             }
         }
         let client = &follower.client;
-        let age = client.heard_ago().map_or(0, |age| age.as_secs());
+        let seconds = |age: Option<Duration>| age.map_or(0, |age| age.as_secs());
+        let purged = u64::try_from(client.purged_entries()).unwrap_or(u64::MAX);
         let revision = client.following().map_or(0, |following| following.revision);
         let gauges = [
             (self.metrics.panics, contain::panics()),
@@ -235,7 +253,12 @@ impl Filter {
                 self.metrics.outcomes_dropped,
                 client.counters().outcomes_dropped,
             ),
-            (self.metrics.copy_age_s, age),
+            (self.metrics.copy_age_s, seconds(client.heard_ago())),
+            (
+                self.metrics.purges_age_s,
+                seconds(client.purges_heard_ago()),
+            ),
+            (self.metrics.purged_entries, purged),
             (self.metrics.revision, revision),
         ];
         for (metric, value) in gauges {
@@ -260,12 +283,18 @@ fn route(stream: &mut Stream<'_>, told: &Told) {
     if let Some(retries) = told.retries.as_text() {
         stream.set(MAX_RETRIES, retries);
     }
-    // Purges are not known here.
-    stream.remove(VERSION);
-    stream.remove(MAX_AGE);
-    match told.cache_ttl_s.as_text() {
-        Some(seconds) => stream.set(CACHE_TTL, seconds),
-        None => stream.remove(CACHE_TTL),
+    let version = (!told.version.is_empty()).then_some(&*told.version);
+    let freshness = (!told.is_freshness_known).then_some(UNKNOWN);
+    for (name, value) in [
+        (VERSION, version),
+        (MAX_AGE, told.max_age_s.as_text()),
+        (CACHE_TTL, told.cache_ttl_s.as_text()),
+        (FRESHNESS, freshness),
+    ] {
+        match value {
+            Some(value) => stream.set(name, value),
+            None => stream.remove(name),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tradewind_client::ruling::Ruling;
 use tradewind_engine::evaluate::{Reason, Verdict};
 use tradewind_wire::names::UNREADABLE;
-use tradewind_wire::refusal_status;
+use tradewind_wire::{clock, purge, refusal_status};
 
 thread_local! {
     static ROOM: Cell<Told> = const { Cell::new(Told::new()) };
@@ -22,8 +22,14 @@ pub(crate) struct Told {
     pub(crate) attempt_timeout_ms: Number,
     /// How often may be tried again, where that is not as often as there are nodes.
     pub(crate) retries: Number,
+    /// The version of the object, for the keys of caches; empty for none.
+    pub(crate) version: String,
+    /// What caches stored longer ago than this, in seconds, is to be revalidated.
+    pub(crate) max_age_s: Number,
     /// How long caches may keep the object, in seconds.
     pub(crate) cache_ttl_s: Number,
+    /// Whether these are as the sidecar would say.
+    pub(crate) is_freshness_known: bool,
     /// Set for one that names no node.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -76,7 +82,10 @@ impl Told {
             decision_id: String::new(),
             attempt_timeout_ms: NONE,
             retries: NONE,
+            version: String::new(),
+            max_age_s: NONE,
             cache_ttl_s: NONE,
+            is_freshness_known: false,
             refusal: None,
         }
     }
@@ -118,7 +127,22 @@ impl Told {
         let attempts = decision.max_attempts();
         let retries = attempts.map(|attempts| u32::from(attempts.saturating_sub(1)));
         self.retries.set(retries);
+        self.put_freshness(ruling);
+    }
+
+    fn put_freshness(&mut self, ruling: &Ruling<'_>) {
+        let fresh = ruling.fresh;
+        self.version.clear();
+        if fresh.version > 0 {
+            purge::put_version(&mut self.version, fresh.version);
+        }
+        let max_age_s = (fresh.not_older_than_s > 0).then(|| {
+            let age_s = purge::age_s(fresh.not_older_than_s, clock::unix_ms());
+            u32::try_from(age_s).unwrap_or(u32::MAX)
+        });
+        self.max_age_s.set(max_age_s);
         self.cache_ttl_s
-            .set(decision.cache_ttl_ms().map(|ms| ms / 1_000));
+            .set(ruling.decision.cache_ttl_ms().map(|ms| ms / 1_000));
+        self.is_freshness_known = ruling.is_freshness_known;
     }
 }
