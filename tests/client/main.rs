@@ -20,6 +20,7 @@ mod outcomes;
 mod ports;
 #[path = "../support/programs.rs"]
 mod programs;
+mod purged;
 mod requests;
 mod reuse;
 mod sidecar;

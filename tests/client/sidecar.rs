@@ -26,7 +26,7 @@ pub(crate) fn free_address() -> SocketAddr {
 }
 
 /// The example policy, every estimate and weight of which holds still when nothing is told.
-fn policy() -> String {
+pub(crate) fn policy() -> String {
     example::POLICY.replace("spec:\n", "spec:\n  slow_start_window: 0ms\n")
 }
 
@@ -59,7 +59,7 @@ impl Sidecar {
         Self::start_with(&policy).await
     }
 
-    async fn start_with(policy: &str) -> Self {
+    pub(crate) async fn start_with(policy: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
         fs::write(files.path().join("policy.yaml"), policy).unwrap();
         fs::write(files.path().join("topology.yaml"), example::TOPOLOGY).unwrap();

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use tempfile::TempDir;
 use tradewind_demo::nodes::{NodeOptions, NodePlan, Nodes};
 
 use super::{Envoy, PATIENT, TELL_THE_LIST};
@@ -25,8 +26,8 @@ const REQUESTS: usize = 4_000;
 /// How far what is learned may be from the truth.
 const WITHIN: f64 = 0.02;
 
-/// A cache for each port, in front of one parent.
-fn configuration(folder: &Path, ports: &[u16], parent: &str) -> String {
+/// A cache for each port, in front of one parent; `more` stands in each of their locations.
+fn configuration(folder: &Path, ports: &[u16], (parent, more): (&str, &str)) -> String {
     let folder = folder.display();
     let mut text = format!(
         "daemon off; pid {folder}/pid; error_log stderr warn; worker_processes 1;
@@ -46,6 +47,7 @@ http {{
     location / {{
       proxy_pass http://{parent}; proxy_cache z{port}; proxy_cache_valid 200 1h;
       proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;
+      {more}
       add_header X-Cache $upstream_cache_status; add_header X-Cache-Node 127.0.0.1:{port};
     }}
   }}\n"
@@ -55,40 +57,63 @@ http {{
     text + "}\n"
 }
 
+/// Caches that stand for Frankfurt's nodes, and their parent.
+pub(super) struct Caches {
+    ports: [u16; 3],
+    _caches: Process,
+    _parent: Nodes,
+    _folder: TempDir,
+}
+
+impl Caches {
+    /// Starts them; `more` stands in each of their locations.
+    pub(super) fn start(nginx: &Path, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let parent = Nodes::start(
+            &[NodePlan::on_any_port("parent", "FRA")],
+            NodeOptions::default(),
+        );
+        let parent = parent.unwrap();
+        let ports = NODES.map(|_| free_port());
+        let address = parent.address("parent").unwrap().to_string();
+        let file = folder.path().join("nginx.conf");
+        let text = configuration(folder.path(), &ports, (&address, more));
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(nginx);
+        command
+            .args(["-e", "stderr", "-p"])
+            .arg(folder.path())
+            .arg("-c")
+            .arg(&file);
+        let mut caches = Process::start(command, folder.path().join("log"));
+        caches.until("the caches listen", || {
+            ports
+                .iter()
+                .all(|port| is_open(([127, 0, 0, 1], *port).into()))
+        });
+        Self {
+            ports,
+            _caches: caches,
+            _parent: parent,
+            _folder: folder,
+        }
+    }
+
+    /// The ports that the examples name for them, and their own.
+    pub(super) fn elsewhere(&self) -> Vec<(u16, u16)> {
+        NODES.into_iter().zip(self.ports).collect()
+    }
+}
+
 #[test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "a story told from its beginning to its end"
-)]
 fn hits_behind_a_parent_are_the_nodes_own() {
     let test = "hits_behind_a_parent_are_the_nodes_own";
     let Some(program) = Tool::Nginx.path(test) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let parent = Nodes::start(
-        &[NodePlan::on_any_port("parent", "FRA")],
-        NodeOptions::default(),
-    );
-    let parent = parent.unwrap();
-    let ports = NODES.map(|_| free_port());
-    let address = parent.address("parent").unwrap().to_string();
-    let file = folder.path().join("nginx.conf");
-    std::fs::write(&file, configuration(folder.path(), &ports, &address)).unwrap();
-    let mut command = Command::new(program);
-    command
-        .args(["-e", "stderr", "-p"])
-        .arg(folder.path())
-        .arg("-c")
-        .arg(&file);
-    let mut caches = Process::start(command, folder.path().join("log"));
-    caches.until("the caches listen", || {
-        ports
-            .iter()
-            .all(|port| is_open(([127, 0, 0, 1], *port).into()))
-    });
+    let caches = Caches::start(&program, "");
     let setup = Setup {
-        elsewhere: NODES.into_iter().zip(ports).collect(),
+        elsewhere: caches.elsewhere(),
         ..Setup::default()
     };
     let edits = [TELL_THE_LIST, PATIENT];

@@ -4,6 +4,7 @@ mod caches;
 mod calls;
 mod endpoints;
 mod failures;
+mod fresh;
 mod log;
 mod module;
 mod order;

@@ -34,7 +34,7 @@ fn configured(rig: &mut Rig, edits: &[(&str, &str)]) -> PathBuf {
 
 /// Starts everything, and waits until Envoy decides.
 #[track_caller]
-fn start(test: &str, edits: &[(&str, &str)], setup: Setup) -> Option<Envoy> {
+pub(super) fn start(test: &str, edits: &[(&str, &str)], setup: Setup) -> Option<Envoy> {
     let program = Tool::Envoy.path(test)?;
     Some(start_of(&program, edits, setup))
 }
