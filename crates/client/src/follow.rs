@@ -1,23 +1,26 @@
 //! Keeps the copy of the sidecar's snapshot as fresh as the sidecar tells of it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tonic::{Code, Status};
+use tokio::task::{JoinError, JoinHandle};
+use tonic::{Code, Status, Streaming};
 
 use super::Shared;
-use super::assembly::{Assembly, CopyFault, NewTexts};
+use super::assembly::{Assembly, Copied, CopyFault, NewTexts};
 use super::counters::bump;
 use super::last_good;
+use super::purges::Purges;
 use tradewind_engine::document::MAX_DOCUMENT_BYTES;
 use tradewind_engine::edition::Which;
 use tradewind_wire::clock;
 use tradewind_wire::follow::MAX_STATE_BYTES;
 use tradewind_wire::proto::decision_service_client::DecisionServiceClient;
 use tradewind_wire::proto::followed::Part;
-use tradewind_wire::proto::{FollowRequest, Followed, FollowedState};
+use tradewind_wire::proto::{FollowRequest, Followed, FollowedPurges, FollowedState};
 use tradewind_wire::receipt::{CopyNumbers, ReceiptKey};
 
 /// From the end of a stream to the next; each further one waits twice as long, up to the second.
@@ -32,28 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the last good copy goes to disk at most.
 const KEPT_EVERY: Duration = Duration::from_mins(1);
 
-/// When the sidecar was heard last.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// What the time is counted from: when it was heard first.
-    first: OnceLock<Instant>,
-    last_ms: AtomicU64,
-}
-
-impl Heard {
-    pub(super) fn now(&self, now: Instant) {
-        let first = self.first.get_or_init(|| now);
-        let ms = now.saturating_duration_since(*first).as_millis();
-        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
-        self.last_ms.store(ms, Ordering::Relaxed);
-    }
-
-    pub(super) fn ago(&self, now: Instant) -> Option<Duration> {
-        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-        let since_first = now.saturating_duration_since(*self.first.get()?);
-        Some(since_first.saturating_sub(last))
-    }
-}
+/// Selectors of purges that are taken between other things; hashing one takes a microsecond or two.
+const MOST_AT_ONCE: usize = 64;
 
 /// Why a stream was given up.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +117,8 @@ async fn begin_with_kept(shared: &Shared, assembly: &mut Assembly, folder: &Path
         policy: Some(kept.policy),
         topology: Some(kept.topology),
     };
-    match take(shared, assembly, texts, &Arc::new(kept.state)).await {
+    let made = make(assembly, texts, &Arc::new(kept.state)).await;
+    match put_in_place(shared, assembly, made) {
         Ok(()) => {
             bump(&shared.counts.copies_restored, 1);
             tracing::info!(folder = %folder.display(), age_s = kept.age.as_secs(), "begins with the last good copy");
@@ -154,7 +138,7 @@ fn turns_away(code: Code) -> bool {
     )
 }
 
-/// Takes copies until the stream ends.
+/// Takes copies and purges until the stream ends.
 async fn follow(
     shared: &Shared,
     assembly: &mut Assembly,
@@ -168,12 +152,51 @@ async fn follow(
         ..assembly.holds()
     };
     let mut parts = client.follow(holds).await?.into_inner();
+    let mut making = None;
+    let heard = hear(shared, (assembly, keeper), &mut parts, &mut making).await;
+    // Whatever ended it: the assembly is there.
+    let made = match making {
+        Some((making, state)) => {
+            let made = making.await;
+            put(shared, (assembly, keeper), made, state)
+        }
+        None => Ok(()),
+    };
+    heard.and(made)
+}
+
+/// A copy on its way: it is made aside, because compiling a large fleet takes longer than what is purged meanwhile should wait, and
+/// other tasks of the runtime.
+type Making = JoinHandle<(Assembly, Result<Arc<Copied>, CopyFault>)>;
+
+/// A copy that was made, and the assembly that made it.
+type Made = Result<(Assembly, Result<Arc<Copied>, CopyFault>), JoinError>;
+
+/// What comes next.
+enum Next {
+    Told(Result<Option<Followed>, Status>),
+    Made(Made),
+}
+
+async fn hear(
+    shared: &Shared,
+    (assembly, keeper): (&mut Assembly, &mut Keeper),
+    parts: &mut Streaming<Followed>,
+    making: &mut Option<(Making, Arc<FollowedState>)>,
+) -> Result<(), Ended> {
     let mut pieces = Pieces::default();
     loop {
-        let part = match tokio::time::timeout(LOOK_EVERY, parts.message()).await {
-            Ok(Ok(Some(Followed { part }))) => part,
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Err(status)) => return Err(status.into()),
+        let next = tokio::time::timeout(LOOK_EVERY, next(parts, making)).await;
+        let part = match next {
+            Ok(Next::Told(Ok(Some(Followed { part })))) => part,
+            Ok(Next::Told(Ok(None))) => return Ok(()),
+            Ok(Next::Told(Err(status))) => return Err(status.into()),
+            Ok(Next::Made(made)) => {
+                if let Some((_, state)) = making.take() {
+                    put(shared, (assembly, keeper), made, state)?;
+                }
+                None
+            }
             // Nothing has changed, and the stream lives.
             Err(_elapsed) => None,
         };
@@ -186,18 +209,15 @@ async fn follow(
                 let numbers = key.map(|key| Arc::new(CopyNumbers::new(told.first_id, key)));
                 shared.numbers.store(numbers);
             }
-            Some(Part::Purges(told)) => {
-                let purges = Arc::clone(&shared.purges);
-                let taking = tokio::task::spawn_blocking(move || purges.take(&told, clock::now()));
-                taking.await.map_err(|_| Ended::Runtime)?;
-            }
+            Some(Part::Purges(told)) => purge(&shared.purges, told).await?,
             Some(Part::State(state)) => {
+                // They come in order, one a second at most; what was purged waits only where making one takes longer.
+                if let Some((before, state)) = making.take() {
+                    put(shared, (assembly, keeper), before.await, state)?;
+                }
                 let texts = std::mem::take(&mut pieces).texts()?;
                 let state = Arc::new(*state);
-                take(shared, assembly, texts, &state).await?;
-                bump(&shared.counts.copies, 1);
-                keeper.state = Some(state);
-                keeper.has_begun = true;
+                *making = Some((make(assembly, texts, &state), state));
             }
             // Of a later version: nothing this one needs.
             None => {}
@@ -216,22 +236,73 @@ async fn follow(
     }
 }
 
-/// Makes the next copy aside, because compiling a large fleet takes longer than other tasks of the runtime should wait.
-async fn take(
-    shared: &Shared,
-    assembly: &mut Assembly,
-    texts: NewTexts,
-    state: &Arc<FollowedState>,
-) -> Result<(), Ended> {
+/// The next part that is told, or the copy that was made.
+async fn next(
+    parts: &mut Streaming<Followed>,
+    making: &mut Option<(Making, Arc<FollowedState>)>,
+) -> Next {
+    let mut told = std::pin::pin!(parts.message());
+    std::future::poll_fn(|context| {
+        if let Some((making, _)) = making
+            && let Poll::Ready(made) = Pin::new(making).poll(context)
+        {
+            return Poll::Ready(Next::Made(made));
+        }
+        told.as_mut().poll(context).map(Next::Told)
+    })
+    .await
+}
+
+/// Begins to make the next copy.
+fn make(assembly: &mut Assembly, texts: NewTexts, state: &Arc<FollowedState>) -> Making {
     let (mut own, state) = (std::mem::take(assembly), Arc::clone(state));
-    let made = tokio::task::spawn_blocking(move || {
+    tokio::task::spawn_blocking(move || {
         let made = own.next(texts, &state);
         (own, made)
-    });
-    let (own, made) = made.await.map_err(|_| Ended::Runtime)?;
-    *assembly = own;
-    shared.copied.store(Some(made?));
+    })
+}
+
+/// Lets the sidecar's next copy be decided from.
+fn put(
+    shared: &Shared,
+    (assembly, keeper): (&mut Assembly, &mut Keeper),
+    made: Made,
+    state: Arc<FollowedState>,
+) -> Result<(), Ended> {
+    put_in_place(shared, assembly, made)?;
+    bump(&shared.counts.copies, 1);
+    keeper.state = Some(state);
+    keeper.has_begun = true;
     Ok(())
+}
+
+/// Lets a copy be decided from, and has the assembly back.
+fn put_in_place(shared: &Shared, assembly: &mut Assembly, made: Made) -> Result<(), Ended> {
+    let (own, made) = made.map_err(|_| Ended::Runtime)?;
+    *assembly = own;
+    let copied = made?;
+    let before = shared.copied.load();
+    let before = before.as_ref().map_or(0, |it| it.candidate_buckets());
+    if before == 0 && copied.candidate_buckets() > 0 {
+        tracing::warn!(
+            "a candidate decides some of the requests that the sidecar is asked about, and none of those decided here"
+        );
+    }
+    shared.copied.store(Some(copied));
+    Ok(())
+}
+
+/// Takes what was purged; aside where that is much.
+async fn purge(purges: &Arc<Purges>, told: FollowedPurges) -> Result<(), Ended> {
+    let purged = told.purges.iter().filter_map(|it| it.purged.as_ref());
+    let selectors: usize = purged.map(|it| it.selectors.len()).sum();
+    if selectors <= MOST_AT_ONCE {
+        purges.take(&told, clock::now());
+        return Ok(());
+    }
+    let purges = Arc::clone(purges);
+    let taking = tokio::task::spawn_blocking(move || purges.take(&told, clock::now()));
+    taking.await.map_err(|_| Ended::Runtime)
 }
 
 /// Keeps the last good copy on disk.

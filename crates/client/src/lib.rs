@@ -54,6 +54,7 @@ mod cache;
 pub mod copy;
 pub mod counters;
 mod follow;
+mod heard;
 mod keys;
 mod last_good;
 mod lines;
@@ -79,13 +80,13 @@ use breaker::AskBreaker;
 use cache::{Cache, Key};
 use copy::LastCopy;
 use counters::{Counters, Counts, bump};
-use follow::Heard;
+use heard::Heard;
 use lines::{Lines, Reply};
 use made::Decisions;
 use options::{ConnectError, Options};
 use places::Places;
 use purges::Purges;
-use report::Ring;
+use report::{Ring, Waiting};
 use ruling::Ruling;
 use tradewind_engine::geo::place::Place;
 use tradewind_engine::request::Reading;
@@ -151,6 +152,9 @@ pub struct Following {
     pub policy_digest: String,
     /// SHA-256 of the topology's text, in hexadecimal.
     pub topology_digest: String,
+    /// Of 10,000 requests so many are decided by a candidate where the sidecar is asked. The client does not know it: what it
+    /// decides itself it decides by the policy in force.
+    pub candidate_buckets: u16,
 }
 
 /// Asks a sidecar; see the module. Clones share everything, and when the last is dropped its tasks end.
@@ -307,19 +311,19 @@ impl Client {
     /// and when too many wait already this one is dropped and counted.
     pub fn told(&self, mut outcome: Outcome) {
         let shared = &self.tasks.shared;
-        if outcome.key == 0
-            && let Some(number) = receipt::number_of(&outcome.decision_id)
-        {
-            // Of further attempts only the key is of interest.
-            let is_first = outcome.attempt <= 1;
-            if let Some(made) = shared.made.get(number) {
-                outcome.key = made.key;
-                outcome.decided = is_first.then_some(made.decided);
-            }
+        if let Some(number) = receipt::number_of(&outcome.decision_id) {
+            shared.add_what_was_decided(number, &mut outcome);
         }
-        if !shared.outcomes.put(outcome) {
-            bump(&shared.counts.outcomes_dropped, 1);
+        shared.put(outcome.into());
+    }
+
+    /// The same of an outcome whose `decision_id` and `node` are empty: they are borrowed, and nothing is allocated.
+    pub fn told_of(&self, decision_id: &str, node: &str, mut outcome: Outcome) {
+        let shared = &self.tasks.shared;
+        if let Some(number) = receipt::number_of(decision_id) {
+            shared.add_what_was_decided(number, &mut outcome);
         }
+        shared.put(Waiting::named(outcome, decision_id, node));
     }
 
     /// What was counted since the client was made.
@@ -418,6 +422,25 @@ impl Shared {
             ..Decided::read(response)
         };
         Ok(Answer::new(Source::Local, Arc::new(decided)))
+    }
+
+    /// Adds to an outcome what the sidecar, which did not make the decision, cannot know.
+    fn add_what_was_decided(&self, number: u64, outcome: &mut Outcome) {
+        if outcome.key != 0 {
+            return;
+        }
+        // Of further attempts only the key is of interest.
+        let is_first = outcome.attempt <= 1;
+        if let Some(made) = self.made.get(number) {
+            outcome.key = made.key;
+            outcome.decided = is_first.then_some(made.decided);
+        }
+    }
+
+    fn put(&self, outcome: Waiting) {
+        if !self.outcomes.put(outcome) {
+            bump(&self.counts.outcomes_dropped, 1);
+        }
     }
 
     /// What the sidecar said of a client's place.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
-use super::follow::Heard;
+use super::heard::Heard;
 use tradewind_engine::freshness::floors::NodeFloors;
 use tradewind_engine::freshness::purge::MAX_PACED;
 use tradewind_engine::freshness::{Bounds, Ledger, Versions};

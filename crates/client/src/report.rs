@@ -7,14 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrayvec::ArrayString;
 use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 
 use super::counters::bump;
 use super::keys::Way;
 use super::{Outcome, Shared};
+use tradewind_engine::model::MAX_ID_BYTES;
 use tradewind_wire::proto::ReportRequest;
 use tradewind_wire::proto::feedback_service_client::FeedbackServiceClient;
+use tradewind_wire::receipt::DIGITS;
 
 /// Most outcomes of a batch: half of what the sidecar takes.
 const MAX_BATCH: usize = 512;
@@ -25,10 +28,61 @@ const EMPTY_EVERY: Duration = Duration::from_millis(100);
 /// How long the sidecar may take for a batch.
 const SEND_WITHIN: Duration = Duration::from_secs(1);
 
+/// An outcome on its way. Its names may stand beside it, so that who tells of it needs nothing on the heap.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    outcome: Outcome,
+    decision_id: ArrayString<DIGITS>,
+    node: ArrayString<MAX_ID_BYTES>,
+}
+
+impl Waiting {
+    /// An outcome of a decision at a node, if these are not longer than such names are.
+    pub(super) fn named(outcome: Outcome, decision_id: &str, node: &str) -> Self {
+        let short = ArrayString::from(decision_id)
+            .ok()
+            .zip(ArrayString::from(node).ok());
+        let Some((decision_id, node)) = short else {
+            return Self::from(Outcome {
+                decision_id: decision_id.to_owned(),
+                node: node.to_owned(),
+                ..outcome
+            });
+        };
+        Self {
+            outcome,
+            decision_id,
+            node,
+        }
+    }
+
+    /// As it is sent.
+    fn whole(mut self) -> Outcome {
+        for (own, beside) in [
+            (&mut self.outcome.decision_id, &*self.decision_id),
+            (&mut self.outcome.node, &*self.node),
+        ] {
+            if own.is_empty() {
+                own.push_str(beside);
+            }
+        }
+        self.outcome
+    }
+}
+
+impl From<Outcome> for Waiting {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            ..Self::default()
+        }
+    }
+}
+
 /// Outcomes that wait to be sent.
 #[derive(Debug)]
 pub(super) struct Ring {
-    waiting: ArrayQueue<Outcome>,
+    waiting: ArrayQueue<Waiting>,
     /// How many wait when the timer is not waited for: half of the places.
     hurry_at: usize,
     hurry: Notify,
@@ -46,7 +100,7 @@ impl Ring {
     }
 
     /// Puts an outcome in; false if all places are taken, and it is dropped.
-    pub(super) fn put(&self, outcome: Outcome) -> bool {
+    pub(super) fn put(&self, outcome: Waiting) -> bool {
         let is_in = self.waiting.push(outcome).is_ok();
         // A wake-up that is already owed costs the next ones a load each.
         if self.waiting.len() >= self.hurry_at {
@@ -61,7 +115,7 @@ impl Ring {
         while outcomes.len() < MAX_BATCH
             && let Some(outcome) = self.waiting.pop()
         {
-            outcomes.push(outcome);
+            outcomes.push(outcome.whole());
         }
         outcomes
     }
@@ -104,11 +158,28 @@ async fn send(shared: &Shared, feedback: &mut FeedbackServiceClient<Way>, outcom
 mod tests {
     use super::*;
 
-    fn outcome(attempt: u32) -> Outcome {
-        Outcome {
+    fn outcome(attempt: u32) -> Waiting {
+        Waiting::from(Outcome {
             attempt,
             ..Outcome::default()
+        })
+    }
+
+    #[test]
+    fn names_stand_beside_an_outcome_and_in_it_when_it_is_sent() {
+        for (id, node) in [
+            ("0123456789abcdef01234567", "n".repeat(MAX_ID_BYTES)),
+            ("0", "n".repeat(MAX_ID_BYTES + 1)),
+            ("", String::new()),
+        ] {
+            let sent = Waiting::named(Outcome::default(), id, &node).whole();
+            assert_eq!((&*sent.decision_id, &sent.node), (id, &node));
         }
+        let own = Outcome {
+            node: "own".to_owned(),
+            ..Outcome::default()
+        };
+        assert_eq!(Waiting::from(own.clone()).whole(), own);
     }
 
     #[test]

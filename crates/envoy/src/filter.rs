@@ -73,6 +73,7 @@ struct Metrics {
     purges_age_s: Option<Metric>,
     purged_entries: Option<Metric>,
     revision: Option<Metric>,
+    candidate_buckets: Option<Metric>,
 }
 
 impl Metrics {
@@ -88,6 +89,7 @@ impl Metrics {
             purges_age_s: defining.gauge("tradewind.purges_age_seconds"),
             purged_entries: defining.gauge("tradewind.purged_entries"),
             revision: defining.gauge("tradewind.revision"),
+            candidate_buckets: defining.gauge("tradewind.candidate_buckets_left_out"),
         }
     }
 }
@@ -246,7 +248,8 @@ impl Filter {
         let client = &follower.client;
         let seconds = |age: Option<Duration>| age.map_or(0, |age| age.as_secs());
         let purged = u64::try_from(client.purged_entries()).unwrap_or(u64::MAX);
-        let revision = client.following().map_or(0, |following| following.revision);
+        let following = client.on_copy(|copy| (copy.revision(), copy.candidate_buckets()));
+        let (revision, candidate) = following.unwrap_or_default();
         let gauges = [
             (self.metrics.panics, contain::panics()),
             (
@@ -260,6 +263,7 @@ impl Filter {
             ),
             (self.metrics.purged_entries, purged),
             (self.metrics.revision, revision),
+            (self.metrics.candidate_buckets, u64::from(candidate)),
         ];
         for (metric, value) in gauges {
             if let Some(metric) = metric {

@@ -121,7 +121,8 @@ fn run(
 ) {
     let runtime = Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(1)
+        // One makes copies, another takes what was purged meanwhile.
+        .max_blocking_threads(2)
         .thread_name("tradewind")
         .build();
     let runtime = match runtime {

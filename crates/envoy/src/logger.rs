@@ -48,9 +48,7 @@ impl Logger {
         let Some(follower) = self.follower() else {
             return;
         };
-        if let Some(outcome) = outcome(&follower.client, entry) {
-            follower.client.told(outcome);
-        }
+        tell(&follower.client, entry);
     }
 
     fn follower(&self) -> Option<Arc<Follower>> {
@@ -64,22 +62,17 @@ impl Logger {
     }
 }
 
-/// What an attempt says about its node; `None` if it says nothing.
-fn outcome(client: &Client, entry: &Entry<'_>) -> Option<Outcome> {
+/// Tells what an attempt says about its node; `None` if it says nothing.
+fn tell(client: &Client, entry: &Entry<'_>) -> Option<()> {
     let (ip, port) = entry.node()?;
     let address = SocketAddr::new(ip.parse::<IpAddr>().ok()?, u16::try_from(port).ok()?);
     let timing = entry.timing();
     let status = status(entry);
     let flags = Flags(entry.flags()).with_failure(entry.failed_to_connect());
     let result = attempt::result(flags, status, timing.last_received_ns >= 0)?;
-    let node = client.on_copy(|copy| copy.node_at(address).map(str::to_owned));
-    // Refused and counted as an unknown node, with its address for whoever looks into it.
-    let node = node.flatten().unwrap_or_else(|| address.to_string());
     let asked = |name| entry.header(Part::RequestHeaders, name).unwrap_or_default();
     let cache_status = cache::status(|name| entry.header(Part::ResponseHeaders, name));
-    Some(Outcome {
-        decision_id: asked(DECISION_ID).to_owned(),
-        node,
+    let outcome = Outcome {
         // The log of the router, which has an entry for each attempt, does not count them (Envoy 1.40).
         attempt: attempt::place(asked(DESTINATION), address).unwrap_or(0),
         result: result.into(),
@@ -89,7 +82,17 @@ fn outcome(client: &Client, entry: &Entry<'_>) -> Option<Outcome> {
         bytes: entry.body_bytes(),
         cache_status: cache_status.into(),
         ..Outcome::default()
-    })
+    };
+    let id = asked(DECISION_ID);
+    let is_told = client.on_copy(|copy| {
+        let node = copy.node_at(address);
+        node.map(|node| client.told_of(id, node, outcome.clone()))
+    });
+    if is_told.flatten().is_none() {
+        // Refused and counted as an unknown node, with its address for whoever looks into it.
+        client.told_of(id, &address.to_string(), outcome);
+    }
+    Some(())
 }
 
 /// The status of an answer, or the one that its gRPC status stands for; 0 for none.

@@ -3,7 +3,12 @@
 //! Caches stand one behind another. In every header that lists several the last is the nearest to us, and it is the one
 //! that the node has: what its parent did is not asked.
 
+use arrayvec::ArrayString;
+
 use super::proto::CacheStatus;
+
+/// Bytes of the longest word that is known, `revalidated`.
+const LONGEST_WORD: usize = 11;
 
 /// The headers looked at, best first: the standard one (RFC 9211), then what nginx, Varnish, Squid and CDNs send.
 pub const HEADERS: [&str; 4] = [
@@ -59,8 +64,8 @@ fn word(value: &str) -> CacheStatus {
     let nearest = value.rsplit(',').next().unwrap_or_default();
     let words = nearest.split(|c: char| !c.is_ascii_alphabetic());
     let mut status = CacheStatus::Unspecified;
-    for word in words.map(str::to_ascii_lowercase) {
-        status = match word.as_str() {
+    for word in words.map(in_lower_case) {
+        status = match &*word {
             // `TCP_REFRESH_HIT`, `RefreshHit`: asked, and current; `TCP_REFRESH_MISS`, `TCP_REFRESH_MODIFIED`: asked, and changed.
             // nginx says `EXPIRED` where it fetched what had expired: with `proxy_cache_revalidate` because it had changed.
             "hit" if status == CacheStatus::Revalidated => return status,
@@ -78,6 +83,13 @@ fn word(value: &str) -> CacheStatus {
         };
     }
     status
+}
+
+/// A word as all are written that are known; empty for one that is longer than any of them.
+fn in_lower_case(word: &str) -> ArrayString<LONGEST_WORD> {
+    let mut lower = ArrayString::from(word).unwrap_or_default();
+    lower.make_ascii_lowercase();
+    lower
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use tradewind_engine::signal::observation::DecisionNumber;
 
 /// Digits of an id without its tag, and with it.
 const BARE_DIGITS: usize = 16;
-const DIGITS: usize = 24;
+/// Digits of an id.
+pub const DIGITS: usize = 24;
 
 /// Bits of the count of one who decides from a copy; those above them, below [`DecisionNumber::COPY`], tell copies apart.
 const COPY_COUNT_BITS: u32 = 24;

@@ -34,6 +34,8 @@ pub(super) struct Copied {
     addresses: Arc<NodeAddresses>,
     /// Whether any of its rules has limits.
     is_limited: bool,
+    /// Of 10,000 requests, how many a candidate decides at the sidecar and not here.
+    candidate_buckets: u16,
 }
 
 /// What a decision goes by beside the copy.
@@ -111,6 +113,10 @@ impl Copied {
         Some(&self.snapshot.topology().node(node).id)
     }
 
+    pub(super) fn candidate_buckets(&self) -> u16 {
+        self.candidate_buckets
+    }
+
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
@@ -126,6 +132,7 @@ impl Copied {
             generation: self.snapshot.generation(),
             policy_digest: self.snapshot.policy().digest().to_string(),
             topology_digest: self.snapshot.topology().digest().to_string(),
+            candidate_buckets: self.candidate_buckets,
         }
     }
 }
@@ -228,6 +235,7 @@ impl Assembly {
             snapshot,
             addresses,
             revision: told.revision,
+            candidate_buckets: told.candidate_buckets,
             is_limited: edition.policy().routing().has_limits(),
         });
         self.before = Some(Arc::clone(&copied));

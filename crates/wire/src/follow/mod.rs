@@ -44,6 +44,8 @@ pub struct SidecarState {
     pub here: Option<Location>,
     /// The effective state of every node, in the topology's order.
     pub node_states: Vec<AdminState>,
+    /// Of 10,000 requests so many are decided by a candidate, which is not told.
+    pub candidate_buckets: u16,
     /// How the fleet behaves. Its versions are 0.
     pub signals: Signals,
 }
@@ -77,6 +79,7 @@ pub fn state_message(snapshot: &Snapshot, revision: u64) -> proto::FollowedState
         geo_state: geo_word(snapshot.geo_state()).to_owned(),
         here: snapshot.here().map(location_message),
         isolated: signals.isolated,
+        candidate_buckets: u32::from(snapshot.candidate_buckets()),
         node_states: topology.nodes().iter().map(|n| n.state as u8).collect(),
         admissions: nodes.iter().map(|n| admission_byte(n.admission)).collect(),
         probed_slices: nodes.iter().filter_map(|n| slice(n.admission)).collect(),
@@ -128,6 +131,7 @@ pub fn read_state(message: &proto::FollowedState) -> Result<SidecarState, StateF
         topology_digest: printable(&message.topology_digest, 64),
         geo_state,
         here: here(message)?,
+        candidate_buckets: u16::try_from(message.candidate_buckets).unwrap_or(u16::MAX),
         node_states: each(
             ("node_states", MAX_NODES),
             &message.node_states,

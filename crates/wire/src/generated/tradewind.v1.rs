@@ -2123,6 +2123,9 @@ pub struct FollowedState {
     /// ms; 0 where that is not known. Empty for 0 everywhere.
     #[prost(bytes = "vec", tag = "46")]
     pub class_paces: ::prost::alloc::vec::Vec<u8>,
+    /// Of 10,000 requests so many are decided by a candidate. A follower does not know it, and decides all by the policy in force.
+    #[prost(uint32, tag = "47")]
+    pub candidate_buckets: u32,
     /// Groups of clients with paths that are not what their distance says, by cell and operator; up to 16384.
     #[prost(message, repeated, tag = "28")]
     pub groups: ::prost::alloc::vec::Vec<FollowedGroup>,
