@@ -19,7 +19,7 @@ const BY_VERSION: &str = "proxy_cache_key $host$request_uri$http_x_tradewind_ver
       add_header X-Freshness $http_x_tradewind_freshness;";
 
 /// How often the same is purged to see how soon that counts.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 16;
 
 fn ask(proxy: &mut Connection, path: &str, more: &[(&str, &str)]) -> Reply {
     let asker = client(0);

@@ -5,6 +5,7 @@ mod calls;
 mod endpoints;
 mod failures;
 mod fresh;
+mod lasting;
 mod log;
 mod module;
 mod order;
@@ -59,17 +60,17 @@ pub(crate) struct Envoy {
 /// Envoy's program on a configuration. It is a child that must not outlive the thread that starts it: it would end.
 pub(crate) fn envoy(program: &Path, config: &Path) -> Command {
     let mut command = Command::new(program);
+    command.arg("--disable-hot-restart");
+    with_arguments(&mut command, config);
+    command
+}
+
+/// What every Envoy of ours is started with.
+fn with_arguments(command: &mut Command, config: &Path) {
     command.arg("-c").arg(config);
     command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", module::folder());
     // Several at once on one machine, as tests are; one worker, so that its connections are few and known.
-    command.args([
-        "--disable-hot-restart",
-        "--concurrency",
-        "1",
-        "-l",
-        "warning",
-    ]);
-    command
+    command.args(["--concurrency", "1", "-l", "warning"]);
 }
 
 impl Envoy {

@@ -24,7 +24,7 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// The example's configuration in a rig, edited.
-fn configured(rig: &mut Rig, edits: &[(&str, &str)]) -> PathBuf {
+pub(super) fn configured(rig: &mut Rig, edits: &[(&str, &str)]) -> PathBuf {
     let config = rig
         .copy(&["envoy-module/envoy.yaml"], "envoy")
         .join("envoy.yaml");
@@ -48,7 +48,7 @@ fn start_of(program: &Path, edits: &[(&str, &str)], setup: Setup) -> Envoy {
     envoy
 }
 
-fn until_it_decides(envoy: &mut Envoy) {
+pub(super) fn until_it_decides(envoy: &mut Envoy) {
     let mut proxy = envoy.connect();
     envoy.process.until("Envoy decides", || {
         let reply = get(&mut proxy, "/object/0", &client(0));
@@ -57,7 +57,7 @@ fn until_it_decides(envoy: &mut Envoy) {
 }
 
 /// Compares what Envoy is told with what the sidecar says to anybody else.
-fn is_as_the_sidecar_says(envoy: &Envoy, visits: &[Visit]) {
+pub(super) fn is_as_the_sidecar_says(envoy: &Envoy, visits: &[Visit]) {
     let mut grpc = Asker::of(&envoy.rig.sidecar);
     let mut proxy = envoy.connect();
     for wanted in visits {

@@ -186,6 +186,10 @@ pub(crate) fn under_load<T>(
                 let listed = reply.header("x-listed");
                 load.lost += u64::from(reply.status >= 500);
                 load.routed += u64::from(listed.is_some_and(|list| list.len() > 1));
+                if reply.header("connection") == Some("close") {
+                    // As it was told to, because who answered is being replaced.
+                    connection = Connection::tcp(address).unwrap();
+                }
             } else {
                 load.lost += 1;
                 connection = Connection::tcp(address).unwrap();
