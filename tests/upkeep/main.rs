@@ -8,6 +8,7 @@ mod figures;
 mod hardening;
 mod kubernetes;
 mod layering;
+mod module;
 #[path = "../support/programs.rs"]
 mod programs;
 mod sbom;
