@@ -66,59 +66,39 @@ async fn until_it_knows(client: &Client, url: &str, version: u64) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_decided_alone_is_as_fresh_as_what_the_sidecar_decides() {
-    let mut random = Random(20_261_129);
-    let mut sidecar = Sidecar::start_with(&fresh_policy()).await;
-    let mut admin_door = admin(&sidecar).await;
-    // Of before the client is there, and of after.
-    let first = Of::Url("https://www.example.com/video/1.mp4".to_owned());
-    purge(&mut admin_door, first, |_| ()).await;
-    let client = sidecar.client_with(|options| options.cached_answers = 0);
-    until("a copy is there", async || client.following().is_some()).await;
-    assert!(
-        client
-            .decide_alone(&plain("/a"))
-            .unwrap()
-            .is_freshness_known
-    );
+/// Purges 300 things of all kinds, and at last `/a`; its version.
+async fn purge_much(random: &mut Random, door: &mut PurgeServiceClient<Channel>) -> u64 {
     for number in 0..300 {
+        let object = random.below(5_000);
         let of = match random.below(8) {
             0 => Of::Prefix(format!("https://www.example.com/images/{number}")),
-            1 => Of::Host(format!("s{}.static.example.com", random.below(9))),
+            1 => Of::Host(format!("s{}.static.example.com", object % 9)),
             2 => Of::Url(format!("https://www.example.com/images/{number}?w=1")),
-            3 => Of::Url(format!("https://other.example.org/{}", random.below(5_000))),
-            _ => Of::Url(format!(
-                "https://www.example.com/api/{}",
-                random.below(5_000)
-            )),
+            3 => Of::Url(format!("https://other.example.org/{object}")),
+            _ => Of::Url(format!("https://www.example.com/api/{object}")),
         };
-        match number % 3 {
-            0 => purge(&mut admin_door, of, |it| it.soft = true).await,
-            1 => {
-                purge(&mut admin_door, of, |it| {
-                    it.selectors[0].exact_query = matches!(it.selectors[0].of, Some(Of::Url(_)))
-                })
-                .await
-            }
-            _ => purge(&mut admin_door, of, |_| ()).await,
+        let change: fn(&mut SubmitPurgeRequest) = match number % 3 {
+            0 => |it| it.soft = true,
+            1 => |it| {
+                let selector = &mut it.selectors[0];
+                selector.exact_query = matches!(selector.of, Some(Of::Url(_)));
+            },
+            _ => |_| (),
         };
+        purge(door, of, change).await;
     }
     let all = Of::Prefix("https://www.example.com/video/".to_owned());
-    purge(&mut admin_door, all, |it| it.soft = true).await;
-    let last = purge(
-        &mut admin_door,
-        Of::Url("https://other.example.org/a".to_owned()),
-        |_| (),
-    )
-    .await;
-    until_it_knows(&client, "/a", last).await;
+    purge(door, all, |it| it.soft = true).await;
+    let last = Of::Url("https://other.example.org/a".to_owned());
+    purge(door, last, |_| ()).await
+}
 
-    let requests: Vec<Request> = (0..1_000).map(|_| any(&mut random)).collect();
+/// Compares what the sidecar says of freshness with what the client says alone.
+async fn compare(sidecar: &Sidecar, client: &Client, requests: &[Request]) {
     let endpoint = Endpoint::from_shared(format!("http://{}", sidecar.grpc)).unwrap();
     let mut raw = DecisionServiceClient::connect(endpoint).await.unwrap();
     let (mut versioned, mut softened) = (0, 0);
-    for request in &requests {
+    for request in requests {
         let theirs = raw.decide(request.clone()).await.unwrap().into_inner();
         let own = client.decide_alone(request).unwrap();
         let cache_ttl = theirs.cache_ttl.map(|ttl| Duration::try_from(ttl).unwrap());
@@ -135,55 +115,54 @@ async fn what_is_decided_alone_is_as_fresh_as_what_the_sidecar_decides() {
     }
     println!("of 1000 the same, {versioned} of them with a version and {softened} with an age");
     assert!(versioned > 50 && softened > 50, "{versioned} {softened}");
+}
+
+async fn until_it_is_known(client: &Client, is_known: bool) {
+    until("it is said whether there may be more", async || {
+        let answer = client.decide_alone(&plain("/a")).unwrap();
+        answer.is_freshness_known == is_known
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_decided_alone_is_as_fresh_as_what_the_sidecar_decides() {
+    let mut random = Random(20_261_129);
+    let mut sidecar = Sidecar::start_with(&fresh_policy()).await;
+    let mut door = admin(&sidecar).await;
+    // Of before the client is there, and of after.
+    let first = Of::Url("https://www.example.com/video/1.mp4".to_owned());
+    purge(&mut door, first, |_| ()).await;
+    let client = sidecar.client_with(|options| options.cached_answers = 0);
+    until("a copy is there", async || client.following().is_some()).await;
+    let known = client.decide_alone(&plain("/a")).unwrap();
+    assert!(known.is_freshness_known, "with the first copy");
+    let version = purge_much(&mut random, &mut door).await;
+    until_it_knows(&client, "/a", version).await;
+    let requests: Vec<Request> = (0..1_000).map(|_| any(&mut random)).collect();
+    compare(&sidecar, &client, &requests).await;
+    let alone = || requests.iter().map(|it| client.decide_alone(it).unwrap());
+    let before: Vec<Answer> = alone().collect();
+    let is_as_before =
+        || (alone().zip(&before)).all(|(now, before)| freshness(&now) == freshness(before));
 
     // It ends and begins again: what it had kept is known on both sides.
-    let before: Vec<_> = requests
-        .iter()
-        .map(|it| client.decide_alone(it).unwrap())
-        .collect();
     sidecar.kill();
-    let lost = client.decide_alone(&requests[0]).unwrap();
-    assert_eq!(freshness(&lost), freshness(&before[0]));
-    until("it is said that there may be more", async || {
-        !client
-            .decide_alone(&requests[0])
-            .unwrap()
-            .is_freshness_known
-    })
-    .await;
+    until_it_is_known(&client, false).await;
+    assert!(is_as_before());
     sidecar.restart().await;
-    until("all is known again", async || {
-        client
-            .decide_alone(&requests[0])
-            .unwrap()
-            .is_freshness_known
-    })
-    .await;
-    for (request, before) in requests.iter().zip(&before) {
-        assert_eq!(
-            freshness(&client.decide_alone(request).unwrap()),
-            freshness(before)
-        );
-    }
+    until_it_is_known(&client, true).await;
+    assert!(is_as_before());
 
     // It loses all that it had: nothing is taken back, and what it purges from then on counts.
     sidecar.kill();
     fs::remove_dir_all(sidecar.file("state")).unwrap();
     sidecar.restart().await;
-    let mut admin_door = admin(&sidecar).await;
-    let other = purge(
-        &mut admin_door,
-        Of::Url("https://other.example.org/b".to_owned()),
-        |_| (),
-    )
-    .await;
-    until_it_knows(&client, "/b", other).await;
-    for (request, before) in requests.iter().zip(&before) {
-        assert_eq!(
-            freshness(&client.decide_alone(request).unwrap()),
-            freshness(before)
-        );
-    }
+    let mut door = admin(&sidecar).await;
+    let other = Of::Url("https://other.example.org/b".to_owned());
+    let version = purge(&mut door, other, |_| ()).await;
+    until_it_knows(&client, "/b", version).await;
+    assert!(is_as_before());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,10 @@
 //! The module for Envoy stands on nothing but the C library, and a release looks whether that is so.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what tests share may fail like the test itself"
+)]
+
 use std::path::Path;
 use std::process::Command;
 

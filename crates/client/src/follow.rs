@@ -294,8 +294,8 @@ fn put_in_place(shared: &Shared, assembly: &mut Assembly, made: Made) -> Result<
 
 /// Takes what was purged; aside where that is much.
 async fn purge(purges: &Arc<Purges>, told: FollowedPurges) -> Result<(), Ended> {
-    let purged = told.purges.iter().filter_map(|it| it.purged.as_ref());
-    let selectors: usize = purged.map(|it| it.selectors.len()).sum();
+    let each = told.purges.iter().filter_map(|it| it.purged.as_ref());
+    let selectors: usize = each.map(|it| it.selectors.len()).sum();
     if selectors <= MOST_AT_ONCE {
         purges.take(&told, clock::now());
         return Ok(());

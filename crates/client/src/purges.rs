@@ -230,7 +230,6 @@ fn read_floors(told: &FollowedFloors) -> NodeFloors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tradewind_engine::freshness::Fresh;
     use tradewind_engine::freshness::object::Object;
     use tradewind_wire::proto::purge_selector::Of;
     use tradewind_wire::proto::{FollowedPurge, PurgeSelector, Purged};
@@ -269,7 +268,7 @@ mod tests {
         };
         let versions = purges.versions();
         let fresh = versions.as_ref().map(|it| it.look_up(&object));
-        fresh.unwrap_or(Fresh::default()).version
+        fresh.unwrap_or_default().version
     }
 
     #[test]

@@ -60,7 +60,7 @@ http {{
 /// Caches that stand for Frankfurt's nodes, and their parent.
 pub(super) struct Caches {
     ports: [u16; 3],
-    _caches: Process,
+    _nginx: Process,
     _parent: Nodes,
     _folder: TempDir,
 }
@@ -93,7 +93,7 @@ impl Caches {
         });
         Self {
             ports,
-            _caches: caches,
+            _nginx: caches,
             _parent: parent,
             _folder: folder,
         }

@@ -92,9 +92,10 @@ fn made_anew(test: &str, times: u64) {
     until_it_decides(&mut envoy);
     let (load, ()) = traffic::under_load(address, 4, || {
         for round in 1..=times {
-            let text = listener.replace("stat_prefix: edge", &format!("stat_prefix: edge{round}"));
+            let edited =
+                listener.replace("stat_prefix: edge", &format!("stat_prefix: edge{round}"));
             let beside = file.with_extension("new");
-            std::fs::write(&beside, text).unwrap();
+            std::fs::write(&beside, edited).unwrap();
             std::fs::rename(beside, &file).unwrap();
             let served = format!("http.edge{round}.downstream_rq_total");
             envoy
@@ -105,10 +106,8 @@ fn made_anew(test: &str, times: u64) {
     note(&format!("envoy: {times} listeners made anew: {load:?}"));
     assert_eq!((load.lost, load.routed), (0, load.requests), "{load:?}");
     assert_eq!(envoy.stat("tradewind.panics"), 0);
-    assert_eq!(
-        envoy.rig.sidecar.metric("tradewind_followers").round() as u64,
-        1
-    );
+    let followers = envoy.rig.sidecar.metric("tradewind_followers");
+    assert!((0.5..1.5).contains(&followers), "{followers} followers");
     is_as_the_sidecar_says(&envoy, &traffic::made_up(30));
 }
 
