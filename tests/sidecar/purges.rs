@@ -136,10 +136,15 @@ async fn a_purge_is_in_force_for_the_next_decision_at_every_door() {
     let made_up = [("x-tradewind-version", "ZZZZZZ")];
     let (set, removed) = told_envoy(&rig.client, "/a", &made_up).await;
     assert_eq!(set.get("x-tradewind-version"), Some(&version));
-    assert_eq!(removed, ["x-tradewind-max-age", "x-tradewind-cache-ttl"]);
+    let others = [
+        "x-tradewind-max-age",
+        "x-tradewind-cache-ttl",
+        "x-tradewind-freshness",
+    ];
+    assert_eq!(removed, others);
     let (set, removed) = told_envoy(&rig.client, "/b", &made_up).await;
     assert_eq!(set.get("x-tradewind-version"), None);
-    assert_eq!(removed.len(), 3, "{removed:?}");
+    assert_eq!(removed.len(), 4, "{removed:?}");
 
     // Plain HTTP.
     let asked = "/v1/route?host=video.example.com&path=/a";

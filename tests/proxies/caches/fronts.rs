@@ -12,16 +12,18 @@ use crate::visits::HOST;
 use crate::{haproxy, nginx};
 
 /// What caches are told, and what clients may say under these names.
-const NAMES: [&str; 3] = [
+const NAMES: [&str; 4] = [
     "x-tradewind-version",
     "x-tradewind-max-age",
     "x-tradewind-cache-ttl",
+    "x-tradewind-freshness",
 ];
-const CLIENTS_OWN: [(&str, &str); 4] = [
+const CLIENTS_OWN: [(&str, &str); 5] = [
     ("Host", HOST),
     ("X-Tradewind-Version", "ZZZ"),
     ("X-Tradewind-Max-Age", "777"),
     ("X-Tradewind-Cache-TTL", "777"),
+    ("X-Tradewind-Freshness", "ZZZ"),
 ];
 
 /// An origin that stands for each of the nine nodes of the examples.
