@@ -68,6 +68,7 @@ async fn a_process_that_starts_without_a_sidecar_begins_with_the_last_good_copy(
     let mut sidecar = Sidecar::start().await;
     let folder = tempfile::tempdir().unwrap();
     let keep = |options: &mut Options| options.last_good = Some(folder.path().to_owned());
+    let version = crate::purged::purge_one(&sidecar, "https://other.example.org/a").await;
     let before = sidecar.client_with(keep);
     until("it is kept", async || before.counters().copies_kept > 0).await;
     assert!(before.heard_ago().is_some());
@@ -85,6 +86,11 @@ async fn a_process_that_starts_without_a_sidecar_begins_with_the_last_good_copy(
     let counters = after.counters();
     assert_eq!((counters.copies_restored, counters.copies), (1, 0));
     assert_eq!(after.heard_ago(), None, "nobody was heard");
+    let answer = after.decide_alone(&plain("/a")).unwrap();
+    assert_eq!(
+        (answer.version, answer.is_freshness_known),
+        (version, false)
+    );
 
     let file = folder.path().join("last-good-copy");
     let mut bytes = std::fs::read(&file).unwrap();

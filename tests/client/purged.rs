@@ -46,6 +46,12 @@ async fn purge(
     admin.submit(request).await.unwrap().into_inner().sequence
 }
 
+/// Purges one object, for other tests; its version.
+pub(crate) async fn purge_one(sidecar: &Sidecar, url: &str) -> u64 {
+    let mut door = admin(sidecar).await;
+    purge(&mut door, Of::Url(url.to_owned()), |_| ()).await
+}
+
 fn freshness(answer: &Answer) -> (u64, u64, u64, Option<Duration>, &str) {
     (
         answer.version,

@@ -117,6 +117,10 @@ async fn begin_with_kept(shared: &Shared, assembly: &mut Assembly, folder: &Path
         policy: Some(kept.policy),
         topology: Some(kept.topology),
     };
+    // First what was purged, as ever.
+    if let Some(purges) = kept.purges {
+        shared.purges.restore(purges, kept.age, clock::now());
+    }
     let made = make(assembly, texts, &Arc::new(kept.state)).await;
     match put_in_place(shared, assembly, made) {
         Ok(()) => {
@@ -272,7 +276,7 @@ fn put(
     put_in_place(shared, assembly, made)?;
     bump(&shared.counts.copies, 1);
     keeper.state = Some(state);
-    keeper.has_begun = true;
+    keeper.is_written = false;
     Ok(())
 }
 
@@ -308,10 +312,11 @@ async fn purge(purges: &Arc<Purges>, told: FollowedPurges) -> Result<(), Ended> 
 /// Keeps the last good copy on disk.
 #[derive(Debug, Default)]
 struct Keeper {
-    /// The state that is not on disk yet, if there is one.
+    /// The last state that was told: what lay on disk before may be of long ago.
     state: Option<Arc<FollowedState>>,
-    /// Whether there was one: what lay there before may be of long ago.
-    has_begun: bool,
+    /// Whether it is on disk, and how many changes of what was purged are.
+    is_written: bool,
+    purges_written: u64,
     /// When it was last tried.
     tried: Option<Instant>,
     is_failing: bool,
@@ -325,19 +330,25 @@ impl Keeper {
         if self.tried.is_some_and(is_early) {
             return;
         }
-        let Some(texts) = assembly.texts().filter(|_| self.has_begun) else {
+        let Some((texts, state)) = assembly.texts().zip(self.state.clone()) else {
             return;
         };
         self.tried = Some(now);
-        let (at, state) = (folder.to_owned(), self.state.clone());
-        let kept = tokio::task::spawn_blocking(move || match &state {
-            Some(state) => last_good::write(&at, &texts, state),
-            None => last_good::renew(&at),
+        let at = folder.to_owned();
+        let purges = Arc::clone(&shared.purges);
+        let changes = purges.changes();
+        let is_same = self.is_written && changes == self.purges_written;
+        let kept = tokio::task::spawn_blocking(move || {
+            if is_same {
+                return last_good::renew(&at);
+            }
+            let purges = purges.to_keep(clock::now());
+            last_good::write(&at, &texts, (&state, purges))
         });
         match kept.await {
             Ok(Ok(())) => {
                 bump(&shared.counts.copies_kept, 1);
-                self.state = None;
+                (self.is_written, self.purges_written) = (true, changes);
                 self.is_failing = false;
             }
             Ok(Err(error)) => {

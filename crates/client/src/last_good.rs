@@ -12,13 +12,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use prost::Message as _;
 
+use super::purges::MAX_KEPT_BYTES;
 use tradewind_engine::document::MAX_DOCUMENT_BYTES;
 use tradewind_engine::edition::Texts;
 use tradewind_engine::model::Digest;
 use tradewind_wire::clock;
 use tradewind_wire::follow::MAX_STATE_BYTES;
 use tradewind_wire::proto::followed::Part;
-use tradewind_wire::proto::{Followed, FollowedState};
+use tradewind_wire::proto::{Followed, FollowedPurges, FollowedState};
 
 const NAME: &str = "last-good-copy";
 
@@ -31,8 +32,9 @@ const MAX_AGE: Duration = Duration::from_hours(1);
 /// How the fleet behaved longer ago than this says nothing of how it does now.
 const SIGNALS_HOLD: Duration = Duration::from_mins(1);
 
-/// Largest file: two texts, a state, and what stands between them.
-const MAX_BYTES: u64 = 2 * MAX_DOCUMENT_BYTES + MAX_STATE_BYTES as u64 + 1_024;
+/// Largest file: two texts, a state, what was purged, and what stands between them.
+const MAX_BYTES: u64 =
+    2 * MAX_DOCUMENT_BYTES + (MAX_STATE_BYTES + 2 * MAX_KEPT_BYTES) as u64 + 1_024;
 
 /// A copy as it lay there.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Kept {
     pub(super) policy: String,
     pub(super) topology: String,
     pub(super) state: FollowedState,
+    /// What was purged; a file of an earlier release has nothing of it.
+    pub(super) purges: Option<FollowedPurges>,
     pub(super) age: Duration,
 }
 
@@ -58,12 +62,17 @@ pub(super) enum KeptFault {
 }
 
 /// Writes a copy into a folder, in the place of the one before.
-pub(super) fn write(folder: &Path, texts: &Texts, state: &FollowedState) -> io::Result<()> {
+pub(super) fn write(
+    folder: &Path,
+    texts: &Texts,
+    (state, purges): (&FollowedState, FollowedPurges),
+) -> io::Result<()> {
     let mut rest = Vec::new();
     for part in [
         Part::Policy(texts.policy.as_bytes().to_vec()),
         Part::Topology(texts.topology.as_bytes().to_vec()),
         Part::State(Box::new(state.clone())),
+        Part::Purges(purges),
     ] {
         let part = Followed { part: Some(part) };
         part.encode_length_delimited(&mut rest)
@@ -140,11 +149,17 @@ fn parse(bytes: &[u8]) -> Result<Kept, KeptFault> {
     else {
         return Err(odd);
     };
+    let purges = match next() {
+        Some(Part::Purges(purges)) => Some(purges),
+        Some(_) => return Err(odd),
+        None => None,
+    };
     let text = |bytes| String::from_utf8(bytes).map_err(|_| KeptFault::Spoilt("it is no text"));
     Ok(Kept {
         policy: text(policy)?,
         topology: text(topology)?,
         state: *state,
+        purges,
         age: Duration::ZERO,
     })
 }
@@ -183,6 +198,14 @@ mod tests {
         }
     }
 
+    fn purges() -> FollowedPurges {
+        FollowedPurges {
+            head: 9,
+            floor: 4,
+            ..FollowedPurges::default()
+        }
+    }
+
     fn set_age(folder: &Path, age: Duration) {
         let at = UNIX_EPOCH + Duration::from_millis(clock::unix_ms()).saturating_sub(age);
         let file = OpenOptions::new().write(true).open(folder.join(NAME));
@@ -193,10 +216,10 @@ mod tests {
     fn what_was_written_is_read_and_how_the_fleet_behaved_only_while_it_is_new() {
         let folder = tempfile::tempdir().unwrap();
         assert!(read(folder.path()).unwrap().is_none());
-        write(folder.path(), &texts(), &state()).unwrap();
+        write(folder.path(), &texts(), (&state(), purges())).unwrap();
         let kept = read(folder.path()).unwrap().unwrap();
         assert_eq!((&*kept.policy, &*kept.topology), ("policy", "topology"));
-        assert_eq!(kept.state, state());
+        assert_eq!((&kept.state, kept.purges), (&state(), Some(purges())));
         set_age(folder.path(), Duration::from_secs(90));
         let kept = read(folder.path()).unwrap().unwrap();
         assert_eq!(kept.state, without_signals(state()));
@@ -214,7 +237,7 @@ mod tests {
     #[test]
     fn what_was_spoilt_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &texts(), &state()).unwrap();
+        write(folder.path(), &texts(), (&state(), purges())).unwrap();
         let path = folder.path().join(NAME);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -230,7 +253,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         assert!(matches!(read(folder.path()), Err(KeptFault::Spoilt(_))));
-        let refused = write(folder.path(), &texts(), &state());
+        let refused = write(folder.path(), &texts(), (&state(), purges()));
         assert!(refused.is_err());
         assert_eq!(
             fs::read_dir(folder.path()).unwrap().count(),

@@ -1,18 +1,20 @@
 //! What was purged, as the sidecar tells of it, for decisions made here: by the engine's own ledger, so that an object has the
 //! version that the sidecar would give it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use prost::Message as _;
 
 use super::heard::Heard;
 use tradewind_engine::freshness::floors::NodeFloors;
 use tradewind_engine::freshness::purge::MAX_PACED;
 use tradewind_engine::freshness::{Bounds, Ledger, Versions};
 use tradewind_engine::time::Moment;
-use tradewind_wire::proto::{FollowedFloors, FollowedPurges};
+use tradewind_wire::proto::{FollowedFloors, FollowedPurge, FollowedPurges, Purged};
 use tradewind_wire::{clock, purge};
 
 /// The sidecar tells once a second that there are no more purges than it told of. When it has not for so long, there may be.
@@ -21,6 +23,10 @@ const KNOWN_FOR: Duration = Duration::from_secs(5);
 /// How often it is looked whether that is so, and at least what comes into force slice by slice.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_MOST: Duration = Duration::from_millis(10);
+
+/// Bytes of purges that are kept as they were told, for the last good copy on disk; those of before count as a purge of everything
+/// for who begins with that.
+pub(super) const MAX_KEPT_BYTES: usize = 4 << 20;
 
 /// How often what is too old is looked for.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
@@ -42,14 +48,52 @@ pub(super) struct Purges {
 #[derive(Debug)]
 struct Book {
     ledger: Ledger,
-    /// Another one, while the sidecar tells of all that it has from the beginning, and whether the last purge that is known here was
+    told: Told,
+    /// Others, while the sidecar tells of all that it has from the beginning, and whether the last purge that is known here was
     /// among that.
-    anew: Option<(Ledger, bool)>,
+    anew: Option<(Ledger, Told, bool)>,
+    /// Counts what was taken.
+    changes: u64,
+    life_ms: u64,
     /// The last purge that was told when the sidecar said that it was all.
     head: u64,
     /// What the ledger's time is counted from.
     began: Instant,
     forget_at: Instant,
+}
+
+/// Purges as they were told.
+#[derive(Debug, Default)]
+struct Told {
+    /// Each with when it was made, on the ledger's clock, as far as that goes back; before, so much earlier.
+    purges: VecDeque<(Purged, Moment, u64)>,
+    bytes: usize,
+    /// The last that is not held any more.
+    lost: u64,
+}
+
+impl Told {
+    fn push(&mut self, purged: &Purged, (now, age_ms): (Moment, u64)) {
+        self.bytes += purged.encoded_len();
+        self.purges.push_back((purged.clone(), now, age_ms));
+        while self.bytes > MAX_KEPT_BYTES {
+            let Some((gone, _, _)) = self.purges.pop_front() else {
+                return;
+            };
+            self.bytes -= gone.encoded_len();
+            self.lost = self.lost.max(gone.sequence);
+        }
+    }
+
+    /// Those that no cache can have anything older than are not told again.
+    fn forget(&mut self, now: Moment, life_ms: u64) {
+        while let Some((first, taken, age_ms)) = self.purges.front()
+            && age_ms.saturating_add(now.since(*taken)) > life_ms
+        {
+            self.bytes -= first.encoded_len();
+            self.purges.pop_front();
+        }
+    }
 }
 
 impl Purges {
@@ -62,7 +106,10 @@ impl Purges {
         Self {
             book: Mutex::new(Book {
                 ledger: Ledger::new(bounds),
+                told: Told::default(),
                 anew: None,
+                changes: 0,
+                life_ms: bounds.life_ms,
                 head: 0,
                 began: now,
                 forget_at: now + FORGET_EVERY,
@@ -106,6 +153,40 @@ impl Purges {
         self.book().ledger.len()
     }
 
+    /// Counts what was taken of purges.
+    pub(super) fn changes(&self) -> u64 {
+        self.book().changes
+    }
+
+    /// What was purged, for who begins anew without a sidecar.
+    pub(super) fn to_keep(&self, now: Instant) -> FollowedPurges {
+        let book = self.book();
+        let now = book.moment(now);
+        let purges = book.told.purges.iter();
+        let purges = purges.map(|(purged, taken, age_ms)| FollowedPurge {
+            purged: Some(purged.clone()),
+            age_ms: age_ms.saturating_add(now.since(*taken)),
+        });
+        FollowedPurges {
+            purges: purges.collect(),
+            head: book.head,
+            floor: book.ledger.versions().floor().version.max(book.told.lost),
+            life_ms: book.life_ms,
+            ..FollowedPurges::default()
+        }
+    }
+
+    /// Takes what was kept so long ago. Whether there is more is not known.
+    pub(super) fn restore(&self, mut kept: FollowedPurges, age: Duration, now: Instant) {
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        for purge in &mut kept.purges {
+            purge.age_ms = purge.age_ms.saturating_add(age_ms);
+        }
+        (kept.is_all, kept.is_anew) = (false, false);
+        self.take(&kept, now);
+        self.book().head = kept.head;
+    }
+
     /// Takes what the sidecar tells.
     pub(super) fn take(&self, told: &FollowedPurges, now: Instant) {
         let mut book = self.book();
@@ -137,6 +218,8 @@ impl Purges {
                 book.forget_at = now + FORGET_EVERY;
             }
             book.ledger.tick(at);
+            let life_ms = book.life_ms;
+            book.told.forget(at, life_ms);
             self.publish(&book);
         }
         let until = |due: Moment| Duration::from_millis(due.since(at));
@@ -174,20 +257,23 @@ impl Book {
         let now = self.moment(now);
         if told.is_anew && self.head > 0 {
             // What is known here stays until it is known whether the sidecar has lost that, and is not held twice if it has not.
-            self.anew = Some((Ledger::new(self.ledger.bounds()), false));
+            let ledger = Ledger::new(self.ledger.bounds());
+            self.anew = Some((ledger, Told::default(), false));
         }
+        self.changes += told.purges.len() as u64 + u64::from(told.is_anew);
         for it in &told.purges {
             let Some(purged) = &it.purged else { continue };
             let mut purge = purge::purge(purged);
             let head = self.head;
-            let ledgers = [
-                Some(&mut self.ledger),
-                self.anew.as_mut().map(|(ledger, has_last)| {
+            let both = [
+                Some((&mut self.ledger, &mut self.told)),
+                self.anew.as_mut().map(|(ledger, told, has_last)| {
                     *has_last |= purged.sequence == head;
-                    ledger
+                    (ledger, told)
                 }),
             ];
-            for ledger in ledgers.into_iter().flatten() {
+            for (ledger, told) in both.into_iter().flatten() {
+                told.push(purged, (now, it.age_ms));
                 if purged.everything {
                     ledger.raise_floor(purged.sequence);
                     continue;
@@ -200,8 +286,8 @@ impl Book {
             }
         }
         if told.is_all {
-            if let Some((ledger, true)) = self.anew.take() {
-                self.ledger = ledger;
+            if let Some((ledger, told, true)) = self.anew.take() {
+                (self.ledger, self.told) = (ledger, told);
             }
             self.head = told.head;
         }
@@ -209,6 +295,7 @@ impl Book {
             self.ledger.raise_floor(told.floor);
         }
         if told.life_ms > 0 {
+            self.life_ms = told.life_ms;
             self.ledger.keep_for(told.life_ms);
         }
     }
@@ -231,8 +318,8 @@ fn read_floors(told: &FollowedFloors) -> NodeFloors {
 mod tests {
     use super::*;
     use tradewind_engine::freshness::object::Object;
+    use tradewind_wire::proto::PurgeSelector;
     use tradewind_wire::proto::purge_selector::Of;
-    use tradewind_wire::proto::{FollowedPurge, PurgeSelector, Purged};
 
     fn purged(sequence: u64, url: &str) -> FollowedPurge {
         let selector = PurgeSelector {
@@ -313,6 +400,54 @@ mod tests {
         };
         purges.take(&part, now);
         assert_eq!((version(&purges, "/d"), purges.head()), (13, 12));
+    }
+
+    #[test]
+    fn what_is_kept_is_in_force_for_who_begins_with_it() {
+        let now = clock::now();
+        let purges = Purges::new(1 << 20, now);
+        let before = purges.changes();
+        purges.take(
+            &all(
+                vec![purged(7, "https://h/a"), purged(8, "https://h/b")],
+                true,
+            ),
+            now,
+        );
+        assert!(purges.changes() > before);
+        let later = now + Duration::from_secs(5);
+        let kept = purges.to_keep(later);
+        let ages: Vec<u64> = kept.purges.iter().map(|it| it.age_ms).collect();
+        assert_eq!((ages, kept.head), (vec![5_000; 2], 8));
+        let other = Purges::new(1 << 20, now);
+        other.restore(kept, Duration::from_mins(1), now);
+        assert_eq!([version(&other, "/a"), version(&other, "/b")], [7, 8]);
+        assert!(!other.are_known() && other.head() == 8);
+        // What the sidecar says from there on counts.
+        other.take(&all(vec![purged(9, "https://h/a")], false), now);
+        assert_eq!([version(&other, "/a"), version(&other, "/b")], [9, 8]);
+        assert!(other.are_known());
+    }
+
+    #[test]
+    fn what_is_too_much_to_keep_is_a_purge_of_everything_for_who_begins_with_it() {
+        let now = clock::now();
+        let purges = Purges::new(1 << 20, now);
+        let url = format!("https://h/{}", "a".repeat(8_000));
+        let many = (1..=1_000).map(|sequence| purged(sequence, &url)).collect();
+        purges.take(&all(many, true), now);
+        assert_eq!(version(&purges, "/b"), 0);
+        let kept = purges.to_keep(now);
+        assert!(
+            kept.encoded_len() <= MAX_KEPT_BYTES * 2,
+            "{}",
+            kept.encoded_len()
+        );
+        let first = kept.purges[0].purged.as_ref().unwrap().sequence;
+        assert_eq!(kept.floor, first - 1);
+        let other = Purges::new(1 << 20, now);
+        other.restore(kept, Duration::ZERO, now);
+        assert_eq!(version(&other, "/b"), first - 1);
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl Snapshot {
         }
     }
 
-    /// Of [`BUCKETS`](split::BUCKETS) of requests, how many a candidate decides.
+    /// Of [`BUCKETS`] of requests, how many a candidate decides.
     pub fn candidate_buckets(&self) -> u16 {
         let candidate = self.parts.candidate.as_ref();
         candidate.map_or(0, |it| it.split.buckets)
