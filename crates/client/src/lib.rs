@@ -193,7 +193,7 @@ struct Shared {
 #[derive(Debug)]
 struct Tasks {
     shared: Arc<Shared>,
-    running: [AbortHandle; 5],
+    running: [AbortHandle; 6],
 }
 
 impl Drop for Tasks {
