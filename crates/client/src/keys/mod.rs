@@ -55,20 +55,14 @@ impl Keys {
 
     /// A way of calls that connects when it is first needed.
     pub(super) fn way(self: &Arc<Self>, endpoint: &Endpoint) -> Way {
-        InterceptedService::new(self.channel(endpoint), Bearer(Arc::clone(self)))
-    }
-
-    #[cfg(feature = "tls")]
-    fn channel(self: &Arc<Self>, endpoint: &Endpoint) -> Channel {
-        match &self.tls {
+        #[cfg(feature = "tls")]
+        let channel = match &self.tls {
             Some(tls) => endpoint.connect_with_connector_lazy(tls.connector()),
             None => endpoint.connect_lazy(),
-        }
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn channel(self: &Arc<Self>, endpoint: &Endpoint) -> Channel {
-        endpoint.connect_lazy()
+        };
+        #[cfg(not(feature = "tls"))]
+        let channel = endpoint.connect_lazy();
+        InterceptedService::new(channel, Bearer(Arc::clone(self)))
     }
 
     /// Reads all of it again, and keeps what cannot be read as it was.
