@@ -8,6 +8,7 @@ use prost::Message;
 use tradewind::engine::decision::Decision;
 use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::explanation::Explanation;
+use tradewind::engine::freshness::Fresh;
 use tradewind::engine::snapshot::{GeoState, Parts, Snapshot};
 use tradewind::engine::{policy, topology};
 use tradewind::example;
@@ -36,7 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = proto::DecideRequest::decode(bytes) else { return };
     let (snapshot, nodes) = &*WORLD;
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let query = match buffer.read(&request, &mut room, snapshot.routing().reading()) {
+    let query = match buffer.read(&request, &mut room, snapshot.reading()) {
         Ok(query) => query,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
@@ -48,6 +49,7 @@ fuzz_target!(|bytes: &[u8]| {
         revision: 1,
         policy_digest: "0123456789abcdef",
         freshness_floor: request.object_version_floor,
+        fresh: Fresh::default(),
         known_place: request.want_place.then_some(evaluation.located.place),
     };
     let fast = Answer::single(&decision, &envelope, nodes);
