@@ -43,14 +43,12 @@ async fn member(name: &str, seed: &str, authority: &Authority, bus: &Bus) -> (Fi
     (files, server)
 }
 
-#[tokio::test]
-async fn a_member_needs_what_the_page_says_and_may_do_no_more() {
-    let authority = Authority::new("tests");
+/// A bus for two members, of which the first may publish and make streams, and the second what the page says.
+fn guarded(authority: &Authority, [a, b]: [&KeyPair; 2]) -> Option<Bus> {
     let shown = tempfile::tempdir().unwrap();
     authority
         .certify("localhost", 2_099)
         .write(shown.path(), "bus");
-    let [a, b, stranger] = [(); 3].map(|()| KeyPair::new_user());
     let of_b = permissions().replace("NKEY_OF_B", &b.public_key());
     let more = ", \"tradewind.edge.config.>\", \"$JS.API.STREAM.PURGE.TRADEWIND_edge_CONFIG\", \"$JS.API.STREAM.CREATE.*\"";
     let of_a = of_b
@@ -62,7 +60,15 @@ async fn a_member_needs_what_the_page_says_and_may_do_no_more() {
         shown.path().display()
     );
     let test = "a_member_needs_what_the_page_says_and_may_do_no_more";
-    let Some(bus) = Bus::with_settings(test, Some(settings)) else {
+    // It has read them when it listens.
+    Bus::with_settings(test, Some(settings))
+}
+
+#[tokio::test]
+async fn a_member_needs_what_the_page_says_and_may_do_no_more() {
+    let authority = Authority::new("tests");
+    let [a, b, stranger] = [(); 3].map(|()| KeyPair::new_user());
+    let Some(bus) = guarded(&authority, [&a, &b]) else {
         return;
     };
     // It makes the streams.
@@ -91,9 +97,10 @@ async fn a_member_needs_what_the_page_says_and_may_do_no_more() {
         ..SubmitPurgeRequest::default()
     };
     let mut purges = PurgeServiceClient::connect(of(&second)).await.unwrap();
-    let purged = purges.submit(purge.clone()).await.unwrap().into_inner();
+    let answer = purges.submit(purge.clone()).await.unwrap().into_inner();
+    let version = answer.sequence;
     let mut client = first.client().await;
-    while client.decide(request("/x")).await.version < purged.sequence {
+    while client.decide(request("/x")).await.version < version {
         assert!(timer_now() < give_up, "{}", first.log());
         time::sleep(Duration::from_millis(5)).await;
     }

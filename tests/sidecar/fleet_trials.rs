@@ -48,11 +48,14 @@ impl Member {
     }
 }
 
+/// Where a member is asked, and where it is operated.
+type Doors = (String, String);
+
 /// What everybody sees of a run.
 #[derive(Default)]
 struct Seen {
     /// Where members are reached; they move when they start anew.
-    doors: Mutex<BTreeMap<&'static str, (String, String)>>,
+    doors: Mutex<BTreeMap<&'static str, Doors>>,
     fails: AtomicBool,
     is_over: AtomicBool,
     asked: AtomicU64,
@@ -66,7 +69,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn doors_of(&self, name: &str) -> (String, String) {
+    fn doors_of(&self, name: &str) -> Doors {
         self.doors.lock().unwrap()[name].clone()
     }
 
@@ -211,6 +214,20 @@ async fn agreement(seen: &Seen, names: [&'static str; 3], keys: usize) -> f64 {
     share
 }
 
+/// How many purges that were answered are not in force, counted at each member.
+async fn lost(seen: &Seen, names: [&'static str; 3]) -> u64 {
+    let purged = seen.purged.lock().unwrap().clone();
+    let mut lost = 0;
+    for name in names {
+        let mut client = Client::of(lazily_within(&seen.doors_of(name).0, PATIENCE));
+        for (path, version) in &purged {
+            let answer = client.decide(request(path)).await;
+            lost += u64::from(answer.version < *version);
+        }
+    }
+    lost
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "three minutes; its outcome is in docs/testing.md"]
 async fn fleet_trials() {
@@ -220,16 +237,14 @@ async fn fleet_trials() {
     let names = ["a", "b", "c"];
     let seen = Arc::new(Seen::default());
     let mut members = BTreeMap::new();
+    let mut tasks = Vec::new();
     for name in names {
         let member = Member::start(name, Files::new(), &bus).await;
         seen.moved(&member);
         members.insert(name, member);
-    }
-    let began = timer_now();
-    let mut tasks = Vec::new();
-    for name in names {
         tasks.push(tokio::spawn(ask(Arc::clone(&seen), name)));
     }
+    let began = timer_now();
     tasks.push(tokio::spawn(purge(Arc::clone(&seen), names)));
     let wait = async |seconds| time::sleep(Duration::from_secs(seconds)).await;
     let say = |what: &str| {
@@ -282,15 +297,7 @@ async fn fleet_trials() {
         task.await.unwrap();
     }
     wait(2).await;
-    let purged = seen.purged.lock().unwrap().clone();
-    let mut lost = 0;
-    for name in names {
-        let mut client = Client::of(lazily_within(&seen.doors_of(name).0, PATIENCE));
-        for (path, version) in &purged {
-            let answer = client.decide(request(path)).await;
-            lost += u64::from(answer.version < *version);
-        }
-    }
+    let lost = lost(&seen, names).await;
     let agreed = agreement(&seen, names, 100_000).await;
     say("in the end");
     println!("agreement {agreed:.5}, purges lost {lost}");

@@ -361,10 +361,10 @@ async fn shared_purges_of_a_million_urls() {
     let mut a = Member::start("a", &bus).await;
     let mut b = Member::start("b", &bus).await;
     let mut c = Member::start("c", &bus).await;
-    let urls: String = (0..URLS)
+    let urls: Vec<String> = (0..URLS)
         .map(|at| format!("https://video.example.com/o/{at}\n"))
         .collect();
-    a.files.write("urls", urls);
+    a.files.write("urls", urls.concat());
     let began = timer_now();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tradewind"));
     command.arg("purge").arg("--from").arg(a.files.path("urls"));
@@ -383,9 +383,9 @@ async fn shared_purges_of_a_million_urls() {
     assert!(status.success());
     let told = began.elapsed();
     let last = format!("/o/{}", URLS - 1);
-    let least = a.version(&last).await;
+    let version = a.version(&last).await;
     for member in [&mut b, &mut c] {
-        member.until(&last, least).await;
+        member.until(&last, version).await;
     }
     let everywhere = began.elapsed();
     singles.sort_unstable();
@@ -398,7 +398,7 @@ async fn shared_purges_of_a_million_urls() {
     let began = timer_now();
     let mut fresh = Member::start("fresh", &bus).await;
     let opened = began.elapsed();
-    fresh.until(&last, least).await;
+    fresh.until(&last, version).await;
     println!(
         "one that begins with nothing: its doors are open after {opened:?}, all is in force after {:?}",
         began.elapsed()
