@@ -6,8 +6,8 @@
 //! end, once three were heard, more than half of those *heard* do. Else the case is dismissed: those who accuse keep their own breakers, because a
 //! node may well be out of reach for a few, and are not heard on it for a while.
 //!
-//! Voices count alike whatever their traffic: by traffic a tenth of liars brought down well nodes, by voices none of 200; of 10,000
-//! nodes some have more liars than others among those who use them. So who was outvoted more often than not has no voice for a while.
+//! Voices count alike whatever their traffic: by traffic a tenth of liars brought down well nodes, by voices none of 200. Who was
+//! outvoted more often than not has no voice for a while, so that those who accuse everything keep nobody busy (docs/fleet.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 

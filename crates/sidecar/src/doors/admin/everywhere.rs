@@ -5,10 +5,8 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::AdminDesk;
-use super::messages::Faults;
 use crate::fleet::Fleet;
 use crate::fleet::config::{Draft, Published, Unpublished};
-use crate::wire::fleet::MAX_WITHIN_MS;
 use tradewind_engine::edition::Which;
 
 /// A text that is to be published once it is in force here.
@@ -17,19 +15,6 @@ pub(super) struct Everywhere {
     draft: Draft,
     within_ms: Option<u64>,
     force: bool,
-}
-
-/// Checks how long it may take until all have a text.
-pub(super) fn check(faults: &mut Faults, everywhere: bool, within_ms: Option<u64>) {
-    let Some(within_ms) = within_ms else { return };
-    if !everywhere {
-        faults.push("within_ms is given without everywhere".to_owned());
-    }
-    if within_ms > MAX_WITHIN_MS {
-        faults.push(format!(
-            "within_ms is {within_ms}, at most {MAX_WITHIN_MS} are allowed"
-        ));
-    }
 }
 
 impl AdminDesk {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::everywhere;
 use crate::state::Fleet;
 use crate::view::troubles::SpellView;
 use crate::view::{FleetView, NodeView};
 use crate::wire::admin_state::{state, state_message};
+use crate::wire::fleet::MAX_WITHIN_MS;
 use crate::wire::proto;
 use crate::writer::store::MAX_DOCUMENT_BYTES;
 use crate::writer::{InForce, StateSet};
@@ -30,7 +30,7 @@ pub(super) fn update(request: proto::ApplyTopologyRequest) -> Result<Update, Fau
     check_digest(&mut faults, "if_digest", &request.if_digest);
     check_digest(&mut faults, "held_digest", &request.held_digest);
     check_size(&mut faults, &request.document);
-    everywhere::check(&mut faults, request.everywhere, request.within_ms);
+    check_within(&mut faults, request.everywhere, request.within_ms);
     let document = match (request.document.is_empty(), request.held_digest.is_empty()) {
         (true, true) => {
             faults.push("document is empty, and no held_digest is given".to_owned());
@@ -278,6 +278,19 @@ pub(super) fn check_text(faults: &mut Faults, name: &str, words: &str) {
     }
     if words.chars().any(char::is_control) {
         faults.push(format!("{name} has unprintable characters"));
+    }
+}
+
+/// Checks how long it may take until all have a text.
+pub(super) fn check_within(faults: &mut Faults, everywhere: bool, within_ms: Option<u64>) {
+    let Some(within_ms) = within_ms else { return };
+    if !everywhere {
+        faults.push("within_ms is given without everywhere".to_owned());
+    }
+    if within_ms > MAX_WITHIN_MS {
+        faults.push(format!(
+            "within_ms is {within_ms}, at most {MAX_WITHIN_MS} are allowed"
+        ));
     }
 }
 

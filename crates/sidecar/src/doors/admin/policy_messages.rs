@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::everywhere;
 use super::messages::{self, Faults};
 use super::policy_plan::{self, Planned};
 use crate::clock;
@@ -24,7 +23,7 @@ pub(super) fn update(request: proto::ApplyPolicyRequest) -> Result<PolicyUpdate,
     let mut faults = Faults::new();
     messages::check_words(&mut faults, &request.who, &request.why);
     messages::check_size(&mut faults, &request.document);
-    everywhere::check(&mut faults, request.everywhere, request.within_ms);
+    messages::check_within(&mut faults, request.everywhere, request.within_ms);
     if request.document.is_empty() {
         faults.push("document is empty".to_owned());
     }
@@ -42,7 +41,7 @@ pub(super) fn update(request: proto::ApplyPolicyRequest) -> Result<PolicyUpdate,
 pub(super) fn rollback(request: proto::RollbackPolicyRequest) -> Result<PolicyUpdate, Faults> {
     let mut faults = Faults::new();
     messages::check_words(&mut faults, &request.who, &request.why);
-    everywhere::check(&mut faults, request.everywhere, request.within_ms);
+    messages::check_within(&mut faults, request.everywhere, request.within_ms);
     let update = PolicyUpdate {
         document: PolicyDocument::Earlier(Some(request.to_revision).filter(|to| *to > 0)),
         if_revision: request.if_revision,
