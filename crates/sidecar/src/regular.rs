@@ -1,7 +1,7 @@
 //! Regular files, opened without waiting: whoever can write a directory can put a pipe into it, and opening one waits for its writer.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -38,6 +38,35 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.0.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Reads a text of `most` bytes at most; an empty one where there is no file.
+///
+/// # Errors
+///
+/// As [`open`]; a file that is larger, or no text.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let (file, metadata) = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        opened => opened?,
+    };
+    if metadata.len() > most {
+        return Err(io::Error::other("the file is too large"));
+    }
+    io::read_to_string(file)
+}
+
+/// Puts a text in the place of what was there, whole or not at all.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    let mut file = File::create(&aside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&aside, path)
 }
 
 fn checked(options: &mut OpenOptions, path: &Path) -> io::Result<(File, Metadata)> {

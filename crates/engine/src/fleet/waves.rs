@@ -12,33 +12,34 @@ use crate::time::Moment;
 
 /// A wave: the share of members that have the text from then on, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Wave {
+struct Wave {
     /// Percent of the members, above 0 to 100.
-    pub percent: f64,
+    percent: f64,
     /// How long after the text was published, in ms.
-    pub after_ms: u64,
+    after_ms: u64,
 }
 
 /// How long it takes unless something else is wanted, until all have a text.
 pub const USUALLY_WITHIN_MS: u64 = 60_000;
 
 /// One in twenty at once, a quarter after half of the time, and then all.
-pub fn waves(within_ms: u64) -> [Wave; 3] {
+fn waves(within_ms: u64) -> [Wave; 3] {
     [(5.0, 0), (25.0, within_ms / 2), (100.0, within_ms)]
         .map(|(percent, after_ms)| Wave { percent, after_ms })
 }
 
 /// Where a member is among all for a text, 0 to 1: it takes part in the first wave whose share is above that.
-pub fn place(member: MemberId, text: u64) -> f64 {
+fn place(member: MemberId, text: u64) -> f64 {
     // 53 bits are what a number of this kind holds.
     from_u64(member.rank(text) >> 11) / from_u64(1 << 53)
 }
 
-/// How long a member waits after it heard of a text, in ms; `None` where no wave has it.
-pub fn waits_ms(member: MemberId, text: u64, waves: &[Wave]) -> Option<u64> {
+/// How long a member waits after it heard of a text that all are to have within so long, in ms.
+pub fn waits_ms(member: MemberId, text: u64, within_ms: u64) -> u64 {
     let place = place(member, text) * 100.0;
-    let wave = waves.iter().filter(|wave| place < wave.percent);
-    wave.map(|wave| wave.after_ms).min()
+    let waves = waves(within_ms);
+    let wave = waves.iter().find(|wave| place < wave.percent);
+    wave.map_or(within_ms, |wave| wave.after_ms)
 }
 
 /// What all are to have.
@@ -221,7 +222,7 @@ mod tests {
     fn a_wave_is_never_exceeded_and_all_come_in_the_end() {
         for text in [1, 2, 0xfeed] {
             let waits: Vec<u64> = (0..MEMBERS)
-                .map(|number| waits_ms(member(number), text, &waves(60_000)).unwrap())
+                .map(|number| waits_ms(member(number), text, 60_000))
                 .collect();
             for (until_ms, percent) in [(29_999, 5.0), (59_999, 25.0), (60_000, 100.0)] {
                 let has = waits.iter().filter(|waits| **waits <= until_ms).count() as u64;
@@ -232,7 +233,7 @@ mod tests {
         }
         let first = |text| -> Vec<u64> {
             let all = 0..MEMBERS;
-            all.filter(|number| waits_ms(member(*number), text, &waves(60_000)) == Some(0))
+            all.filter(|number| waits_ms(member(*number), text, 60_000) == 0)
                 .collect()
         };
         assert_ne!(

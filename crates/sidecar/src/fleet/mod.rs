@@ -89,6 +89,34 @@ pub struct Chair {
     pub is_me: bool,
 }
 
+/// Why something cannot be done here, said once for each change; empty while it can.
+#[derive(Debug, Default)]
+struct Reason(Mutex<String>);
+
+impl Reason {
+    /// Whether it is another than before.
+    fn is_new(&self, why: &str) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *known != why;
+        why.clone_into(&mut known);
+        is_new
+    }
+
+    fn get(&self) -> String {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
 /// Messages of evidence that may wait for the bus; what is more is dropped, for it would be old.
 const MAX_TOLD: usize = 16;
 
@@ -118,7 +146,7 @@ pub struct Fleet {
     member: Mutex<Member>,
     chair: RwLock<Chair>,
     /// Why nothing can be heard of it, as was said last.
-    chairless: Mutex<String>,
+    chairless: Reason,
     /// What this member told of itself last.
     report: RwLock<MemberReport>,
     /// What a chair judges by: this sidecar's policy, once it has one.
@@ -133,7 +161,7 @@ pub struct Fleet {
     /// The way to publish, while there is one.
     publisher: ArcSwapOption<Publisher>,
     /// Why there is none, as was said last.
-    configless: Mutex<String>,
+    configless: Reason,
     /// Who waits for a state to hold here.
     waiting: Waiting,
     /// Editions that are to be put in force here.
@@ -161,7 +189,7 @@ impl Fleet {
             began: clock::now(),
             member: Mutex::default(),
             chair: RwLock::default(),
-            chairless: Mutex::default(),
+            chairless: Reason::default(),
             report: RwLock::default(),
             operation: ArcSwapOption::empty(),
             tell,
@@ -170,7 +198,7 @@ impl Fleet {
             asked: Mutex::new(Some(asked)),
             followed: Mutex::new(followed),
             publisher: ArcSwapOption::empty(),
-            configless: Mutex::default(),
+            configless: Reason::default(),
             waiting: Waiting::default(),
             editions,
             states,
@@ -262,12 +290,7 @@ impl Fleet {
 
     /// Nothing can be heard or said of the chair here, and why: once for each reason.
     fn without_chair(&self, why: &str) {
-        let mut known = self
-            .chairless
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *known != why {
-            why.clone_into(&mut known);
+        if self.chairless.is_new(why) {
             tracing::warn!(
                 fleet = self.membership.fleet,
                 why,
@@ -279,19 +302,13 @@ impl Fleet {
     /// What is published can be followed here, and is published by this.
     fn with_config(&self, publisher: Publisher) {
         self.publisher.store(Some(Arc::new(publisher)));
-        let known = self.configless.lock();
-        known.unwrap_or_else(PoisonError::into_inner).clear();
+        self.configless.clear();
     }
 
     /// Nothing can be published or followed here, and why: once for each reason.
     fn without_config(&self, why: &str) {
         self.publisher.store(None);
-        let mut known = self
-            .configless
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *known != why {
-            why.clone_into(&mut known);
+        if self.configless.is_new(why) {
             tracing::warn!(
                 fleet = self.membership.fleet,
                 why,

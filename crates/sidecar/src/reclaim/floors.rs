@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::freshness::records::MAX_NODES;
+use crate::regular;
 
 /// Most bytes of the file that are read.
 const MAX_BYTES: u64 = 8 << 20;
@@ -25,7 +24,9 @@ impl Floors {
     /// Those of an earlier run. What cannot be read is not known: then those nodes are told of nothing that was purged before.
     pub(super) fn read(state_dir: Option<&Path>) -> Self {
         let path = state_dir.map(|dir| dir.join("purge-floors"));
-        let text = path.as_ref().map_or(Ok(String::new()), |path| read(path));
+        let text = path.as_ref().map_or(Ok(String::new()), |path| {
+            regular::read_text(path, MAX_BYTES)
+        });
         let text = text.unwrap_or_else(|error| {
             tracing::error!(%error, "what caches have dropped cannot be read: what was purged before this start they are not told of again");
             String::new()
@@ -72,7 +73,7 @@ impl Floors {
             // A string takes any text.
             let _written = writeln!(text, "{floor} {node}");
         }
-        match write(path, &text) {
+        match regular::replace(path, &text) {
             Ok(()) => self.is_told = false,
             Err(error) if !self.is_told => {
                 tracing::error!(path = %path.display(), %error, "what caches have dropped cannot be kept: after a restart they are told again");
@@ -81,24 +82,6 @@ impl Floors {
             Err(_) => {}
         }
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    match fs::metadata(path) {
-        Ok(found) if found.len() > MAX_BYTES => Err(io::Error::other("the file is too large")),
-        Ok(_) => fs::read_to_string(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Puts the file in the place of what was there, whole or not at all.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = File::create(&aside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&aside, path)
 }
 
 #[cfg(test)]
@@ -122,7 +105,7 @@ mod tests {
     #[test]
     fn a_spoilt_file_says_nothing_of_the_lines_it_spoils() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("purge-floors"), "x\n12 fra-1\nnine ams-1\n").unwrap();
+        std::fs::write(dir.path().join("purge-floors"), "x\n12 fra-1\nnine ams-1\n").unwrap();
         let mut floors = Floors::read(Some(dir.path()));
         assert_eq!((floors.of("fra-1", 20), floors.of("ams-1", 20)), (12, 20));
     }

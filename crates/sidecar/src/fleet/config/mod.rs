@@ -26,7 +26,7 @@ use crate::clock;
 use crate::wire::fleet as wire;
 use crate::wire::proto::FleetAdminState;
 use tradewind_engine::fleet::MemberId;
-use tradewind_engine::fleet::waves::{waits_ms, waves};
+use tradewind_engine::fleet::waves::waits_ms;
 use tradewind_engine::lifecycle::{StateChange, StateError};
 use tradewind_engine::model::AdminState;
 
@@ -34,7 +34,7 @@ pub use orders::{Done, EditionOrder, Held, StateHeld, StateOrder, Text};
 pub(super) use publish::Waiting;
 pub use publish::{Draft, Published, Publisher, Unpublished};
 pub use standing::Followed;
-use store::{Found, Store};
+use store::{Fault, Found, Store};
 
 /// How often it is looked whether anything was missed.
 const LOOK: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ impl Config {
         let found = match self.store.pointer().await {
             Ok(None) => return Ok(()),
             Ok(Some(found)) => found,
-            Err(why) => return unless_unreadable(why),
+            Err(fault) => return unless_unreadable(fault),
         };
         let Found {
             unix_ms, message, ..
@@ -157,8 +157,7 @@ impl Config {
             return Ok(());
         };
         let me = MemberId::of_name(&self.fleet.membership.member);
-        let waits_ms = waits_ms(me, pointer.texts, &waves(message.within_ms));
-        let waits_ms = waits_ms.unwrap_or(message.within_ms);
+        let waits_ms = waits_ms(me, pointer.texts, message.within_ms);
         let age_ms = if comes {
             clock::unix_ms().saturating_sub(unix_ms)
         } else {
@@ -184,13 +183,13 @@ impl Config {
     async fn take_state(
         &mut self,
         target: u64,
-        found: Result<Option<Found<FleetAdminState>>, String>,
+        found: Result<Option<Found<FleetAdminState>>, Fault>,
         is_news: bool,
     ) -> Result<(), String> {
         let found = match found {
             Ok(None) => return Ok(()),
             Ok(Some(found)) => found,
-            Err(why) => return unless_unreadable(why),
+            Err(fault) => return unless_unreadable(fault),
         };
         if self.known.get(&target) == Some(&found.at) {
             return Ok(());
@@ -262,11 +261,13 @@ impl Config {
     }
 }
 
-/// What cannot be read is passed over; what cannot be had ends it.
-fn unless_unreadable(why: String) -> Result<(), String> {
-    if why.contains(store::UNREADABLE) {
-        tracing::warn!(why, "something that was published is passed over");
-        return Ok(());
+/// What is no message is passed over; what cannot be had ends it.
+fn unless_unreadable(fault: Fault) -> Result<(), String> {
+    match fault {
+        Fault::NoMessage(why) => {
+            tracing::warn!(why, "something that was published is passed over");
+            Ok(())
+        }
+        Fault::Away(why) => Err(why),
     }
-    Err(why)
 }

@@ -136,8 +136,7 @@ impl Fleet {
     fn publisher(&self) -> Result<Arc<Publisher>, Unpublished> {
         let open = self.publisher.load_full();
         open.ok_or_else(|| {
-            let why = self.configless.lock();
-            let why = why.unwrap_or_else(PoisonError::into_inner).clone();
+            let why = self.configless.get();
             Unpublished::Away(if why.is_empty() {
                 "it was not reached yet".to_owned()
             } else {
@@ -156,7 +155,7 @@ impl Fleet {
         let publisher = self.publisher()?;
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let before = publisher.store.pointer().await;
-        let before = before.map_err(Unpublished::Failed)?;
+        let before = before.map_err(|fault| Unpublished::Failed(fault.to_string()))?;
         let last = before.as_ref().map(|it| &it.message);
         let (own, highest) = self.followed(|it| (it.following(), it.highest()));
         if let Some(last) = last.filter(|it| it.revision > own.revision && !force) {
@@ -301,7 +300,8 @@ impl Fleet {
 /// Tells a state, behind what is known of that node or site: one that comes late does not take the place of what others said since.
 async fn tell(store: &Store, target: u64, message: &FleetAdminState) -> Result<(), Unpublished> {
     for _ in 0..TRIES {
-        let known = store.state(target).await.map_err(Unpublished::Failed)?;
+        let known = store.state(target).await;
+        let known = known.map_err(|fault| Unpublished::Failed(fault.to_string()))?;
         let behind = known.map_or(0, |it| it.at);
         let put = store.tell((target, behind), message).await;
         if put.map_err(Unpublished::Failed)? == Put::Done {

@@ -1,10 +1,9 @@
 //! What this member has of what is published, and up to where: in memory, and its revision as `fleet-config` in the state
 //! directory.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::regular;
 use crate::wire::fleet as wire;
 use crate::wire::proto::{FleetFollowing, FleetPointer};
 use tradewind_engine::fleet::waves::{Follower, Pointer, Standing};
@@ -34,7 +33,9 @@ impl Followed {
     /// What an earlier run had. What cannot be read is not known: then a bus that lost some is believed.
     pub(in crate::fleet) fn read(state_dir: Option<&Path>) -> Self {
         let path = state_dir.map(|dir| dir.join("fleet-config"));
-        let text = path.as_ref().map_or(Ok(String::new()), |path| read(path));
+        let text = path.as_ref().map_or(Ok(String::new()), |path| {
+            regular::read_text(path, MAX_BYTES)
+        });
         let revision = text.map(|text| text.trim().parse().unwrap_or(0));
         let revision = revision.unwrap_or_else(|error| {
             tracing::error!(%error, "which edition of the fleet was in force cannot be read: an older one than before may be followed");
@@ -162,7 +163,7 @@ impl Keep {
     pub(super) async fn write(self) {
         let Some(path) = self.path else { return };
         let writing = tokio::task::spawn_blocking(move || {
-            let written = write(&path, &format!("{}\n", self.revision));
+            let written = regular::replace(&path, &format!("{}\n", self.revision));
             if let Err(error) = written {
                 tracing::error!(path = %path.display(), %error, "which edition of the fleet is in force cannot be kept: after a restart an older one may be followed");
             }
@@ -170,24 +171,6 @@ impl Keep {
         // It ends early only with the process.
         let _ended = writing.await;
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    match fs::metadata(path) {
-        Ok(found) if found.len() > MAX_BYTES => Err(io::Error::other("the file is too large")),
-        Ok(_) => fs::read_to_string(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Puts the file in the place of what was there, whole or not at all.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = File::create(&aside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&aside, path)
 }
 
 #[cfg(test)]

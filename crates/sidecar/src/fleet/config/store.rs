@@ -19,8 +19,16 @@ use tradewind_engine::model::Digest;
 /// How large the pieces of a text are, in bytes: well below the largest message of a bus by default, which is 1 MiB.
 const PIECE: usize = 256 << 10;
 
-/// What is said of what lies there and is no message.
-pub(super) const UNREADABLE: &str = "has what is no message";
+/// Why something that lies there is not to be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    /// The store does not answer, or not as it must.
+    #[error("{0}")]
+    Away(String),
+    /// It is no message.
+    #[error("{0}")]
+    NoMessage(String),
+}
 
 /// The store, open.
 #[derive(Debug, Clone)]
@@ -80,7 +88,7 @@ impl Store {
     }
 
     /// What all are to have; `None` where nothing was published.
-    pub(super) async fn pointer(&self) -> Result<Option<Found<FleetPointer>>, String> {
+    pub(super) async fn pointer(&self) -> Result<Option<Found<FleetPointer>>, Fault> {
         self.found(&self.subjects.edition()).await
     }
 
@@ -91,10 +99,7 @@ impl Store {
     }
 
     /// The state of a node or site.
-    pub(super) async fn state(
-        &self,
-        target: u64,
-    ) -> Result<Option<Found<FleetAdminState>>, String> {
+    pub(super) async fn state(&self, target: u64) -> Result<Option<Found<FleetAdminState>>, Fault> {
         self.found(&self.subjects.state_of(target)).await
     }
 
@@ -172,12 +177,14 @@ impl Store {
         Ok(all)
     }
 
-    async fn found<T: Message + Default>(&self, subject: &str) -> Result<Option<Found<T>>, String> {
-        let Some(letter) = self.get(subject).await? else {
+    async fn found<T: Message + Default>(&self, subject: &str) -> Result<Option<Found<T>>, Fault> {
+        let Some(letter) = self.get(subject).await.map_err(Fault::Away)? else {
             return Ok(None);
         };
         let message = T::decode(letter.payload);
-        let message = message.map_err(|error| format!("{subject} {UNREADABLE}: {error}"))?;
+        let message = message.map_err(|error| {
+            Fault::NoMessage(format!("{subject} has what is no message: {error}"))
+        })?;
         let unix_ms = letter.time.unix_timestamp_nanos() / 1_000_000;
         Ok(Some(Found {
             at: letter.sequence,
@@ -215,7 +222,7 @@ impl Store {
 }
 
 fn is_overtaken(error: &PublishError) -> bool {
-    // Servers say it in more than one way.
+    // Servers have two codes for it (10071 and 10164), of which this client has a kind for the first.
     error.kind() == PublishErrorKind::WrongLastSequence
         || error.to_string().contains("wrong last sequence")
 }
