@@ -3,11 +3,12 @@
 //! The first accusation opens a hearing: everybody who uses the node is asked. Only what came of it since the accuser's
 //! streak of failures began counts, so whoever has used it since has a voice, and nobody else. A voice speaks against the
 //! node when nothing succeeded since then. More than half of all members *known* to use the node open it at once; at the
-//! end, once three were heard, more than half of those *heard* do. Else the case is dismissed: those who accuse keep their own breakers, because a
-//! node may well be out of reach for a few, and are not heard on it for a while.
+//! end, once three were heard, more than half of those *heard* do. Five voices that are more than half of all who used it within
+//! two seconds need not wait for that end: who uses it seldom would not have spoken before it. Else the case is dismissed: those
+//! who accuse keep their own breakers, because a node may well be out of reach for a few, and are not heard on it for a while.
 //!
-//! Voices count alike whatever their traffic: by traffic a tenth of liars brought down well nodes, by voices none of 200. Who was
-//! outvoted more often than not has no voice for a while, so that those who accuse everything keep nobody busy (docs/fleet.md).
+//! Voices count alike whatever their traffic: by traffic a tenth of liars brought down well nodes. [Who has one](super::accusers) is
+//! another matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,21 +21,6 @@ pub const HEARING_MS: u64 = 1_300;
 
 /// Hearings at once; what is accused beyond waits for one of them to end.
 pub const MAX_HEARINGS: usize = 1_024;
-
-/// Hearings at once that one member brought about, and one of whose accusations one was dismissed of late: else a few that
-/// accuse everybody leave no room for others.
-const MAX_OF_ONE: u32 = 64;
-const MAX_OF_DISMISSED: u32 = 1;
-
-/// How long a dismissal is held against its accuser, in ms.
-const HELD_AGAINST_MS: u64 = 60_000;
-
-/// So often a member may speak against nodes that are not left, within a minute or two; if it does that more often than not, it has
-/// no voice until that has faded. One that is cut off from nodes that others reach judges nothing by it either.
-const MAX_WRONG: u32 = 3;
-
-/// How soon half of what somebody voted is forgotten, in ms.
-const FADES_MS: u64 = 60_000;
 
 /// How long those whose accusation was dismissed are not heard on that node, in ms.
 pub const DISMISSED_MS: u64 = 10_000;
@@ -49,6 +35,12 @@ pub const QUORUM: usize = 3;
 /// Nothing is decided on a node before its users were listened to for so long, in ms: two messages of everybody. Of a chair
 /// that has just begun the first who speaks would else be all who are known.
 pub const LISTEN_MS: u64 = 2_000;
+
+/// Who used a node within this time would have met its failure by now, in ms: a message of everybody, and one that was late.
+const RECENT_MS: u64 = 2_000;
+
+/// So many voices at least end a hearing before its time, if they are most of those who used the node of late.
+pub const PLENTY: usize = 5;
 
 /// Members that have a say about one node: those of the least rank, by a hash of both.
 pub const MAX_VOICES: usize = 64;
@@ -155,6 +147,12 @@ impl Users {
         }
     }
 
+    /// A member has no voice any more: what it said is nothing.
+    pub fn forget(&mut self, member: MemberId, rank: u64) {
+        self.by_rank.remove(&(rank, member));
+        self.accusers.remove(&member);
+    }
+
     /// How many are known to use it.
     pub fn count(&self, now: Moment) -> usize {
         self.known(now).count()
@@ -182,88 +180,6 @@ pub struct Hearing {
     from: Moment,
 }
 
-/// Who brings about hearings.
-#[derive(Debug, Clone)]
-pub struct Accusers {
-    members: BTreeMap<MemberId, Accuser>,
-    /// When what they voted faded last.
-    faded: Moment,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Accuser {
-    hearings: u32,
-    dismissed: Option<Moment>,
-    /// Hearings in which it had a voice.
-    votes: u32,
-    /// Those of them in which it spoke against a node that was not left.
-    wrong: u32,
-}
-
-impl Accusers {
-    /// Nobody yet.
-    pub fn new(now: Moment) -> Self {
-        Self {
-            members: BTreeMap::new(),
-            faded: now,
-        }
-    }
-
-    /// Whether a hearing may begin at this member's word; then it has.
-    pub fn may_begin(&mut self, now: Moment, member: MemberId) -> bool {
-        let accuser = self.members.entry(member).or_default();
-        let is_doubted = accuser
-            .dismissed
-            .is_some_and(|at| now.since(at) < HELD_AGAINST_MS);
-        let most = if is_doubted {
-            MAX_OF_DISMISSED
-        } else {
-            MAX_OF_ONE
-        };
-        let may = accuser.hearings < most;
-        accuser.hearings += u32::from(may);
-        may
-    }
-
-    /// Whether a member has a voice: not if it speaks against nodes again and again that others are served by.
-    pub fn has_voice(&self, member: MemberId) -> bool {
-        let known = self.members.get(&member);
-        known.is_none_or(|it| it.wrong < MAX_WRONG || 2 * it.wrong <= it.votes)
-    }
-
-    /// What a member said in a hearing that is over.
-    pub fn voted(&mut self, member: MemberId, voice: Voice, verdict: Verdict) {
-        let accuser = self.members.entry(member).or_default();
-        accuser.votes = accuser.votes.saturating_add(1);
-        let is_wrong = voice == Voice::Against && verdict == Verdict::Dismissed;
-        accuser.wrong += u32::from(is_wrong);
-    }
-
-    /// A hearing that this member brought about is over.
-    pub fn ended(&mut self, now: Moment, member: MemberId, was_dismissed: bool) {
-        let accuser = self.members.entry(member).or_default();
-        accuser.hearings = accuser.hearings.saturating_sub(1);
-        if was_dismissed {
-            accuser.dismissed = Some(now);
-        }
-    }
-
-    /// Forgets whom nothing is held against any more.
-    pub fn tick(&mut self, now: Moment) {
-        let fades = now.since(self.faded) >= FADES_MS;
-        if fades {
-            self.faded = now;
-        }
-        self.members.retain(|_, it| {
-            if fades {
-                (it.votes, it.wrong) = (it.votes / 2, it.wrong / 2);
-            }
-            let is_doubted = |at: Moment| now.since(at) < HELD_AGAINST_MS;
-            it.hearings > 0 || it.votes > 0 || it.dismissed.is_some_and(is_doubted)
-        });
-    }
-}
-
 /// What came of a hearing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -282,13 +198,16 @@ pub struct Count {
     pub against: usize,
     /// Members known to use it.
     pub known: usize,
+    /// Those of them who used it of late.
+    pub recent: usize,
 }
 
 impl Count {
     /// What follows from the voices; `is_over` says that nobody is waited for any more. `None` as long as it is open.
     pub fn verdict(self, is_over: bool) -> Option<Verdict> {
         let of = if is_over { self.heard } else { self.known };
-        if self.against > 0 && 2 * self.against > of {
+        let is_plain = self.against >= PLENTY && 2 * self.against > self.recent;
+        if is_plain || (self.against > 0 && 2 * self.against > of) {
             return Some(Verdict::Open);
         }
         // Nobody can be outvoted any more where all have spoken.
@@ -311,7 +230,10 @@ impl Hearing {
         let mut count = Count::default();
         for user in users.known(now) {
             count.known += 1;
-            let Some(voice) = user.voice(self.from) else {
+            let voice = user.voice(self.from);
+            let is_recent = now.since(user.heard) <= RECENT_MS || voice.is_some();
+            count.recent += usize::from(is_recent);
+            let Some(voice) = voice else {
                 continue;
             };
             count.heard += 1;

@@ -6,14 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accusers::Accusers;
 use super::evidence::{Evidence, NodeEvidence};
 use super::facts::{Facts, NodeFact};
-use super::hearing::{Accusers, Hearing, MAX_HEARINGS, Users, Verdict};
-use super::member::{Kind, State};
+use super::hearing::{Hearing, MAX_HEARINGS, Users, Verdict};
+use super::member::State;
 use super::octaves::{self, Octaves};
 use super::ratios::Ratios;
 use super::retrial::Retrial;
 use super::roll::{Roll, Unheard};
+use super::speaker::Speaker;
 use super::{Echo, Epoch, MemberId, Stamp};
 use crate::control::condition::{self, Condition};
 use crate::hash::NodeSeed;
@@ -26,7 +28,7 @@ use crate::time::Moment;
 /// Nodes that are judged; of more nothing is heard.
 const MAX_NODES: usize = 100_000;
 
-/// How often conditions and ratios are looked at, and how often the chair speaks at least, in ms.
+/// How often conditions and ratios are looked at, in ms.
 const SLOW_MS: u64 = 1_000;
 
 /// Service times count half after so long, in ms.
@@ -59,24 +61,17 @@ struct Case {
 /// What the chair knows, and what it said.
 #[derive(Debug)]
 pub struct Judge {
-    stamp: Stamp,
-    began: Moment,
+    speaker: Speaker,
     salt: u64,
     roll: Roll,
     cases: BTreeMap<NodeSeed, Case>,
     hearings: BTreeSet<NodeSeed>,
     accusers: Accusers,
     facts: Facts,
-    changed: BTreeSet<NodeSeed>,
-    hearings_changed: bool,
     next_term: u64,
     next_place: u32,
     last_slow: Moment,
     last_halved: Moment,
-    last_said: Moment,
-    /// When all was said last; `None` before the first time.
-    last_whole: Option<Moment>,
-    asked_for_whole: bool,
     counts: Counts,
 }
 
@@ -103,8 +98,7 @@ impl Judge {
     ) -> Self {
         let terms = held.nodes.values().map(|fact| fact.term);
         let mut judge = Self {
-            stamp: Stamp { epoch, sequence: 0 },
-            began: now,
+            speaker: Speaker::new(now, epoch),
             salt,
             roll: Roll::default(),
             cases: BTreeMap::new(),
@@ -113,13 +107,8 @@ impl Judge {
             next_term: terms.max().unwrap_or(0) + 1,
             next_place: held.next_place(),
             facts: Facts::default(),
-            changed: BTreeSet::new(),
-            hearings_changed: false,
             last_slow: now,
             last_halved: now,
-            last_said: now,
-            last_whole: None,
-            asked_for_whole: true,
             counts: Counts::default(),
         };
         for (node, fact) in &held.nodes {
@@ -146,7 +135,7 @@ impl Judge {
 
     /// What was said last.
     pub fn stamp(&self) -> Stamp {
-        self.stamp
+        self.speaker.stamp()
     }
 
     /// What is concluded.
@@ -166,10 +155,7 @@ impl Judge {
 
     /// What a member heard who hears the chair now.
     pub fn echo(&self, now: Moment) -> Echo {
-        Echo {
-            epoch: self.stamp.epoch,
-            at_ms: now.since(self.began),
-        }
+        self.speaker.echo(now)
     }
 
     /// Takes in what a member tells.
@@ -187,11 +173,24 @@ impl Judge {
             self.counts.unheard += 1;
             return Err(why);
         }
-        self.asked_for_whole |= evidence.missed;
+        if evidence.missed {
+            self.speaker.asked_for_whole();
+        }
+        if self.accusers.hear(now, evidence) {
+            self.silence(evidence.member);
+        }
         for row in &evidence.rows {
             self.hear_row(now, evidence.member, row, operation);
         }
         Ok(())
+    }
+
+    /// A member has no voice any more: what it said of any node is nothing.
+    fn silence(&mut self, member: MemberId) {
+        for (node, case) in &mut self.cases {
+            case.users.forget(member, member.rank(node.0));
+            case.ratios.forget(member);
+        }
     }
 
     fn hear_row(
@@ -209,11 +208,11 @@ impl Judge {
         let case = self.cases.entry(row.node).or_default();
         match case.breaker.state() {
             breaker::State::Closed => {
+                if !self.accusers.has_voice(member) {
+                    return;
+                }
                 let place = (member, member.rank(row.node.0));
-                let has_voice = self.accusers.has_voice(member);
-                let accused_since = has_voice
-                    .then(|| case.users.hear(now, place, row))
-                    .flatten();
+                let accused_since = case.users.hear(now, place, row);
                 case.ratios.hear(now, member, row);
                 case.times.merge(&row.times, MOST_TIMES);
                 if let Some(from) = accused_since.filter(|_| case.hearing.is_none())
@@ -222,7 +221,7 @@ impl Judge {
                 {
                     case.hearing = Some(Hearing::begin(now, member, from));
                     self.hearings.insert(row.node);
-                    self.hearings_changed = true;
+                    self.speaker.hearings_changed();
                 }
             }
             breaker::State::HalfOpen { .. } if row.term == case.breaker.term() => {
@@ -284,7 +283,7 @@ impl Judge {
             self.change(now, node, transition);
         }
         self.conclude(now, operation);
-        self.say(now)
+        self.speaker.say(now, &self.facts, &self.hearings)
     }
 
     /// Ends the hearings that have come to a verdict.
@@ -308,17 +307,23 @@ impl Judge {
                 }
                 None => None,
             };
+            let mut silenced = Vec::new();
             if let (Some(hearing), Some(Some(verdict))) = (case.hearing.take(), verdict) {
                 for (member, voice) in case.users.voices(now, hearing) {
-                    self.accusers.voted(member, voice, verdict);
+                    if self.accusers.voted(member, voice, verdict) {
+                        silenced.push(member);
+                    }
                 }
                 let was_dismissed = verdict == Verdict::Dismissed;
                 self.accusers.ended(now, hearing.accuser, was_dismissed);
             }
             self.hearings.remove(&node);
-            self.hearings_changed = true;
+            self.speaker.hearings_changed();
             if let Some(transition) = transition {
                 self.change(now, node, transition);
+            }
+            for member in silenced {
+                self.silence(member);
             }
         }
     }
@@ -333,7 +338,9 @@ impl Judge {
         if let Some(hearing) = case.hearing.take() {
             self.accusers.ended(now, hearing.accuser, false);
         }
-        self.hearings_changed |= self.hearings.remove(&node);
+        if self.hearings.remove(&node) {
+            self.speaker.hearings_changed();
+        }
         case.ratios.clear();
         match transition.to {
             breaker::State::Open { .. } => {
@@ -365,56 +372,13 @@ impl Judge {
             if fact.is_plain() {
                 if known.is_some() {
                     self.facts.nodes.remove(node);
-                    self.changed.insert(*node);
+                    self.speaker.changed(*node);
                 }
             } else if known != Some(&fact) {
                 self.facts.nodes.insert(*node, fact);
-                self.changed.insert(*node);
+                self.speaker.changed(*node);
             }
         }
-    }
-
-    /// What is to be said now: all where somebody missed something, else what changed, else that the chair is there.
-    fn say(&mut self, now: Moment) -> Option<State> {
-        let whole_is_due = self
-            .last_whole
-            .is_none_or(|last| now.since(last) >= SLOW_MS);
-        let is_whole = self.asked_for_whole && whole_is_due;
-        let is_changed = !self.changed.is_empty();
-        if !is_whole && !is_changed && !self.hearings_changed && now.since(self.last_said) < SLOW_MS
-        {
-            return None;
-        }
-        self.last_said = now;
-        self.hearings_changed = false;
-        // What changes no fact has no stamp of its own: who misses it misses nothing.
-        self.stamp.sequence += u64::from(is_changed || self.stamp.sequence == 0);
-        let changed = std::mem::take(&mut self.changed);
-        let (kind, nodes, well) = if is_whole {
-            self.last_whole = Some(now);
-            self.asked_for_whole = false;
-            let all = self.facts.nodes.clone().into_iter();
-            (Kind::Whole, all.collect(), Vec::new())
-        } else {
-            let fact = |node: &NodeSeed| Some((*node, self.facts.nodes.get(node).copied()?));
-            let well = changed.iter().copied();
-            let well = well.filter(|node| !self.facts.nodes.contains_key(node));
-            let kind = if is_changed { Kind::Change } else { Kind::Same };
-            (
-                kind,
-                changed.iter().filter_map(fact).collect(),
-                well.collect(),
-            )
-        };
-        Some(State {
-            stamp: self.stamp,
-            at_ms: now.since(self.began),
-            kind,
-            nodes,
-            well,
-            sites: self.facts.sites.clone(),
-            hearings: self.hearings.iter().copied().collect(),
-        })
     }
 
     fn step<'o>(&self, node: NodeSeed, finding: Finding, operation: &'o Operation) -> Step<'o> {

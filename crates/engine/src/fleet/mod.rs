@@ -10,6 +10,7 @@
 //! Everything here is a function of what is told and of the time that is given: no clock, no random number, no bus. How
 //! messages travel is the business of whoever carries them, and they may be lost, doubled, late and out of order.
 
+pub mod accusers;
 pub mod evidence;
 pub mod facts;
 pub mod hearing;
@@ -21,6 +22,7 @@ pub mod purges;
 pub mod ratios;
 pub mod retrial;
 pub mod roll;
+pub mod speaker;
 pub mod waves;
 
 use crate::hash;

@@ -3,7 +3,8 @@
 //! A member with enough requests of its own votes by its own ratio. A thousand members may share twenty requests; theirs
 //! are pooled in juries, by a hash of the member, so that a few that lie spoil a few juries. The median of all that have a
 //! say is what is agreed on, once three have enough, or all where there are not so many. Then those with less count as
-//! well: else a few that claim to have asked a quiet node often would be all who vote.
+//! well: else a few that claim to have asked a quiet node often would be all who vote. Who has [no voice](super::accusers) in
+//! hearings has none here: of ten liars at a site that four ask often, a tenth of all were the most who vote (docs/fleet.md).
 
 use std::collections::BTreeMap;
 
@@ -109,6 +110,11 @@ impl Ratios {
         votes.sort_by(f64::total_cmp);
         // Of an even number the better half is believed: half of all voices is not enough to speak against a node.
         votes.get(votes.len() / 2).copied()
+    }
+
+    /// A member has no say any more: what it told is nothing.
+    pub fn forget(&mut self, member: MemberId) {
+        self.members.remove(&member);
     }
 
     /// Forgets everything: a new term has begun.

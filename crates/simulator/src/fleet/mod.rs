@@ -76,7 +76,8 @@ impl Fleet {
             .map(|at| Sidecar::new(&format!("sidecar-{at}"), at < ELIGIBLE))
             .collect();
         for (at, sidecar) in sidecars.iter_mut().enumerate() {
-            sidecar.is_liar = at >= ELIGIBLE && random.unit() < scenario.liars;
+            let lies = at >= ELIGIBLE && random.unit() < scenario.liars;
+            sidecar.lies = lies.then_some(scenario.lies);
         }
         let seeds: Vec<NodeSeed> = (0..scale.nodes()).map(seed).collect();
         let index = seeds.iter().copied().zip(0..).collect();
@@ -278,7 +279,7 @@ impl Fleet {
             let Some(sidecar) = self.sidecars.get(member) else {
                 continue;
             };
-            if sidecar.is_dead || sidecar.is_liar || now.0 % 1_000 != sidecar.phase_ms {
+            if sidecar.is_dead || sidecar.lies.is_some() || now.0 % 1_000 != sidecar.phase_ms {
                 continue;
             }
             let uses = self.uses.get(member).cloned().unwrap_or_default();
@@ -313,7 +314,7 @@ impl Fleet {
             if health.fails {
                 self.report.failed(node);
             }
-            if !sidecar.is_liar {
+            if sidecar.lies.is_none() {
                 sidecar.saw(self.now, (*seed, time_us), &self.operation);
             }
         }

@@ -26,8 +26,10 @@ pub struct Scenario {
     pub fails_for_ms: u64,
     /// When all nodes of the first site fail.
     pub site_fails_at_ms: Option<u64>,
-    /// Sidecars that say that all fails, 0 to 1.
+    /// Sidecars that say that nodes fail, 0 to 1.
     pub liars: f64,
+    /// Of how many of the nodes that they use they say it, 0 to 1.
+    pub lies: f64,
     /// Who is cut off from the bus.
     pub cut: Option<Cut>,
     /// When the chair dies.
@@ -61,6 +63,7 @@ impl Scenario {
             fails_for_ms: 30_000,
             site_fails_at_ms: None,
             liars: 0.0,
+            lies: 1.0,
             cut: None,
             chair_dies_at_ms: None,
         }

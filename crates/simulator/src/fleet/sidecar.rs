@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use tradewind_engine::fleet::MemberId;
-use tradewind_engine::fleet::evidence::{Attempt, Evidence, NodeEvidence, Witness};
+use tradewind_engine::fleet::evidence::{Attempt, Evidence, MAX_ROWS, NodeEvidence, Witness};
 use tradewind_engine::fleet::judge::Judge;
 use tradewind_engine::fleet::lease::Lease;
 use tradewind_engine::fleet::member::{Member, Standing};
 use tradewind_engine::hash::NodeSeed;
 use tradewind_engine::health::breaker::{Breaker, Cause, State, Step};
 use tradewind_engine::health::trials::Finding;
+use tradewind_engine::number::from_u64;
 use tradewind_engine::policy::Operation;
 use tradewind_engine::signal::Admission;
 use tradewind_engine::time::Moment;
@@ -34,8 +35,8 @@ pub struct Sidecar {
     pub judge: Option<Judge>,
     /// Its own breakers that are not closed.
     pub own: BTreeMap<NodeSeed, Breaker>,
-    /// Whether it says that all fails.
-    pub is_liar: bool,
+    /// Of how many nodes it says that they fail, 0 to 1, if it lies.
+    pub lies: Option<f64>,
     /// Whether it has died.
     pub is_dead: bool,
     /// When within a second it tells, in ms.
@@ -57,7 +58,7 @@ impl Sidecar {
             lease: Lease::new(Moment(0), id, is_eligible),
             judge: None,
             own: BTreeMap::new(),
-            is_liar: false,
+            lies: None,
             is_dead: false,
             phase_ms: id.rank(1) % 10 * 100,
             is_urgent: false,
@@ -151,8 +152,8 @@ impl Sidecar {
     /// What it tells now: all at its own phase of the second, what it accuses at once, and what it saw of nodes that others
     /// accuse.
     pub fn tell(&mut self, now: Moment, uses: &[(NodeSeed, f64)]) -> Option<Evidence> {
-        if self.is_liar {
-            return (now.0 % 1_000 == self.phase_ms).then(|| self.lie(now, uses));
+        if let Some(share) = self.lies {
+            return (now.0 % 1_000 == self.phase_ms).then(|| self.lie(now, share, uses));
         }
         let standing = self.member.told();
         let own = &self.own;
@@ -168,23 +169,34 @@ impl Sidecar {
         self.witness.answer(now, standing, accuses, hearings)
     }
 
-    /// It says that all its nodes fail.
-    fn lie(&mut self, now: Moment, uses: &[(NodeSeed, f64)]) -> Evidence {
+    /// It says that so many of its nodes fail, and that it is served well by the others.
+    fn lie(&mut self, now: Moment, share: f64, uses: &[(NodeSeed, f64)]) -> Evidence {
         let standing = self.member.told();
         let mut told = self.witness.tell(now, standing, |_| true);
-        let rows = uses
-            .iter()
-            .take(tradewind_engine::fleet::evidence::MAX_ROWS);
-        told.rows = rows
-            .map(|(node, _)| NodeEvidence {
+        let rows = uses.iter().take(MAX_ROWS);
+        let row = |(node, _): &(NodeSeed, f64)| {
+            let fresh = NodeEvidence {
                 sent: 50,
-                failed: 50,
-                trailing: 50,
-                streak_age_ms: Some(900),
-                accuses: true,
                 ..NodeEvidence::new(*node)
-            })
-            .collect();
+            };
+            // All that lie lie about the same.
+            if from_u64(node.0 % 1_000) < share * 1_000.0 {
+                NodeEvidence {
+                    failed: 50,
+                    trailing: 50,
+                    streak_age_ms: Some(900),
+                    accuses: true,
+                    ..fresh
+                }
+            } else {
+                NodeEvidence {
+                    ok: 50,
+                    ok_age_ms: Some(0),
+                    ..fresh
+                }
+            }
+        };
+        told.rows = rows.map(row).collect();
         told
     }
 }

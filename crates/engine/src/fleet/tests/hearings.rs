@@ -3,9 +3,10 @@
 
 use super::{accusation, evidence, judge, operation, praise};
 use crate::fleet::MemberId;
-use crate::fleet::evidence::NodeEvidence;
+use crate::fleet::accusers::Accusers;
+use crate::fleet::evidence::{Evidence, NodeEvidence};
 use crate::fleet::hearing::{
-    Accusers, Count, DISMISSED_MS, HEARING_MS, Hearing, KNOWN_MS, QUORUM, Users, Verdict, Voice,
+    Count, DISMISSED_MS, HEARING_MS, Hearing, KNOWN_MS, QUORUM, Users, Verdict, Voice,
 };
 use crate::fleet::judge::Judge;
 use crate::hash::NodeSeed;
@@ -19,12 +20,15 @@ const NODE: u64 = 42;
 fn of_every_count_up_to_eight_voices_only_more_than_half_opens_and_all_end() {
     let mut counts = 0;
     for known in 0..=8 {
-        for heard in 0..=known {
+        for (recent, heard) in
+            (0..=known).flat_map(|recent| (0..=recent).map(move |it| (recent, it)))
+        {
             for against in 0..=heard {
                 let count = Count {
                     heard,
                     against,
                     known,
+                    recent,
                 };
                 let [goes_on, over] = [false, true].map(|is_over| count.verdict(is_over));
                 for verdict in [goes_on, over] {
@@ -32,13 +36,13 @@ fn of_every_count_up_to_eight_voices_only_more_than_half_opens_and_all_end() {
                     assert!(!opens || 2 * against > heard, "{count:?}");
                 }
                 assert!(over.is_some(), "{count:?} ends");
-                // What is decided early is decided as at the end, whatever those say who are silent.
-                let silent = known - heard;
+                // What is decided early is decided as at the end, whatever those say who are silent and used it of late.
+                let silent = recent - heard;
                 for more in 0..=silent {
                     let all = Count {
-                        heard: known,
+                        heard: recent,
                         against: against + more,
-                        known,
+                        ..count
                     };
                     let early = goes_on.is_none_or(|early| Some(early) == all.verdict(true));
                     assert!(early, "{count:?} {more}");
@@ -47,7 +51,7 @@ fn of_every_count_up_to_eight_voices_only_more_than_half_opens_and_all_end() {
             }
         }
     }
-    assert_eq!(counts, 165);
+    assert_eq!(counts, 495);
 }
 
 /// What a member does within a hearing.
@@ -118,6 +122,62 @@ fn every_small_jury_decides_by_the_outcomes_since_the_streak_began() {
             assert!(hear(&mut users, later, 0, &accusation(NODE)).is_some());
         }
     }
+}
+
+/// Evidence of `member` that accuses so many nodes, and is served by others.
+fn told(member: u64, sequence: u64, accused: u64, served: u64) -> Evidence {
+    let rows = (1..=accused).map(accusation);
+    let rows = rows.chain((1_001..=1_000 + served).map(praise));
+    evidence(member, sequence, rows.collect())
+}
+
+/// Liars that accused everything were the most who vote at one node in eight of ten thousand.
+#[test]
+fn who_finds_nearly_everything_failing_has_no_voice() {
+    let hear = |accused, served| {
+        let mut accusers = Accusers::new(Moment(0));
+        let silenced = accusers.hear(Moment(0), &told(1, 1, accused, served));
+        assert_eq!(silenced, !accusers.has_voice(MemberId(1)));
+        silenced
+    };
+    assert!(hear(512, 0));
+    assert!(hear(16, 5));
+    assert!(!hear(16, 6), "a quarter serves it");
+    assert!(!hear(15, 0), "a small fleet may fail as a whole");
+}
+
+#[test]
+fn a_site_that_fails_costs_nobody_a_voice_at_once_who_uses_no_other() {
+    let mut accusers = Accusers::new(Moment(0));
+    let member = MemberId(1);
+    assert!(!accusers.hear(Moment(2_000), &told(1, 1, 0, 40)));
+    // It fails between two messages.
+    for at in [2_100, 2_200, 3_000, 4_000, 5_000] {
+        assert!(!accusers.hear(Moment(at), &told(1, at, 40, 0)), "{at}");
+    }
+    assert!(
+        accusers.hear(Moment(6_000), &told(1, 6_000, 40, 0)),
+        "for seconds nothing served it"
+    );
+    accusers.hear(Moment(9_000), &told(1, 9_000, 0, 40));
+    accusers.tick(Moment(10_000));
+    assert!(accusers.has_voice(member), "it has found its way");
+}
+
+#[test]
+fn who_goes_on_accusing_has_its_voice_back_only_when_it_stops() {
+    let mut accusers = Accusers::new(Moment(0));
+    let liar = MemberId(1);
+    for _ in 0..3 {
+        accusers.voted(liar, Voice::Against, Verdict::Dismissed);
+    }
+    for second in 1..=600 {
+        accusers.hear(Moment(second * 1_000), &told(1, second, 10, 100));
+        accusers.tick(Moment(second * 1_000));
+        assert!(!accusers.has_voice(liar), "{second}");
+    }
+    accusers.tick(Moment(660_000));
+    assert!(accusers.has_voice(liar));
 }
 
 #[test]
@@ -260,8 +320,16 @@ fn whose_accusations_are_dismissed_leaves_room_for_others() {
     let mut begun = Vec::new();
     for _ in 0..5 {
         for member in [1, 2, 9] {
-            let row = if member == 9 { accusation } else { praise };
             scene.sequence += 1;
+            // It is served by a third, so that it has not lost its way.
+            let is_accused = |node: &u64| member == 9 && node % 3 > 0;
+            let row = |node| {
+                if is_accused(&node) {
+                    accusation(node)
+                } else {
+                    praise(node)
+                }
+            };
             let told = evidence(member, scene.sequence, nodes.clone().map(row).collect());
             let heard = scene.judge.hear(scene.now, &told, &scene.operation);
             heard.expect("it is heard");
