@@ -120,17 +120,15 @@ impl Follower {
     pub fn hear(&mut self, now: Moment, pointer: Pointer, waits_ms: u64) -> bool {
         self.heard = Some(pointer);
         self.highest = self.highest.max(pointer.revision);
-        // What it waited for is there no more.
-        self.next = self
-            .next
-            .filter(|(next, _)| next.revision <= pointer.revision);
+        // The bus has one: what else was waited for is there no more.
+        self.next = self.next.filter(|(next, _)| *next == pointer);
         if std::mem::take(&mut self.is_resumed) && pointer.revision == self.in_force.revision {
             // It may not have been kept, or something else may have come into force since.
             self.next = Some((pointer, now));
             return true;
         }
-        let next = self.next.map_or(0, |(next, _)| next.revision);
-        if pointer.revision <= self.in_force.revision.max(self.refused).max(next) {
+        let is_known = self.next.is_some();
+        if is_known || pointer.revision <= self.in_force.revision.max(self.refused) {
             return false;
         }
         self.next = Some((pointer, now.plus(waits_ms)));
@@ -356,6 +354,22 @@ mod tests {
             assert_eq!(follower.standing(), Standing::Lost, "{lost:?}");
         }
         assert!(follower.hear(at, pointer((5, 0)), 0), "it goes on above");
+    }
+
+    /// A bus that lost what had been refused, and then had another: the first was still waited for, and was there no more.
+    #[test]
+    fn only_what_the_bus_has_is_waited_for() {
+        let (mut follower, at) = (Follower::default(), Moment(0));
+        follower.hear(at, pointer((4, 0)), 0);
+        follower.refused(4);
+        follower.hear(at, pointer((1, 0)), 0);
+        follower.again(at);
+        assert_eq!(follower.due(at), Some(pointer((1, 0))));
+        follower.hear(at, pointer((2, 0)), 0);
+        assert_eq!(follower.due(at), None);
+        follower.hear(at, pointer((5, 0)), 0);
+        follower.hear(at, pointer((5, 1)), 0);
+        assert_eq!(follower.due(at), Some(pointer((5, 1))));
     }
 
     #[test]
