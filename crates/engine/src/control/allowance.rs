@@ -4,14 +4,14 @@ use crate::time::Moment;
 
 /// A token bucket in shares of all keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     left: f64,
     at: Moment,
 }
 
 impl Allowance {
     /// A full bucket: a minute's share.
-    pub(super) fn new(now: Moment, ratio_per_minute: f64) -> Self {
+    pub(crate) fn new(now: Moment, ratio_per_minute: f64) -> Self {
         Self {
             left: ratio_per_minute,
             at: now,
@@ -20,7 +20,7 @@ impl Allowance {
 
     /// Pays for a change that moves a share `cost` of all keys. Whether there was enough: a change that costs more than a
     /// full bucket may happen when the bucket is full, and then nothing else does until the debt is worked off.
-    pub(super) fn pay(&mut self, now: Moment, cost: f64, ratio_per_minute: f64) -> bool {
+    pub(crate) fn pay(&mut self, now: Moment, cost: f64, ratio_per_minute: f64) -> bool {
         let minutes = crate::number::from_u64(now.since(self.at)) / 60_000.0;
         self.left = (self.left + minutes * ratio_per_minute).min(ratio_per_minute);
         self.at = now;
@@ -32,12 +32,12 @@ impl Allowance {
     }
 
     /// Pays for a change that nothing forbids: what is left may become a debt.
-    pub(super) fn owe(&mut self, cost: f64) {
+    pub(crate) fn owe(&mut self, cost: f64) {
         self.left -= cost;
     }
 
     /// What is left, as a share of all keys; negative while a debt is worked off.
-    pub(super) fn left(&self) -> f64 {
+    pub(crate) fn left(&self) -> f64 {
         self.left
     }
 }

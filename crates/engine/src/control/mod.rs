@@ -8,7 +8,7 @@
 //! their dwell.
 
 pub mod admission;
-mod allowance;
+pub(crate) mod allowance;
 pub mod ballast;
 mod bearing;
 mod blame;
@@ -31,6 +31,7 @@ pub mod meter;
 mod network;
 pub mod node;
 mod on_trial;
+mod others;
 mod overload;
 pub mod positions;
 mod recent;

@@ -58,14 +58,6 @@ impl Control {
         attempts.map_or_else(Vec::new, std::mem::take)
     }
 
-    /// Others than this process judge a node from now on: what its own breaker held against it is forgotten.
-    pub fn leave_to_others(&mut self, now: Moment, node: NodeIndex, next: Next<'_>) {
-        if let Some(notes) = self.nodes.get_mut(node.get()) {
-            let step = next.step(self.salt, notes, now);
-            notes.breaker.reset(now, &step);
-        }
-    }
-
     /// A decision was made.
     pub fn dispatched(&mut self, dispatch: &Dispatch, affinity: Affinity) {
         self.recent.insert(self.last_tick, dispatch);

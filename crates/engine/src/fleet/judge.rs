@@ -4,6 +4,7 @@
 //! by a [`hearing`](super::hearing) or by [`ratios`](super::ratios) that members agree on, a half-open one follows those who
 //! [try it](super::retrial).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::accusers::Accusers;
@@ -17,10 +18,12 @@ use super::retrial::Retrial;
 use super::roll::{Roll, Unheard};
 use super::speaker::Speaker;
 use super::{Echo, Epoch, MemberId, Stamp};
+use crate::control::allowance::Allowance;
 use crate::control::condition::{self, Condition};
 use crate::hash::NodeSeed;
 use crate::health::breaker::{self, Breaker, Cause, Step, Transition};
 use crate::health::trials::Finding;
+use crate::number::from_u64;
 use crate::policy::Operation;
 use crate::signal::Admission;
 use crate::time::Moment;
@@ -72,6 +75,8 @@ pub struct Judge {
     next_place: u32,
     last_slow: Moment,
     last_halved: Moment,
+    /// How many keys may move without need.
+    allowance: Option<Allowance>,
     counts: Counts,
 }
 
@@ -109,6 +114,7 @@ impl Judge {
             facts: Facts::default(),
             last_slow: now,
             last_halved: now,
+            allowance: None,
             counts: Counts::default(),
         };
         for (node, fact) in &held.nodes {
@@ -252,7 +258,7 @@ impl Judge {
         if halves {
             self.last_halved = now;
         }
-        let mut transitions = Vec::new();
+        let (mut transitions, mut levels) = (Vec::new(), Vec::new());
         let ids = (self.salt, self.next_term);
         for (node, case) in &mut self.cases {
             // Nothing happens to a closed breaker between two looks at ratios.
@@ -270,7 +276,9 @@ impl Judge {
                     transition = case.breaker.trip(now, Cause::SuccessRate, &step);
                 }
                 case.ratios.tick(now);
-                case.follow_condition(now, agreed, operation);
+                if let Some(level) = case.follow_condition(now, agreed, operation) {
+                    levels.push((level, *node));
+                }
                 if halves {
                     case.times.halve();
                 }
@@ -282,8 +290,33 @@ impl Judge {
         for (node, transition) in transitions {
             self.change(now, node, transition);
         }
+        self.change_levels(now, levels, operation);
         self.conclude(now, operation);
         self.speaker.say(now, &self.facts, &self.hearings)
+    }
+
+    /// Changes the levels of nodes, the worst first, as far as keys may move without need. Nodes count alike: what each can take only
+    /// members know.
+    fn change_levels(
+        &mut self,
+        now: Moment,
+        mut levels: Vec<(u8, NodeSeed)>,
+        operation: &Operation,
+    ) {
+        levels.sort_by_key(|(level, node)| (Reverse(*level), *node));
+        let all = from_u64(self.cases.len().max(1) as u64);
+        let ratio = operation.moved_ratio_per_minute;
+        for (level, node) in levels {
+            let Some(case) = self.cases.get_mut(&node) else {
+                continue;
+            };
+            let factor = |level| condition::factor(level, &operation.weights);
+            let change = (factor(case.condition.level()) - factor(level)).abs();
+            let allowance = self.allowance.get_or_insert(Allowance::new(now, ratio));
+            if allowance.pay(now, change / all, ratio) {
+                case.condition.set(level);
+            }
+        }
     }
 
     /// Ends the hearings that have come to a verdict.
@@ -387,21 +420,25 @@ impl Judge {
 }
 
 impl Case {
-    /// Lets the condition follow the node's times and successes, once a second.
-    fn follow_condition(&mut self, now: Moment, agreed: Option<f64>, operation: &Operation) {
+    /// The level that it is time to go to by the node's times and successes, looked at once a second.
+    fn follow_condition(
+        &mut self,
+        now: Moment,
+        agreed: Option<f64>,
+        operation: &Operation,
+    ) -> Option<u8> {
         let median = self.times.quantile_us(0.5);
         let median = median.filter(|_| self.times.count() >= TIMES_ENOUGH);
         let slowdown = median
             .zip(self.usual_us)
             .map_or(1.0, |(now, usual)| now / usual);
         let deserves = condition::by_slowness(slowdown) * agreed.map_or(1.0, condition::by_success);
-        if let Some(level) = self.condition.observe(now, deserves, &operation.weights) {
-            self.condition.set(level);
-        }
+        let level = self.condition.observe(now, deserves, &operation.weights);
         if let Some(median) = median {
             let usual = self.usual_us.get_or_insert(median);
             *usual += (median - *usual) * LEARN_SHARE;
         }
+        level
     }
 
     fn fact(&self, now: Moment, operation: &Operation) -> NodeFact {

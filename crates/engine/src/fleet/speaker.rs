@@ -13,7 +13,7 @@ const SPEAKS_MS: u64 = 1_000;
 
 /// When a change is said once more, in ms: of a thousand members one may not have heard it, and would not know before the chair
 /// speaks again.
-const AGAIN_MS: u64 = 200;
+const AGAIN_MS: u64 = 100;
 
 /// Changes that wait to be said once more; of more the oldest are not.
 const MAX_AGAIN: usize = 16;

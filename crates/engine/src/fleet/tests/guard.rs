@@ -49,13 +49,13 @@ fn fact() -> impl Strategy<Value = NodeFact> {
     })
 }
 
-struct Process {
-    control: Control,
-    snapshot: Snapshot,
+pub(super) struct Process {
+    pub(super) control: Control,
+    pub(super) snapshot: Snapshot,
 }
 
 impl Process {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (topology, policy) = edition();
         let mut control = Control::new(7);
         let parts = Parts {
@@ -71,7 +71,7 @@ impl Process {
         Self { control, snapshot }
     }
 
-    fn topology(&self) -> &Topology {
+    pub(super) fn topology(&self) -> &Topology {
         self.snapshot.topology()
     }
 
@@ -84,7 +84,7 @@ impl Process {
     }
 }
 
-fn said(sequence: u64, nodes: Vec<(NodeSeed, NodeFact)>) -> State {
+pub(super) fn said(sequence: u64, nodes: Vec<(NodeSeed, NodeFact)>) -> State {
     State {
         stamp: Stamp {
             epoch: Epoch(1),
@@ -97,6 +97,47 @@ fn said(sequence: u64, nodes: Vec<(NodeSeed, NodeFact)>) -> State {
         sites: BTreeMap::new(),
         hearings: Vec::new(),
     }
+}
+
+/// A bus that went away for longer than a minute took with it all that the fleet had found out: traffic went back to nodes
+/// that fail, and levels jumped.
+#[test]
+fn who_is_alone_after_a_chair_goes_on_from_what_it_said() {
+    let mut process = Process::new();
+    let nodes = process.topology().nodes().iter();
+    let seeds: Vec<NodeSeed> = nodes.map(|it| it.seed).collect();
+    let failed = NodeFact {
+        verdict: Admission::BreakerOpen,
+        place: Some(0),
+        term: 1,
+        ..NodeFact::default()
+    };
+    let slow = NodeFact {
+        level: 4,
+        ..NodeFact::default()
+    };
+    let mut member = Member::default();
+    let facts = vec![(seeds[0], failed), (seeds[1], slow)];
+    member.hear(Moment(100), &said(1, facts));
+    let (own, signals) = process.follow(Moment(100), &member);
+    assert_eq!(own.nodes[0].verdict, Admission::Admitted, "it saw nothing");
+    let before = signals.expect("something changed");
+    let last = member.acts_on(Moment(100), &own, process.topology());
+    let next = Next::after(&process.snapshot);
+    process.control.go_on_from(Moment(60_100), &last, next);
+    let (own, signals) = process.follow(Moment(60_100), &member);
+    assert_eq!(own.nodes[0].verdict, Admission::BreakerOpen);
+    assert_eq!(own.nodes[1].level, 4);
+    let after = signals.unwrap_or_else(|| Arc::clone(&before));
+    for at in [0, 1].map(NodeIndex) {
+        assert_eq!(after.node(at), before.node(at), "nothing jumps");
+    }
+    // It is tried again like one that failed for this sidecar itself.
+    let is_tried = (61..120).any(|second| {
+        let (own, _) = process.follow(Moment(second * 1_000), &member);
+        matches!(own.nodes[0].verdict, Admission::Probing { .. })
+    });
+    assert!(is_tried);
 }
 
 proptest! {

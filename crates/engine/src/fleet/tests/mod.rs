@@ -1,5 +1,6 @@
 //! What must hold of a fleet, whatever its bus does: each property by name.
 
+mod absence;
 mod evidence;
 mod guard;
 mod hearings;
