@@ -136,6 +136,7 @@ impl Scene {
             policy_digest: &self.published.policy_digest,
             freshness_floor: 0,
             fresh: Fresh::default(),
+            is_freshness_known: true,
             known_place: None,
         }
     }

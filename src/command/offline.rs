@@ -52,6 +52,7 @@ pub(super) fn message(
         policy_digest: &world.policy_digest,
         freshness_floor: request.object_version_floor,
         fresh: Fresh::default(),
+        is_freshness_known: true,
         known_place: None,
     };
     answer::message(&Decision::new(&world.snapshot, evaluation), &envelope)

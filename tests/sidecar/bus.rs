@@ -20,8 +20,9 @@ pub(crate) struct Bus {
     program: PathBuf,
     files: TempDir,
     port: u16,
-    /// What its file of settings says, if it has one; it speaks TLS then.
+    /// What its file of settings says, if it has one.
     settings: Option<String>,
+    speaks_tls: bool,
     child: Option<Child>,
 }
 
@@ -32,6 +33,14 @@ impl Bus {
         Self::with_settings(test, None)
     }
 
+    /// Starts one of a cluster, which these settings say.
+    #[track_caller]
+    pub(crate) fn of_cluster(test: &str, settings: String) -> Option<Self> {
+        let mut bus = Self::with_settings(test, Some(settings))?;
+        bus.speaks_tls = false;
+        Some(bus)
+    }
+
     /// Starts one with these settings, which are for a server that speaks TLS.
     #[track_caller]
     pub(crate) fn with_settings(test: &str, settings: Option<String>) -> Option<Self> {
@@ -40,6 +49,7 @@ impl Bus {
             program,
             files: tempfile::tempdir().unwrap(),
             port: free_port(),
+            speaks_tls: settings.is_some(),
             settings,
             child: None,
         };
@@ -48,9 +58,10 @@ impl Bus {
     }
 
     pub(crate) fn url(&self) -> String {
-        match &self.settings {
-            Some(_) => format!("tls://localhost:{}", self.port),
-            None => format!("nats://127.0.0.1:{}", self.port),
+        if self.speaks_tls {
+            format!("tls://localhost:{}", self.port)
+        } else {
+            format!("nats://127.0.0.1:{}", self.port)
         }
     }
 

@@ -22,6 +22,7 @@ mod blame;
 mod bus;
 mod candidates;
 mod client;
+mod cluster;
 mod crash;
 mod dashboard;
 mod debug_door;

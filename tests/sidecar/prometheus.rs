@@ -247,6 +247,10 @@ async fn a_real_prometheus_finds_every_series_that_alerts_are_about() {
     let prometheus = Prometheus::start(&program, &files, server.debug);
     let alerts = alerts();
     for selector in alerts.values().flat_map(|expression| selectors(expression)) {
+        // There only where a pool has `reclaim`: `reclaim.rs` looks at it.
+        if selector == "tradewind_purge_behind_nodes" {
+            continue;
+        }
         let what = format!("Prometheus finds {selector}");
         server
             .until(&what, || prometheus.found(&selector) > 0)

@@ -18,18 +18,18 @@ use tradewind::sidecar::wire::purge::duration;
 
 use crate::bus::Bus;
 use crate::client::{Client, request};
-use crate::server::{Files, PATIENCE, Server};
+use crate::server::{Files, PATIENCE, Server, Setup};
 
 /// A sidecar of a fleet, who asks it, and who purges there.
-struct Member {
+pub(crate) struct Member {
     name: &'static str,
     files: Files,
-    server: Server,
+    pub(crate) server: Server,
     client: Client,
     admin: PurgeServiceClient<Channel>,
 }
 
-fn purge(path: &str) -> SubmitPurgeRequest {
+pub(crate) fn purge(path: &str) -> SubmitPurgeRequest {
     SubmitPurgeRequest {
         selectors: vec![PurgeSelector {
             of: Some(Of::Url(format!("https://video.example.com{path}"))),
@@ -46,6 +46,11 @@ impl Member {
 
     async fn of(name: &'static str, files: Files, bus: &str) -> Self {
         let setup = files.setup().with("bus", bus).with("member", name);
+        Self::begin(name, files, setup).await
+    }
+
+    /// Starts one that is set up for a bus, and waits until it is there.
+    pub(crate) async fn begin(name: &'static str, files: Files, setup: Setup) -> Self {
         let server = setup.with("fleet", OsString::from("tests")).start().await;
         server.until_said("the bus of the fleet is reached").await;
         Self {
@@ -63,7 +68,7 @@ impl Member {
         Self::of(self.name, self.files, &bus.url()).await
     }
 
-    async fn try_purge(
+    pub(crate) async fn try_purge(
         &mut self,
         asked: SubmitPurgeRequest,
     ) -> Result<SubmitPurgeResponse, Status> {
@@ -74,7 +79,7 @@ impl Member {
     }
 
     /// Purges, as soon as the bus takes it.
-    async fn purge(&mut self, path: &str) -> u64 {
+    pub(crate) async fn purge(&mut self, path: &str) -> u64 {
         let give_up = timer_now() + PATIENCE;
         loop {
             match self.try_purge(purge(path)).await {
@@ -93,12 +98,12 @@ impl Member {
         }
     }
 
-    async fn version(&mut self, path: &str) -> u64 {
+    pub(crate) async fn version(&mut self, path: &str) -> u64 {
         self.client.decide(request(path)).await.version
     }
 
     /// Waits until a path has this version at least.
-    async fn until(&mut self, path: &str, least: u64) -> u64 {
+    pub(crate) async fn until(&mut self, path: &str, least: u64) -> u64 {
         let give_up = timer_now() + PATIENCE;
         loop {
             let version = self.version(path).await;
@@ -249,6 +254,48 @@ async fn while_the_bus_is_away_purges_are_refused_and_decisions_go_on() {
 
 /// The bus comes back as it was before the last purges, which were answered and are in force; and once more with nothing at all.
 /// All that was purged is purged everywhere, at one who comes later too, and no version falls.
+/// A sidecar that cannot hear of purges said nothing of that, and caches served what had been purged elsewhere.
+#[tokio::test]
+async fn who_does_not_hear_the_bus_says_that_freshness_is_unknown() {
+    let Some(mut bus) = Bus::start("while the bus is away freshness is unknown") else {
+        return;
+    };
+    let mut a = Member::start("a", &bus).await;
+    let is_unknown = |notes: &[String]| notes.iter().any(|note| note == "freshness_unknown");
+    let told = async |member: &mut Member, unknown: bool| {
+        let give_up = timer_now() + PATIENCE;
+        loop {
+            let notes = member.client.decide(request("/a")).await.notes;
+            if is_unknown(&notes) == unknown {
+                break;
+            }
+            let log = member.server.log();
+            assert!(timer_now() < give_up, "{notes:?}, not {unknown}\n{log}");
+            time::sleep(Duration::from_millis(20)).await;
+        }
+        let asked = "/v1/route?host=video.example.com&path=/a";
+        let page = crate::page::get(member.server.http.unwrap(), asked);
+        let header = page.head.contains("x-tradewind-freshness: unknown");
+        assert_eq!(header, unknown, "{}", page.head);
+        let metric = "tradewind_fleet_purges_unknown";
+        assert_eq!(member.server.count(metric), i64::from(unknown));
+    };
+    told(&mut a, false).await;
+    bus.kill();
+    told(&mut a, true).await;
+    bus.begin();
+    told(&mut a, false).await;
+    // Nor does one that begins while the bus is away.
+    bus.kill();
+    a.server.kill();
+    let setup = a.files.setup().with("bus", bus.url()).with("member", "a");
+    a.server = setup.with("fleet", OsString::from("tests")).start().await;
+    a.client = a.server.client().await;
+    told(&mut a, true).await;
+    bus.begin();
+    told(&mut a, false).await;
+}
+
 #[tokio::test]
 async fn what_the_bus_lost_is_said_again() {
     let Some(mut bus) = Bus::start("what_the_bus_lost_is_said_again") else {

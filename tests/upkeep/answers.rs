@@ -68,6 +68,7 @@ fn answers_are_the_messages_they_stand_for() {
         policy_digest: "0011223344556677",
         freshness_floor: 0,
         fresh: Fresh::default(),
+        is_freshness_known: true,
         known_place: None,
     };
     let long = Envelope {
@@ -78,6 +79,7 @@ fn answers_are_the_messages_they_stand_for() {
             version: 60_000_000_000,
             not_older_than_s: 1_800_000_000,
         },
+        is_freshness_known: true,
         known_place: Some(Place::new(Location::new(48.0, 8.0), Source::Database)),
         ..short
     };

@@ -292,6 +292,7 @@ fn answer_with(
         policy_digest: &published.policy_digest,
         freshness_floor: 0,
         fresh: versions.map_or_else(Fresh::default, |it| decision.fresh(it, query)),
+        is_freshness_known: true,
         known_place: None,
     };
     drop(black_box(Answer::single(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{AttemptResult, Outcome};
 use tradewind_engine::hash;
+use tradewind_wire::answer::FRESHNESS_UNKNOWN;
 use tradewind_wire::proto;
 
 /// The longest wait before the first retry, in microseconds; before each further one it is twice as long.
@@ -70,7 +71,7 @@ pub struct Decided {
     pub cache_ttl: Option<Duration>,
     /// The namespace that the rule puts the object in; empty for none.
     pub namespace: String,
-    /// Whether these are as the sidecar would say, but for what was purged in the last seconds. Else the client decided and was
+    /// Whether these are of all purges, but for those of the last seconds. Else whoever decided, the client or the sidecar, was
     /// not told of purges for a while, or never: what caches have may be older than it should be.
     pub is_freshness_known: bool,
     /// What to do with the object: `store` or `bypass`.
@@ -178,7 +179,7 @@ impl Decided {
             not_older_than_unix_ms: response.not_older_than_unix_ms,
             cache_ttl: response.cache_ttl.map(duration),
             namespace: response.namespace,
-            is_freshness_known: true,
+            is_freshness_known: !response.notes.iter().any(|note| note == FRESHNESS_UNKNOWN),
             cache_hint: response.cache_hint,
             notes: response.notes,
             policy_digest: response.policy_digest,

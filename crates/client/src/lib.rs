@@ -402,8 +402,8 @@ impl Shared {
             shared: self,
             copied,
         };
-        let (response, is_freshness_known) = copy.decide(&Question::of(request), |ruling| {
-            let message = wire_answer::message(
+        let response = copy.decide(&Question::of(request), |ruling| {
+            wire_answer::message(
                 &ruling.decision,
                 &Envelope {
                     request_id: &request.request_id,
@@ -412,15 +412,12 @@ impl Shared {
                     policy_digest: copied.policy_digest(),
                     freshness_floor: request.object_version_floor,
                     fresh: ruling.fresh,
+                    is_freshness_known: ruling.is_freshness_known,
                     known_place: None,
                 },
-            );
-            (message, ruling.is_freshness_known)
+            )
         })?;
-        let decided = Decided {
-            is_freshness_known,
-            ..Decided::read(response)
-        };
+        let decided = Decided::read(response);
         Ok(Answer::new(Source::Local, Arc::new(decided)))
     }
 

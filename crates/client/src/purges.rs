@@ -197,7 +197,7 @@ impl Purges {
         }
         self.publish(&book);
         drop(book);
-        if told.is_all {
+        if told.is_all && !told.may_miss {
             self.heard.now(now);
             self.is_known.store(true, Ordering::Relaxed);
         }

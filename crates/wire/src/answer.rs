@@ -31,6 +31,9 @@ const TYPICAL_BYTES: usize = 512;
 #[derive(Debug, Clone, Default)]
 pub struct Answer(Vec<u8>);
 
+/// The note of an answer whose version may be too low, because not all purges may be known.
+pub const FRESHNESS_UNKNOWN: &str = "freshness_unknown";
+
 /// What an answer says beyond the decision itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
@@ -46,6 +49,8 @@ pub struct Envelope<'a> {
     pub freshness_floor: u64,
     /// What may be served of the object.
     pub fresh: Fresh,
+    /// Whether all purges are known that others may have made by now.
+    pub is_freshness_known: bool,
     /// What the geo files say of the client's address, where that was asked for.
     pub known_place: Option<Place>,
 }
@@ -157,6 +162,9 @@ pub fn put(
     put_text(out, 14, decision.cache_hint().name());
     for note in decision.notes() {
         put_text(out, 15, note.name());
+    }
+    if !envelope.is_freshness_known {
+        put_text(out, 15, FRESHNESS_UNKNOWN);
     }
     if let Some(place) = &envelope.known_place {
         put_place(out, place);
@@ -297,7 +305,9 @@ pub fn message(decision: &Decision<'_>, envelope: &Envelope<'_>) -> proto::Decid
         cache_hint: decision.cache_hint().name().to_owned(),
         notes: decision
             .notes()
-            .map(|note| note.name().to_owned())
+            .map(|note| note.name())
+            .chain((!envelope.is_freshness_known).then_some(FRESHNESS_UNKNOWN))
+            .map(str::to_owned)
             .collect(),
         error: String::new(),
         place: envelope.known_place.as_ref().map(place_message),

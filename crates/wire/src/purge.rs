@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::names::{CACHE_TTL, MAX_AGE, VERSION};
+use super::names::{CACHE_TTL, FRESHNESS, MAX_AGE, UNKNOWN, VERSION};
 use super::proto::purge_selector::Of;
 use super::proto::{PurgeSelector, Purged};
 use tradewind_engine::freshness::Fresh;
@@ -91,9 +91,9 @@ pub fn duration(ms: u64) -> prost_types::Duration {
 }
 
 /// What caches are told of an object's freshness, by the names of headers: nothing of one that never was purged and has no
-/// lifetime of its own. `unix_ms` is asked for the time, if it is needed.
+/// lifetime of its own, unless it is not known whether it was. `unix_ms` is asked for the time, if it is needed.
 pub fn headers(
-    fresh: Fresh,
+    (fresh, is_known): (Fresh, bool),
     cache_ttl_ms: Option<u32>,
     unix_ms: impl FnOnce() -> u64,
 ) -> impl Iterator<Item = (&'static str, String)> {
@@ -103,7 +103,8 @@ pub fn headers(
         (MAX_AGE, age_s.to_string())
     });
     let ttl = cache_ttl_ms.map(|ms| (CACHE_TTL, (ms / 1_000).to_string()));
-    [version, max_age, ttl].into_iter().flatten()
+    let unknown = (!is_known).then(|| (FRESHNESS, UNKNOWN.to_owned()));
+    [version, max_age, ttl, unknown].into_iter().flatten()
 }
 
 /// How old that is which is of a time, both of Unix: in whole seconds.
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn caches_are_told_what_there_is_to_tell() {
-        let told = |fresh, ttl| headers(fresh, ttl, || 100_500).collect::<Vec<_>>();
+        let told = |fresh, ttl| headers((fresh, true), ttl, || 100_500).collect::<Vec<_>>();
         assert!(told(Fresh::default(), None).is_empty());
         let fresh = Fresh {
             version: 37,
@@ -172,6 +173,8 @@ mod tests {
             told(fresh, Some(60_000)),
             all.map(|(name, text)| (name, text.to_owned()))
         );
+        let unknown: Vec<_> = headers((Fresh::default(), false), None, || 0).collect();
+        assert_eq!(unknown, [(FRESHNESS, UNKNOWN.to_owned())]);
         // Of a moment that is not yet: nothing that is stored is new enough.
         let ahead = Fresh {
             not_older_than_s: 102,

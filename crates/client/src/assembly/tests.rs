@@ -438,6 +438,7 @@ proptest! {
                     policy_digest: &original.policy().digest().short(),
                     freshness_floor: 0,
                     fresh,
+                    is_freshness_known: true,
                     known_place: place,
                 };
                 let mut wanted = answer::message(&Decision::new(&original, &evaluation), &envelope);

@@ -192,6 +192,7 @@ impl Keeper {
             freshness_floor: request.object_version_floor,
             // Which version was told is no matter of routing, and no replay could tell it again.
             fresh: Fresh::default(),
+            is_freshness_known: true,
             known_place: None,
         };
         let answer = answer::message(&Decision::new(snapshot, evaluation), &envelope);

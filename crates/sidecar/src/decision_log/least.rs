@@ -197,6 +197,7 @@ fn answer_of(snapshot: &Snapshot, evaluation: &Evaluation) -> proto::DecideRespo
         policy_digest: "",
         freshness_floor: 0,
         fresh: Fresh::default(),
+        is_freshness_known: true,
         known_place: None,
     };
     answer::message(&Decision::new(snapshot, evaluation), &envelope)

@@ -63,7 +63,6 @@ pub(super) fn republished(subject: String, heard: String) -> stream::Config {
     stream::Config {
         subjects: vec![subject.clone()],
         storage: StorageType::File,
-        num_replicas: 1,
         republish: Some(Republish {
             source: subject,
             destination: heard,
@@ -73,15 +72,34 @@ pub(super) fn republished(subject: String, heard: String) -> stream::Config {
     }
 }
 
-/// Opens a stream, or makes it where there is none.
+/// Opens a stream, or makes it where there is none, kept by as many servers as this sidecar was told.
 ///
 /// # Errors
 ///
 /// In words: the bus does not have it, and does not let it be made.
-pub(super) async fn stream(context: &Context, config: stream::Config) -> Result<Stream, String> {
+pub(super) async fn stream(
+    context: &Context,
+    membership: &Membership,
+    config: stream::Config,
+) -> Result<Stream, String> {
+    let replicas = usize::from(membership.replicas);
+    let config = stream::Config {
+        num_replicas: replicas,
+        ..config
+    };
     let name = config.name.clone();
     let opened = context.get_or_create_stream(config).await;
-    opened.map_err(|error| format!("the stream {name} cannot be had: {error}"))
+    let stream = opened.map_err(|error| format!("the stream {name} cannot be had: {error}"))?;
+    let kept = stream.cached_info().config.num_replicas;
+    if kept < replicas {
+        tracing::warn!(
+            stream = name,
+            kept,
+            wanted = replicas,
+            "fewer servers of the bus keep a stream than this sidecar was told; `nats stream edit --replicas` changes that"
+        );
+    }
+    Ok(stream)
 }
 
 fn with_credentials(options: ConnectOptions, path: &Path) -> Result<ConnectOptions, String> {

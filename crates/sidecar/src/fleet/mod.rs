@@ -7,6 +7,7 @@
 
 mod bus;
 pub mod config;
+mod known;
 mod link;
 mod office;
 mod purges;
@@ -45,6 +46,8 @@ pub struct Membership {
     pub credentials: Option<PathBuf>,
     /// Whose certificates are believed; `None` for those that the system believes.
     pub ca: Option<PathBuf>,
+    /// How many servers keep what is shared, where this sidecar makes the streams for it.
+    pub replicas: u8,
 }
 
 /// How the bus is reached.
@@ -142,6 +145,8 @@ pub struct Fleet {
     /// What is counted.
     pub counters: Counters,
     began: Instant,
+    /// When it was seen last that no purge is missing here; 0 where it never was.
+    heard_ms: AtomicU64,
     /// What it follows.
     member: Mutex<Member>,
     chair: RwLock<Chair>,
@@ -187,6 +192,7 @@ impl Fleet {
             standing: RwLock::new((Standing::Coming, clock::unix_ms())),
             counters: Counters::default(),
             began: clock::now(),
+            heard_ms: AtomicU64::new(0),
             member: Mutex::default(),
             chair: RwLock::default(),
             chairless: Reason::default(),
@@ -216,6 +222,17 @@ impl Fleet {
     pub fn now(&self) -> Moment {
         let since = clock::now().saturating_duration_since(self.began);
         Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// No purge that the bus has is missing here now.
+    fn heard_all(&self) {
+        self.heard_ms.store(self.now().0.max(1), Ordering::Relaxed);
+    }
+
+    /// When that was so last.
+    fn last_heard_all(&self) -> Option<Moment> {
+        let ms = self.heard_ms.load(Ordering::Relaxed);
+        (ms > 0).then_some(Moment(ms))
     }
 
     /// Asks, or tells, what this member follows.
@@ -398,13 +415,17 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    // What was purged while this was away is not known before the bus says so.
+    freshness.show_known(false);
     let of_thread = Arc::clone(&fleet);
     let named = thread::Builder::new().name("tradewind-fleet".to_owned());
     let thread = named.spawn(move || {
+        let known = known::watch(Arc::clone(&of_thread), Arc::clone(&freshness));
         let carried = bus::carry(of_thread, freshness, asked.0);
         runtime.block_on(async {
             tokio::select! {
                 () = carried => {}
+                () = known => {}
                 _ = ended => {}
             }
         });

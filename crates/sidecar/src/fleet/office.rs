@@ -81,7 +81,7 @@ impl Office {
     pub(super) async fn open(client: &Client, fleet: &Arc<Fleet>) -> Result<Self, String> {
         let subjects = Subjects::of(&fleet.membership.fleet);
         let context = jetstream::new(client.clone());
-        let stream = link::stream(&context, config(&subjects)).await?;
+        let stream = link::stream(&context, &fleet.membership, config(&subjects)).await?;
         let base = purges::made_at(stream.cached_info()) / 1_000_000;
         let hear = async |subject: String| {
             let heard = client.subscribe(subject.clone()).await;

@@ -72,7 +72,7 @@ impl PurgeLog {
     ) -> Result<(Self, Appender), String> {
         let subjects = Subjects::of(&fleet.membership.fleet);
         let context = jetstream::new(client.clone());
-        let stream = link::stream(&context, config(&subjects)).await?;
+        let stream = link::stream(&context, &fleet.membership, config(&subjects)).await?;
         is_fit(stream.cached_info(), &subjects)?;
         // Listened to before it is looked at: what comes in between is heard twice, and not missed.
         let news = client.subscribe(subjects.purged()).await;
@@ -200,6 +200,7 @@ impl PurgeLog {
         self.heard(at, message.message.payload, age_ms);
         if self.next > last || is_last {
             self.missed = None;
+            self.fleet.heard_all();
         }
         Ok(())
     }
@@ -218,7 +219,11 @@ impl PurgeLog {
         {
             return Err(lost.to_owned());
         }
-        self.ask_for(info.state.last_sequence).await
+        self.ask_for(info.state.last_sequence).await?;
+        if self.missed.is_none() {
+            self.fleet.heard_all();
+        }
+        Ok(())
     }
 
     /// Hears what comes now.
@@ -234,6 +239,7 @@ impl PurgeLog {
         }
         self.freshness.has_room().await;
         self.heard(at, message.payload, 0);
+        self.fleet.heard_all();
         Ok(())
     }
 

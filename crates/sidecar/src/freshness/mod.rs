@@ -18,7 +18,7 @@ pub mod records;
 pub mod shared;
 pub mod telling;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -186,6 +186,8 @@ pub struct Freshness {
     least_floor: AtomicU64,
     /// The last sequence, for those who wait for the next purge.
     head: watch::Sender<u64>,
+    /// Whether others may have purged something that is not known here: in a fleet, while its bus is not heard.
+    is_unknown: AtomicBool,
     /// Whether all that a fleet had purged when this came to it is in force here.
     caught_up: watch::Sender<bool>,
     inbox: Mutex<Option<Arc<Inbox>>>,
@@ -218,6 +220,17 @@ impl Freshness {
     /// What is counted.
     pub fn counters(&self) -> &PurgeCounters {
         &self.counters
+    }
+
+    /// Whether all purges are known here that were made a few seconds ago.
+    #[inline]
+    pub fn is_known(&self) -> bool {
+        !self.is_unknown.load(Ordering::Relaxed)
+    }
+
+    /// Whether they are, from now on.
+    pub fn show_known(&self, is_known: bool) {
+        self.is_unknown.store(!is_known, Ordering::Relaxed);
     }
 
     /// How far nodes are that are told to drop what was purged.

@@ -374,6 +374,7 @@ fn decide<A>(
         fresh = Fresh::default();
     }
     envelope.fresh = fresh;
+    envelope.is_freshness_known = world.freshness.is_known();
     let answer = answer(&Ruling {
         decision,
         envelope,
@@ -447,6 +448,7 @@ fn envelope<'a>(
         policy_digest: published.digest_of(lane),
         freshness_floor: question.object_version_floor,
         fresh: Fresh::default(),
+        is_freshness_known: true,
         known_place: None,
     }
 }

@@ -317,6 +317,7 @@ impl RecentDecisions {
             policy_digest: published.digest_of(evaluation.lane),
             freshness_floor: request.object_version_floor,
             fresh,
+            is_freshness_known: true,
             known_place: None,
         };
         let response = answer::message(&decision, &envelope);

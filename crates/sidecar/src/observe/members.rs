@@ -9,13 +9,17 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::fleet::{self, Fleet};
+use crate::freshness::Freshness;
 use tradewind_engine::fleet::member;
 use tradewind_engine::fleet::waves::Standing;
 use tradewind_engine::number::from_u64;
 use tradewind_engine::signal::Admission;
 
 /// Writes all of them.
-pub(super) fn encode(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+pub(super) fn encode(
+    (fleet, freshness): (&Fleet, &Freshness),
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
     let now = fleet.now();
     let (standing, left) = fleet.member(|member| {
         let facts = member.facts().nodes.values();
@@ -29,6 +33,11 @@ pub(super) fn encode(fleet: &Fleet, encoder: &mut DescriptorEncoder<'_>) -> fmt:
             "fleet_bus_up",
             "Whether the bus of the fleet is reached and can be used",
             yes(fleet.standing().0 == fleet::Standing::Up),
+        ),
+        (
+            "fleet_purges_unknown",
+            "Whether others may have purged something that was not heard here, so that answers say that freshness is unknown",
+            yes(!freshness.is_known()),
         ),
         (
             "fleet_chair",

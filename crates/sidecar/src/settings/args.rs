@@ -180,6 +180,10 @@ pub struct Args {
     /// Whose certificates of the bus are believed (PEM) [default: the system's]
     #[arg(long, value_name = "FILE", env = "TRADEWIND_BUS_CA")]
     pub bus_ca: Option<PathBuf>,
+    /// How many servers of the bus keep what the fleet shares, where this sidecar makes the streams for it, 1 to 5: 3 on a cluster [default: 1]
+    #[arg(long, value_name = "N", env = "TRADEWIND_BUS_REPLICAS")]
+    #[schemars(range(min = 1, max = 5))]
+    pub bus_replicas: Option<u8>,
     /// Recent decisions kept for the debug door, up to 100000 [default: 1024]
     #[arg(long, value_name = "N", env = "TRADEWIND_DECISIONS_KEPT")]
     #[schemars(range(min = 0, max = 100_000))]
@@ -258,6 +262,7 @@ impl Args {
             member: self.member.or(file.member),
             bus_credentials: self.bus_credentials.or(file.bus_credentials),
             bus_ca: self.bus_ca.or(file.bus_ca),
+            bus_replicas: self.bus_replicas.or(file.bus_replicas),
             decisions_kept: self.decisions_kept.or(file.decisions_kept),
             decision_log: self.decision_log.or(file.decision_log),
             decision_log_max_bytes: self.decision_log_max_bytes.or(file.decision_log_max_bytes),

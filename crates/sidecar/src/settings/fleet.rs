@@ -16,6 +16,7 @@ pub(super) struct Given {
     pub(super) member: Option<String>,
     pub(super) credentials: Option<PathBuf>,
     pub(super) ca: Option<PathBuf>,
+    pub(super) replicas: Option<u8>,
 }
 
 impl Given {
@@ -26,6 +27,7 @@ impl Given {
                 ("member", self.member.is_some()),
                 ("bus_credentials", self.credentials.is_some()),
                 ("bus_ca", self.ca.is_some()),
+                ("bus_replicas", self.replicas.is_some()),
             ];
             for (name, _) in given.iter().filter(|(_, is_given)| *is_given) {
                 faults.add(format!("{name} is given without a bus, must be beside one"));
@@ -58,12 +60,15 @@ impl Given {
                 "member is `{member}`, must be 1 to {MAX_NAME} letters, digits, `-` and `_`"
             ));
         }
+        let replicas = self.replicas.unwrap_or(1);
+        faults.check("bus_replicas", &replicas, &(1..=5));
         Some(Membership {
             servers: self.bus,
             fleet,
             member,
             credentials: self.credentials,
             ca: self.ca,
+            replicas,
         })
     }
 }
@@ -104,6 +109,7 @@ mod tests {
             member: None,
             credentials: None,
             ca: None,
+            replicas: None,
         }
     }
 
@@ -115,10 +121,11 @@ mod tests {
         let wrong = Given {
             member: Some("a".to_owned()),
             ca: Some("ca.pem".into()),
+            replicas: Some(3),
             ..given(&[])
         };
         wrong.settle(&mut faults);
-        assert_eq!(faults.0.len(), 2, "{:?}", faults.0);
+        assert_eq!(faults.0.len(), 3, "{:?}", faults.0);
     }
 
     #[test]
@@ -127,6 +134,7 @@ mod tests {
         let wrong = Given {
             fleet: Some("Edge".to_owned()),
             member: Some("a.b".to_owned()),
+            replicas: Some(7),
             ..given(&[
                 "nats://h:4222",
                 "h:4222",
@@ -136,7 +144,7 @@ mod tests {
             ])
         };
         wrong.settle(&mut faults);
-        assert_eq!(faults.0.len(), 6, "{:?}", faults.0);
+        assert_eq!(faults.0.len(), 7, "{:?}", faults.0);
         assert!(!faults.0.concat().contains("secret"), "{:?}", faults.0);
     }
 }

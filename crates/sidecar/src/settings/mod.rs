@@ -242,6 +242,7 @@ impl Args {
             member: self.member.clone(),
             credentials: self.bus_credentials.clone(),
             ca: self.bus_ca.clone(),
+            replicas: self.bus_replicas,
         }
     }
 

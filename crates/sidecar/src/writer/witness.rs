@@ -32,6 +32,8 @@ pub(super) struct Witnessing {
     accused: BTreeSet<NodeSeed>,
     /// What it followed at the last tick.
     followed: Arc<FleetFacts>,
+    /// What it acted on then, while it is not alone.
+    acted_on: Option<Facts>,
     started_unix_ms: u64,
     /// The revision whose policy a chair judges by.
     revision: u64,
@@ -50,6 +52,7 @@ impl Witnessing {
             next_told: fleet.now().plus(phase_ms),
             accused: BTreeSet::new(),
             followed: Arc::default(),
+            acted_on: None,
             started_unix_ms: now_unix_ms,
             revision: 0,
         }
@@ -66,13 +69,23 @@ impl Witnessing {
             self.revision = revision;
             let operation = snapshot.policy().operation().clone();
             self.fleet.operation.store(Some(Arc::new(operation)));
+            // It is of another fleet.
+            self.acted_on = None;
         }
         let next = Next::after(snapshot);
         let at = self.fleet.now();
-        let own = control.assess(now, snapshot);
         let (facts, standing) = self
             .fleet
             .member(|member| (Arc::clone(member.facts()), member.standing(at)));
+        if standing == Standing::Alone
+            && let Some(acted_on) = self.acted_on.take()
+        {
+            tracing::warn!(
+                "nothing was heard of a chair for a minute: this sidecar goes on alone, from what the fleet concluded last"
+            );
+            control.go_on_from(now, &acted_on, next);
+        }
+        let own = control.assess(now, snapshot);
         for attempt in control.take_attempts() {
             let attempt = Attempt {
                 node: attempt.node,
@@ -90,7 +103,9 @@ impl Witnessing {
         let acted_on = self
             .fleet
             .member(|member| member.acts_on(at, &own, snapshot.topology()));
-        control.settle(now, &acted_on, next)
+        let signals = control.settle(now, &acted_on, next);
+        self.acted_on = (standing != Standing::Alone).then_some(acted_on);
+        signals
     }
 
     /// Nodes that the fleet has left are the fleet's to judge.

@@ -1504,7 +1504,7 @@ pub struct DecideResponse {
     #[prost(string, tag = "14")]
     pub cache_hint: ::prost::alloc::string::String,
     /// What an operator should know: low_confidence_location, country_only, here_location, default_location,
-    /// unknown_location, geo_degraded, isolated.
+    /// unknown_location, geo_degraded, isolated, freshness_unknown.
     #[prost(string, repeated, tag = "15")]
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Only on streams: why this request could not be decided. All other fields but request_id are empty then.
@@ -1986,6 +1986,9 @@ pub struct FollowedPurges {
     /// Of nodes that are named only once they have done a purge, how far they are, if that has changed.
     #[prost(message, optional, tag = "7")]
     pub floors: ::core::option::Option<FollowedFloors>,
+    /// Whether the sidecar itself may not know of all purges, because the bus of its fleet is not heard.
+    #[prost(bool, tag = "8")]
+    pub may_miss: bool,
 }
 /// A purge, and how old it is.
 #[derive(serde::Serialize)]

@@ -83,6 +83,7 @@ impl Again {
                 policy_digest: &ground.policy_digest,
                 freshness_floor: request.object_version_floor,
                 fresh: Fresh::default(),
+                is_freshness_known: true,
                 known_place: None,
             };
             answer::message(&Decision::new(&ground.snapshot, evaluation), &envelope)

@@ -210,6 +210,7 @@ fn message(snapshot: &Snapshot, evaluation: &Evaluation) -> DecideResponse {
         policy_digest: "",
         freshness_floor: 0,
         fresh: Fresh::default(),
+        is_freshness_known: true,
         known_place: None,
     };
     answer::message(&Decision::new(snapshot, evaluation), &envelope)

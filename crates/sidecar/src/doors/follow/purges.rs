@@ -79,6 +79,7 @@ impl Purges {
         next.floor = self.freshness.floor().max(untold);
         next.life_ms = self.freshness.life_ms();
         next.is_all = true;
+        next.may_miss = !self.freshness.is_known();
         self.told.send().await
     }
 }

@@ -142,7 +142,7 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
     if ruling.decision.evaluation().verdict == Verdict::Route && !ruling.query.path.is_empty() {
         put(&PATH, target_of(ruling.query));
     }
-    let fresh = ruling.envelope.fresh;
+    let fresh = (ruling.envelope.fresh, ruling.envelope.is_freshness_known);
     for (name, value) in purge::headers(fresh, ruling.decision.cache_ttl_ms(), clock::unix_ms) {
         put(&HeaderName::from_static(name), value);
     }

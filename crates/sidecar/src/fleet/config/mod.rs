@@ -60,7 +60,7 @@ impl Config {
     /// Comes to the store, makes it where there is none.
     pub(super) async fn open(client: &Client, fleet: &Arc<Fleet>) -> Result<Self, String> {
         let subjects = Subjects::of(&fleet.membership.fleet);
-        let store = Store::open(client, &subjects).await?;
+        let store = Store::open(client, &fleet.membership, &subjects).await?;
         let hear = async |subject: String| {
             let heard = client.subscribe(subject.clone()).await;
             heard.map_err(|error| format!("{subject} cannot be listened to: {error}"))

@@ -12,7 +12,7 @@ use prost::Message;
 use tokio_stream::StreamExt as _;
 
 use crate::fleet::subjects::Subjects;
-use crate::fleet::{link, purges};
+use crate::fleet::{Membership, link, purges};
 use crate::wire::proto::{FleetAdminState, FleetPointer};
 use tradewind_engine::model::Digest;
 
@@ -60,9 +60,13 @@ pub(super) enum Put {
 
 impl Store {
     /// Opens it, or makes it where there is none.
-    pub(super) async fn open(client: &Client, subjects: &Subjects) -> Result<Self, String> {
+    pub(super) async fn open(
+        client: &Client,
+        membership: &Membership,
+        subjects: &Subjects,
+    ) -> Result<Self, String> {
         let context = jetstream::new(client.clone());
-        let stream = link::stream(&context, config(subjects)).await?;
+        let stream = link::stream(&context, membership, config(subjects)).await?;
         is_fit(stream.cached_info(), subjects)?;
         let id = purges::made_at(stream.cached_info());
         Ok(Self {
