@@ -2,10 +2,15 @@
 //! purged, and everybody asks. `cargo test --test sidecar -- --ignored --nocapture fleet_trials` (docs/testing.md).
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time;
 use tonic::transport::{Channel, Endpoint};
 use tradewind::sidecar::clock::timer_now;
@@ -19,10 +24,13 @@ use tradewind::sidecar::wire::proto::{
 
 use crate::bus::Bus;
 use crate::client::{Client, request};
-use crate::server::{Files, PATIENCE, Server};
+use crate::server::{Files, PATIENCE, Server, Setup};
 
 /// The node that fails.
 const FAILING: &str = "fra-1";
+
+/// The members.
+const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// How long something is frozen.
 const FROZEN: Duration = Duration::from_secs(30);
@@ -38,7 +46,12 @@ struct Member {
 
 impl Member {
     async fn start(name: &'static str, files: Files, bus: &Bus) -> Self {
-        let setup = files.setup().with("bus", bus.url()).with("member", name);
+        let setup = files.setup();
+        Self::of((name, files, setup), bus).await
+    }
+
+    async fn of((name, files, setup): (&'static str, Files, Setup), bus: &Bus) -> Self {
+        let setup = setup.with("bus", bus.url()).with("member", name);
         let server = setup.start().await;
         Self {
             name,
@@ -234,7 +247,7 @@ async fn fleet_trials() {
     let Some(mut bus) = Bus::start("fleet_trials") else {
         return;
     };
-    let names = ["a", "b", "c"];
+    let names = NAMES;
     let seen = Arc::new(Seen::default());
     let mut members = BTreeMap::new();
     let mut tasks = Vec::new();
@@ -292,17 +305,165 @@ async fn fleet_trials() {
     wait(5).await;
     say("who had the chair was frozen");
 
+    let first = chair(&seen).await;
+    let other = names.into_iter().find(|name| *name != first).unwrap();
+    members[other].server.signal("STOP");
+    time::sleep(FROZEN).await;
+    members[other].server.signal("CONT");
+    wait(5).await;
+    say("another member was frozen");
+    let killed = members.remove(other).unwrap();
+    killed.server.kill();
+    wait(5).await;
+    let again = Member::start(killed.name, killed.files, &bus).await;
+    seen.moved(&again);
+    members.insert(again.name, again);
+    wait(3).await;
+    say("it was killed");
+
+    say("in the end");
+    end(&seen, tasks).await;
+}
+
+/// Nothing that was answered may be lost, and all must be agreed.
+async fn end(seen: &Seen, tasks: Vec<JoinHandle<()>>) {
     seen.is_over.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.unwrap();
     }
-    wait(2).await;
-    let lost = lost(&seen, names).await;
-    let agreed = agreement(&seen, names, 100_000).await;
-    say("in the end");
+    time::sleep(Duration::from_secs(2)).await;
+    let lost = lost(seen, NAMES).await;
+    let agreed = agreement(seen, NAMES, 100_000).await;
     println!("agreement {agreed:.5}, purges lost {lost}");
     assert_eq!(lost, 0, "an answered purge is in force everywhere");
     assert_eq!(seen.stale.load(Ordering::Relaxed), 0);
     assert_eq!(seen.empty.load(Ordering::Relaxed), 0);
     assert!(agreed >= 0.999, "{agreed}");
+}
+
+/// A small file system for what a sidecar keeps.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Over a directory; `None` where this process may not mount one.
+    fn over(dir: PathBuf) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+            .arg(&dir)
+            .status();
+        mounted.ok()?.success().then_some(Self(dir))
+    }
+
+    /// Takes all of its room.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("filler")).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+
+    fn clear(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, for a sidecar may still have a file open there.
+        let _status = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Shifts the clock of a process that reads it through this library.
+const CLOCK_SHIFTER: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// The disk of one is full, the clock of another steps by a day, ahead and back, and both start anew meanwhile. Wants `mount` and Debian's
+/// `faketime`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "two minutes; its outcome is in docs/testing.md"]
+async fn fleet_trials_of_disks_and_clocks() {
+    let Some(bus) = Bus::start("fleet_trials_of_disks_and_clocks") else {
+        return;
+    };
+    let seen = Arc::new(Seen::default());
+    let [files, of_full, of_wrong] = [Files::new(), Files::new(), Files::new()];
+    fs::create_dir_all(of_full.state()).unwrap();
+    let Some(disk) = SmallDisk::over(of_full.state()) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    if !Path::new(CLOCK_SHIFTER).exists() {
+        println!("skipped: {CLOCK_SHIFTER} is not there (apt-get install faketime)");
+        return;
+    }
+    let clock = of_wrong.path("clock");
+    let shift = |by: &str| {
+        // Read by the library at each look at the clock, so it is replaced as a whole.
+        let next = clock.with_extension("next");
+        fs::write(&next, by).unwrap();
+        fs::rename(&next, &clock).unwrap();
+    };
+    shift("+0");
+    let shifted = |setup: Setup| {
+        setup
+            .variable("LD_PRELOAD", CLOCK_SHIFTER)
+            .variable("FAKETIME_TIMESTAMP_FILE", clock.as_os_str())
+            .variable("FAKETIME_NO_CACHE", "1")
+            .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    };
+    let setup = files.setup();
+    let a = Member::of(("a", files, setup), &bus).await;
+    let setup = of_full.setup();
+    let mut b = Member::of(("b", of_full, setup), &bus).await;
+    let setup = shifted(of_wrong.setup());
+    let mut c = Member::of(("c", of_wrong, setup), &bus).await;
+    for member in [&a, &b, &c] {
+        seen.moved(member);
+    }
+    let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+    for name in NAMES {
+        tasks.push(tokio::spawn(ask(Arc::clone(&seen), name)));
+    }
+    tasks.push(tokio::spawn(purge(Arc::clone(&seen), NAMES)));
+    let wait = async |seconds| time::sleep(Duration::from_secs(seconds)).await;
+    let say = |what: &str| {
+        let [asked, unanswered, refused] = [&seen.asked, &seen.unanswered, &seen.refused_purges]
+            .map(|it| it.load(Ordering::Relaxed));
+        let purged = seen.purged.lock().unwrap().len();
+        println!(
+            "{what}: {asked} answers, {unanswered} not given, {purged} purges, {refused} refused"
+        );
+    };
+    wait(5).await;
+
+    disk.fill();
+    wait(10).await;
+    say("a disk is full");
+    b.server.kill();
+    let setup = b.files.setup();
+    b = Member::of(("b", b.files, setup), &bus).await;
+    seen.moved(&b);
+    wait(10).await;
+    say("its sidecar has started anew");
+    disk.clear();
+    wait(5).await;
+    say("it has room again");
+
+    for (by, what) in [
+        ("+1d", "a clock is a day ahead"),
+        ("-1d", "it is a day behind"),
+    ] {
+        shift(by);
+        wait(10).await;
+        say(what);
+        c.server.kill();
+        let setup = shifted(c.files.setup());
+        c = Member::of(("c", c.files, setup), &bus).await;
+        seen.moved(&c);
+        wait(10).await;
+        say("its sidecar has started anew");
+    }
+    shift("+0");
+    wait(5).await;
+    say("it is right again");
+    end(&seen, tasks).await;
+    drop((a, b, c));
 }

@@ -220,6 +220,14 @@ async fn a_policy_is_published_followed_kept_and_taken_back() {
     let [mut a, mut b, mut c] = three(&bus).await;
     assert_eq!(a.publish("second", 1_000).await, 1);
     assert_eq!(a.rule().await, "second", "who is asked has it first");
+    let kept = std::fs::read_to_string(a.files.state().join("audit.log")).unwrap();
+    let published = kept
+        .lines()
+        .find(|line| line.contains(r#""event":"published""#));
+    let published = published.unwrap_or_else(|| panic!("{kept}"));
+    for said in [r#""kind":"policy""#, r#""who":"ada""#, r#""edition":1"#] {
+        assert!(published.contains(said), "{published}");
+    }
     for member in [&mut b, &mut c] {
         member.until_rule("second").await;
     }

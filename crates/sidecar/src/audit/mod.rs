@@ -23,7 +23,7 @@ use crate::clock;
 use crate::log_filter::{Ended, FilterSet, Wish};
 use crate::state::{AuditCounters, GeoStatus};
 use tradewind_engine::control::meter::Disruption;
-use tradewind_engine::edition::Edition;
+use tradewind_engine::edition::{Edition, Which};
 use tradewind_engine::lifecycle::notice::Notice;
 use tradewind_engine::lifecycle::{Event, Reply};
 
@@ -55,6 +55,21 @@ pub struct Purged {
     pub version: String,
     /// What it covers.
     pub covers: String,
+    /// Who wanted it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A text that was published to a whole fleet, or was to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// Which text.
+    pub which: Which,
+    /// The edition that it is part of, or why it is part of none.
+    pub edition: Result<u64, String>,
+    /// How long all may take to have it, in ms; `None` where nobody said.
+    pub within_ms: Option<u64>,
     /// Who wanted it.
     pub who: String,
     /// Why.
@@ -140,6 +155,23 @@ impl Audit {
         let record = Record::new(Kind::Purge, "purged").by(&purged.who, &purged.why);
         let record = record.what("version", purged.version.as_str());
         self.record(record.what("covers", purged.covers.as_str()));
+    }
+
+    /// Records that a text was published to a fleet, or could not be.
+    pub fn announced(&mut self, announced: &Announced) {
+        let kind = match announced.which {
+            Which::Policy => Kind::Policy,
+            Which::Topology => Kind::Topology,
+        };
+        let by = |event| Record::new(kind, event).by(&announced.who, &announced.why);
+        let mut record = match &announced.edition {
+            Ok(edition) => by("published").what("edition", *edition),
+            Err(why) => by("not_published").what("reason", why.as_str()),
+        };
+        if let Some(within_ms) = announced.within_ms {
+            record = record.what("within_ms", within_ms);
+        }
+        self.record(record);
     }
 
     /// Records that other lines are written to the log, or those that are configured again.

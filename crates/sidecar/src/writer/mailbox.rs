@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::writing::Writing;
-use crate::audit::{Purged, Stopped};
+use crate::audit::{Announced, Purged, Stopped};
 use crate::clock;
 use crate::log_filter::{FilterSet, SwitchError, Wish};
 use crate::probe::Probed;
@@ -63,6 +63,8 @@ pub(super) enum Event {
     Stopped(Stopped),
     /// More than single objects was purged.
     Purged(Purged),
+    /// A text was published to the fleet, or was not.
+    Announced(Announced),
     /// A probe came back.
     Probed(Probed),
     /// Forget what this node's breaker holds against it, as somebody wants; answers whether there is such a node.
@@ -232,6 +234,11 @@ impl Mailbox {
     /// Tells of a purge, for the audit log; the purge is in force already.
     pub fn purged(&self, purged: Purged) {
         drop(self.events.try_send(Event::Purged(purged)));
+    }
+
+    /// Tells of a text that was published to the fleet, or was not, for the audit log.
+    pub fn announced(&self, announced: Announced) {
+        drop(self.events.try_send(Event::Announced(announced)));
     }
 
     /// Begins to roll out a candidate, or to look at it; `None` when the writer has ended. As for the signature, see

@@ -280,6 +280,7 @@ impl Writer {
             Event::Get(reply) => drop(reply.send(self.in_force())),
             Event::Stopped(stopped) => self.audit.stopped(&stopped),
             Event::Purged(purged) => self.audit.purged(&purged),
+            Event::Announced(announced) => self.audit.announced(&announced),
             Event::Policies(reply) => drop(reply.send(self.policies())),
             Event::Probed(probed) => {
                 if let Some(published) = self.state.published.load_full() {

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::AdminDesk;
+use crate::audit::Announced;
 use crate::fleet::Fleet;
 use crate::fleet::config::{Draft, Published, Unpublished};
+use crate::writer::Mailbox;
 use tradewind_engine::edition::Which;
 
 /// A text that is to be published once it is in force here.
 pub(super) struct Everywhere {
     fleet: Arc<Fleet>,
+    mailbox: Mailbox,
+    which: Which,
     draft: Draft,
     within_ms: Option<u64>,
     force: bool,
@@ -42,6 +46,8 @@ impl AdminDesk {
         Ok(Some(Everywhere {
             draft: draft.map_err(|error| status(&error))?,
             fleet,
+            mailbox: self.mailbox.clone(),
+            which,
             within_ms,
             force,
         }))
@@ -65,7 +71,18 @@ impl Everywhere {
             who,
             why,
         };
+        let (who, why) = (wanted.who.clone(), wanted.why.clone());
         let published = self.fleet.publish(self.draft, wanted).await;
+        self.mailbox.announced(Announced {
+            which: self.which,
+            edition: match &published {
+                Ok(edition) => Ok(*edition),
+                Err(error) => Err(error.to_string()),
+            },
+            within_ms: self.within_ms,
+            who,
+            why,
+        });
         published.map_err(|error| {
             let status = status(&error);
             Status::new(
