@@ -95,6 +95,18 @@ pub enum ServerError {
     },
 }
 
+impl ServerError {
+    /// What the sidecar said, if it said anything.
+    pub(super) fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Call { status, .. }
+            | Self::Refused { status, .. }
+            | Self::Failed { status, .. } => Some(status),
+            _ => None,
+        }
+    }
+}
+
 /// The way of calls to a sidecar.
 pub(super) type Way = InterceptedService<Channel, Bearer>;
 

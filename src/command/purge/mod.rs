@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::client::Way;
+use super::client::{ServerError, Way};
 use super::operator::{Door, DoorArgs};
 use super::output::{self, Format};
 use super::{CommandError, Exit};
@@ -28,6 +28,9 @@ const BYTES_AT_ONCE: usize = 480 << 10;
 
 /// Longest line of a file of URLs, in bytes.
 const MAX_LINE_BYTES: u64 = 16 << 10;
+
+/// Longest wait for the quota before it is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often it is asked whether nodes have done a purge.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -216,7 +219,11 @@ impl PurgeArgs {
         for (at, selectors) in parts.into_iter().enumerate() {
             let count = selectors.len();
             let message = self.message(selectors, (at, many));
-            let answer = door.wait(purges(&door).submit(message))?;
+            let answer = submit(&door, message, many).inspect_err(|_| {
+                if at > 0 {
+                    eprintln!("of {many} parts the first {at} are purged");
+                }
+            })?;
             match self.format {
                 Format::Json => output::json_line(out, &answer)?,
                 Format::Text => output::text(out, &self.line(&answer, count, (at, many)))?,
@@ -368,6 +375,30 @@ impl PurgeArgs {
     }
 }
 
+/// Purges; one part of many as soon as the quota of its namespace has room for it.
+fn submit(
+    door: &Door,
+    message: proto::SubmitPurgeRequest,
+    many: usize,
+) -> Result<proto::SubmitPurgeResponse, ServerError> {
+    loop {
+        let answer = door.wait(purges(door).submit(message.clone()));
+        let pause = answer.as_ref().err().and_then(pause_of);
+        let Some(pause) = pause.filter(|_| many > 1) else {
+            return answer;
+        };
+        thread::sleep(pause);
+    }
+}
+
+/// How long a sidecar wants its callers to wait; `None` where it says nothing of it.
+fn pause_of(error: &ServerError) -> Option<Duration> {
+    let status = error.status()?;
+    let text = status.metadata().get("retry-after-ms")?.to_str().ok()?;
+    let pause = Duration::from_millis(text.parse().ok()?);
+    Some(pause.clamp(LOOK_EVERY, LONGEST_PAUSE))
+}
+
 /// `1.25 ms`.
 fn milliseconds(duration: &prost_types::Duration) -> String {
     let us =
@@ -423,6 +454,8 @@ fn lines_of(path: &Path) -> io::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Status;
+
     use super::*;
 
     fn url(text: &str) -> PurgeSelector {
@@ -430,6 +463,32 @@ mod tests {
             of: Some(Of::Url(text.to_owned())),
             exact_query: false,
         }
+    }
+
+    /// Of a million URLs and one, the last part was refused, and nobody knew how many had been purged.
+    #[test]
+    fn a_quota_is_waited_for_as_long_as_the_sidecar_says() {
+        let error = |retry: Option<&'static str>| {
+            let mut status = Status::resource_exhausted("too much");
+            if let Some(text) = retry {
+                status
+                    .metadata_mut()
+                    .insert("retry-after-ms", text.parse().unwrap());
+            }
+            ServerError::Failed {
+                server: "127.0.0.1:7072".parse().unwrap(),
+                status: Box::new(status),
+            }
+        };
+        let ms = |text| pause_of(&error(Some(text))).map(|pause| pause.as_millis());
+        assert_eq!(ms("820"), Some(820));
+        assert_eq!((ms("1"), ms("9999999")), (Some(50), Some(10_000)));
+        assert_eq!(ms("soon"), None);
+        assert_eq!(
+            pause_of(&error(None)),
+            None,
+            "too many wait, or the bus is away"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::purge_messages::{bad_namespace, in_fleet, status, took, wish};
 use super::{AdminDesk, Events, invalid};
 use crate::audit::Purged;
 use crate::freshness::telling::{Hearer, tell_after};
-use crate::freshness::{PurgeError, Wish};
+use crate::freshness::{PurgeError, Submitted, Wish};
 use crate::identity::Caller;
 use crate::intake::recent::{Kept, RecentDecisions};
 use crate::state::{Published, State};
@@ -21,6 +21,7 @@ use crate::wire::proto::server::purge_service_server::PurgeService;
 use crate::wire::purge;
 use crate::wire::question::Question;
 use crate::wire::{QueryBuffer, QueryRoom};
+use crate::writer::Mailbox;
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::evaluate;
 use tradewind_engine::freshness::selector::Selector;
@@ -76,13 +77,14 @@ impl PurgeService for AdminDesk {
             ..proto::SubmitPurgeResponse::default()
         };
         if !is_dry {
-            let recorded = recorded(&wish);
-            let submitted = self.state.freshness.submit(wish).await;
+            // Whoever hangs up before it is answered has purged all the same, and that is recorded.
+            let purging = tokio::spawn(submitted(
+                Arc::clone(&self.state),
+                self.mailbox.clone(),
+                wish,
+            ));
+            let submitted = purging.await.unwrap_or(Err(PurgeError::Ended));
             let submitted = submitted.map_err(|error| refused(&error))?;
-            if let Some(mut recorded) = recorded.filter(|_| !submitted.is_repeated) {
-                recorded.version = purge::version_text(submitted.sequence);
-                self.mailbox.purged(recorded);
-            }
             answer.sequence = submitted.sequence;
             answer.kept = submitted.is_kept;
             answer.repeated = submitted.is_repeated;
@@ -272,6 +274,21 @@ fn refused(error: &PurgeError) -> Status {
         PurgeError::TooLarge { .. } => Status::invalid_argument(words),
         PurgeError::Apart | PurgeError::Ended => Status::new(Code::Unavailable, words),
     }
+}
+
+/// Purges, and has that recorded.
+async fn submitted(
+    state: Arc<State>,
+    mailbox: Mailbox,
+    wish: Wish,
+) -> Result<Submitted, PurgeError> {
+    let recorded = recorded(&wish);
+    let submitted = state.freshness.submit(wish).await?;
+    if let Some(mut recorded) = recorded.filter(|_| !submitted.is_repeated) {
+        recorded.version = purge::version_text(submitted.sequence);
+        mailbox.purged(recorded);
+    }
+    Ok(submitted)
 }
 
 /// Who watches purges of some namespaces, or of all.
