@@ -17,11 +17,14 @@
 
 #[path = "support/counting.rs"]
 mod counting;
+#[path = "support/published.rs"]
+mod published;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 use counting::Counting;
+use published::publish;
 use tradewind::engine::decision::Decision;
 use tradewind::engine::evaluate::evaluate;
 use tradewind::engine::explanation::Explanation;
@@ -123,7 +126,7 @@ impl Scene {
                 .step_by(apart)
                 .map(|node| node.id.to_string())
                 .collect(),
-            published: tradewind_bench::publish(snapshot),
+            published: publish(snapshot),
             asks: geography.asks(rules),
         }
     }
@@ -392,13 +395,7 @@ fn memory(effort: Effort, geography: &Geography, before: usize) {
     let of_policy = bytes_of(&|| Box::new(rules.policy(&topology)));
     let of_policy_of_one = bytes_of(&|| Box::new(Rules::Hosts(1).policy(&topology)));
     let parts: Parts = tradewind_bench::parts(&topology, rules, geography);
-    let of_published = bytes_of(&|| {
-        Box::new(tradewind_bench::publish(Snapshot::build(
-            1,
-            parts.clone(),
-            None,
-        )))
-    });
+    let of_published = bytes_of(&|| Box::new(publish(Snapshot::build(1, parts.clone(), None))));
     let (nodes, rules) = (large.nodes, effort.rules);
     let print = |what: &str, bytes: usize| println!("  {what:44} {:9.2} MB", megabytes(bytes));
     print("geography", geo);

@@ -26,6 +26,8 @@ mod client;
 mod echo;
 #[path = "../tests/listen/peer.rs"]
 mod peer;
+#[path = "support/published.rs"]
+mod published;
 #[path = "../tests/listen/echo.rs"]
 mod raw;
 #[path = "rpc/servers.rs"]
@@ -337,7 +339,7 @@ fn swaps(bench: &Bench, geography: &Geography) {
     );
     let topology = bench.effort.large.topology();
     let parts = tradewind_bench::parts(&topology, Rules::Hosts(10), geography);
-    let first = tradewind_bench::publish(Snapshot::build(1, parts, None));
+    let first = published::publish(Snapshot::build(1, parts, None));
     bench.state.published.store(Some(Arc::new(first)));
     let length = bench.effort.length * 3;
     for regime in [C4_M1, PIPELINED] {

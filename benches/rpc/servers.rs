@@ -28,6 +28,7 @@ use tradewind::sidecar::wire::proto::server::decision_service_server::DecisionSe
 use crate::check;
 use crate::client::{self, Target};
 use crate::echo::{self, Blob, Echo};
+use crate::published;
 use crate::{DECIDE, Effort, STREAM};
 use tradewind_bench::{self, Ask, Geography, Rules, Size};
 
@@ -77,7 +78,7 @@ impl Bench {
             Snapshot::build(1, tradewind_bench::parts(&topology, rules, geography), None);
         state
             .published
-            .store(Some(Arc::new(tradewind_bench::publish(snapshot))));
+            .store(Some(Arc::new(published::publish(snapshot))));
         let control = runtime("control", 1);
         let (recent, samples) = RecentDecisions::new(1_024);
         control.spawn(Arc::clone(&recent).keep_all(samples, Arc::clone(&state)));

@@ -247,7 +247,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "demo",
         &["engine", "simulator", "wire", "client", "sidecar"],
     ),
-    ("bench", &["engine", "sidecar"]),
+    ("bench", &["engine", "wire"]),
 ];
 
 #[test]

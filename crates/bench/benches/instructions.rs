@@ -27,11 +27,10 @@ use tradewind_engine::query::Query;
 use tradewind_engine::rank::{self, Columns, Kernel, Segment, Top};
 use tradewind_engine::snapshot::Snapshot;
 use tradewind_engine::time::Moment;
-use tradewind_sidecar::state::Published;
-use tradewind_sidecar::wire::answer::{Answer, Envelope};
-use tradewind_sidecar::wire::proto::DecideRequest;
-use tradewind_sidecar::wire::question::Question;
-use tradewind_sidecar::wire::{QueryBuffer, QueryRoom};
+use tradewind_wire::answer::{Answer, EncodedNodes, Envelope};
+use tradewind_wire::proto::DecideRequest;
+use tradewind_wire::question::Question;
+use tradewind_wire::{QueryBuffer, QueryRoom};
 
 use tradewind_bench::{Ask, Geography, Rules, Size};
 
@@ -129,9 +128,11 @@ fn key_in_two_parts(keys: Vec<[&'static [u8]; 2]>) -> Vec<[&'static [u8]; 2]> {
     keys
 }
 
-/// What decisions are made of: a snapshot, and requests that differ in client, path and rule.
+/// What decisions are made of: a snapshot with its nodes as answers name them, and requests that differ in client, path and rule.
 struct Scene {
-    published: Published,
+    snapshot: Snapshot,
+    nodes: EncodedNodes,
+    policy_digest: String,
     asks: Vec<Ask>,
 }
 
@@ -139,8 +140,11 @@ fn scene(sites: usize) -> Scene {
     let geography = Geography::new(2_000, usize::from(KEYS));
     let (rules, size) = (Rules::Hosts(10), Size { nodes: 64, sites });
     let parts = tradewind_bench::parts(&size.topology(), rules, &geography);
+    let snapshot = Snapshot::build(1, parts, None);
     Scene {
-        published: tradewind_bench::publish(Snapshot::build(1, parts, None)),
+        nodes: EncodedNodes::new(snapshot.topology()),
+        policy_digest: snapshot.policy().digest().short(),
+        snapshot,
         asks: geography.asks(rules),
     }
 }
@@ -150,10 +154,7 @@ fn scene(sites: usize) -> Scene {
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(5_122))]
 fn decision(scene: Scene) -> Scene {
     for ask in &scene.asks {
-        black_box(evaluate(
-            &scene.published.snapshot,
-            black_box(&ask.query(&[])),
-        ));
+        black_box(evaluate(&scene.snapshot, black_box(&ask.query(&[]))));
     }
     scene
 }
@@ -164,7 +165,7 @@ fn decision(scene: Scene) -> Scene {
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = scene, config = limit(6_553))]
 fn decision_and_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
-        answer(&scene.published, ask, &ask.query(&[]));
+        answer(&scene, ask, &ask.query(&[]));
     }
     scene
 }
@@ -197,12 +198,7 @@ fn purged(sites: usize) -> (Scene, Ledger) {
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = purged, config = limit(7_030))]
 fn decision_with_version((scene, ledger): (Scene, Ledger)) -> (Scene, Ledger) {
     for ask in &scene.asks {
-        answer_with(
-            &scene.published,
-            Some(ledger.versions()),
-            ask,
-            &ask.query(&[]),
-        );
+        answer_with(&scene, Some(ledger.versions()), ask, &ask.query(&[]));
     }
     (scene, ledger)
 }
@@ -216,9 +212,9 @@ fn decision_with_version((scene, ledger): (Scene, Ledger)) -> (Scene, Ledger) {
 fn message_to_answer(scene: Scene) -> Scene {
     for ask in &scene.asks {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-        let reading = scene.published.snapshot.reading();
+        let reading = scene.snapshot.reading();
         if let Ok(query) = buffer.read(&ask.message, &mut room, reading) {
-            answer(&scene.published, ask, &query);
+            answer(&scene, ask, &query);
         }
     }
     scene
@@ -243,14 +239,14 @@ fn wire(sites: usize) -> Wire {
 #[library_benchmark]
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = wire, config = limit(9_172))]
 fn bytes_to_answer(wire: Wire) -> Wire {
-    let published = &wire.scene.published;
-    let reading = published.snapshot.reading();
-    for (ask, bytes) in wire.scene.asks.iter().zip(&wire.questions) {
+    let scene = &wire.scene;
+    let reading = scene.snapshot.reading();
+    for (ask, bytes) in scene.asks.iter().zip(&wire.questions) {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         if let Some(question) = Question::of_bytes(black_box(bytes))
             && let Ok(query) = buffer.read_question(&question, &mut room, reading)
         {
-            answer(published, ask, &query);
+            answer(scene, ask, &query);
         }
     }
     wire
@@ -260,36 +256,31 @@ fn bytes_to_answer(wire: Wire) -> Wire {
 #[library_benchmark]
 #[bench::of_64_nodes_in_8_sites(args = (8), setup = wire)]
 fn bytes_by_prost_to_answer(wire: Wire) -> Wire {
-    let published = &wire.scene.published;
-    let reading = published.snapshot.reading();
-    for (ask, bytes) in wire.scene.asks.iter().zip(&wire.questions) {
+    let scene = &wire.scene;
+    let reading = scene.snapshot.reading();
+    for (ask, bytes) in scene.asks.iter().zip(&wire.questions) {
         let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
         if let Ok(message) = DecideRequest::decode(black_box(&**bytes))
             && let Ok(query) = buffer.read(&message, &mut room, reading)
         {
-            answer(published, ask, &query);
+            answer(scene, ask, &query);
         }
     }
     wire
 }
 
-fn answer(published: &Published, ask: &Ask, query: &Query<'_>) {
-    answer_with(published, None, ask, query);
+fn answer(scene: &Scene, ask: &Ask, query: &Query<'_>) {
+    answer_with(scene, None, ask, query);
 }
 
-fn answer_with(
-    published: &Published,
-    versions: Option<&Arc<Versions>>,
-    ask: &Ask,
-    query: &Query<'_>,
-) {
-    let evaluation = evaluate(&published.snapshot, black_box(query));
-    let decision = Decision::new(&published.snapshot, &evaluation);
+fn answer_with(scene: &Scene, versions: Option<&Arc<Versions>>, ask: &Ask, query: &Query<'_>) {
+    let evaluation = evaluate(&scene.snapshot, black_box(query));
+    let decision = Decision::new(&scene.snapshot, &evaluation);
     let envelope = Envelope {
         request_id: &ask.message.request_id,
         decision_id: "0123456789abcdef01234567",
-        revision: published.revision,
-        policy_digest: &published.policy_digest,
+        revision: 1,
+        policy_digest: &scene.policy_digest,
         freshness_floor: 0,
         fresh: versions.map_or_else(Fresh::default, |it| decision.fresh(it, query)),
         is_freshness_known: true,
@@ -298,7 +289,7 @@ fn answer_with(
     drop(black_box(Answer::single(
         &decision,
         &envelope,
-        &published.nodes,
+        &scene.nodes,
     )));
 }
 

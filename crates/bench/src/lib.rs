@@ -10,19 +10,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use tradewind_engine::edition::Texts;
 use tradewind_engine::geo::Location;
 use tradewind_engine::geo::layer::{Layer, Record, compile};
 use tradewind_engine::geo::place::{Asn, Country};
 use tradewind_engine::geo::ranges::Ranges;
 use tradewind_engine::policy::{self, Policy};
 use tradewind_engine::query::{Client, Query};
-use tradewind_engine::snapshot::{GeoState, Parts, Snapshot};
+use tradewind_engine::snapshot::{GeoState, Parts};
 use tradewind_engine::topology::{self, Topology};
-use tradewind_sidecar::state::Published;
-use tradewind_sidecar::state::rows::Rows;
-use tradewind_sidecar::wire::answer::EncodedNodes;
-use tradewind_sidecar::wire::proto;
+use tradewind_wire::proto;
 
 /// The same random numbers in every run.
 #[derive(Debug)]
@@ -355,22 +351,5 @@ pub fn parts(topology: &Arc<Topology>, rules: Rules, geography: &Geography) -> P
         geo_state: GeoState::Good,
         here: None,
         signals: Arc::default(),
-    }
-}
-
-/// A snapshot with what answers need beside it, as the writer publishes it.
-pub fn publish(snapshot: Snapshot) -> Published {
-    Published {
-        revision: 1,
-        policy_digest: snapshot.policy().digest().short(),
-        nodes: Arc::new(EncodedNodes::new(snapshot.topology())),
-        rows: Rows {
-            pools: vec![2; snapshot.routing().pools().len()],
-            rules: Vec::new(),
-            decided: vec![2; 64],
-        },
-        candidate: None,
-        texts: Texts::default(),
-        snapshot,
     }
 }
