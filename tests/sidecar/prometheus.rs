@@ -15,6 +15,9 @@ use crate::programs;
 use crate::scraper::Prometheus;
 use crate::server::{Files, Server, Setup};
 
+/// What is said of the alerts: of those that take hours, at larger steps.
+const TESTS: [&str; 2] = ["alerts_test.yaml", "alerts_of_hours_test.yaml"];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -99,15 +102,16 @@ fn alerts_fire_when_they_should_and_are_silent_when_they_should_not() {
     let all = format!("{} rules found", alerts().len());
     assert!(said.contains(&all), "{said}");
     run(&["check", "config", "prometheus.yaml"]);
-    run(&["test", "rules", "alerts_test.yaml"]);
+    run(&[&["test", "rules"][..], &TESTS].concat());
 }
 
 #[test]
 fn every_alert_is_tested_both_ways_and_is_in_the_runbook() {
     let alerts: BTreeSet<String> = alerts().into_keys().collect();
-    let tests = yaml("examples/prometheus/alerts_test.yaml");
+    let tests = TESTS.map(|file| yaml(&format!("examples/prometheus/{file}")));
+    let tests = tests.iter().flat_map(|it| it["tests"].as_array().unwrap());
     let mut seen = BTreeMap::<String, BTreeSet<bool>>::new();
-    for test in tests["tests"].as_array().unwrap() {
+    for test in tests {
         for case in test["alert_rule_test"].as_array().unwrap() {
             let name = case["alertname"].as_str().unwrap().to_owned();
             let fires = !case["exp_alerts"].as_array().unwrap().is_empty();
@@ -173,14 +177,12 @@ async fn every_metric_that_a_page_names_is_there() {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|page| format!("docs/{}", page.unwrap().file_name().display()));
     let is_page = |path: &String| Path::new(path).extension().is_some_and(|end| end == "md");
-    let pages = docs.filter(is_page).chain(
-        [
-            "README.md",
-            "examples/prometheus/alerts.yaml",
-            "examples/prometheus/alerts_test.yaml",
-        ]
-        .map(str::to_owned),
-    );
+    let alerts = TESTS.into_iter().chain(["alerts.yaml"]);
+    let alerts = alerts.map(|file| format!("examples/prometheus/{file}"));
+    let pages = docs
+        .filter(is_page)
+        .chain(["README.md".to_owned()])
+        .chain(alerts);
     let mut named = 0;
     for path in pages {
         for name in metric_names(&read(&path)) {
