@@ -374,8 +374,14 @@ fn as_many_parts_as_are_taken_come_to_a_few_megabytes() {
         for way in &found {
             let steps = way.iter().enumerate();
             for (at, _) in steps.filter(|(_, step)| step.is_repeated) {
-                // The largest that is read, to a byte or so.
-                let (mut taken, mut refused) = (0, (*most_bytes).min(TRIED) + 1);
+                // The largest that is read, to a byte or so. Most parts are not counted, and as many are read as fit.
+                let most = (*most_bytes).min(TRIED);
+                let is_counted = !read(&filled(way, at, most));
+                let (mut taken, mut refused) = if is_counted {
+                    (0, most)
+                } else {
+                    (most, most + 1)
+                };
                 while taken + 1 < refused {
                     let middle = usize::midpoint(taken, refused);
                     if read(&filled(way, at, middle)) {
