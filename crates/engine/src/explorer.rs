@@ -5,6 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
 
 /// What there is to explore.
 pub(crate) trait World {
@@ -44,9 +47,47 @@ pub(crate) struct Explored {
     pub(crate) longest: usize,
 }
 
+/// States that are gone through before what comes of them is put together: few enough that all of that fits into memory, and
+/// enough that starting threads takes no time beside it.
+const BATCH: usize = 64;
+
 /// Goes through all sequences of at most `depth` acts; panics with the shortest one that comes to no good.
 pub(crate) fn explore<W: World>(world: &W, start: W::State, depth: usize) -> Explored {
-    let mut known = BTreeSet::from([world.key(&start)]);
+    let look = |known: &Known<W>, batch: &[Reached<W>]| vec![look_beyond(world, known, batch)];
+    explore_by(world, start, depth, look)
+}
+
+/// As [`explore`], on all cores: for what takes half a minute of one.
+pub(crate) fn explore_on_all_cores<W>(world: &W, start: W::State, depth: usize) -> Explored
+where
+    W: World + Sync,
+    W::State: Send + Sync,
+    W::Act: Send + Sync,
+    W::Key: Send + Sync,
+{
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let look = |known: &Known<W>, batch: &[Reached<W>]| {
+        thread::scope(|scope| {
+            let shares = batch.chunks(batch.len().div_ceil(cores));
+            let lookers: Vec<_> = shares
+                .map(|share| scope.spawn(move || look_beyond(world, known, share)))
+                .collect();
+            // In their order, so that it is always the same sequence that a fault is shown by.
+            let seen = lookers.into_iter().map(thread::ScopedJoinHandle::join);
+            seen.map(|seen| seen.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
+    };
+    explore_by(world, start, depth, look)
+}
+
+fn explore_by<W: World>(
+    world: &W,
+    start: W::State,
+    depth: usize,
+    look: impl Fn(&Known<W>, &[Reached<W>]) -> Vec<Seen<W>>,
+) -> Explored {
+    let mut known = Known::<W>::from([world.key(&start)]);
     let mut frontier: Vec<Reached<W>> = vec![Reached {
         state: start,
         trace: Vec::new(),
@@ -54,15 +95,14 @@ pub(crate) fn explore<W: World>(world: &W, start: W::State, depth: usize) -> Exp
     let (mut steps, mut longest) = (0, 0);
     for length in 1..=depth {
         let mut reached = Vec::new();
-        for Reached { state, trace } in &frontier {
-            for Step { act, next } in world.next(state) {
-                steps += 1;
-                let mut trace = trace.clone();
-                trace.push(act);
-                let state = next.unwrap_or_else(|why| panic!("{why}, after {trace:#?}"));
-                if known.insert(world.key(&state)) {
-                    longest = length;
-                    reached.push(Reached { state, trace });
+        for batch in frontier.chunks(BATCH) {
+            for seen in look(&known, batch) {
+                steps += seen.steps;
+                for Unknown { key, reached: next } in seen.unknown {
+                    if known.insert(key) {
+                        longest = length;
+                        reached.push(next);
+                    }
                 }
             }
         }
@@ -73,6 +113,46 @@ pub(crate) fn explore<W: World>(world: &W, start: W::State, depth: usize) -> Exp
         steps,
         longest,
     }
+}
+
+/// The keys of all states so far.
+type Known<W> = BTreeSet<<W as World>::Key>;
+
+/// What comes of some states.
+struct Seen<W: World> {
+    steps: usize,
+    /// What was not known before.
+    unknown: Vec<Unknown<W>>,
+}
+
+/// A state that may be new, and what tells it from others.
+struct Unknown<W: World> {
+    key: W::Key,
+    reached: Reached<W>,
+}
+
+fn look_beyond<W: World>(world: &W, known: &Known<W>, states: &[Reached<W>]) -> Seen<W> {
+    let mut seen = Seen {
+        steps: 0,
+        unknown: Vec::new(),
+    };
+    for Reached { state, trace } in states {
+        for Step { act, next } in world.next(state) {
+            seen.steps += 1;
+            let with = || trace.iter().cloned().chain([act.clone()]).collect();
+            let state = next.unwrap_or_else(|why| {
+                let trace: Vec<W::Act> = with();
+                panic!("{why}, after {trace:#?}")
+            });
+            let key = world.key(&state);
+            if !known.contains(&key) {
+                let trace = with();
+                let reached = Reached { state, trace };
+                seen.unknown.push(Unknown { key, reached });
+            }
+        }
+    }
+    seen
 }
 
 /// Counts modulo 7, must not come to `forbidden`.
@@ -109,10 +189,20 @@ fn each_state_is_looked_at_once() {
         longest: 3,
     };
     assert_eq!(explored, whole);
+    assert_eq!(
+        explore_on_all_cores(&Counter { forbidden: 9 }, 0, 10),
+        whole
+    );
 }
 
 #[test]
 #[should_panic(expected = "forbidden, after [\n    3,\n    3,\n]")]
 fn the_shortest_way_to_a_fault_is_told() {
     explore(&Counter { forbidden: 6 }, 0, 10);
+}
+
+#[test]
+#[should_panic(expected = "forbidden, after [\n    3,\n    3,\n]")]
+fn all_cores_tell_the_same_way() {
+    explore_on_all_cores(&Counter { forbidden: 6 }, 0, 10);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::inputs::{P, T, fit, pair, steward_over, wanted};
 use super::sequences::{self, Act, check, in_force};
-use crate::explorer::{Step, World, explore};
+use crate::explorer::{Step, World, explore_on_all_cores};
 use crate::lifecycle::{
     Effects, Entries, Event, Keep, Reply, Revision, StateChange, Steward, Target,
 };
@@ -168,10 +168,9 @@ impl Host {
                 Ok(steward.step(0, Event::SetState(drain(drained))))
             }
         };
-        let faults = [Fault::None, Fault::DiskFull];
-        let faults = faults
-            .into_iter()
-            .chain((0..MOST_EFFECTS).map(Fault::Crash));
+        let faults = judged
+            .as_ref()
+            .map_or_else(|_| vec![Fault::None], faults_of);
         let comes_to = |fault| {
             let effects = judged.as_ref().map_err(Clone::clone)?;
             let host = after.clone().carry_out(effects, fault)?;
@@ -180,7 +179,7 @@ impl Host {
             }
             Ok(host)
         };
-        let steps = faults.map(|fault| Step {
+        let steps = faults.into_iter().map(|fault| Step {
             act: Happening::Event(what, fault),
             next: comes_to(fault),
         });
@@ -244,6 +243,22 @@ impl Host {
         }
         Ok(self)
     }
+}
+
+/// All that makes a difference while these are carried out: a disk that nothing is put on may be full, and beyond the last effect
+/// it is all the same when it dies.
+fn faults_of(effects: &Effects) -> Vec<Fault> {
+    let is_told = matches!(effects.reply, Some(Reply::State(Ok(_))));
+    let is_on_disk = is_told || !effects.keep.is_empty();
+    let carried_out =
+        effects.keep.len() + usize::from(effects.publish.is_some()) + usize::from(is_told);
+    let crashes = (0..MOST_EFFECTS.min(carried_out + 1)).map(Fault::Crash);
+    let full = is_on_disk.then_some(Fault::DiskFull);
+    [Fault::None]
+        .into_iter()
+        .chain(full)
+        .chain(crashes)
+        .collect()
 }
 
 impl Disk {
@@ -320,7 +335,7 @@ fn whatever_the_host_dies_of_it_serves_a_good_edition_again() {
         disk: Disk::default(),
         promised: Some(false),
     };
-    let explored = explore(&Crashes, dead, DEPTH);
+    let explored = explore_on_all_cores(&Crashes, dead, DEPTH);
     println!("{explored:?}");
     // Nothing new comes of longer ones, so this holds of histories of any length.
     assert!(
