@@ -55,6 +55,8 @@ pub mod copy;
 pub mod counters;
 mod follow;
 mod heard;
+#[cfg(feature = "hosted")]
+pub mod hosted;
 mod keys;
 mod last_good;
 mod lines;

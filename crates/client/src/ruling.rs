@@ -17,6 +17,11 @@ pub struct Ruling<'a> {
     pub fresh: Fresh,
     /// Whether all purges are known here that the sidecar knew of a few seconds ago. Else `fresh` may say too little.
     pub is_freshness_known: bool,
+    /// The path of the request in its one normal form, which rules saw: what a node should be asked for. Empty where the request
+    /// has none.
+    pub path: &'a str,
+    /// What follows `?` in it, without that.
+    pub query_string: &'a str,
     pub(super) addresses: &'a NodeAddresses,
 }
 

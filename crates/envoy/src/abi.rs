@@ -106,6 +106,18 @@ pub(crate) enum Level {
     Error = 4,
 }
 
+impl From<tracing::Level> for Level {
+    fn from(level: tracing::Level) -> Self {
+        match level {
+            tracing::Level::ERROR => Self::Error,
+            tracing::Level::WARN => Self::Warn,
+            tracing::Level::INFO => Self::Info,
+            tracing::Level::DEBUG => Self::Debug,
+            tracing::Level::TRACE => Self::Trace,
+        }
+    }
+}
+
 /// `envoy_dynamic_module_type_attribute_id`: the address and port of who is at the other end of the connection.
 const SOURCE_ADDRESS: u32 = 24;
 

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::abi::{self, Defining, Metric, Stream};
-use crate::config::{FilterConfig, WithoutCopy};
-use crate::contain;
-use crate::follower::Follower;
-use crate::told::{Refusal, Told};
+use crate::config::FilterConfig;
+use crate::told::Told;
 use tradewind_client::copy::LastCopy;
+use tradewind_client::hosted::config::WithoutCopy;
+use tradewind_client::hosted::contain;
+use tradewind_client::hosted::follower::Follower;
+use tradewind_client::hosted::refusal::Refusal;
 use tradewind_client::{InvalidRequest, Question};
 use tradewind_engine::request::text_of;
 use tradewind_wire::asker;
@@ -22,13 +24,6 @@ use tradewind_wire::question::Asker;
 
 /// Longest request id that is used, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
-
-/// Why a request is refused while there is nothing to decide from.
-const NO_COPY: Refusal = Refusal {
-    status: 503,
-    reason: "no_copy",
-    retry_after_s: Some(1),
-};
 
 /// What Envoy does after the filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +96,7 @@ impl Filter {
         let follower = if abi::is_validation() {
             None
         } else {
-            Some(Follower::of(config.options())?)
+            Some(Follower::of(config.wanted.options())?)
         };
         Ok(Self {
             config,
@@ -186,9 +181,9 @@ impl Filter {
             } else {
                 &id
             },
-            pool: &self.config.pool,
-            child_node: &self.config.child,
-            candidates: self.config.candidates,
+            pool: &self.config.wanted.pool,
+            child_node: &self.config.wanted.child,
+            candidates: self.config.wanted.candidates,
             host: &host,
             path: &path,
             method: &method,
@@ -207,8 +202,8 @@ impl Filter {
 
     fn without_copy(&self, stream: &mut Stream<'_>) -> Next {
         self.counts.without_copy.fetch_add(1, Ordering::Relaxed);
-        match self.config.without_copy {
-            WithoutCopy::Refuse => refuse(stream, NO_COPY),
+        match self.config.wanted.without_copy {
+            WithoutCopy::Refuse => refuse(stream, Refusal::NO_COPY),
             WithoutCopy::Balance => {
                 // A client must not pick its node, nor blame an attempt on the decision of another.
                 for name in [DESTINATION, DECISION_ID, VERSION, MAX_AGE, CACHE_TTL] {

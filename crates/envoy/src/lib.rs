@@ -9,12 +9,9 @@
 
 mod abi;
 mod config;
-mod contain;
 #[cfg(test)]
 mod fake;
 mod filter;
-mod follower;
 mod hooks;
-mod log;
 mod logger;
 mod told;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::abi::{Entry, Part};
 use crate::config;
-use crate::follower::Follower;
+use tradewind_client::hosted::follower::Follower;
 use tradewind_client::{Client, Outcome};
 use tradewind_wire::attempt::{self, Flags};
 use tradewind_wire::names::{DECISION_ID, DESTINATION};

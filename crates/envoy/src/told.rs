@@ -3,10 +3,9 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 
+use tradewind_client::hosted::refusal::Refusal;
 use tradewind_client::ruling::Ruling;
-use tradewind_engine::evaluate::{Reason, Verdict};
-use tradewind_wire::names::UNREADABLE;
-use tradewind_wire::{clock, purge, refusal_status};
+use tradewind_wire::{clock, purge};
 
 thread_local! {
     static ROOM: Cell<Told> = const { Cell::new(Told::new()) };
@@ -32,26 +31,6 @@ pub(crate) struct Told {
     pub(crate) is_freshness_known: bool,
     /// Set for one that names no node.
     pub(crate) refusal: Option<Refusal>,
-}
-
-/// Why no node is named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) reason: &'static str,
-    /// In how many seconds the client should come back, if that may help.
-    pub(crate) retry_after_s: Option<u8>,
-}
-
-impl Refusal {
-    /// Of a request that its client wrote so that it cannot be read.
-    pub(crate) const fn unreadable(status: u16) -> Self {
-        Self {
-            status,
-            reason: UNREADABLE,
-            retry_after_s: None,
-        }
-    }
 }
 
 /// A number as text; empty for none.
@@ -104,14 +83,7 @@ impl Told {
     pub(crate) fn put(&mut self, ruling: &Ruling<'_>) {
         let decision = &ruling.decision;
         let evaluation = decision.evaluation();
-        self.refusal = (evaluation.verdict != Verdict::Route).then(|| {
-            let reason: Reason = evaluation.reason;
-            Refusal {
-                status: refusal_status(reason).as_u16(),
-                reason: reason.name(),
-                retry_after_s: evaluation.shed.map(|shed| shed.retry_after_s),
-            }
-        });
+        self.refusal = Refusal::of(ruling);
         self.nodes.clear();
         for pick in &evaluation.picks {
             if !self.nodes.is_empty() {

@@ -1,6 +1,7 @@
 //! What the sidecar and those who ask it share: generated messages, their conversion to and from the engine, the clock.
 //!
-//! The feature `server` adds what only the sidecar needs: the services' traits and codecs, JSON, and Envoy's services.
+//! The feature `json` adds messages written as JSON, and `server` what only the sidecar needs: the services' traits and codecs, and
+//! Envoy's services.
 
 pub mod addresses;
 pub mod admin_state;
@@ -25,7 +26,7 @@ pub mod grpc_status;
 mod headline;
 #[cfg(feature = "server")]
 mod histogram;
-#[cfg(feature = "server")]
+#[cfg(feature = "json")]
 pub mod json;
 pub mod limiter;
 mod mask;
@@ -39,7 +40,7 @@ pub mod question;
 pub mod receipt;
 pub mod received;
 mod refusal;
-#[cfg(feature = "server")]
+#[cfg(feature = "json")]
 pub mod report;
 mod serialize;
 

@@ -120,7 +120,7 @@ pub fn version_text(version: u64) -> String {
 }
 
 /// Adds a version to a text, as [`version_text`] has it.
-pub fn put_version(text: &mut String, version: u64) {
+pub fn put_version(text: &mut impl Extend<char>, version: u64) {
     // The largest number has 13 digits.
     let (mut digits, mut rest) = (ArrayVec::<char, 13>::new(), version);
     loop {

@@ -281,7 +281,7 @@ fn envoy_refuses_a_configuration_with_all_that_is_wrong() {
     for part in [
         "filter_name is `rout`, must be `route`",
         "filter_config.sidecar is `here`, must be HOST:PORT or unix:PATH",
-        "filter_config.without_cope is not known; there are sidecar, client_header, without_copy,",
+        "filter_config.without_cope is not known; there are client_header, sidecar, without_copy,",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }

@@ -84,6 +84,8 @@ impl Copied {
             decision_id: beside.decision_id,
             fresh,
             is_freshness_known: beside.purges.are_known(),
+            path: query.path,
+            query_string: query.query_string,
             addresses: &self.addresses,
         }))
     }

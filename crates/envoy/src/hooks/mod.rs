@@ -10,10 +10,9 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::abi::{self, Buffer, Defining, Entry, Level, Stream};
-use crate::contain;
 use crate::filter::{Filter, Next};
-use crate::log;
 use crate::logger::{Logger, LoggerConfig};
+use tradewind_client::hosted::{contain, log};
 
 /// `Continue`, of every hook that returns how to go on.
 const CONTINUE: u32 = 0;
@@ -28,7 +27,7 @@ const ATTEMPT_ENDED: u32 = 9;
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
     contain::install();
-    log::install();
+    log::install(|level, line| abi::log(level.into(), line));
     abi::version().as_ptr()
 }
 

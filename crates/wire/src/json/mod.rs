@@ -12,7 +12,7 @@ mod words;
 
 use serde_json::{Map, Value};
 
-pub use outcome::outcomes;
+pub use outcome::{outcomes, outcomes_of};
 
 use super::{Asked, proto};
 use tradewind_engine::model::printable;

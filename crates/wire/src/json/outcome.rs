@@ -33,10 +33,30 @@ const MAX_ATTEMPTS: usize = 16;
 pub fn outcomes(bytes: &[u8]) -> Result<Vec<proto::Outcome>, Fault> {
     let mut reader = Reader::default();
     let fields = reader.document(bytes).unwrap_or_default();
+    let fields = fields.iter().map(|(name, value)| (&**name, value));
+    read(reader, fields)
+}
+
+/// The same of names and values as a proxy has them, which are texts.
+pub fn outcomes_of<'f>(
+    fields: impl Iterator<Item = (&'f str, &'f str)>,
+) -> Result<Vec<proto::Outcome>, Fault> {
+    let fields: Vec<(&str, Value)> = fields
+        .map(|(name, text)| (name, Value::String(text.to_owned())))
+        .collect();
+    let fields = fields.iter().map(|(name, value)| (*name, value));
+    read(Reader::default(), fields)
+}
+
+fn read<'f>(
+    mut reader: Reader,
+    fields: impl Iterator<Item = (&'f str, &'f Value)> + Clone,
+) -> Result<Vec<proto::Outcome>, Fault> {
     let mut line = Line::default();
     // First, because the other columns must be as long.
-    line.take_nodes(&mut reader, fields.get("node"));
-    for (name, value) in &fields {
+    let nodes = fields.clone().find(|(name, _)| *name == "node");
+    line.take_nodes(&mut reader, nodes.map(|(_, value)| value));
+    for (name, value) in fields {
         line.take(&mut reader, name, value);
     }
     if reader.faults.is_empty() {

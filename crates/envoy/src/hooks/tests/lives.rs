@@ -18,7 +18,7 @@ use tradewind_wire::names::{DECISION_ID, DESTINATION, VERSION};
 use super::*;
 use crate::abi::Timing;
 use crate::fake::{FakeEntry, FakeStream, allocated, metric};
-use crate::follower::Follower;
+use tradewind_client::hosted::follower::Follower;
 
 const ANY_PORT: &str = "127.0.0.1:0";
 

@@ -1,25 +1,26 @@
-//! Who follows the sidecar: one for each of its addresses, however many filters and loggers name it, on a thread of its own.
+//! Who follows the sidecar: one for each of its addresses in a process, however many name it, on a thread of its own.
 //!
-//! Configurations come and go while Envoy runs: a listener that is changed is made anew, and the old one drains. So a follower
-//! lives as long as any filter that uses it, and the next one finds it again.
+//! Configurations come and go while a proxy runs: what is changed is made anew, and the old one drains. So a follower lives as long
+//! as anybody holds it, and the next one finds it again. In a process that was forked off there are no threads of before, so it
+//! begins followers of its own.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread;
 use std::time::Duration;
+use std::{mem, process, thread};
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use tradewind_client::Client;
-use tradewind_client::options::Options;
+use super::super::Client;
+use super::super::options::Options;
 
-/// How often what was counted is due among Envoy's counters.
+/// How often what was counted is due among the proxy's counters.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the runtime may take to end: Envoy is not kept waiting.
+/// How long the runtime may take to end: the proxy is not kept waiting.
 const END_WITHIN: Duration = Duration::from_millis(100);
 
 /// The followers by the address of their sidecar.
@@ -27,9 +28,12 @@ static ALL: Mutex<BTreeMap<String, Weak<Follower>>> = Mutex::new(BTreeMap::new()
 
 /// Follows one sidecar, for as long as anybody holds it.
 #[derive(Debug)]
-pub(crate) struct Follower {
-    pub(crate) client: Client,
+pub struct Follower {
+    /// Decides, and tells of outcomes.
+    pub client: Client,
     options: Options,
+    /// The process that its thread is in.
+    process: u32,
     /// Set once a second; who finds it set shows what was counted.
     is_due: Arc<AtomicBool>,
     /// Ends its thread when dropped.
@@ -38,11 +42,15 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// The follower of the sidecar that `options` name; it is begun if there is none.
-    pub(crate) fn of(options: Options) -> Result<Arc<Self>, String> {
+    pub fn of(options: Options) -> Result<Arc<Self>, String> {
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(&options.sidecar).and_then(Weak::upgrade);
         if let Some(known) = known {
-            return known.is_as_in(&options).map(|()| known);
+            if known.is_of_this_process() {
+                return known.is_as_in(&options).map(|()| known);
+            }
+            // Its thread is not here, so it cannot be ended here either.
+            mem::forget(known);
         }
         let begun = Arc::new(Self::begin(options.clone())?);
         // Those that are gone are few, and leave with the next one that is begun.
@@ -52,18 +60,23 @@ impl Follower {
     }
 
     /// The follower of the sidecar at this address, if there is one.
-    pub(crate) fn find(sidecar: &str) -> Weak<Self> {
+    pub fn find(sidecar: &str) -> Weak<Self> {
         let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(sidecar).cloned().unwrap_or_default()
     }
 
+    /// Whether its thread is in this process, and not in the one that this was forked off.
+    pub fn is_of_this_process(&self) -> bool {
+        self.process == process::id()
+    }
+
     /// Whether what was counted is due to be shown; the first who asks is told.
-    pub(crate) fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         // Most find it not set, and need not write.
         self.is_due.load(Ordering::Relaxed) && self.is_due.swap(false, Ordering::Relaxed)
     }
 
-    /// Two filters of one process share a follower, so they have to want the same of it.
+    /// All of one process share a follower, so they have to want the same of it.
     fn is_as_in(&self, wanted: &Options) -> Result<(), String> {
         let sidecar = &wanted.sidecar;
         let mut faults = Vec::new();
@@ -73,14 +86,14 @@ impl Follower {
                 None => "none".to_owned(),
             };
             faults.push(format!(
-                "filter_config.last_good is {}, but {sidecar} is followed with {} already, and a process has one for each sidecar",
+                "last_good is {}, but {sidecar} is followed with {} already, and a process has one for each sidecar",
                 shown(wanted),
                 shown(&self.options)
             ));
         }
         if self.options.reporter != wanted.reporter {
             faults.push(format!(
-                "filter_config.reporter is `{}`, but {sidecar} is followed as `{}` already, and a process is one for each sidecar",
+                "reporter is `{}`, but {sidecar} is followed as `{}` already, and a process is one for each sidecar",
                 wanted.reporter, self.options.reporter
             ));
         }
@@ -106,6 +119,7 @@ impl Follower {
         Ok(Self {
             client,
             options,
+            process: process::id(),
             is_due,
             _end: end,
         })

@@ -1,29 +1,32 @@
-//! What the client says goes into Envoy's log: in a library of its own, tracing's lines would go nowhere.
+//! What the client says goes into the proxy's log: in a library of its own, tracing's lines would go nowhere.
 
 use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{self, Interest};
-use tracing::{Event, Metadata, Subscriber};
-
-use crate::abi::{self, Level};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Whose lines are wanted; others, of libraries below, are for who debugs those.
 const OURS: &str = "tradewind";
 
-/// Has lines of the client go into Envoy's log.
-pub(crate) fn install() {
+/// Takes a line, from any thread.
+pub type Sink = fn(Level, &str);
+
+/// Has lines of the client go to `sink`.
+pub fn install(sink: Sink) {
     // It fails only where it was installed before.
-    drop(subscriber::set_global_default(EnvoyLog));
+    drop(subscriber::set_global_default(ProxyLog { sink }));
 }
 
 #[derive(Debug)]
-struct EnvoyLog;
+struct ProxyLog {
+    sink: Sink,
+}
 
-impl Subscriber for EnvoyLog {
+impl Subscriber for ProxyLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with(OURS) && *metadata.level() <= tracing::Level::INFO
+        metadata.target().starts_with(OURS) && *metadata.level() <= Level::INFO
     }
 
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
@@ -37,14 +40,7 @@ impl Subscriber for EnvoyLog {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line("tradewind: ".to_owned());
         event.record(&mut line);
-        let level = match *event.metadata().level() {
-            tracing::Level::ERROR => Level::Error,
-            tracing::Level::WARN => Level::Warn,
-            tracing::Level::INFO => Level::Info,
-            tracing::Level::DEBUG => Level::Debug,
-            tracing::Level::TRACE => Level::Trace,
-        };
-        abi::log(level, &line.0);
+        (self.sink)(*event.metadata().level(), &line.0);
     }
 
     // There are no spans.

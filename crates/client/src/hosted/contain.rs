@@ -1,40 +1,38 @@
-//! What goes wrong here must not end Envoy: panics stop at the hook in which they happened.
+//! What goes wrong here must not end the proxy: panics stop at the call in which they happened.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::abi::{self, Level};
 use tradewind_wire::clock;
 
 /// So many panics within a minute are no accident.
 const MOST: usize = 3;
 const WITHIN: Duration = Duration::from_mins(1);
 
-/// Panics since the module was loaded.
+/// Panics since the library was loaded.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// The last panics, newest first.
 static LAST: Mutex<[Option<Instant>; MOST]> = Mutex::new([None; MOST]);
 
-/// Has what a panic says go into Envoy's log, in one line and without a backtrace: nobody reads Envoy's standard error.
-pub(crate) fn install() {
+/// Has what a panic says go into the log ([`super::log`]), in one line and without a backtrace: nobody reads the standard error of
+/// a proxy.
+pub fn install() {
     panic::set_hook(Box::new(|said| {
-        abi::log(
-            Level::Error,
-            &format!("tradewind: {said}").replace('\n', " "),
-        );
+        let line = said.to_string().replace('\n', " ");
+        tracing::error!("{line}");
     }));
 }
 
 /// How often it came to that.
-pub(crate) fn panics() -> u64 {
+pub fn panics() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
 
-/// Runs a hook, or what of it may fail; `None` after a panic.
-pub(crate) fn contained<T>(hook: impl FnOnce() -> T) -> Option<T> {
+/// Runs what the proxy calls, or what of it may fail; `None` after a panic.
+pub fn contained<T>(hook: impl FnOnce() -> T) -> Option<T> {
     // What a panic leaves half done is counters, and rooms that are begun anew with each request.
     let ran = panic::catch_unwind(AssertUnwindSafe(hook));
     ran.inspect_err(|_| note(clock::now())).ok()
@@ -48,8 +46,7 @@ fn note(now: Instant) {
         *newest = Some(now);
     }
     if is_too_often(&last, now) {
-        let line = "tradewind: three panics within a minute: for a minute nothing is decided here";
-        abi::log(Level::Error, line);
+        tracing::error!("three panics within a minute: for a minute nothing is decided here");
     }
 }
 
@@ -60,7 +57,7 @@ fn is_too_often(last: &[Option<Instant>; MOST], now: Instant) -> bool {
 }
 
 /// Whether it came to that so often that nothing is decided for a while.
-pub(crate) fn stands_aside() -> bool {
+pub fn stands_aside() -> bool {
     // What is always so is told without a lock.
     panics() >= MOST as u64
         && is_too_often(
