@@ -1,11 +1,11 @@
-//! How the library is linked.
+//! How the library is linked: this one, and the one for C (`crates/c`).
 
 use std::path::PathBuf;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    println!("cargo::rerun-if-changed=build.rs");
-    // It has threads, whose code must not go away: Envoy closes what was not configured with `do_not_close`.
+    println!("cargo::rerun-if-changed=../envoy/build.rs");
+    // It has threads, whose code must not go away: Envoy closes what was not configured with `do_not_close`, Lua what it loaded.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     unwind_by_its_own()
 }

@@ -19,6 +19,7 @@ mod haproxy;
 #[path = "../support/http.rs"]
 mod http;
 mod http2;
+mod inside;
 mod nginx;
 mod places;
 #[path = "../support/ports.rs"]

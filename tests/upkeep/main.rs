@@ -6,6 +6,7 @@ mod envoy_protos;
 mod examples;
 mod figures;
 mod hardening;
+mod header;
 mod kubernetes;
 mod layering;
 mod module;

@@ -58,7 +58,7 @@ http {{
 }
 
 /// Caches that stand for Frankfurt's nodes, and their parent.
-pub(super) struct Caches {
+pub(crate) struct Caches {
     ports: [u16; 3],
     _nginx: Process,
     _parent: Nodes,
@@ -67,7 +67,7 @@ pub(super) struct Caches {
 
 impl Caches {
     /// Starts them; `more` stands in each of their locations.
-    pub(super) fn start(nginx: &Path, more: &str) -> Self {
+    pub(crate) fn start(nginx: &Path, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let parent = Nodes::start(
             &[NodePlan::on_any_port("parent", "FRA")],
@@ -100,7 +100,7 @@ impl Caches {
     }
 
     /// The ports that the examples name for them, and their own.
-    pub(super) fn elsewhere(&self) -> Vec<(u16, u16)> {
+    pub(crate) fn elsewhere(&self) -> Vec<(u16, u16)> {
         NODES.into_iter().zip(self.ports).collect()
     }
 }

@@ -1,13 +1,13 @@
 //! A stock Envoy with the configurations of `examples/envoy`.
 
-mod caches;
+pub(crate) mod caches;
 mod calls;
 mod endpoints;
 mod failures;
 mod fresh;
 mod lasting;
 mod log;
-mod module;
+pub(crate) mod module;
 mod order;
 mod outages;
 mod processor;
@@ -15,7 +15,7 @@ mod rollout;
 mod short_lists;
 mod stories;
 mod strangers;
-mod traffic;
+pub(crate) mod traffic;
 
 use std::net::SocketAddr;
 use std::path::Path;
