@@ -245,6 +245,13 @@ fn nginx_lets_no_client_choose() {
     let Some(nginx) = Front::start(&KIND, "nginx_lets_no_client_choose") else {
         return;
     };
+    no_client_chooses(&nginx);
+    // The location that asks the sidecar is not for clients.
+    assert_eq!(nginx.get("/_route", &client(0)).status, 403);
+}
+
+/// That nothing that a client sends has a part in where it goes.
+pub(crate) fn no_client_chooses(nginx: &Front) {
     let mut grpc = Asker::of(&nginx.rig.sidecar);
     let (path, asker) = ("/object/5", client(0));
     let decision = grpc.decide((HOST, path), &asker);
@@ -280,8 +287,6 @@ fn nginx_lets_no_client_choose() {
         let inside = proxy.get("/internal/a", &headers).unwrap();
         assert_eq!(inside.status, 403, "{name}");
     }
-    // The location that asks the sidecar is not for clients.
-    assert_eq!(nginx.get("/_route", &asker).status, 403);
 }
 
 #[test]

@@ -64,6 +64,11 @@ fn a_failing_node_is_left(kind: &Kind, behaviour: Behaviour, result: &str, test:
         return;
     };
     front.tell();
+    is_left(front, (behaviour, result), test);
+}
+
+/// The same of a proxy that tells.
+pub(crate) fn is_left(mut front: Front, (behaviour, result): (Behaviour, &str), test: &str) {
     let mut grpc = Asker::of(&front.rig.sidecar);
     let (first, objects) = objects_of_one_node(&mut grpc);
     let node = front.rig.node_at(&first);
@@ -138,6 +143,11 @@ fn hits_are_known(kind: &Kind, test: &str) {
         return;
     };
     front.tell();
+    all_is_told(front);
+}
+
+/// The same of a proxy that tells.
+pub(crate) fn all_is_told(mut front: Front) {
     let mut proxy = front.connect();
     for number in 0..300 {
         let path = format!("/object/{}", number % 30);

@@ -10,6 +10,8 @@ pub(crate) use crate::programs::note;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Nginx,
+    /// nginx, and its module for LuaJIT beside it.
+    NginxLua,
     Haproxy,
     /// Envoy 1.40. It ends when the process that started it ends, so it must be a child of the test.
     Envoy,
@@ -24,6 +26,7 @@ impl Tool {
     const fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
+            Self::NginxLua => "nginx-lua",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
             Self::Varnish => "varnish",
@@ -48,6 +51,7 @@ impl Tool {
 fn programs_are_those_that_were_asked_for() {
     for (tool, option, says) in [
         (Tool::Nginx, "-v", "nginx/"),
+        (Tool::NginxLua, "-v", "nginx/"),
         (Tool::Haproxy, "-v", "HAProxy version "),
         (Tool::Envoy, "--version", "/1.40.0/"),
         (Tool::Varnish, "-V", "varnishd (varnish-"),
