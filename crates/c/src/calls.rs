@@ -8,7 +8,7 @@ use std::ptr;
 use std::time::Duration;
 
 use crate::abi::{ABI, Answer, FORKED, MISUSED, Pair, Query, Text, UNREADABLE, room_of, slice_of};
-use crate::handle::{Asked, Decided, Handle, read};
+use crate::handle::{Asked, Decided, Handle, Named, read};
 use crate::room::Room;
 use tradewind_client::hosted::contain::contained;
 
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn tw_told(
         (Ok(handle), why) => (handle, why),
     };
     // SAFETY: as this function asks for.
-    let fields = unsafe { pairs(slice_of(fields, fields_len)) };
+    let fields = unsafe { named(slice_of(fields, fields_len)) };
     match contained(|| handle.told(&fields)) {
         Some(Ok(taken)) => c_int::try_from(taken).unwrap_or(c_int::MAX),
         Some(Err(faults)) => {
@@ -212,7 +212,7 @@ pub(crate) unsafe fn decide(
             method: query.method.bytes(),
             client: query.client.bytes(),
             request_id: query.request_id.bytes(),
-            headers: pairs(slice_of(query.headers, query.headers_len)),
+            headers: named(slice_of(query.headers, query.headers_len)),
             reads: query.reads,
             tried: tried.iter().map(|text| text.bytes()).collect(),
         }
@@ -224,10 +224,13 @@ pub(crate) unsafe fn decide(
 ///
 /// # Safety
 ///
-/// All that they point to can be read, for `'a`.
-unsafe fn pairs<'a>(pairs: &'a [Pair]) -> Vec<(&'a [u8], &'a [u8])> {
-    // SAFETY: as this function asks for.
-    let both = |pair: &Pair| unsafe { (pair.name.bytes(), pair.value.bytes()) };
+/// All that they point to can be read, for as long as they live.
+unsafe fn named(pairs: &[Pair]) -> Vec<Named<'_>> {
+    let both = |pair: &Pair| {
+        // SAFETY: as this function asks for.
+        let (name, value) = unsafe { (pair.name.bytes(), pair.value.bytes()) };
+        Named { name, value }
+    };
     pairs.iter().map(both).collect()
 }
 

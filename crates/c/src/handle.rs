@@ -61,10 +61,16 @@ pub(crate) struct Asked<'q> {
     pub(crate) method: &'q [u8],
     pub(crate) client: &'q [u8],
     pub(crate) request_id: &'q [u8],
-    /// Names and values.
-    pub(crate) headers: Vec<(&'q [u8], &'q [u8])>,
+    pub(crate) headers: Vec<Named<'q>>,
     pub(crate) reads: u64,
     pub(crate) tried: Vec<&'q [u8]>,
+}
+
+/// A name and a value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'q> {
+    pub(crate) name: &'q [u8],
+    pub(crate) value: &'q [u8],
 }
 
 /// What a call to decide returns.
@@ -175,8 +181,8 @@ impl Handle {
             .iter()
             .flat_map(|name| {
                 let lines = asked.headers.iter();
-                let lines = lines.filter(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()));
-                lines.map(|(_, value)| (&**name, text_of(value)))
+                let lines = lines.filter(|line| line.name.eq_ignore_ascii_case(name.as_bytes()));
+                lines.map(|line| (&**name, text_of(line.value)))
             })
             .collect();
         let tried: Vec<Cow<'_, str>> = asked.tried.iter().map(|id| text_of(id)).collect();
@@ -252,10 +258,10 @@ impl Handle {
     }
 
     /// Tells how the attempts of a request went; how many were taken, or all that is wrong.
-    pub(crate) fn told(&self, fields: &[(&[u8], &[u8])]) -> Result<usize, String> {
-        let texts: Vec<(Cow<'_, str>, Cow<'_, str>)> = fields
-            .iter()
-            .map(|(name, value)| (text_of(name), text_of(value)))
+    pub(crate) fn told(&self, fields: &[Named<'_>]) -> Result<usize, String> {
+        let texts = fields.iter();
+        let texts: Vec<_> = texts
+            .map(|field| (text_of(field.name), text_of(field.value)))
             .collect();
         let fields = texts.iter().map(|(name, value)| (&**name, &**value));
         let outcomes = lines::outcomes_of(fields).map_err(|fault| fault.to_string())?;

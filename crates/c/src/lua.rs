@@ -1,7 +1,7 @@
 //! The library as a module of Lua, for HAProxy: `require("tradewind_c")`.
 //!
 //! Lua's own functions are looked for when the module is loaded, in the program that loads it: so the library needs no Lua, and
-//! may be in an Envoy or nginx that has another one. Lua 5.3 and 5.4 were made for this; LuaJIT has its foreign functions.
+//! may be in an Envoy or nginx that has another one. This is for Lua 5.3 and 5.4; nginx's has functions for C.
 //!
 //! Functions of Lua may leave by a jump over the frames of whoever called them, where memory runs out. So wherever such a
 //! function is called there is nothing to give back.
