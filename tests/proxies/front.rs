@@ -1,13 +1,13 @@
 //! A proxy in front of a rig.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::http::{Connection, Reply};
 use crate::places::Places;
 use crate::process::Process;
-use crate::rig::{Rig, Setup, is_open};
+use crate::rig::{Rig, Setup, given, is_open};
 use crate::tools::Tool;
 use crate::visits::get;
 
@@ -66,10 +66,20 @@ impl Front {
         })
     }
 
+    /// Who works for a request beside the nodes: the proxy, the sidecar, and whoever tells.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let tells = self.teller.iter().map(Process::id);
+        [self.process.id(), self.rig.sidecar.id()]
+            .into_iter()
+            .chain(tells)
+            .collect()
+    }
+
     /// Has the sidecar told what the proxy logs, which by itself nobody reads.
     pub(crate) fn tell(&mut self) {
         let source = format!("syslog:{}", self.rig.places.address(LOG));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        let built = || PathBuf::from(env!("CARGO_BIN_EXE_tradewind"));
+        let mut command = Command::new(given("TRADEWIND").unwrap_or_else(built));
         command.env_clear().args(["tell", &source, "--server"]);
         command.arg(self.rig.sidecar.grpc.to_string());
         let log = self.rig.file("tell.log");

@@ -179,6 +179,11 @@ impl Sidecar {
         });
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
@@ -273,8 +278,19 @@ impl Pages {
     }
 }
 
+/// A file that is named from outside in place of the one that was built for the tests: what figures are taken of is what is released.
+pub(crate) fn given(name: &str) -> Option<PathBuf> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "which files to take figures of is given from outside"
+    )]
+    let path = std::env::var_os(name)?;
+    Some(std::fs::canonicalize(path).unwrap())
+}
+
 fn serve(folder: &Path, [grpc, debug, admin, http]: [SocketAddr; 4], args: &[String]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_tradewind"));
+    let mut command = Command::new(given("TRADEWIND").unwrap_or_else(built));
     // Settings come from the environment too: a test has only those it gives.
     command.env_clear().arg("serve");
     for (name, door) in [

@@ -1,4 +1,4 @@
-//! The module for Envoy stands on nothing but the C library, and a release looks whether that is so.
+//! The libraries for proxies stand on nothing but the C library, and a release looks whether that is so.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,13 +22,15 @@ fn faults(file: &Path, most: u64) -> Option<String> {
 }
 
 #[test]
-fn the_module_needs_the_c_library_alone() {
-    // This program stands on it, so it lies beside it.
+fn the_modules_need_the_c_library_alone() {
+    // This program stands on them, so they lie beside it.
     let own = std::env::current_exe().unwrap();
-    let module = own.with_file_name("libtradewind_envoy.so");
-    assert_eq!(faults(&module, u64::MAX >> 1), None);
-    let large = faults(&module, 1_000).unwrap();
-    assert!(large.contains("at most 1000 are allowed"), "{large}");
+    for name in ["libtradewind_envoy.so", "libtradewind_c.so"] {
+        let module = own.with_file_name(name);
+        assert_eq!(faults(&module, u64::MAX >> 1), None);
+        let large = faults(&module, 1_000).unwrap();
+        assert!(large.contains("at most 1000 are allowed"), "{large}");
+    }
     // A program of Rust's that was linked as usual unwinds by a library of the system, and may be unloaded.
     let other = faults(&own, u64::MAX >> 1).unwrap();
     for part in ["needs libgcc_s.so.1", "may be unloaded"] {
@@ -37,13 +39,14 @@ fn the_module_needs_the_c_library_alone() {
 }
 
 #[test]
-fn a_release_has_the_module_and_looks_at_it() {
+fn a_release_has_the_modules_and_looks_at_them() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let build = std::fs::read_to_string(root.join("release/build")).unwrap();
     for part in [
         "--profile module --locked --package tradewind-envoy",
-        "release/check-module \"$into/libtradewind_envoy.so\" ",
-        "sha256sum tradewind tradewind.debug libtradewind_envoy.so ",
+        "--profile module --locked --package tradewind-c ",
+        "release/check-module \"$into/$module\" ",
+        "sha256sum \"${files[@]}\" >SHA256SUMS",
     ] {
         assert!(build.contains(part), "{part}");
     }

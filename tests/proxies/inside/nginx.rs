@@ -1,15 +1,11 @@
 //! nginx that decides, with the configuration of `examples/nginx-module`.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use tradewind_demo::nodes::Behaviour;
 
-use super::put_library;
+use super::{children, is_decided_here, put_library, standing, under_load};
 use crate::envoy::caches::Caches;
 use crate::front::{Front, Kind};
 use crate::http::Connection;
@@ -41,7 +37,7 @@ fn nginx(program: &Path, folder: &Path) -> Command {
     command
 }
 
-const KIND: Kind = Kind {
+pub(super) const KIND: Kind = Kind {
     tool: Tool::NginxLua,
     files: &FILES,
     port: 8081,
@@ -61,42 +57,11 @@ fn nginx_that_decides_uses_the_nodes_that_the_sidecar_would_name() {
     let Some(mut nginx) = start(test, Setup::quick(), &[]) else {
         return;
     };
-    let mut grpc = Asker::of(&nginx.rig.sidecar);
-    let mut proxy = nginx.connect();
-    let (mut used, mut asked) = (BTreeSet::new(), 0.0);
-    for number in 0..1_000 {
-        let path = format!("/object/{}?v={}", number * 7 % 400, number % 2);
-        let client = client(number);
-        let answer = get(&mut proxy, &path, &client);
-        let decision = grpc.decide((HOST, &path), &client);
-        asked += 1.0;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let node = &decision.candidates[0].node;
-        assert_eq!(answer.header("x-node"), Some(&**node), "{path} {client}");
-        used.insert(node.clone());
-    }
-    assert_eq!(used.len(), 9, "all nodes have objects: {used:?}");
-    let sidecar = &mut nginx.rig.sidecar;
-    sidecar.until("every outcome has come", |pages| {
-        pages.metric("tradewind_outcomes_total{result=\"ok\"}") >= 1_000.0
-    });
-    let page = sidecar.page("/metrics").text();
-    let decisions = page
-        .lines()
-        .filter(|line| line.starts_with("tradewind_decisions_total{"));
-    let decisions = decisions.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
-    let decisions: f64 = decisions.sum();
-    assert!((decisions - asked).abs() < 0.5, "{decisions} of {asked}");
-
+    is_decided_here(&mut nginx);
     let page = nginx.rig.places.address(STANDING);
     let standing = standing(page);
     assert_eq!(standing["panics"].as_u64(), Some(0), "{standing}");
     assert!(standing["revision"].as_u64() >= Some(1), "{standing}");
-}
-
-fn standing(page: SocketAddr) -> serde_json::Value {
-    let page = Connection::tcp(page).unwrap().get("/tradewind", &[]);
-    page.unwrap().json()
 }
 
 #[test]
@@ -184,6 +149,7 @@ fn nginx_that_decides_loses_nothing_when_the_sidecar_or_it_is_replaced() {
             .map(|answer| answer.header("x-node").map(str::to_owned))
             .collect()
     };
+    follows(&mut nginx.process, &nginx.rig, address);
     let wanted = nodes();
     let (asked, failed) = under_load(address, || {
         nginx.rig.sidecar.kill();
@@ -201,59 +167,13 @@ fn nginx_that_decides_loses_nothing_when_the_sidecar_or_it_is_replaced() {
     assert_eq!(nodes(), wanted);
 }
 
-/// Asks all the time for as long as `meanwhile` takes: how often, and how often in vain. Each time by a connection of its own: one
-/// that waits for its next request nginx may close at any time.
-fn under_load(address: SocketAddr, meanwhile: impl FnOnce()) -> (usize, usize) {
-    /// Ends the load also when `meanwhile` fails: its threads would go on for ever.
-    struct Done<'d>(&'d AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let done = AtomicBool::new(false);
-    let one = |first: usize| {
-        let (mut asked, mut failed) = (0, 0);
-        let asker = client(first);
-        let headers = [
-            ("Host", HOST),
-            ("X-Forwarded-For", &*asker),
-            ("Connection", "close"),
-        ];
-        while !done.load(Ordering::Relaxed) {
-            let path = format!("/object/{}", asked % 60);
-            let answer = Connection::tcp(address).and_then(|mut it| it.get(&path, &headers));
-            asked += 1;
-            failed += usize::from(!answer.is_ok_and(|answer| answer.status == 200));
-        }
-        (asked, failed)
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|at| scope.spawn(move || one(at))).collect();
-        let ends = Done(&done);
-        meanwhile();
-        drop(ends);
-        let counts = threads.into_iter().map(|thread| thread.join().unwrap());
-        counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-    })
-}
-
 /// Has nginx read its configuration again, and waits until other workers have come.
 fn reload(process: &mut Process) {
-    let workers = |process: &Process| -> BTreeSet<String> {
-        let path = format!("/proc/{0}/task/{0}/children", process.id());
-        let children = std::fs::read_to_string(path).unwrap();
-        children.split_whitespace().map(str::to_owned).collect()
-    };
-    let before = workers(process);
-    assert!(process.signal("HUP"));
-    let mut after = BTreeSet::new();
     let id = process.id();
+    let before = children(id);
+    assert!(process.signal("HUP"));
     process.until("other workers have come", || {
-        let path = format!("/proc/{id}/task/{id}/children");
-        let children = std::fs::read_to_string(path).unwrap();
-        after = children.split_whitespace().map(str::to_owned).collect();
-        after.difference(&before).count() >= 2
+        children(id).difference(&before).count() >= 2
     });
 }
 
