@@ -248,6 +248,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wire", &["engine"]),
     ("client", &["engine", "wire"]),
     ("envoy", &["engine", "wire", "client"]),
+    ("c", &["engine", "wire", "client"]),
     ("sidecar", &["engine", "wire"]),
     (
         "demo",

@@ -32,7 +32,10 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 /// How often it is looked whether there is a copy, where somebody waits for one.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// What the panic hook and the log are set once.
+/// What the options are called in what is wrong with them.
+const PLACE: &str = "options";
+
+/// The panic hook and the log are set once.
 static INSTALL: Once = Once::new();
 
 /// What a proxy holds: a follower of one sidecar, and how requests are to be decided.
@@ -88,7 +91,7 @@ impl Handle {
             log::install(say);
         });
         let wanted = read(options)?;
-        let follower = Follower::of(wanted.options())?;
+        let follower = Follower::of(wanted.options(), PLACE)?;
         Ok(Self {
             wanted,
             follower,
@@ -305,7 +308,7 @@ impl Handle {
 
 /// Reads options, or says all that is wrong with them.
 pub(crate) fn read(options: &[u8]) -> Result<Wanted, String> {
-    let mut fields = Fields::of("options", options);
+    let mut fields = Fields::of(PLACE, options);
     let wanted = Wanted::take(&mut fields);
     fields.end().map(|()| wanted)
 }

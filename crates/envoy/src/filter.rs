@@ -96,7 +96,7 @@ impl Filter {
         let follower = if abi::is_validation() {
             None
         } else {
-            Some(Follower::of(config.wanted.options())?)
+            Some(Follower::of(config.wanted.options(), "filter_config")?)
         };
         Ok(Self {
             config,

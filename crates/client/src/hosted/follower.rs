@@ -41,13 +41,14 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// The follower of the sidecar that `options` name; it is begun if there is none.
-    pub fn of(options: Options) -> Result<Arc<Self>, String> {
+    /// The follower of the sidecar that `options` name; it is begun if there is none. `place` is what the options are called in what
+    /// is wrong with them.
+    pub fn of(options: Options, place: &str) -> Result<Arc<Self>, String> {
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(&options.sidecar).and_then(Weak::upgrade);
         if let Some(known) = known {
             if known.is_of_this_process() {
-                return known.is_as_in(&options).map(|()| known);
+                return known.is_as_in(&options, place).map(|()| known);
             }
             // Its thread is not here, so it cannot be ended here either.
             mem::forget(known);
@@ -77,7 +78,7 @@ impl Follower {
     }
 
     /// All of one process share a follower, so they have to want the same of it.
-    fn is_as_in(&self, wanted: &Options) -> Result<(), String> {
+    fn is_as_in(&self, wanted: &Options, place: &str) -> Result<(), String> {
         let sidecar = &wanted.sidecar;
         let mut faults = Vec::new();
         if self.options.last_good != wanted.last_good {
@@ -86,14 +87,14 @@ impl Follower {
                 None => "none".to_owned(),
             };
             faults.push(format!(
-                "last_good is {}, but {sidecar} is followed with {} already, and a process has one for each sidecar",
+                "{place}.last_good is {}, but {sidecar} is followed with {} already, and a process has one for each sidecar",
                 shown(wanted),
                 shown(&self.options)
             ));
         }
         if self.options.reporter != wanted.reporter {
             faults.push(format!(
-                "reporter is `{}`, but {sidecar} is followed as `{}` already, and a process is one for each sidecar",
+                "{place}.reporter is `{}`, but {sidecar} is followed as `{}` already, and a process is one for each sidecar",
                 wanted.reporter, self.options.reporter
             ));
         }
