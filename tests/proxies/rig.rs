@@ -280,10 +280,6 @@ impl Pages {
 
 /// A file that is named from outside in place of the one that was built for the tests: what figures are taken of is what is released.
 pub(crate) fn given(name: &str) -> Option<PathBuf> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "which files to take figures of is given from outside"
-    )]
     let path = std::env::var_os(name)?;
     Some(std::fs::canonicalize(path).unwrap())
 }

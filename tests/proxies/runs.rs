@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::inside::library;
 use crate::places::example;
 use crate::tools::Tool;
 
@@ -25,6 +26,7 @@ fn run(name: &str, (program, args): (&Path, &[&str]), temporary: &Path) -> Outpu
             .env("TRADEWIND", env!("CARGO_BIN_EXE_tradewind"))
             .env("PROXY_PROGRAM", program)
             .env("ENVOY", program)
+            .env("MODULE", library())
             .env("PORT_OFFSET", offset.to_string())
             .env("TMPDIR", temporary)
             .stdin(Stdio::null())
@@ -56,6 +58,8 @@ fn each_example_starts_by_one_command() {
         (Tool::Nginx, "nginx"),
         (Tool::Haproxy, "haproxy"),
         (Tool::Envoy, "envoy"),
+        (Tool::NginxLua, "nginx-module"),
+        (Tool::Haproxy, "haproxy-module"),
     ] {
         if let Some(program) = tool.path(&format!("the command of {name}")) {
             let says = "30 of 30 requests looked at one by one";

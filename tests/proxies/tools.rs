@@ -10,7 +10,7 @@ pub(crate) use crate::programs::note;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Nginx,
-    /// nginx, and its module for LuaJIT beside it.
+    /// nginx, and its module for Lua beside it.
     NginxLua,
     Haproxy,
     /// Envoy 1.40. It ends when the process that started it ends, so it must be a child of the test.

@@ -136,8 +136,16 @@ fn scripts_are_scripts_that_may_be_run() {
 
 #[test]
 fn each_proxy_has_its_entry_and_says_what_is_missing() {
-    for proxy in ["envoy", "nginx", "haproxy"] {
-        let mut command = Command::new(examples().join(proxy).join("run"));
+    for example in [
+        "envoy",
+        "envoy-module",
+        "nginx",
+        "nginx-module",
+        "haproxy",
+        "haproxy-module",
+    ] {
+        let proxy = example.trim_end_matches("-module");
+        let mut command = Command::new(examples().join(example).join("run"));
         command.env("PROXY_PROGRAM", "/nowhere").current_dir("/");
         let Some(ran) = run(&mut command, "an example without its proxy") else {
             return;

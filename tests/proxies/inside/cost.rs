@@ -74,7 +74,8 @@ impl Way {
         self.times.sort_unstable();
         let count = self.times.len();
         let median = self.times[count / 2].as_secs_f64() * 1e6;
-        let cpu_us = self.cpu_ns as f64 / 1e3 / count as f64;
+        let each = f64::from(u32::try_from(count).unwrap());
+        let cpu_us = Duration::from_nanos(self.cpu_ns).as_secs_f64() * 1e6 / each;
         self.times.clear();
         self.cpu_ns = 0;
         (median, cpu_us, count)

@@ -14,11 +14,11 @@ use std::thread;
 use crate::envoy::module::folder;
 use crate::front::Front;
 use crate::http::Connection;
-use crate::rig::{Asker, given};
+use crate::rig::{Asker, Sidecar, given};
 use crate::visits::{HOST, client, get};
 
 /// The library: beside this program, which stands on it, or the one that `MODULE` names.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     given("MODULE").unwrap_or_else(|| folder().join("libtradewind_c.so"))
 }
 
@@ -66,13 +66,18 @@ fn is_decided_here(front: &mut Front) {
     sidecar.until("every outcome has come", |pages| {
         pages.metric("tradewind_outcomes_total{result=\"ok\"}") >= 1_000.0
     });
+    let decisions = decisions(sidecar);
+    assert!((decisions - asked).abs() < 0.5, "{decisions} of {asked}");
+}
+
+/// How many requests a sidecar was asked for.
+fn decisions(sidecar: &Sidecar) -> f64 {
     let page = sidecar.page("/metrics").text();
-    let decisions = page
+    let samples = page
         .lines()
         .filter(|line| line.starts_with("tradewind_decisions_total{"));
-    let decisions = decisions.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
-    let decisions: f64 = decisions.sum();
-    assert!((decisions - asked).abs() < 0.5, "{decisions} of {asked}");
+    let counts = samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+    counts.sum()
 }
 
 /// Asks all the time for as long as `meanwhile` takes: how often, and how often in vain. Each time by a connection of its own: one
@@ -88,10 +93,10 @@ fn under_load(address: SocketAddr, meanwhile: impl FnOnce()) -> (usize, usize) {
     let done = AtomicBool::new(false);
     let one = |first: usize| {
         let (mut asked, mut failed) = (0, 0);
-        let asker = client(first);
+        let from = client(first);
         let headers = [
             ("Host", HOST),
-            ("X-Forwarded-For", &*asker),
+            ("X-Forwarded-For", &*from),
             ("Connection", "close"),
         ];
         while !done.load(Ordering::Relaxed) {

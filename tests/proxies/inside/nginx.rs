@@ -163,7 +163,6 @@ fn nginx_that_decides_loses_nothing_when_the_sidecar_or_it_is_replaced() {
         "nginx: {failed} of {asked} requests failed in {RELOADS} reloads and a dead sidecar"
     ));
     assert!(failed == 0 && asked > 100, "{failed} of {asked}");
-    follows(&mut nginx.process, &nginx.rig, address);
     assert_eq!(nodes(), wanted);
 }
 
@@ -334,7 +333,7 @@ fn what_is_purged_is_served_new_by_an_nginx_that_decides() {
     });
 }
 
-/// What the glue tells LuaJIT of the library is what the header says.
+/// What the glue tells its Lua of the library is what the header says.
 #[test]
 fn the_declarations_of_the_glue_are_those_of_the_header() {
     let read = |name: &str| {
