@@ -6,7 +6,9 @@ use std::process::Command;
 
 use tradewind_demo::nodes::Behaviour;
 
-use super::{children, is_decided_here, put_library, standing, under_load};
+use super::{
+    by_header, children, is_decided_here, is_told_of_headers, put_library, standing, under_load,
+};
 use crate::front::{Front, Kind};
 use crate::haproxy::no_client_chooses;
 use crate::http::Connection;
@@ -79,6 +81,15 @@ fn haproxy_that_decides_uses_the_nodes_that_the_sidecar_would_name() {
     let answer = haproxy.get("/object/3", &client(0));
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_ne!(answer.header("x-node"), Some(&*decision.candidates[0].node));
+}
+
+#[test]
+fn haproxy_that_decides_looks_at_headers() {
+    let test = "haproxy_that_decides_looks_at_headers";
+    let front = Front::start_with(&KIND, test, by_header(), |_places, _folder| {});
+    if let Some(mut haproxy) = front {
+        is_told_of_headers(&mut haproxy);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{decisions, library};
+use super::{by_header, decisions, library};
 use crate::rig::{Asker, Rig, Setup, addresses};
 use crate::tools::note;
 use crate::visits::{HOST, client};
@@ -222,14 +222,7 @@ fn a_program_of_c_without_a_sidecar_does_as_it_was_told() {
 /// The policy looks at a header, which is asked for.
 #[test]
 fn a_program_of_c_is_told_which_headers_count() {
-    let setup = Setup {
-        policy: vec![(
-            "        paths: [{ value: /internal }]",
-            "        paths: [{ value: /internal }]\n        headers: [{ name: accept, exact: image/avif }]",
-        )],
-        ..Setup::quick()
-    };
-    let rig = Rig::start_with(setup);
+    let rig = Rig::start_with(by_header());
     let folder = tempfile::tempdir().unwrap();
     let options = format!("{{\"sidecar\":\"{}\"}}", rig.sidecar.grpc);
     let mut c = Program::start(&compile(folder.path()), &options, PATIENT);

@@ -14,7 +14,7 @@ use std::thread;
 use crate::envoy::module::folder;
 use crate::front::Front;
 use crate::http::Connection;
-use crate::rig::{Asker, Sidecar, given};
+use crate::rig::{Asker, Setup, Sidecar, given};
 use crate::visits::{HOST, client, get};
 
 /// The library: beside this program, which stands on it, or the one that `MODULE` names.
@@ -68,6 +68,42 @@ fn is_decided_here(front: &mut Front) {
     });
     let decisions = decisions(sidecar);
     assert!((decisions - asked).abs() < 0.5, "{decisions} of {asked}");
+}
+
+/// A policy that refuses only what is asked for with a header.
+fn by_header() -> Setup {
+    Setup {
+        policy: vec![(
+            "        paths: [{ value: /internal }]",
+            "        paths: [{ value: /internal }]\n        headers: [{ name: accept, exact: image/avif }]",
+        )],
+        ..Setup::quick()
+    }
+}
+
+/// That under [`by_header`] a proxy shows the header of each request, every line of it, and that of no other.
+#[track_caller]
+fn is_told_of_headers(front: &mut Front) {
+    let address = front.address;
+    let status = |lines: &[(&str, &str)]| {
+        let own = [("Host", HOST), ("X-Forwarded-For", "192.0.2.1")];
+        let mut proxy = Connection::tcp(address).unwrap();
+        proxy
+            .get("/internal/a", &[&own, lines].concat())
+            .unwrap()
+            .status
+    };
+    let avif = ("Accept", "image/avif");
+    front
+        .process
+        .until("there is a copy", || status(&[avif]) == 403);
+    for _ in 0..20 {
+        assert_eq!(status(&[]), 200);
+        assert_eq!(status(&[("Accept", "image/png")]), 200);
+        assert_eq!(status(&[("X-Accept", "image/avif")]), 200);
+        assert_eq!(status(&[avif]), 403);
+        assert_eq!(status(&[("aCCept", "image/avif")]), 403);
+    }
 }
 
 /// How many requests a sidecar was asked for.

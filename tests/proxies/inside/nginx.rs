@@ -5,7 +5,9 @@ use std::process::Command;
 
 use tradewind_demo::nodes::Behaviour;
 
-use super::{children, is_decided_here, put_library, standing, under_load};
+use super::{
+    by_header, children, is_decided_here, is_told_of_headers, put_library, standing, under_load,
+};
 use crate::envoy::caches::Caches;
 use crate::front::{Front, Kind};
 use crate::http::Connection;
@@ -109,6 +111,14 @@ fn nginx_that_decides_walks_its_list_and_lets_nobody_choose() {
         for address in &order {
             nginx.rig.behave(address, Behaviour::Well);
         }
+    }
+}
+
+#[test]
+fn nginx_that_decides_looks_at_headers() {
+    let test = "nginx_that_decides_looks_at_headers";
+    if let Some(mut nginx) = start(test, by_header(), &[]) {
+        is_told_of_headers(&mut nginx);
     }
 }
 
