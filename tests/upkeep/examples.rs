@@ -9,13 +9,14 @@
     reason = "what tests share may fail like the test itself"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use clap::Parser;
+use serde_json::Value;
 use tradewind::command::{Cli, Command as Asked, Tool};
 use tradewind::engine::{policy, topology};
 use tradewind::sidecar::settings::Settings;
@@ -157,6 +158,38 @@ fn each_proxy_has_its_entry_and_says_what_is_missing() {
             "{said}"
         );
     }
+}
+
+/// `examples/pingora/run` builds with `--locked`, which ends with an error where a dependency of ours is not in its lock.
+#[test]
+fn pingoras_lock_has_what_our_crates_stand_on() {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let ran = run(&mut command, "Pingora's lock").expect("cargo is what runs this");
+    let told: Value = serde_json::from_str(&quiet(&ran)).unwrap();
+    let lock = fs::read_to_string(examples().join("pingora/Cargo.lock")).unwrap();
+    let mut compared = 0;
+    for package in told["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let entry = format!("\nname = \"{name}\"\n");
+        let Some((_, locked)) = lock.split_once(&entry) else {
+            continue;
+        };
+        let locked = locked.split("\n\n").next().unwrap().lines();
+        let locked = locked.filter_map(|line| line.strip_prefix(" \""));
+        // A version is behind the name where there are two of it.
+        let locked: BTreeSet<&str> = locked
+            .filter_map(|line| line.split([' ', '"']).next())
+            .collect();
+        let all = package["dependencies"].as_array().unwrap().iter();
+        let shipped = all.filter(|it| it["kind"].is_null() && it["optional"] == false);
+        let wanted: BTreeSet<&str> = shipped.map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(locked, wanted, "{name} in examples/pingora/Cargo.lock");
+        compared += 1;
+    }
+    assert_eq!(compared, 3, "client, engine and wire");
 }
 
 /// `find` fails where nothing was prepared, and with it failed the whole command, without a word.
