@@ -6,7 +6,7 @@ use tradewind_client::Request;
 use tradewind_engine::control::event::{Event as Did, Seen};
 use tradewind_engine::health::breaker::{Cause, State as Breaker};
 use tradewind_engine::number::from_u64;
-use tradewind_sidecar::intake::decider;
+use tradewind_sidecar::intake::explained;
 use tradewind_sidecar::state::State;
 use tradewind_sidecar::view::events::Happened;
 use tradewind_sidecar::wire::proto::ExplainResponse;
@@ -124,7 +124,7 @@ fn weight(id: &str, (level, from): (u8, u8), percent: f64, seen: &Seen) -> Chang
 /// Why a request would go where, as things are now; `None` before the first snapshot.
 pub(super) fn explained(state: &State, request: &Request) -> Option<ExplainResponse> {
     let published = state.published.load_full()?;
-    decider::explain(state, (&published, &state.view.load()), request).ok()
+    explained::explain(state, &published, &state.view.load(), request).ok()
 }
 
 /// Who serves a request now that its node is left, in the sidecar's words; `None` if that is still the same node.

@@ -13,7 +13,8 @@ use crate::clock;
 use crate::doors::follow::{self, Parts};
 use crate::doors::unary;
 use crate::identity;
-use crate::intake::decider::{self, Decider, Ruling};
+use crate::intake::decider::{Decider, Ruling};
+use crate::intake::explained;
 use crate::intake::explainers;
 use crate::trace::context::Caller;
 use crate::wire::WireError;
@@ -152,7 +153,7 @@ impl DecisionService for Decider {
         let explained = tokio::task::spawn_blocking(move || {
             let explained = decider.on_published(|published| {
                 let view = decider.state().view.load();
-                decider::explain(decider.state(), (published, &view), &request)
+                explained::explain(decider.state(), published, &view, &request)
             });
             drop(turn);
             explained

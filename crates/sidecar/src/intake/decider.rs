@@ -17,20 +17,16 @@ use crate::state::shadow::COMPARED_EVERY;
 use crate::state::{NO_POLICY, Published, State};
 use crate::trace::context::{Caller, TraceContext};
 use crate::trace::{Traced, Traces};
-use crate::view::FleetView;
-use crate::view::home;
-use crate::wire::answer::{self, Envelope};
+use crate::wire::answer::Envelope;
 use crate::wire::limiter::Limiter;
-use crate::wire::proto::{DecideRequest, ExplainResponse};
+use crate::wire::proto::DecideRequest;
 use crate::wire::question::Question;
-use crate::wire::{QueryBuffer, QueryRoom, WireError, explanation};
+use crate::wire::{QueryBuffer, QueryRoom, WireError};
 use tradewind_engine::decision::Decision;
 use tradewind_engine::evaluate::{Behind, Evaluation, Verdict, evaluate, evaluate_in};
-use tradewind_engine::explanation::Explanation;
 use tradewind_engine::freshness::Fresh;
 use tradewind_engine::freshness::floors::NodeFloors;
 use tradewind_engine::geo::place::Place;
-use tradewind_engine::hash::KeyHash;
 use tradewind_engine::locate::locate_in;
 use tradewind_engine::model::LaneIndex;
 use tradewind_engine::query::Query;
@@ -359,12 +355,12 @@ fn decide<A>(
         world.freshness.of(&decision, &query)
     };
     if let Some(floors) = world.freshness.floors_below(fresh) {
-        evaluation = past(published, &query, (evaluation, fresh), &floors).0;
+        evaluation = past(published, &query, evaluation, fresh, &floors).0;
     }
     if let Some(limiter) = world.limiter {
         limiter.check(clock::now, (&published.snapshot, &query), &mut evaluation);
     }
-    let mut envelope = envelope(published, (question, evaluation.lane), id);
+    let mut envelope = envelope(published, question, evaluation.lane, id);
     if question.want_place {
         envelope.known_place = known_place(&published.snapshot, &query);
     }
@@ -386,10 +382,11 @@ fn decide<A>(
 
 /// Decides again without nodes that have not done the purge that the object's version is.
 #[cold]
-fn past(
+pub(super) fn past(
     published: &Published,
     query: &Query<'_>,
-    (evaluation, fresh): (Evaluation, Fresh),
+    evaluation: Evaluation,
+    fresh: Fresh,
     floors: &NodeFloors,
 ) -> (Evaluation, Behind) {
     let topology = published.snapshot.topology();
@@ -436,9 +433,11 @@ fn dispatched(published: &Published, decision: &Decision<'_>, id: u64) -> Option
     })
 }
 
-fn envelope<'a>(
+/// What an answer says beside its decision, with nothing of freshness and places yet.
+pub(super) fn envelope<'a>(
     published: &'a Published,
-    (question, lane): (&Question<'a>, LaneIndex),
+    question: &Question<'a>,
+    lane: LaneIndex,
     decision_id: &'a str,
 ) -> Envelope<'a> {
     Envelope {
@@ -451,94 +450,4 @@ fn envelope<'a>(
         is_freshness_known: true,
         known_place: None,
     }
-}
-
-/// What is known of the freshness of the object that a request asks for.
-#[derive(Debug)]
-pub struct SeenObject {
-    /// What may be served of it.
-    pub fresh: Fresh,
-    /// The hashes of everything that a purge of which would cover it.
-    pub covering: Vec<KeyHash>,
-    /// The namespace that it is looked for in; empty for none.
-    pub namespace: String,
-    /// The content class that its rule says it is of; empty for none.
-    pub class: String,
-    /// How long caches may keep it, in ms; `None` for what its origin says.
-    pub cache_ttl_ms: Option<u32>,
-    /// Why, where that follows how often it changes.
-    pub cache_ttl_why: Option<String>,
-}
-
-/// Looks at the object that a request asks for, as one of `namespace` or of what its rule says; nothing is counted or kept.
-pub fn see_object(
-    state: &State,
-    published: &Published,
-    request: &DecideRequest,
-    namespace: Option<&str>,
-) -> Result<SeenObject, WireError> {
-    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let question = Question::of(request);
-    let reading = published.snapshot.reading();
-    let query = buffer.read_question(&question, &mut room, reading)?;
-    let evaluation = evaluate(&published.snapshot, &query);
-    let decision = Decision::new(&published.snapshot, &evaluation);
-    let namespace = namespace.unwrap_or_else(|| decision.namespace());
-    let (fresh, covering) = state.freshness.seen_in(namespace, &decision, &query);
-    Ok(SeenObject {
-        fresh,
-        covering,
-        namespace: namespace.to_owned(),
-        class: decision.class().to_owned(),
-        cache_ttl_ms: decision.cache_ttl_ms(),
-        cache_ttl_why: decision.lifetime().map(|it| it.to_string()),
-    })
-}
-
-/// Decides and explains a request; neither counted nor kept.
-pub fn explain(
-    state: &State,
-    (published, view): (&Published, &FleetView),
-    request: &DecideRequest,
-) -> Result<ExplainResponse, WireError> {
-    let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
-    let question = Question::of(request);
-    let reading = published.snapshot.reading();
-    let query = buffer.read_question(&question, &mut room, reading)?;
-    let mut evaluation = evaluate(&published.snapshot, &query);
-    let fresh = {
-        let decision = Decision::new(&published.snapshot, &evaluation);
-        state.freshness.of(&decision, &query)
-    };
-    let mut behind = Behind::new();
-    if let Some(floors) = state.freshness.floors_below(fresh) {
-        (evaluation, behind) = past(published, &query, (evaluation, fresh), &floors);
-    }
-    let decision = Decision::new(&published.snapshot, &evaluation);
-    let why = Explanation::past(&published.snapshot, &query, &evaluation, &behind);
-    let mut envelope = envelope(published, (&question, evaluation.lane), "");
-    envelope.fresh = fresh;
-    let times = home::times(view, &published.snapshot, evaluation.home);
-    let mut explanation = explanation(&decision, &why, times);
-    if fresh != Fresh::default() {
-        let covering = decision.covering(&query);
-        let sentences = state.freshness.records(|it| it.sentences(fresh, &covering));
-        explanation.summary.extend(sentences);
-    }
-    let topology = published.snapshot.topology();
-    let names = behind.iter().map(|node| &*topology.node(*node).id);
-    let names: Vec<&str> = names.collect();
-    if !names.is_empty() {
-        let names = names.join(", ");
-        let words = format!("{names} left out: the purge is not done there yet");
-        explanation.summary.push(words);
-    }
-    let lifetime = decision.lifetime();
-    explanation
-        .summary
-        .extend(lifetime.map(|it| it.to_string()));
-    Ok(ExplainResponse {
-        decision: Some(answer::message(&decision, &envelope)),
-        explanation: Some(explanation),
-    })
 }

@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 
 use self::answer::{Shown, fault, refuse};
 use crate::identity::{Caller, Role};
-use crate::intake::decider;
+use crate::intake::explained;
 use crate::observe::exposition::Exposition;
 use crate::observe::metrics::Sources;
 use crate::observe::overview::overview;
@@ -251,11 +251,8 @@ async fn explain(Shared(sources): SharedSources, UrlQuery(mut parameters): Param
         Ok(published) => published,
         Err(response) => return response,
     };
-    match decider::explain(
-        &sources.state,
-        (&published, &sources.state.view.load()),
-        &request,
-    ) {
+    let view = sources.state.view.load();
+    match explained::explain(&sources.state, &published, &view, &request) {
         Ok(explained) => Shown::of(explained),
         Err(error) => fault(StatusCode::BAD_REQUEST, &[&error.to_string()]),
     }

@@ -11,7 +11,7 @@ use super::answer::{Shown, fault, refuse};
 use super::decisions::Row;
 use super::{Parameters, SharedSources, published};
 use crate::freshness::records::{Cause, Records};
-use crate::intake::decider::{self, SeenObject};
+use crate::intake::explained::{self, SeenObject};
 use crate::intake::recent::Kept;
 use crate::view::{FailingView, HotView};
 use crate::wire::proto::{DecideResponse, Explanation};
@@ -130,12 +130,12 @@ pub(super) async fn object(sources: SharedSources, parameters: Parameters) -> Re
     };
     let view = sources.state.view.load();
     let unreadable = |error: wire::WireError| fault(StatusCode::BAD_REQUEST, &[&error.to_string()]);
-    let explained = decider::explain(&sources.state, (&published, &view), &request);
+    let explained = explained::explain(&sources.state, &published, &view, &request);
     let explained = match explained {
         Ok(explained) => explained,
         Err(error) => return unreadable(error),
     };
-    let seen = decider::see_object(&sources.state, &published, &request, namespace.as_deref());
+    let seen = explained::see_object(&sources.state, &published, &request, namespace.as_deref());
     let seen = match seen {
         Ok(seen) => seen,
         Err(error) => return unreadable(error),
