@@ -19,9 +19,9 @@ use crate::rig::{Setup, edit};
 use crate::tools::note;
 use crate::visits::{client, follows, get};
 
-/// Rounds in which each has its turn, and how long that is.
-const ROUNDS: usize = 40;
-const TURN: Duration = Duration::from_millis(200);
+/// Rounds in which each has its turn, and how long that is: nginx closes a connection after a thousand requests.
+const ROUNDS: usize = 60;
+const TURN: Duration = Duration::from_millis(100);
 
 /// One way to have a request decided, and what was seen of it.
 struct Way {
