@@ -9,24 +9,27 @@ use crate::ports::free_port;
 use crate::server::Files;
 use crate::shared_purges::{Member, purge};
 
-/// Three servers that keep everything three times.
-fn cluster(test: &str) -> Option<[Bus; 3]> {
+/// Three servers that keep everything three times, and where each says how it is.
+fn cluster(test: &str) -> Option<([Bus; 3], [u16; 3])> {
     let ports = [free_port(), free_port(), free_port()];
+    let monitors = [free_port(), free_port(), free_port()];
     let mut routes = String::new();
     for port in ports {
         write!(routes, "\"nats-route://127.0.0.1:{port}\", ").unwrap();
     }
-    let settings = |name: &str, port: u16| {
+    let settings = |name: &str, at: usize| {
+        let (port, monitor) = (ports[at], monitors[at]);
         format!(
-            "server_name: {name}\ncluster {{ name: edge, listen: \"127.0.0.1:{port}\", routes: [ {routes}] }}\n"
+            "server_name: {name}\nhttp: \"127.0.0.1:{monitor}\"\n\
+             cluster {{ name: edge, listen: \"127.0.0.1:{port}\", routes: [ {routes}] }}\n"
         )
     };
-    let [one, two, three] = ports;
-    Some([
-        Bus::of_cluster(test, settings("one", one))?,
-        Bus::of_cluster(test, settings("two", two))?,
-        Bus::of_cluster(test, settings("three", three))?,
-    ])
+    let servers = [
+        Bus::of_cluster(test, settings("one", 0))?,
+        Bus::of_cluster(test, settings("two", 1))?,
+        Bus::of_cluster(test, settings("three", 2))?,
+    ];
+    Some((servers, monitors))
 }
 
 async fn member(name: &'static str, servers: &[Bus; 3]) -> Member {
@@ -41,7 +44,7 @@ async fn member(name: &'static str, servers: &[Bus; 3]) -> Member {
 #[tokio::test]
 async fn a_cluster_of_three_goes_on_without_any_of_its_servers() {
     let test = "a_cluster_of_three_goes_on_without_any_of_its_servers";
-    let Some(mut servers) = cluster(test) else {
+    let Some((mut servers, monitors)) = cluster(test) else {
         return;
     };
     let mut a = member("a", &servers).await;
@@ -56,6 +59,7 @@ async fn a_cluster_of_three_goes_on_without_any_of_its_servers() {
         last = purged;
         b.until(&path, last).await;
         servers[at].begin();
+        servers[at].until_healthy(monitors[at]);
     }
     // Of three that have no majority none takes anything, and nobody is told otherwise.
     servers[0].kill();

@@ -89,6 +89,10 @@ impl Cache {
         let Some(until) = until.filter(|_| for_any_id || key.id == 0) else {
             return;
         };
+        // What may be of an older version than it should is asked again.
+        if !decided.is_freshness_known {
+            return;
+        }
         if key.without_id().len() > MAX_KEY_BYTES || self.most == 0 {
             return;
         }

@@ -197,7 +197,9 @@ impl Purges {
         }
         self.publish(&book);
         drop(book);
-        if told.is_all && !told.may_miss {
+        if told.is_all && told.may_miss {
+            self.is_known.store(false, Ordering::Relaxed);
+        } else if told.is_all {
             self.heard.now(now);
             self.is_known.store(true, Ordering::Relaxed);
         }

@@ -22,7 +22,7 @@ impl Control {
     /// out would be forgotten at once, and found out anew by failures.
     pub fn go_on_from(&mut self, now: Moment, acted_on: &Facts, next: Next<'_>) {
         let operation = next.policy.operation();
-        let mut left = Vec::new();
+        let mut left: Vec<(u32, NodeIndex)> = Vec::new();
         for ((notes, facts), at) in self.nodes.iter_mut().zip(&acted_on.nodes).zip(0_u32..) {
             if notes.breaker.state() != State::Closed {
                 continue;
@@ -31,13 +31,8 @@ impl Control {
                 facts.verdict,
                 Admission::BreakerOpen | Admission::Probing { .. }
             );
-            if is_held && facts.place.is_some() {
-                let salt = self.salt ^ u64::from(at) << 32;
-                let step = next.step(salt, notes, now);
-                let cause = Cause::ConsecutiveFailures;
-                let transition = notes.breaker.trip(now, cause, &step);
-                settle(now, notes, (transition, operation));
-                left.push((NodeIndex(at), transition));
+            if let Some(place) = facts.place.filter(|_| is_held) {
+                left.push((place, NodeIndex(at)));
                 continue;
             }
             if notes.condition.level() != facts.level {
@@ -51,7 +46,18 @@ impl Control {
                 notes.ramp_since = Some(now.minus(passed_ms));
             }
         }
-        for (node, transition) in left {
+        // In the order in which they failed, a millisecond apart, for whoever is to be readmitted first.
+        left.sort_unstable();
+        for (ago, (_, node)) in (1..=left.len() as u64).rev().zip(left) {
+            let Some(notes) = self.nodes.get_mut(node.get()) else {
+                continue;
+            };
+            let then = now.minus(ago);
+            let salt = self.salt ^ u64::from(node.0) << 32;
+            let step = next.step(salt, notes, then);
+            let cause = Cause::ConsecutiveFailures;
+            let transition = notes.breaker.trip(then, cause, &step);
+            settle(then, notes, (transition, operation));
             self.note(node, transition);
         }
     }

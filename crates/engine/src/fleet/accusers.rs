@@ -2,13 +2,14 @@
 //!
 //! Where few members use a node, a few that lie may be the most of those who speak of it. But a member speaks of hundreds of
 //! nodes, and what it says of the others shows what its word is worth. One that is cut off from nodes that others reach judges
-//! nothing by it either.
+//! nothing by it either. Where more than a third of all members find that, it is not they who have lost their way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::MemberId;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, NodeEvidence};
 use super::hearing::{Verdict, Voice};
+use crate::hash::NodeSeed;
 use crate::time::Moment;
 
 /// Hearings at once that one member brought about, and one of whose accusations one was dismissed of late: else a few that
@@ -19,9 +20,13 @@ const MAX_OF_DISMISSED: u32 = 1;
 /// How long a dismissal is held against its accuser, in ms.
 const HELD_AGAINST_MS: u64 = 60_000;
 
-/// So often a member may speak against nodes that are not left, within a minute or two; if it does that more often than not, it has
-/// no voice until that has faded. It does not fade while it accuses as many.
-const MAX_WRONG: u32 = 3;
+/// Against so many nodes that are not left a member may speak within a minute or two; if it does that more often than not, it has
+/// no voice until that has faded. It does not fade while it accuses as many. One node, however often, is a way of its own that
+/// is broken.
+const MAX_WRONG: usize = 3;
+
+/// Nodes that are remembered of it.
+const MAX_REMEMBERED: usize = 64;
 
 /// How soon half of what somebody voted is forgotten, in ms.
 const FADES_MS: u64 = 60_000;
@@ -40,17 +45,23 @@ pub struct Accusers {
     members: BTreeMap<MemberId, Accuser>,
     /// When what they voted faded last.
     faded: Moment,
+    /// Whether so few find nearly everything failing that it is they who have lost their way.
+    few_are_lost: bool,
+    /// Whose words are to be forgotten.
+    silenced: VecDeque<MemberId>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Accuser {
     hearings: u32,
     dismissed: Option<Moment>,
     /// Hearings in which it had a voice.
     votes: u32,
-    /// Those of them in which it spoke against a node that was not left.
+    /// Those of them in which it spoke against a node that was not left, and about which nodes.
     wrong: u32,
+    wrong_about: BTreeSet<NodeSeed>,
     told: Told,
+    is_silent: bool,
 }
 
 /// What a member told of all its nodes, in two halves.
@@ -61,11 +72,39 @@ struct Told {
     before: Sides,
 }
 
-/// Nodes that a member is served by, each as often as it told of it, and the most that it accused in one message.
+/// Nodes that a member is served by, and that it accuses.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sides {
-    served: u32,
-    accused: u32,
+    served: Tally,
+    accused: Tally,
+}
+
+/// About how many different nodes: each sets one bit by its seed, so that the same node is not counted twice, and 500 count as 400.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally([u64; 16]);
+
+impl Tally {
+    fn add(&mut self, node: NodeSeed) {
+        // Fibonacci hashing (Knuth, volume 3, section 6.4): the upper ten bits of the product.
+        let place = node.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        if let Some(word) = usize::try_from(place / 64)
+            .ok()
+            .and_then(|at| self.0.get_mut(at))
+        {
+            *word |= 1 << (place % 64);
+        }
+    }
+
+    fn with(mut self, other: Self) -> Self {
+        for (word, other) in self.0.iter_mut().zip(other.0) {
+            *word |= other;
+        }
+        self
+    }
+
+    fn count(self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
 }
 
 impl Accusers {
@@ -74,20 +113,27 @@ impl Accusers {
         Self {
             members: BTreeMap::new(),
             faded: now,
+            few_are_lost: false,
+            silenced: VecDeque::new(),
         }
     }
 
-    /// Takes in what a member tells of all its nodes. Answers whether it had a voice and has none any more.
-    pub fn hear(&mut self, now: Moment, evidence: &Evidence) -> bool {
+    /// Takes in what a member tells of all its nodes.
+    pub fn hear(&mut self, now: Moment, evidence: &Evidence) {
         let accuser = self.members.entry(evidence.member).or_default();
-        let had_voice = accuser.has_voice();
         accuser.told.hear(now, evidence);
-        had_voice && !accuser.has_voice()
+        self.look(evidence.member);
     }
 
     /// Whether a member has a voice.
     pub fn has_voice(&self, member: MemberId) -> bool {
-        self.members.get(&member).is_none_or(Accuser::has_voice)
+        let known = self.members.get(&member);
+        known.is_none_or(|it| it.has_voice(self.few_are_lost))
+    }
+
+    /// A member that has no voice any more, and whose words are to be forgotten; each is told once.
+    pub fn silenced(&mut self) -> Option<MemberId> {
+        self.silenced.pop_front()
     }
 
     /// Whether a hearing may begin at this member's word; then it has.
@@ -106,14 +152,17 @@ impl Accusers {
         may
     }
 
-    /// What a member said in a hearing that is over. Answers whether it had a voice and has none any more.
-    pub fn voted(&mut self, member: MemberId, voice: Voice, verdict: Verdict) -> bool {
+    /// What a member said of a node in a hearing that is over.
+    pub fn voted(&mut self, member: MemberId, node: NodeSeed, voice: Voice, verdict: Verdict) {
         let accuser = self.members.entry(member).or_default();
-        let had_voice = accuser.has_voice();
         accuser.votes = accuser.votes.saturating_add(1);
-        let is_wrong = voice == Voice::Against && verdict == Verdict::Dismissed;
-        accuser.wrong += u32::from(is_wrong);
-        had_voice && !accuser.has_voice()
+        if voice == Voice::Against && verdict == Verdict::Dismissed {
+            accuser.wrong = accuser.wrong.saturating_add(1);
+            if accuser.wrong_about.len() < MAX_REMEMBERED {
+                accuser.wrong_about.insert(node);
+            }
+        }
+        self.look(member);
     }
 
     /// A hearing that this member brought about is over.
@@ -125,40 +174,80 @@ impl Accusers {
         }
     }
 
-    /// Forgets whom nothing is held against any more.
+    /// Counts who has lost its way, and forgets whom nothing is held against any more.
     pub fn tick(&mut self, now: Moment) {
         let fades = now.since(self.faded) >= FADES_MS;
         if fades {
             self.faded = now;
         }
+        for accuser in self.members.values_mut() {
+            accuser.told.turn(now);
+        }
+        let heard = self.members.values().filter(|it| it.told.is_heard());
+        let lost = heard.clone().filter(|it| it.told.is_lost()).count();
+        self.few_are_lost = 3 * lost < heard.count();
+        let few_are_lost = self.few_are_lost;
         self.members.retain(|_, it| {
-            it.told.turn(now);
-            let goes_on = !it.has_voice() && it.told.accused() >= MAX_WRONG;
-            if fades && !goes_on {
-                (it.votes, it.wrong) = (it.votes / 2, it.wrong / 2);
+            if fades && !it.goes_on(few_are_lost) {
+                it.fade();
             }
             let is_doubted = |at: Moment| now.since(at) < HELD_AGAINST_MS;
-            let is_heard = it.told.accused() > 0 || it.told.served() > 0;
-            is_heard || it.hearings > 0 || it.votes > 0 || it.dismissed.is_some_and(is_doubted)
+            it.told.is_heard()
+                || it.hearings > 0
+                || it.votes > 0
+                || it.dismissed.is_some_and(is_doubted)
         });
+        for member in self.members.keys().copied().collect::<Vec<_>>() {
+            self.look(member);
+        }
+    }
+
+    /// Notes who has no voice any more.
+    fn look(&mut self, member: MemberId) {
+        let few_are_lost = self.few_are_lost;
+        if let Some(accuser) = self.members.get_mut(&member) {
+            let is_silent = !accuser.has_voice(few_are_lost);
+            if is_silent && !accuser.is_silent {
+                self.silenced.push_back(member);
+            }
+            accuser.is_silent = is_silent;
+        }
     }
 }
 
 impl Accuser {
-    fn has_voice(&self) -> bool {
-        let is_outvoted = self.wrong >= MAX_WRONG && 2 * self.wrong > self.votes;
-        !is_outvoted && !self.told.is_lost()
+    fn has_voice(&self, few_are_lost: bool) -> bool {
+        let is_outvoted = self.wrong_about.len() >= MAX_WRONG && 2 * self.wrong > self.votes;
+        let is_lost = few_are_lost && self.told.is_lost();
+        !is_outvoted && !is_lost
+    }
+
+    /// Whether it has no voice, and still accuses as many.
+    fn goes_on(&self, few_are_lost: bool) -> bool {
+        !self.has_voice(few_are_lost) && self.told.accused() as usize >= MAX_WRONG
+    }
+
+    fn fade(&mut self) {
+        (self.votes, self.wrong) = (self.votes / 2, self.wrong / 2);
+        let mut stays = false;
+        self.wrong_about.retain(|_| {
+            stays = !stays;
+            !stays
+        });
     }
 }
 
 impl Told {
     fn hear(&mut self, now: Moment, evidence: &Evidence) {
         self.turn(now);
-        let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
-        let accused = evidence.rows.iter().filter(|row| row.accuses).count();
-        let served = evidence.rows.iter().filter(|row| row.ok > 0).count();
-        self.now.accused = self.now.accused.max(count(accused));
-        self.now.served = self.now.served.saturating_add(count(served));
+        // Of a node that it accuses nobody says that it is served well by it.
+        let is_served = |row: &&NodeEvidence| row.ok > 0 && row.trailing == 0 && !row.accuses;
+        for row in evidence.rows.iter().filter(is_served) {
+            self.now.served.add(row.node);
+        }
+        for row in evidence.rows.iter().filter(|row| row.accuses) {
+            self.now.accused.add(row.node);
+        }
     }
 
     fn turn(&mut self, now: Moment) {
@@ -172,11 +261,15 @@ impl Told {
     }
 
     fn accused(&self) -> u32 {
-        self.now.accused.max(self.before.accused)
+        self.now.accused.with(self.before.accused).count()
     }
 
     fn served(&self) -> u32 {
-        self.now.served.saturating_add(self.before.served)
+        self.now.served.with(self.before.served).count()
+    }
+
+    fn is_heard(&self) -> bool {
+        self.accused() > 0 || self.served() > 0
     }
 
     fn is_lost(&self) -> bool {

@@ -267,9 +267,7 @@ impl Witness {
             }
         }
         if rows.len() > MAX_ROWS {
-            rows.sort_by_key(|row| (!row.accuses, std::cmp::Reverse(row.sent), row.node));
-            rows.truncate(MAX_ROWS);
-            rows.sort_by_key(|row| row.node);
+            rows = told_of(rows);
         }
         self.message(standing, rows)
     }
@@ -307,6 +305,19 @@ impl Witness {
             rows,
         }
     }
+}
+
+/// Those of too many rows that are told: whoever is accused, the latest first, but not so many that nothing is told of nodes that
+/// serve; and the busiest.
+fn told_of(rows: Vec<NodeEvidence>) -> Vec<NodeEvidence> {
+    let (mut accused, mut others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.accuses);
+    accused.sort_by_key(|row| (row.streak_age_ms, row.node));
+    others.sort_by_key(|row| (std::cmp::Reverse(row.sent), row.node));
+    accused.truncate(MAX_ROWS - others.len().min(MAX_ROWS / 2));
+    others.truncate(MAX_ROWS - accused.len());
+    accused.append(&mut others);
+    accused.sort_by_key(|row| row.node);
+    accused
 }
 
 impl Seen {

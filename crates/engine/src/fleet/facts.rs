@@ -176,6 +176,22 @@ impl Facts {
         }
     }
 
+    /// What of them is still so after a while in which nobody followed them: what is usual, and which terms there were. Which nodes
+    /// fail must be found out anew.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let lasting = |fact: &NodeFact| NodeFact {
+            term: fact.term,
+            usual: fact.usual,
+            ..NodeFact::default()
+        };
+        let nodes = self.nodes.iter();
+        Self {
+            nodes: nodes.map(|(node, fact)| (*node, lasting(fact))).collect(),
+            sites: BTreeMap::new(),
+        }
+    }
+
     /// Places from here on are free.
     pub fn next_place(&self) -> u32 {
         let places = self.nodes.values().filter_map(|fact| fact.place);

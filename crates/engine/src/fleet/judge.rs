@@ -34,6 +34,10 @@ const MAX_NODES: usize = 100_000;
 /// How often conditions and ratios are looked at, in ms.
 const SLOW_MS: u64 = 1_000;
 
+/// Members whose words are forgotten in one tick: of ten thousand nodes it takes a millisecond or two for each, and the thread has
+/// other things to do.
+const SILENCED_AT_ONCE: usize = 8;
+
 /// Service times count half after so long, in ms.
 const TIMES_MS: u64 = 5_000;
 
@@ -182,20 +186,24 @@ impl Judge {
         if evidence.missed {
             self.speaker.asked_for_whole();
         }
-        if self.accusers.hear(now, evidence) {
-            self.silence(evidence.member);
-        }
+        self.accusers.hear(now, evidence);
         for row in &evidence.rows {
             self.hear_row(now, evidence.member, row, operation);
         }
         Ok(())
     }
 
-    /// A member has no voice any more: what it said of any node is nothing.
-    fn silence(&mut self, member: MemberId) {
-        for (node, case) in &mut self.cases {
-            case.users.forget(member, member.rank(node.0));
-            case.ratios.forget(member);
+    /// Who has no voice any more said nothing of any node.
+    fn silence(&mut self) {
+        for _ in 0..SILENCED_AT_ONCE {
+            let Some(member) = self.accusers.silenced() else {
+                return;
+            };
+            for (node, case) in &mut self.cases {
+                case.users.forget(member, member.rank(node.0));
+                case.ratios.forget(member);
+                case.retrial.forget(member);
+            }
         }
     }
 
@@ -210,13 +218,13 @@ impl Judge {
             return;
         }
         self.counts.rows += 1;
+        if !self.accusers.has_voice(member) {
+            return;
+        }
         let (salt, next_term) = (self.salt, self.next_term);
         let case = self.cases.entry(row.node).or_default();
         match case.breaker.state() {
             breaker::State::Closed => {
-                if !self.accusers.has_voice(member) {
-                    return;
-                }
                 let place = (member, member.rank(row.node.0));
                 let accused_since = case.users.hear(now, place, row);
                 case.ratios.hear(now, member, row);
@@ -248,6 +256,7 @@ impl Judge {
     /// Lets time pass, ten times a second. Answers what is said to all members, if anything.
     pub fn tick(&mut self, now: Moment, operation: &Operation) -> Option<State> {
         self.end_hearings(now, operation);
+        self.silence();
         let is_slow = now.since(self.last_slow) >= SLOW_MS;
         if is_slow {
             self.last_slow = now;
@@ -313,9 +322,11 @@ impl Judge {
             let factor = |level| condition::factor(level, &operation.weights);
             let change = (factor(case.condition.level()) - factor(level)).abs();
             let allowance = self.allowance.get_or_insert(Allowance::new(now, ratio));
-            if allowance.pay(now, change / all, ratio) {
-                case.condition.set(level);
+            // What the worst cannot be paid from is saved up for it.
+            if !allowance.pay(now, change / all, ratio) {
+                break;
             }
+            case.condition.set(level);
         }
     }
 
@@ -340,12 +351,9 @@ impl Judge {
                 }
                 None => None,
             };
-            let mut silenced = Vec::new();
             if let (Some(hearing), Some(Some(verdict))) = (case.hearing.take(), verdict) {
                 for (member, voice) in case.users.voices(now, hearing) {
-                    if self.accusers.voted(member, voice, verdict) {
-                        silenced.push(member);
-                    }
+                    self.accusers.voted(member, node, voice, verdict);
                 }
                 let was_dismissed = verdict == Verdict::Dismissed;
                 self.accusers.ended(now, hearing.accuser, was_dismissed);
@@ -354,9 +362,6 @@ impl Judge {
             self.speaker.hearings_changed();
             if let Some(transition) = transition {
                 self.change(now, node, transition);
-            }
-            for member in silenced {
-                self.silence(member);
             }
         }
     }

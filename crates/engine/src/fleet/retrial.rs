@@ -38,6 +38,11 @@ impl Retrial {
         self.members.insert(member, row.trailing > 0);
     }
 
+    /// A member has no voice any more: what it found is nothing.
+    pub fn forget(&mut self, member: MemberId) {
+        self.members.remove(&member);
+    }
+
     /// What they show, of a node that so many members use.
     pub fn finding(&self, now: Moment, users: usize) -> Finding {
         let tried = self.members.len();

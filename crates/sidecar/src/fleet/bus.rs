@@ -142,6 +142,7 @@ impl Carried {
 
     async fn leave(&mut self, why: String) {
         self.appender = None;
+        self.fleet.hears_nothing();
         self.freshness.hear(News::Left).await;
         self.fleet.stand(Standing::Down { why });
     }

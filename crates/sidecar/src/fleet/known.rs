@@ -9,7 +9,7 @@ use super::{Fleet, Standing};
 use crate::freshness::Freshness;
 use tradewind_engine::time::Moment;
 
-/// How often it is looked.
+/// How often it is looked, and sooner when something is heard that was missed.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// For so long after the bus was lost what is known is taken for all there is, in ms: a connection that is made anew takes less, and
@@ -19,31 +19,75 @@ const LOST_MS: u64 = 2_000;
 /// The same of a bus that says nothing, in ms. The log is looked at each five seconds, and may take as long to answer.
 const SILENT_MS: u64 = 10_000;
 
-/// When the bus was lost, and what was made of it.
+/// What is seen of the log at one time.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Whether the bus is reached.
+    is_up: bool,
+    /// When no purge of it was missing last; `None` where it was not since the bus was reached.
+    heard: Option<Moment>,
+    /// The last place that was heard of then.
+    head: u64,
+    /// The place up to which all is in force.
+    in_force: u64,
+}
+
+/// What was made of it.
 #[derive(Debug, Default)]
 struct Known {
+    is_known: bool,
+    /// Since when nothing is heard.
     lost: Option<Moment>,
+    /// Where the head was at the last look: up to there all must be in force by now.
+    head: u64,
 }
 
 impl Known {
-    /// Whether all purges are known, where the log was `heard` as a whole at that time.
-    fn look(&mut self, now: Moment, is_up: bool, heard: Option<Moment>) -> bool {
-        self.lost = if is_up { None } else { self.lost.or(Some(now)) };
-        let is_late = |since: Moment, most| now.since(since) > most;
-        let is_lost = self.lost.is_some_and(|lost| is_late(lost, LOST_MS));
-        !is_lost && heard.is_some_and(|heard| !is_late(heard, SILENT_MS))
+    fn look(&mut self, now: Moment, seen: Seen) -> bool {
+        let is_behind = seen.in_force < self.head;
+        self.head = seen.head;
+        self.is_known = match seen.heard.filter(|_| seen.is_up) {
+            Some(heard) => {
+                self.lost = None;
+                now.since(heard) <= SILENT_MS && !is_behind
+            }
+            None => {
+                let lost = *self.lost.get_or_insert(now);
+                self.is_known && now.since(lost) <= LOST_MS
+            }
+        };
+        self.is_known
+    }
+}
+
+/// Says that nothing is known once nobody watches any more, however that came about.
+struct Unwatched(Arc<Freshness>);
+
+impl Drop for Unwatched {
+    fn drop(&mut self) {
+        self.0.show_known(false);
     }
 }
 
 /// Says for ever whether all purges are known.
 pub(super) async fn watch(fleet: Arc<Fleet>, freshness: Arc<Freshness>) {
+    let _unwatched = Unwatched(Arc::clone(&freshness));
     let mut look = time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known = Known::default();
     loop {
-        look.tick().await;
-        let is_up = fleet.standing().0 == Standing::Up;
-        let is_known = known.look(fleet.now(), is_up, fleet.last_heard_all());
+        tokio::select! {
+            _ = look.tick() => {}
+            () = fleet.is_heard.notified(), if !freshness.is_known() => {}
+        }
+        let (heard, head) = fleet.last_heard_all();
+        let seen = Seen {
+            is_up: fleet.standing().0 == Standing::Up,
+            heard,
+            head,
+            in_force: freshness.place(),
+        };
+        let is_known = known.look(fleet.now(), seen);
         if is_known != freshness.is_known() {
             let fleet = &fleet.membership.fleet;
             if is_known {
@@ -63,22 +107,51 @@ pub(super) async fn watch(fleet: Arc<Fleet>, freshness: Arc<Freshness>) {
 mod tests {
     use super::*;
 
+    fn seen(is_up: bool, heard: Option<u64>) -> Seen {
+        Seen {
+            is_up,
+            heard: heard.map(Moment),
+            head: 7,
+            in_force: 7,
+        }
+    }
+
     #[test]
     fn what_is_known_is_all_until_the_bus_is_lost_or_silent_for_too_long() {
         let mut known = Known::default();
-        let mut look =
-            |now, is_up, heard: Option<u64>| known.look(Moment(now), is_up, heard.map(Moment));
+        let mut look = |now, is_up, heard| known.look(Moment(now), seen(is_up, heard));
         assert!(!look(0, false, None), "it never was heard");
         assert!(!look(1_000, true, None), "it is behind");
         assert!(look(2_000, true, Some(1_900)));
         assert!(look(11_900, true, Some(1_900)));
         assert!(!look(11_901, true, Some(1_900)), "it says nothing");
         assert!(look(12_000, true, Some(12_000)));
-        // A connection that is made anew is no news.
-        assert!(look(13_000, false, Some(12_000)));
-        assert!(look(15_000, false, Some(12_000)));
-        assert!(!look(15_001, false, Some(12_000)));
-        assert!(look(16_000, true, Some(16_000)));
-        assert!(look(17_000, false, Some(16_000)), "counted anew");
+        // A connection that is made anew is no news, if what was missed is soon heard.
+        assert!(look(13_000, false, None));
+        assert!(look(14_000, true, None));
+        assert!(look(14_500, true, Some(14_400)));
+        assert!(look(15_000, false, None));
+        assert!(look(17_000, true, None));
+        assert!(!look(17_001, true, None), "it is behind for too long");
+        assert!(!look(17_002, false, None));
+        assert!(!look(17_100, true, None), "it was heard before, not since");
+        assert!(look(17_200, true, Some(17_150)));
+    }
+
+    #[test]
+    fn what_is_heard_must_come_into_force() {
+        let mut known = Known::default();
+        let mut look = |now, head, in_force| {
+            let seen = Seen {
+                head,
+                in_force,
+                ..seen(true, Some(now))
+            };
+            known.look(Moment(now), seen)
+        };
+        assert!(look(1_000, 5, 5));
+        assert!(look(2_000, 9, 6), "what has just been heard is under way");
+        assert!(!look(3_000, 9, 8), "a second later it is not");
+        assert!(look(4_000, 9, 9));
     }
 }

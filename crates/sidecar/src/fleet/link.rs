@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{self, Republish, StorageType, Stream};
+use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::mpsc;
 
@@ -12,6 +12,9 @@ use super::Membership;
 
 /// Longest wait for an answer of the bus.
 pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for what is done again if it fails. A cluster that chooses who leads answers nothing meanwhile, and not later either.
+const TRIES_FOR: Duration = Duration::from_secs(2);
 
 /// How soon the bus is tried again, and how late at most.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -32,7 +35,7 @@ pub(super) async fn come(
     let mut options = ConnectOptions::new()
         .name(format!("tradewind {}", membership.member))
         .retry_on_initial_connect()
-        .request_timeout(Some(ANSWERS_WITHIN))
+        .request_timeout(Some(TRIES_FOR))
         .reconnect_delay_callback(|attempts| {
             let doubled = AGAIN.saturating_mul(1 << attempts.min(8));
             doubled.min(AGAIN_AT_MOST)
@@ -56,6 +59,13 @@ pub(super) async fn come(
     }
     let connecting = options.connect(membership.servers.clone());
     connecting.await.map_err(|error| error.to_string())
+}
+
+/// What the bus keeps.
+pub(super) fn jetstream(client: &Client) -> Context {
+    let mut context = jetstream::new(client.clone());
+    context.set_timeout(TRIES_FOR);
+    context
 }
 
 /// A stream of one subject in files, whose messages the server hands on to all who listen to another.

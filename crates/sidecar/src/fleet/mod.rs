@@ -145,8 +145,11 @@ pub struct Fleet {
     /// What is counted.
     pub counters: Counters,
     began: Instant,
-    /// When it was seen last that no purge is missing here; 0 where it never was.
+    /// When it was seen last that no purge is missing here, and the last of them then; 0 where it never was since the bus was reached.
     heard_ms: AtomicU64,
+    heard_at: AtomicU64,
+    /// That it was seen again.
+    is_heard: Notify,
     /// What it follows.
     member: Mutex<Member>,
     chair: RwLock<Chair>,
@@ -193,6 +196,8 @@ impl Fleet {
             counters: Counters::default(),
             began: clock::now(),
             heard_ms: AtomicU64::new(0),
+            heard_at: AtomicU64::new(0),
+            is_heard: Notify::new(),
             member: Mutex::default(),
             chair: RwLock::default(),
             chairless: Reason::default(),
@@ -224,15 +229,23 @@ impl Fleet {
         Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// No purge that the bus has is missing here now.
-    fn heard_all(&self) {
-        self.heard_ms.store(self.now().0.max(1), Ordering::Relaxed);
+    /// No purge that the bus has is missing here now; the last is at this place.
+    fn heard_all(&self, at: u64) {
+        self.heard_at.store(at, Ordering::Relaxed);
+        self.heard_ms.store(self.now().0.max(1), Ordering::Release);
+        self.is_heard.notify_one();
     }
 
-    /// When that was so last.
-    fn last_heard_all(&self) -> Option<Moment> {
-        let ms = self.heard_ms.load(Ordering::Relaxed);
-        (ms > 0).then_some(Moment(ms))
+    /// From now on some may be missing.
+    fn hears_nothing(&self) {
+        self.heard_ms.store(0, Ordering::Release);
+    }
+
+    /// When none was missing last, since the bus was reached, and the place of the last then.
+    fn last_heard_all(&self) -> (Option<Moment>, u64) {
+        let ms = self.heard_ms.load(Ordering::Acquire);
+        let at = self.heard_at.load(Ordering::Relaxed);
+        ((ms > 0).then_some(Moment(ms)), at)
     }
 
     /// Asks, or tells, what this member follows.

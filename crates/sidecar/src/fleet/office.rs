@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, Stream};
-use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Message as Letter, Subscriber};
 use bytes::Bytes;
 use prost::Message;
@@ -25,7 +25,7 @@ use crate::wire::fleet as wire;
 use crate::wire::proto::{FleetChair, FleetEvidence, FleetState, MemberReport, MemberSeen, Roll};
 use tradewind_engine::fleet::judge::Judge;
 use tradewind_engine::fleet::lease::{Action, Event, Held, Lease};
-use tradewind_engine::fleet::member::Heard;
+use tradewind_engine::fleet::member::{Heard, Standing};
 use tradewind_engine::fleet::roll::{MAX_MEMBERS, Unheard};
 use tradewind_engine::fleet::{Epoch, MemberId};
 use tradewind_engine::time::Moment;
@@ -80,7 +80,7 @@ impl Office {
     /// Comes to the office.
     pub(super) async fn open(client: &Client, fleet: &Arc<Fleet>) -> Result<Self, String> {
         let subjects = Subjects::of(&fleet.membership.fleet);
-        let context = jetstream::new(client.clone());
+        let context = link::jetstream(client);
         let stream = link::stream(&context, &fleet.membership, config(&subjects)).await?;
         let base = purges::made_at(stream.cached_info()) / 1_000_000;
         let hear = async |subject: String| {
@@ -293,7 +293,11 @@ impl Office {
         };
         tracing::info!(epoch = epoch.0, "this sidecar has the chair of its fleet");
         self.heard = Some((heard, asked));
-        let held = self.fleet.member(|member| (**member.facts()).clone());
+        let held = self.fleet.member(|member| match member.standing(now) {
+            // Meanwhile each found out by itself what has become of the nodes.
+            Standing::Alone => member.facts().lasting(),
+            Standing::Following | Standing::Held => (**member.facts()).clone(),
+        });
         self.judge = Some(Judge::new(now, (epoch, self.me.0), held, &operation));
         self.reports.clear();
         self.fleet.seen_chair(|chair| {

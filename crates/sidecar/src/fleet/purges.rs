@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy, Stream};
-use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -71,7 +71,7 @@ impl PurgeLog {
         freshness: &Arc<Freshness>,
     ) -> Result<(Self, Appender), String> {
         let subjects = Subjects::of(&fleet.membership.fleet);
-        let context = jetstream::new(client.clone());
+        let context = link::jetstream(client);
         let stream = link::stream(&context, &fleet.membership, config(&subjects)).await?;
         is_fit(stream.cached_info(), &subjects)?;
         // Listened to before it is looked at: what comes in between is heard twice, and not missed.
@@ -200,7 +200,7 @@ impl PurgeLog {
         self.heard(at, message.message.payload, age_ms);
         if self.next > last || is_last {
             self.missed = None;
-            self.fleet.heard_all();
+            self.fleet.heard_all(self.next - 1);
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl PurgeLog {
         }
         self.ask_for(info.state.last_sequence).await?;
         if self.missed.is_none() {
-            self.fleet.heard_all();
+            self.fleet.heard_all(self.next - 1);
         }
         Ok(())
     }
@@ -239,7 +239,7 @@ impl PurgeLog {
         }
         self.freshness.has_room().await;
         self.heard(at, message.payload, 0);
-        self.fleet.heard_all();
+        self.fleet.heard_all(self.next - 1);
         Ok(())
     }
 

@@ -228,6 +228,11 @@ impl Freshness {
         !self.is_unknown.load(Ordering::Relaxed)
     }
 
+    /// Where this sidecar is in the log that its fleet shares: up to there all is in force.
+    pub fn place(&self) -> u64 {
+        self.counters.place.load(Ordering::Relaxed)
+    }
+
     /// Whether they are, from now on.
     pub fn show_known(&self, is_known: bool) {
         self.is_unknown.store(!is_known, Ordering::Relaxed);

@@ -366,11 +366,12 @@ fn decide<A>(
     }
     let decision = Decision::new(&published.snapshot, &evaluation);
     // Nobody is told of what is not served.
-    if decision.evaluation().verdict != Verdict::Route {
+    if decision.evaluation().verdict == Verdict::Route {
+        envelope.is_freshness_known = world.freshness.is_known();
+    } else {
         fresh = Fresh::default();
     }
     envelope.fresh = fresh;
-    envelope.is_freshness_known = world.freshness.is_known();
     let answer = answer(&Ruling {
         decision,
         envelope,

@@ -149,8 +149,8 @@ fn a_day_without_the_bus_is_answered_all_the_time() {
     let all = absent.decisions;
     assert!(all > 50_000);
     assert_eq!(in_vain, 0, "another node is well");
-    // A node in ten fails at any time for half of the hour, and is left for most of it.
+    // In half of each hour one node of ten fails. It is asked only each five seconds here, so five failures take a while.
     let ratio = first as f64 / all as f64;
     println!("{first} of {all} at the first attempt: {ratio:.4}");
-    assert!(ratio > 0.98, "{first} of {all}");
+    assert!(ratio > 0.95, "{first} of {all}");
 }

@@ -71,18 +71,24 @@ impl Everywhere {
             who,
             why,
         };
-        let (who, why) = (wanted.who.clone(), wanted.why.clone());
-        let published = self.fleet.publish(self.draft, wanted).await;
-        self.mailbox.announced(Announced {
-            which: self.which,
-            edition: match &published {
-                Ok(edition) => Ok(*edition),
-                Err(error) => Err(error.to_string()),
-            },
-            within_ms: self.within_ms,
-            who,
-            why,
+        // Whoever hangs up before it is answered has published all the same, and that is recorded.
+        let published = tokio::spawn(async move {
+            let (who, why) = (wanted.who.clone(), wanted.why.clone());
+            let published = self.fleet.publish(self.draft, wanted).await;
+            self.mailbox.announced(Announced {
+                which: self.which,
+                edition: match &published {
+                    Ok(edition) => Ok(*edition),
+                    Err(error) => Err(error.to_string()),
+                },
+                within_ms: self.within_ms,
+                who,
+                why,
+            });
+            published
         });
+        let published = published.await;
+        let published = published.map_err(|error| Status::internal(error.to_string()))?;
         published.map_err(|error| {
             let status = status(&error);
             Status::new(

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use async_nats::Client;
+use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{self, LastRawMessageErrorKind, RetentionPolicy, Stream};
-use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
 use prost::Message;
 use tokio_stream::StreamExt as _;
@@ -65,7 +65,7 @@ impl Store {
         membership: &Membership,
         subjects: &Subjects,
     ) -> Result<Self, String> {
-        let context = jetstream::new(client.clone());
+        let context = link::jetstream(client);
         let stream = link::stream(&context, membership, config(subjects)).await?;
         is_fit(stream.cached_info(), subjects)?;
         let id = purges::made_at(stream.cached_info());
