@@ -1,7 +1,7 @@
 //! A real server of NATS for these tests, started by them.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -39,16 +39,6 @@ impl Bus {
         let mut bus = Self::with_settings(test, Some(settings))?;
         bus.speaks_tls = false;
         Some(bus)
-    }
-
-    /// Waits until one of a cluster, which says so at this port, has all that the others have.
-    pub(crate) fn until_healthy(&self, monitor: u16) {
-        let at = SocketAddr::from(([127, 0, 0, 1], monitor));
-        let give_up = timer_now() + PATIENCE;
-        while crate::page::get(at, "/healthz").status != 200 {
-            assert!(timer_now() < give_up, "a server does not catch up");
-            thread::sleep(Duration::from_millis(50));
-        }
     }
 
     /// Starts one with these settings, which are for a server that speaks TLS.

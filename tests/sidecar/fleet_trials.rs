@@ -94,6 +94,15 @@ impl Seen {
         self.doors.lock().unwrap().insert(member.name, doors);
     }
 
+    fn say(&self, what: &str) {
+        let [asked, unanswered, refused] = [&self.asked, &self.unanswered, &self.refused_purges]
+            .map(|it| it.load(Ordering::Relaxed));
+        let purged = self.purged.lock().unwrap().len();
+        println!(
+            "{what}: {asked} answers, {unanswered} not given, {purged} purges, {refused} refused"
+        );
+    }
+
     fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
@@ -257,18 +266,9 @@ async fn fleet_trials() {
         members.insert(name, member);
         tasks.push(tokio::spawn(ask(Arc::clone(&seen), name)));
     }
-    let began = timer_now();
     tasks.push(tokio::spawn(purge(Arc::clone(&seen), names)));
     let wait = async |seconds| time::sleep(Duration::from_secs(seconds)).await;
-    let say = |what: &str| {
-        let [asked, unanswered, refused] = [&seen.asked, &seen.unanswered, &seen.refused_purges]
-            .map(|it| it.load(Ordering::Relaxed));
-        let purged = seen.purged.lock().unwrap().len();
-        println!(
-            "{:>6.1} s  {what}: {asked} answers, {unanswered} not given, {purged} purges, {refused} refused",
-            began.elapsed().as_secs_f64()
-        );
-    };
+    let say = |what: &str| seen.say(what);
 
     wait(5).await;
     seen.fails.store(true, Ordering::Relaxed);
@@ -375,6 +375,26 @@ impl Drop for SmallDisk {
 /// Shifts the clock of a process that reads it through this library.
 const CLOCK_SHIFTER: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
+/// A clock that can be set wrong.
+struct WrongClock(PathBuf);
+
+impl WrongClock {
+    fn shift(&self, by: &str) {
+        // Read by the library at each look at the clock, so it is replaced as a whole.
+        let next = self.0.with_extension("next");
+        fs::write(&next, by).unwrap();
+        fs::rename(&next, &self.0).unwrap();
+    }
+
+    fn of(&self, setup: Setup) -> Setup {
+        setup
+            .variable("LD_PRELOAD", CLOCK_SHIFTER)
+            .variable("FAKETIME_TIMESTAMP_FILE", self.0.as_os_str())
+            .variable("FAKETIME_NO_CACHE", "1")
+            .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+}
+
 /// The disk of one is full, the clock of another steps by a day, ahead and back, and both start anew meanwhile. Wants `mount` and Debian's
 /// `faketime`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -394,26 +414,13 @@ async fn fleet_trials_of_disks_and_clocks() {
         println!("skipped: {CLOCK_SHIFTER} is not there (apt-get install faketime)");
         return;
     }
-    let clock = of_wrong.path("clock");
-    let shift = |by: &str| {
-        // Read by the library at each look at the clock, so it is replaced as a whole.
-        let next = clock.with_extension("next");
-        fs::write(&next, by).unwrap();
-        fs::rename(&next, &clock).unwrap();
-    };
-    shift("+0");
-    let shifted = |setup: Setup| {
-        setup
-            .variable("LD_PRELOAD", CLOCK_SHIFTER)
-            .variable("FAKETIME_TIMESTAMP_FILE", clock.as_os_str())
-            .variable("FAKETIME_NO_CACHE", "1")
-            .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-    };
+    let clock = WrongClock(of_wrong.path("clock"));
+    clock.shift("+0");
     let setup = files.setup();
     let a = Member::of(("a", files, setup), &bus).await;
     let setup = of_full.setup();
     let mut b = Member::of(("b", of_full, setup), &bus).await;
-    let setup = shifted(of_wrong.setup());
+    let setup = clock.of(of_wrong.setup());
     let mut c = Member::of(("c", of_wrong, setup), &bus).await;
     for member in [&a, &b, &c] {
         seen.moved(member);
@@ -424,14 +431,7 @@ async fn fleet_trials_of_disks_and_clocks() {
     }
     tasks.push(tokio::spawn(purge(Arc::clone(&seen), NAMES)));
     let wait = async |seconds| time::sleep(Duration::from_secs(seconds)).await;
-    let say = |what: &str| {
-        let [asked, unanswered, refused] = [&seen.asked, &seen.unanswered, &seen.refused_purges]
-            .map(|it| it.load(Ordering::Relaxed));
-        let purged = seen.purged.lock().unwrap().len();
-        println!(
-            "{what}: {asked} answers, {unanswered} not given, {purged} purges, {refused} refused"
-        );
-    };
+    let say = |what: &str| seen.say(what);
     wait(5).await;
 
     disk.fill();
@@ -451,17 +451,17 @@ async fn fleet_trials_of_disks_and_clocks() {
         ("+1d", "a clock is a day ahead"),
         ("-1d", "it is a day behind"),
     ] {
-        shift(by);
+        clock.shift(by);
         wait(10).await;
         say(what);
         c.server.kill();
-        let setup = shifted(c.files.setup());
+        let setup = clock.of(c.files.setup());
         c = Member::of(("c", c.files, setup), &bus).await;
         seen.moved(&c);
         wait(10).await;
         say("its sidecar has started anew");
     }
-    shift("+0");
+    clock.shift("+0");
     wait(5).await;
     say("it is right again");
     end(&seen, tasks).await;

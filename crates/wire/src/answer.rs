@@ -17,7 +17,7 @@ use super::parts::{self, Bounded};
 use super::place::place_message;
 use super::proto;
 use super::purge;
-use tradewind_engine::decision::{Candidate, Decision};
+use tradewind_engine::decision::{Candidate, Decision, Note};
 use tradewind_engine::evaluate::{Pick, Shed, Verdict};
 use tradewind_engine::freshness::Fresh;
 use tradewind_engine::geo::place::Place;
@@ -305,7 +305,7 @@ pub fn message(decision: &Decision<'_>, envelope: &Envelope<'_>) -> proto::Decid
         cache_hint: decision.cache_hint().name().to_owned(),
         notes: decision
             .notes()
-            .map(|note| note.name())
+            .map(Note::name)
             .chain((!envelope.is_freshness_known).then_some(FRESHNESS_UNKNOWN))
             .map(str::to_owned)
             .collect(),

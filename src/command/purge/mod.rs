@@ -219,11 +219,7 @@ impl PurgeArgs {
         for (at, selectors) in parts.into_iter().enumerate() {
             let count = selectors.len();
             let message = self.message(selectors, (at, many));
-            let answer = submit(&door, message, many).inspect_err(|_| {
-                if at > 0 {
-                    eprintln!("of {many} parts the first {at} are purged");
-                }
-            })?;
+            let answer = submit(&door, &message, many)?;
             match self.format {
                 Format::Json => output::json_line(out, &answer)?,
                 Format::Text => output::text(out, &self.line(&answer, count, (at, many)))?,
@@ -378,7 +374,7 @@ impl PurgeArgs {
 /// Purges; one part of many as soon as the quota of its namespace has room for it.
 fn submit(
     door: &Door,
-    message: proto::SubmitPurgeRequest,
+    message: &proto::SubmitPurgeRequest,
     many: usize,
 ) -> Result<proto::SubmitPurgeResponse, ServerError> {
     loop {

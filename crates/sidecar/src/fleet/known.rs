@@ -35,7 +35,7 @@ struct Seen {
 /// What was made of it.
 #[derive(Debug, Default)]
 struct Known {
-    is_known: bool,
+    is_so: bool,
     /// Since when nothing is heard.
     lost: Option<Moment>,
     /// Where the head was at the last look: up to there all must be in force by now.
@@ -46,17 +46,14 @@ impl Known {
     fn look(&mut self, now: Moment, seen: Seen) -> bool {
         let is_behind = seen.in_force < self.head;
         self.head = seen.head;
-        self.is_known = match seen.heard.filter(|_| seen.is_up) {
-            Some(heard) => {
-                self.lost = None;
-                now.since(heard) <= SILENT_MS && !is_behind
-            }
-            None => {
-                let lost = *self.lost.get_or_insert(now);
-                self.is_known && now.since(lost) <= LOST_MS
-            }
+        self.is_so = if let Some(heard) = seen.heard.filter(|_| seen.is_up) {
+            self.lost = None;
+            now.since(heard) <= SILENT_MS && !is_behind
+        } else {
+            let lost = *self.lost.get_or_insert(now);
+            self.is_so && now.since(lost) <= LOST_MS
         };
-        self.is_known
+        self.is_so
     }
 }
 
@@ -80,11 +77,11 @@ pub(super) async fn watch(fleet: Arc<Fleet>, freshness: Arc<Freshness>) {
             _ = look.tick() => {}
             () = fleet.is_heard.notified(), if !freshness.is_known() => {}
         }
-        let (heard, head) = fleet.last_heard_all();
+        let (heard, last) = fleet.last_heard_all();
         let seen = Seen {
             is_up: fleet.standing().0 == Standing::Up,
             heard,
-            head,
+            head: last,
             in_force: freshness.place(),
         };
         let is_known = known.look(fleet.now(), seen);

@@ -18,10 +18,6 @@ use tradewind_engine::time::Moment;
 
 /// A sidecar.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they have nothing to do with each other"
-)]
 pub struct Sidecar {
     /// Its name.
     pub id: MemberId,

@@ -11,6 +11,7 @@ use crate::fleet::facts::NodeFact;
 use crate::fleet::member::{Member, Standing};
 use crate::geo::Location;
 use crate::model::NodeIndex;
+use crate::number::from_u64;
 use crate::policy::Affinity;
 use crate::publication;
 use crate::query::{Client, Query};
@@ -150,7 +151,7 @@ fn a_day_without_the_bus_is_answered_all_the_time() {
     assert!(all > 50_000);
     assert_eq!(in_vain, 0, "another node is well");
     // In half of each hour one node of ten fails. It is asked only each five seconds here, so five failures take a while.
-    let ratio = first as f64 / all as f64;
+    let ratio = from_u64(first) / from_u64(all);
     println!("{first} of {all} at the first attempt: {ratio:.4}");
     assert!(ratio > 0.95, "{first} of {all}");
 }

@@ -380,7 +380,7 @@ fn whose_accusations_are_dismissed_leaves_room_for_others() {
         for member in [1, 2, 9] {
             scene.sequence += 1;
             // It is served by a third, so that it has not lost its way.
-            let is_accused = |node: &u64| member == 9 && node % 3 > 0;
+            let is_accused = |node: &u64| member == 9 && !node.is_multiple_of(3);
             let row = |node| {
                 if is_accused(&node) {
                     accusation(node)
