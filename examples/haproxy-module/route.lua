@@ -76,7 +76,8 @@ local function decide(txn)
     names, reads = {}, answer.reads
     for name in answer.asks:gmatch("[^,]+") do names[#names + 1] = name end
   end
-  reads = answer.reads
+  -- There is none where the call could not be used at all.
+  if answer then reads = answer.reads end
   return verdict, answer
 end
 
@@ -109,8 +110,10 @@ end)
 core.register_action("told", { "http-res" }, function(txn)
   local decision, status = txn:get_var("txn.decision"), txn.f:status()
   if not decision or not handle or status >= 500 then return end
-  -- Another server: the named one was not to be reached.
-  if txn.f:srv_name() ~= txn:get_var("txn.node") then return end
+  -- Another server, or the named one at the second try, where HAProxy can tell (2.7 and later): the log tells of both.
+  local retries = txn.f.txn_conn_retries
+  local tried_again = retries and (tonumber(retries(txn.f)) or 0) > 0
+  if tried_again or txn.f:srv_name() ~= txn:get_var("txn.node") then return end
   local began = txn:get_var("txn.began")
   local took_us = txn.f:date_us() + txn.f:date() * 1000000 - (began or 0)
   tradewind.told(handle, {
@@ -122,6 +125,8 @@ core.register_action("told", { "http-res" }, function(txn)
     "cache_status", txn:get_var("txn.cache") or "-",
     "client_round_trip", txn:get_var("txn.rtt") and txn:get_var("txn.rtt") .. "us" or "-",
   })
+  -- What breaks off behind its head is logged, and told as well: an attempt is told of once.
+  txn:set_var("txn.attempt", 2)
 end)
 
 -- For operators: how the library stands, as JSON.

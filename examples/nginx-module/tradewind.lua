@@ -30,6 +30,8 @@ size_t tw_standing(const tw *handle, char *to, size_t room);
 
 local ABI, ROUTE, REFUSE, BALANCE, AGAIN = 1, 0, 1, 2, 3
 local ROOM = 65536
+-- How soon a worker that could not follow tries again.
+local AGAIN_S = 5
 
 local M = {}
 local library, options, handle
@@ -79,7 +81,11 @@ function M.open(wait_ms)
   if not ngx.worker.id() then return end
   local opened = library.tw_open(passed(options), room, ROOM)
   if opened == nil then
-    return ngx.log(ngx.ERR, "tradewind: ", ffi.string(room))
+    -- The master has looked at the options, so something of this worker's is wrong that may pass: no thread to be had, a folder that only
+    -- the master may see.
+    ngx.log(ngx.ERR, "tradewind: tried again in ", AGAIN_S, " s: ", ffi.string(room))
+    ngx.timer.at(AGAIN_S, function() M.open(0) end)
+    return
   end
   handle = opened
   library.tw_wait(handle, wait_ms)
@@ -152,9 +158,9 @@ function M.decide()
     for at = 1, answer.attempts do
       nodes[at] = text_of(answer.nodes[at - 1].address)
     end
-    local ctx = ngx.ctx
-    ctx.tradewind_nodes, ctx.tradewind_decision = nodes, text_of(answer.decision)
-    if answer.attempt_timeout_ms > 0 then ctx.tradewind_timeout_s = answer.attempt_timeout_ms / 1000 end
+    -- In variables, not in ngx.ctx: they are there in subrequests (slices, updates in the background) and behind an error_page.
+    var.tradewind_nodes, var.tradewind_decision = table.concat(nodes, ","), text_of(answer.decision)
+    if answer.attempt_timeout_ms > 0 then var.tradewind_timeout_ms = tostring(answer.attempt_timeout_ms) end
     if answer.target.len > 0 then var.tradewind_target = text_of(answer.target) end
     if answer.version.len > 0 then var.tradewind_version = text_of(answer.version) end
     if answer.max_age.len > 0 then var.tradewind_max_age = text_of(answer.max_age) end
@@ -173,7 +179,8 @@ end
 local function peer(address)
   local known = peers[address]
   if known then return known end
-  local host, port = address:match("^%[?([^%]]*)%]?:(%d+)$")
+  -- With the brackets of IPv6, which nginx wants.
+  local host, port = address:match("^(.*):(%d+)$")
   if peers_known >= MOST_PEERS then peers, peers_known = {}, 0 end
   known = { host, tonumber(port) }
   peers[address], peers_known = known, peers_known + 1
@@ -183,14 +190,31 @@ end
 -- In balancer_by_lua: the next node of the list.
 function M.balance()
   local ctx = ngx.ctx
-  local nodes, at = ctx.tradewind_nodes, (ctx.tradewind_at or 0) + 1
-  ctx.tradewind_at = at
-  if at == 1 and nodes[2] then balancer.set_more_tries(#nodes - 1) end
-  local node = peer(nodes[at])
-  local done, why = balancer.set_current_peer(node[1], node[2])
-  if not done then ngx.log(ngx.ERR, "tradewind: ", nodes[at], ": ", why) end
-  local timeout_s = ctx.tradewind_timeout_s
-  if timeout_s then balancer.set_timeouts(timeout_s, timeout_s, timeout_s) end
+  local nodes = ctx.tradewind_list
+  if not nodes then
+    nodes = {}
+    for address in (ngx.var.tradewind_nodes or ""):gmatch("[^,]+") do nodes[#nodes + 1] = address end
+    ctx.tradewind_list, ctx.tradewind_at = nodes, 0
+    if nodes[2] then balancer.set_more_tries(#nodes - 1) end
+  end
+  local done, why
+  while not done do
+    local at = ctx.tradewind_at + 1
+    -- nginx asks once more than there are nodes when a kept connection was closed: the last is asked again then, as nginx does.
+    local address = nodes[at] or (not why and nodes[#nodes])
+    if not address then
+      ngx.log(ngx.ERR, "tradewind: no node to ask", why and ": " .. why or ", nothing was decided here: does access_by_lua decide?")
+      return ngx.exit(ngx.ERROR)
+    end
+    ctx.tradewind_at = at
+    local node = peer(address)
+    done, why = balancer.set_current_peer(node[1], node[2])
+    -- A name, say, which nginx does not look up here.
+    if not done then ngx.log(ngx.ERR, "tradewind: ", address, ": ", why) end
+  end
+  -- Of the whole attempt; connecting has a timeout of its own, which is shorter.
+  local timeout_ms = tonumber(ngx.var.tradewind_timeout_ms)
+  if timeout_ms then balancer.set_timeouts(nil, timeout_ms / 1000, timeout_ms / 1000) end
 end
 
 -- What is told, and the variables that have it. nginx lists attempts, and so the library reads them.
@@ -207,9 +231,9 @@ local fields = ffi.new("tw_pair[?]", #TOLD + 1)
 
 -- In log_by_lua: tells how the attempts went.
 function M.told()
-  local decision = ngx.ctx.tradewind_decision
-  if not decision or not handle then return end
   local var, values, count = ngx.var, {}, 1
+  local decision = var.tradewind_decision
+  if not decision or decision == "" or not handle then return end
   put(fields[0].name, "decision_id")
   put(fields[0].value, decision)
   for _, told in ipairs(TOLD) do

@@ -18,6 +18,7 @@ use tradewind::engine::explanation::{Elimination, SiteStanding};
 use tradewind::engine::geo::place;
 use tradewind::engine::health::breaker::Cause;
 use tradewind::engine::signal::observation::AttemptResult;
+use tradewind::sidecar::wire::answer::FRESHNESS_UNKNOWN;
 use tradewind::sidecar::wire::report::RefusedReason;
 
 /// The words of a list of values, in its order.
@@ -36,7 +37,8 @@ fn lists() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("Rungs", words!(Rung)),
         ("Purity", words!(Purity)),
         ("Roles", words!(Role)),
-        ("Notes", words!(Note)),
+        // The last is the sidecar's own: no decision is made otherwise for it.
+        ("Notes", [words!(Note), vec![FRESHNESS_UNKNOWN]].concat()),
         ("Cache hints", words!(CacheHint)),
         ("Sources of places", words!(place::Source)),
         ("Precision of places", words!(place::Precision)),

@@ -248,7 +248,8 @@ impl Answer {
         }; NODES],
     };
 
-    /// Whether one of C's can be written to.
+    /// Whether one of C's can be written to. Once it has grown, the size that it has today is the least, and no more is written than
+    /// there is room for.
     ///
     /// # Safety
     ///

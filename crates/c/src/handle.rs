@@ -139,8 +139,12 @@ impl Handle {
                     bump(&self.counts.refused);
                     refused(Refusal::unreadable(status), room)
                 } else {
+                    // Not as without a copy: rules would be passed by.
                     self.complain(&invalid);
-                    self.without_copy(room)
+                    Decided {
+                        verdict: abi::MISUSED,
+                        answer: Answer::NONE,
+                    }
                 }
             }
             None => self.without_copy(room),

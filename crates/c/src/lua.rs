@@ -14,7 +14,7 @@ use std::mem::{MaybeUninit, transmute_copy};
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::abi::{Answer, Pair, Query, ROOM, Text};
+use crate::abi::{Answer, MISUSED, Pair, Query, ROOM, Text};
 use crate::calls::{tw_check, tw_close, tw_decide, tw_open, tw_standing, tw_told, tw_wait};
 use crate::handle::Handle;
 
@@ -192,7 +192,11 @@ unsafe extern "C" fn decide(state: State) -> c_int {
         return 0;
     };
     let mut lines = [Pair::NONE; MOST];
-    let headers_len = call.pairs(8, &mut lines);
+    let Some(headers_len) = call.pairs(8, &mut lines) else {
+        // Of a part of the headers nothing may be decided.
+        call.push_number(MISUSED.into());
+        return call.returns(1);
+    };
     // SAFETY: texts on the stack, and in a table that is there, live as long as this call.
     let reads = unsafe { call.text(7).bytes() };
     let reads = std::str::from_utf8(reads)
@@ -233,7 +237,13 @@ unsafe extern "C" fn told(state: State) -> c_int {
         return 0;
     };
     let mut fields = [Pair::NONE; MOST];
-    let len = call.pairs(2, &mut fields);
+    let Some(len) = call.pairs(2, &mut fields) else {
+        let mut why = [0; WORDS];
+        for (to, from) in why.iter_mut().zip(c"more fields than there are".to_bytes()) {
+            *to = c_char::try_from(*from).unwrap_or(0);
+        }
+        return call.refuses(&why);
+    };
     let mut why = [0; WORDS];
     // SAFETY: a handle is from `open`, or null; texts in a table that is on the stack live as long as this call.
     let taken = unsafe { tw_told(call.handle(), fields.as_ptr(), len, why.as_mut_ptr(), WORDS) };
@@ -326,13 +336,13 @@ impl Call {
         text
     }
 
-    /// The pairs of a list; how many there are. More than fit are left out.
-    fn pairs(self, at: c_int, pairs: &mut [Pair; MOST]) -> usize {
+    /// The pairs of a list; how many there are, or that there are more than fit.
+    fn pairs(self, at: c_int, pairs: &mut [Pair; MOST]) -> Option<usize> {
         /// `LUA_TTABLE`
         const TABLE: c_int = 5;
         // SAFETY: the state is Lua's.
         if unsafe { (self.lua.kind)(self.state, at) } != TABLE {
-            return 0;
+            return Some(0);
         }
         let mut count = 0;
         for (pair, name) in pairs.iter_mut().zip((1_i64..).step_by(2)) {
@@ -350,11 +360,19 @@ impl Call {
                 value: part(name + 1),
             };
             if pair.name.at.is_null() {
-                break;
+                return Some(count);
             }
             count += 1;
         }
-        count
+        // SAFETY: as above.
+        let is_more = unsafe {
+            let next = i64::try_from(2 * MOST + 1).unwrap_or(i64::MAX);
+            (self.lua.raw_get)(self.state, at, next);
+            let is_text = (self.lua.kind)(self.state, -1) == STRING;
+            (self.lua.set_top)(self.state, -2);
+            is_text
+        };
+        (!is_more).then_some(count)
     }
 
     fn push(self, text: Text) {

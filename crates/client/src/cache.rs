@@ -130,6 +130,7 @@ mod tests {
         Arc::new(Decided {
             ttl,
             cache_hint: hint.into(),
+            is_freshness_known: true,
             ..Decided::default()
         })
     }

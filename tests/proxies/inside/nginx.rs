@@ -133,6 +133,30 @@ fn nginx_that_decides_leaves_a_node_that_fails() {
     }
 }
 
+/// An error page leads away from where it was decided, and of the failures behind it nothing was told: a dead node stayed named.
+#[test]
+fn nginx_that_decides_tells_of_failures_behind_an_error_page() {
+    let test = "nginx_that_decides_tells_of_failures_behind_an_error_page";
+    let page = "error_page 502 503 504 /sorry;\n    location = /sorry { internal; return 503 sorry; }\n\n    location / {";
+    let edits = [
+        ("\"candidates\": 3", "\"candidates\": 1"),
+        ("location / {", page),
+    ];
+    let Some(mut nginx) = start(test, Setup::default(), &edits) else {
+        return;
+    };
+    let path = "/object/0";
+    let mut grpc = Asker::of(&nginx.rig.sidecar);
+    let first = addresses(&grpc.decide((HOST, path), &client(0)))[0].clone();
+    nginx.rig.behave(&first, Behaviour::Refuse);
+    let answer = nginx.get(path, &client(0));
+    assert_eq!((answer.status, &*answer.body), (502, &b"sorry"[..]));
+    let address = nginx.address;
+    nginx.process.until("requests go elsewhere", || {
+        get(&mut Connection::tcp(address).unwrap(), path, &client(0)).status == 200
+    });
+}
+
 #[test]
 fn nginx_that_decides_tells_what_caches_did() {
     if let Some(front) = Front::start(&KIND, "nginx_that_decides_tells_what_caches_did") {

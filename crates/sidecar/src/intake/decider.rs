@@ -12,7 +12,7 @@ use crate::freshness::Freshness;
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::explainers::Explainers;
 use crate::intake::handover::{Dispatched, Handover};
-use crate::intake::recent::{self, RecentDecisions, Sample};
+use crate::intake::recent::{self, RecentDecisions, Sample, ToldFreshness};
 use crate::state::shadow::COMPARED_EVERY;
 use crate::state::{NO_POLICY, Published, State};
 use crate::trace::context::{Caller, TraceContext};
@@ -187,7 +187,7 @@ impl Decider {
             freshness: &shared.state.freshness,
         };
         let decided = decide(&world, question, id.as_str(), answer);
-        let (evaluation, fresh, answer) = match decided {
+        let (evaluation, freshness, answer) = match decided {
             Ok(decided) => decided,
             Err(error) => {
                 shared.counters.count_rejected();
@@ -208,7 +208,7 @@ impl Decider {
                 caller,
                 is_followed: watch.is_followed,
                 took,
-                fresh,
+                freshness,
             };
             self.hand_on(&made, evaluation);
         }
@@ -280,7 +280,7 @@ impl Decider {
                 request: made.question.message(),
                 parent: if is_kept { made.parent() } else { None },
                 evaluation,
-                fresh: made.fresh,
+                freshness: made.freshness,
                 published: Arc::clone(published),
                 is_kept,
                 is_compared,
@@ -309,7 +309,7 @@ struct Made<'a> {
     is_followed: bool,
     /// Where it was timed.
     took: Option<Duration>,
-    fresh: Fresh,
+    freshness: ToldFreshness,
 }
 
 /// What a request is decided on.
@@ -344,7 +344,7 @@ fn decide<A>(
     question: &Question<'_>,
     id: &str,
     answer: impl FnOnce(&Ruling<'_>) -> A,
-) -> Result<(Evaluation, Fresh, A), WireError> {
+) -> Result<(Evaluation, ToldFreshness, A), WireError> {
     let published = world.published;
     let (mut room, mut buffer) = (QueryRoom::default(), QueryBuffer::default());
     let reading = published.snapshot.reading();
@@ -372,13 +372,17 @@ fn decide<A>(
         fresh = Fresh::default();
     }
     envelope.fresh = fresh;
+    let told = ToldFreshness {
+        fresh,
+        is_known: envelope.is_freshness_known,
+    };
     let answer = answer(&Ruling {
         decision,
         envelope,
         published,
         query: &query,
     });
-    Ok((evaluation, fresh, answer))
+    Ok((evaluation, told, answer))
 }
 
 /// Decides again without nodes that have not done the purge that the object's version is.

@@ -48,13 +48,22 @@ pub struct Sample {
     /// The outcome.
     pub evaluation: Evaluation,
     /// What was said of the object's freshness.
-    pub fresh: Fresh,
+    pub freshness: ToldFreshness,
     /// What it was decided on.
     pub published: Arc<Published>,
     /// Whether it goes into the ring.
     pub is_kept: bool,
     /// Whether it is decided by the other lane as well.
     pub is_compared: bool,
+}
+
+/// What was said of an object's freshness with a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct ToldFreshness {
+    /// What may be served of it.
+    pub fresh: Fresh,
+    /// Whether all purges were known then.
+    pub is_known: bool,
 }
 
 /// A decision in the ring.
@@ -304,7 +313,7 @@ impl RecentDecisions {
             mut request,
             parent,
             evaluation,
-            fresh,
+            freshness: ToldFreshness { fresh, is_known },
             published,
             is_kept: _,
             is_compared: _,
@@ -317,7 +326,7 @@ impl RecentDecisions {
             policy_digest: published.digest_of(evaluation.lane),
             freshness_floor: request.object_version_floor,
             fresh,
-            is_freshness_known: true,
+            is_freshness_known: is_known,
             known_place: None,
         };
         let response = answer::message(&decision, &envelope);

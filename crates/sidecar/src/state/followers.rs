@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::identity::Caller;
 
-/// Most followers at once, of all workers. Each is looked after once a second.
-pub const MAX_FOLLOWERS: usize = 64;
+/// Most followers at once, of all workers. Each is looked after once a second. One host has half of them: enough for the workers of
+/// a proxy on 64 cores, and as many that still end after a reload.
+pub const MAX_FOLLOWERS: usize = 256;
 
 /// Most of those who watch health at once, of all workers.
 pub const MAX_WATCHERS: usize = 1_024;
