@@ -13,7 +13,7 @@ use crate::requests::plain;
 use crate::sidecar::{Sidecar, until};
 
 /// How many followers a sidecar has of one caller at most: half of its places.
-const MOST: usize = 32;
+const MOST: usize = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changed_texts_are_followed_also_those_larger_than_a_message() {
@@ -79,7 +79,7 @@ async fn followers_have_places_which_they_give_back() {
         assert!(stream.message().await.unwrap().is_some());
         streams.push(stream);
     }
-    assert_eq!(sidecar.metric("tradewind_followers"), 32);
+    assert_eq!(sidecar.metric("tradewind_followers"), 64);
     let refused = raw
         .clone()
         .follow(FollowRequest::default())

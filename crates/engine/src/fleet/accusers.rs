@@ -2,7 +2,7 @@
 //!
 //! Where few members use a node, a few that lie may be the most of those who speak of it. But a member speaks of hundreds of
 //! nodes, and what it says of the others shows what its word is worth. One that is cut off from nodes that others reach judges
-//! nothing by it either. Where more than a third of all members find that, it is not they who have lost their way.
+//! nothing by it either. Where half of all members find that, it is not they who have lost their way.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -185,7 +185,7 @@ impl Accusers {
         }
         let heard = self.members.values().filter(|it| it.told.is_heard());
         let lost = heard.clone().filter(|it| it.told.is_lost()).count();
-        self.few_are_lost = 3 * lost < heard.count();
+        self.few_are_lost = 2 * lost < heard.count();
         let few_are_lost = self.few_are_lost;
         self.members.retain(|_, it| {
             if fades && !it.goes_on(few_are_lost) {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::identity::Caller;
 
 /// Most followers at once, of all workers. Each is looked after once a second. One host has half of them: enough for the workers of
-/// a proxy on 64 cores, and as many that still end after a reload.
-pub const MAX_FOLLOWERS: usize = 256;
+/// a proxy on 32 cores, and as many that still end after a reload.
+pub const MAX_FOLLOWERS: usize = 128;
 
 /// Most of those who watch health at once, of all workers.
 pub const MAX_WATCHERS: usize = 1_024;
@@ -124,7 +124,7 @@ mod tests {
     /// One caller held all sixteen places there were, and clients of others had no copy to go on with.
     #[test]
     fn one_caller_leaves_places_to_others() {
-        let followers = Followers::default();
+        let followers = Followers::of(64);
         let all_of = |caller: &Caller| -> Vec<Place> {
             std::iter::from_fn(|| followers.place(caller)).collect()
         };

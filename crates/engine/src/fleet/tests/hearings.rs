@@ -157,7 +157,9 @@ fn who_finds_nearly_everything_failing_has_no_voice() {
     assert!(!is_silent(40, 40), "half serves it");
     assert!(!is_silent(12, 0), "it is few nodes");
     // Where most find that, it is so.
-    let mut accusers = beside(2, &told(1, 1, 512, 0));
+    let mut accusers = beside(1, &told(1, 1, 512, 0));
+    accusers.hear(Moment(1_000), &told(2, 1, 512, 0));
+    accusers.tick(Moment(2_000));
     assert!(accusers.has_voice(MemberId(1)) && accusers.silenced().is_none());
 }
 
