@@ -93,7 +93,8 @@ pub fn duration(ms: u64) -> prost_types::Duration {
 /// What caches are told of an object's freshness, by the names of headers: nothing of one that never was purged and has no
 /// lifetime of its own, unless it is not known whether it was. `unix_ms` is asked for the time, if it is needed.
 pub fn headers(
-    (fresh, is_known): (Fresh, bool),
+    fresh: Fresh,
+    is_known: bool,
     cache_ttl_ms: Option<u32>,
     unix_ms: impl FnOnce() -> u64,
 ) -> impl Iterator<Item = (&'static str, String)> {
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn caches_are_told_what_there_is_to_tell() {
-        let told = |fresh, ttl| headers((fresh, true), ttl, || 100_500).collect::<Vec<_>>();
+        let told = |fresh, ttl| headers(fresh, true, ttl, || 100_500).collect::<Vec<_>>();
         assert!(told(Fresh::default(), None).is_empty());
         let fresh = Fresh {
             version: 37,
@@ -173,7 +174,7 @@ mod tests {
             told(fresh, Some(60_000)),
             all.map(|(name, text)| (name, text.to_owned()))
         );
-        let unknown: Vec<_> = headers((Fresh::default(), false), None, || 0).collect();
+        let unknown: Vec<_> = headers(Fresh::default(), false, None, || 0).collect();
         assert_eq!(unknown, [(FRESHNESS, UNKNOWN.to_owned())]);
         // Of a moment that is not yet: nothing that is stored is new enough.
         let ahead = Fresh {

@@ -127,8 +127,8 @@ impl Accusers {
 
     /// Whether a member has a voice.
     pub fn has_voice(&self, member: MemberId) -> bool {
-        let known = self.members.get(&member);
-        known.is_none_or(|it| it.has_voice(self.few_are_lost))
+        // As it was looked at last: whatever changes it looks again.
+        !self.members.get(&member).is_some_and(|it| it.is_silent)
     }
 
     /// A member that has no voice any more, and whose words are to be forgotten; each is told once.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{self, MissedTickBehavior};
 
-use super::{Fleet, Standing};
+use super::Fleet;
 use crate::freshness::Freshness;
 use tradewind_engine::time::Moment;
 
@@ -22,9 +22,7 @@ const SILENT_MS: u64 = 10_000;
 /// What is seen of the log at one time.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// Whether the bus is reached.
-    is_up: bool,
-    /// When no purge of it was missing last; `None` where it was not since the bus was reached.
+    /// When no purge of it was missing last; `None` where the bus is away, and where some are since it was reached.
     heard: Option<Moment>,
     /// The last place that was heard of then.
     head: u64,
@@ -46,7 +44,7 @@ impl Known {
     fn look(&mut self, now: Moment, seen: Seen) -> bool {
         let is_behind = seen.in_force < self.head;
         self.head = seen.head;
-        self.is_so = if let Some(heard) = seen.heard.filter(|_| seen.is_up) {
+        self.is_so = if let Some(heard) = seen.heard {
             self.lost = None;
             now.since(heard) <= SILENT_MS && !is_behind
         } else {
@@ -79,7 +77,6 @@ pub(super) async fn watch(fleet: Arc<Fleet>, freshness: Arc<Freshness>) {
         }
         let (heard, last) = fleet.last_heard_all();
         let seen = Seen {
-            is_up: fleet.standing().0 == Standing::Up,
             heard,
             head: last,
             in_force: freshness.place(),
@@ -104,9 +101,8 @@ pub(super) async fn watch(fleet: Arc<Fleet>, freshness: Arc<Freshness>) {
 mod tests {
     use super::*;
 
-    fn seen(is_up: bool, heard: Option<u64>) -> Seen {
+    fn seen(heard: Option<u64>) -> Seen {
         Seen {
-            is_up,
             heard: heard.map(Moment),
             head: 7,
             in_force: 7,
@@ -116,23 +112,23 @@ mod tests {
     #[test]
     fn what_is_known_is_all_until_the_bus_is_lost_or_silent_for_too_long() {
         let mut known = Known::default();
-        let mut look = |now, is_up, heard| known.look(Moment(now), seen(is_up, heard));
-        assert!(!look(0, false, None), "it never was heard");
-        assert!(!look(1_000, true, None), "it is behind");
-        assert!(look(2_000, true, Some(1_900)));
-        assert!(look(11_900, true, Some(1_900)));
-        assert!(!look(11_901, true, Some(1_900)), "it says nothing");
-        assert!(look(12_000, true, Some(12_000)));
+        let mut look = |now, heard| known.look(Moment(now), seen(heard));
+        assert!(!look(0, None), "it never was heard");
+        assert!(!look(1_000, None), "it is behind");
+        assert!(look(2_000, Some(1_900)));
+        assert!(look(11_900, Some(1_900)));
+        assert!(!look(11_901, Some(1_900)), "it says nothing");
+        assert!(look(12_000, Some(12_000)));
         // A connection that is made anew is no news, if what was missed is soon heard.
-        assert!(look(13_000, false, None));
-        assert!(look(14_000, true, None));
-        assert!(look(14_500, true, Some(14_400)));
-        assert!(look(15_000, false, None));
-        assert!(look(17_000, true, None));
-        assert!(!look(17_001, true, None), "it is behind for too long");
-        assert!(!look(17_002, false, None));
-        assert!(!look(17_100, true, None), "it was heard before, not since");
-        assert!(look(17_200, true, Some(17_150)));
+        assert!(look(13_000, None));
+        assert!(look(14_000, None));
+        assert!(look(14_500, Some(14_400)));
+        assert!(look(15_000, None));
+        assert!(look(17_000, None));
+        assert!(!look(17_001, None), "it is behind for too long");
+        assert!(!look(17_002, None));
+        assert!(!look(17_100, None), "it was heard before, not since");
+        assert!(look(17_200, Some(17_150)));
     }
 
     #[test]
@@ -142,7 +138,7 @@ mod tests {
             let seen = Seen {
                 head,
                 in_force,
-                ..seen(true, Some(now))
+                ..seen(Some(now))
             };
             known.look(Moment(now), seen)
         };

@@ -17,7 +17,8 @@ use tradewind_engine::signal::Admission;
 
 /// Writes all of them.
 pub(super) fn encode(
-    (fleet, freshness): (&Fleet, &Freshness),
+    fleet: &Fleet,
+    freshness: &Freshness,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
     let now = fleet.now();

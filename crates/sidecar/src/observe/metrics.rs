@@ -399,7 +399,7 @@ impl Collector for Sources {
         self.encode_sample(&mut encoder)?;
         purges::encode(&self.state.freshness, &mut encoder)?;
         if let Some(fleet) = self.state.members.get() {
-            members::encode((fleet, &self.state.freshness), &mut encoder)?;
+            members::encode(fleet, &self.state.freshness, &mut encoder)?;
         }
         rollouts::encode(&self.state, &mut encoder)?;
         signals::encode(&self.state.view.load(), &self.probes, &mut encoder)?;

@@ -72,7 +72,8 @@ impl Instruction {
                 .map(|plan| plan.attempt_timeout_ms),
             max_attempts: ruling.decision.max_attempts(),
             freshness: purge::headers(
-                (ruling.envelope.fresh, ruling.envelope.is_freshness_known),
+                ruling.envelope.fresh,
+                ruling.envelope.is_freshness_known,
                 ruling.decision.cache_ttl_ms(),
                 clock::unix_ms,
             )

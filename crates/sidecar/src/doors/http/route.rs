@@ -142,8 +142,9 @@ fn respond(ruling: &Ruling<'_>, body: bool) -> Response<Body> {
     if ruling.decision.evaluation().verdict == Verdict::Route && !ruling.query.path.is_empty() {
         put(&PATH, target_of(ruling.query));
     }
-    let fresh = (ruling.envelope.fresh, ruling.envelope.is_freshness_known);
-    for (name, value) in purge::headers(fresh, ruling.decision.cache_ttl_ms(), clock::unix_ms) {
+    let (envelope, ttl_ms) = (&ruling.envelope, ruling.decision.cache_ttl_ms());
+    let is_known = envelope.is_freshness_known;
+    for (name, value) in purge::headers(envelope.fresh, is_known, ttl_ms, clock::unix_ms) {
         put(&HeaderName::from_static(name), value);
     }
     let addresses = message
