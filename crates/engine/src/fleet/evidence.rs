@@ -367,6 +367,34 @@ mod tests {
         }
     }
 
+    /// Of a large site that fails so much was told that nothing said of its teller that others serve it.
+    #[test]
+    fn of_too_many_nodes_half_of_what_is_told_serves() {
+        let row = |node, accuses| NodeEvidence {
+            accuses,
+            sent: 1,
+            streak_age_ms: accuses.then(|| 700 - u32::try_from(node).unwrap_or(0)),
+            ..NodeEvidence::new(NodeSeed(node))
+        };
+        let told = |accused: u64, others: u64| {
+            let rows = (0..accused).map(|node| row(node, true));
+            let rows = rows.chain((1_000..1_000 + others).map(|node| row(node, false)));
+            let told = told_of(rows.collect());
+            let accused = told.iter().filter(|row| row.accuses).count();
+            (accused, told.len() - accused, told)
+        };
+        let (accused, others, rows) = told(600, 600);
+        assert_eq!((accused, others), (256, 256));
+        assert!(
+            rows.iter().all(|row| !row.accuses || row.node.0 >= 344),
+            "the latest"
+        );
+        assert!(rows.is_sorted_by_key(|row| row.node));
+        let counts = |accused, others| (told(accused, others).0, told(accused, others).1);
+        assert_eq!(counts(600, 10), (502, 10));
+        assert_eq!(counts(10, 600), (10, 502));
+    }
+
     #[test]
     fn a_row_says_what_was_seen_since_the_last_and_how_long_it_has_failed() {
         let mut witness = Witness::new(MemberId(1), 1);

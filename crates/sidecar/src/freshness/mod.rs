@@ -172,6 +172,15 @@ pub struct PurgeCounters {
     pub reclaims_failed: AtomicU64,
 }
 
+/// What was said of an object's freshness with a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct ToldFreshness {
+    /// What may be served of it.
+    pub fresh: Fresh,
+    /// Whether all purges were known then.
+    pub is_known: bool,
+}
+
 /// Freshness, shared by those who decide, purge and look.
 #[derive(Debug, Default)]
 pub struct Freshness {

@@ -8,11 +8,11 @@ use tonic::Status;
 
 use crate::clock;
 use crate::decision_log::{DecisionLog, Logged};
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, ToldFreshness};
 use crate::intake::counters::{DecisionCounters, TIMED_EVERY};
 use crate::intake::explainers::Explainers;
 use crate::intake::handover::{Dispatched, Handover};
-use crate::intake::recent::{self, RecentDecisions, Sample, ToldFreshness};
+use crate::intake::recent::{self, RecentDecisions, Sample};
 use crate::state::shadow::COMPARED_EVERY;
 use crate::state::{NO_POLICY, Published, State};
 use crate::trace::context::{Caller, TraceContext};

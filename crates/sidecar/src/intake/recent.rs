@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::freshness::ToldFreshness;
 use crate::intake::attempts::{Attempt, MAX_ATTEMPTS, Told};
 use crate::state::{Published, State};
 use crate::trace::context::TraceContext;
@@ -24,7 +25,6 @@ use crate::wire::{QueryBuffer, QueryRoom, explanation, mask};
 use tradewind_engine::decision::{Decision, Purity};
 use tradewind_engine::evaluate::{Evaluation, Verdict};
 use tradewind_engine::explanation::Explanation;
-use tradewind_engine::freshness::Fresh;
 use tradewind_engine::signal::observation::{DecisionNumber, Outcome};
 
 /// Samples that may wait to be kept.
@@ -55,15 +55,6 @@ pub struct Sample {
     pub is_kept: bool,
     /// Whether it is decided by the other lane as well.
     pub is_compared: bool,
-}
-
-/// What was said of an object's freshness with a decision.
-#[derive(Debug, Clone, Copy)]
-pub struct ToldFreshness {
-    /// What may be served of it.
-    pub fresh: Fresh,
-    /// Whether all purges were known then.
-    pub is_known: bool,
 }
 
 /// A decision in the ring.
